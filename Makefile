@@ -1,0 +1,55 @@
+# `make help` lists the targets.
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+  --no-header --quiet --upgrade
+
+.PHONY: help run test lint format bench image lock clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+run: $(VENV)/.serving  ## install what serving needs and start the server on :5000
+	$(BIN)/python app.py
+
+test: $(VENV)/.development  ## install what development needs and run all tests
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: $(VENV)/.development  ## style, spelling, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/mypy
+
+format: $(VENV)/.development  ## put the code into the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.serving  ## measure speed and memory of this checkout on this machine
+	$(BIN)/python -m benchmarks.latency
+
+image:  ## build the container image
+	docker build -t max-image-resolution-enhancer .
+
+lock: $(VENV)/.development  ## pin the newest versions that pyproject.toml allows
+	$(BIN)/$(LOCK) -o requirements.txt
+	$(BIN)/$(LOCK) --extra training --extra dev -c requirements.txt -o requirements-dev.txt
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .coverage .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.serving: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.development: requirements-dev.txt $(VENV)/.serving
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,93 @@
+"""From errors to answers: one table, one place."""
+
+from http import HTTPStatus
+
+from flask import Flask, current_app, request
+from flask.typing import ResponseReturnValue
+from flask_restx import Api
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+)
+
+from core.errors import ImageTooLarge, SuperResolutionError, UnreadableImage, UnsupportedImage
+
+STATUS = {
+    UnreadableImage: HTTPStatus.BAD_REQUEST,
+    UnsupportedImage: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+}
+
+
+class InvalidUpload(Exception):
+    """The request does not carry exactly one file where it should."""
+
+
+def register_errors(app: Flask, api: Api) -> None:
+    """Answer every error as `{"message": ...}`, on the API's routes and elsewhere.
+
+    Flask-RESTX takes the first handler that matches, not the nearest: so there is one.
+    """
+    api.errorhandler(Exception)(answer)
+    app.register_error_handler(Exception, answer_elsewhere)
+
+
+def answer(error: Exception) -> ResponseReturnValue:
+    """Body, status and headers for an error."""
+    status = status_of(error)
+    return {"message": message_of(error, status)}, status, headers_of(error)
+
+
+def answer_elsewhere(error: Exception) -> ResponseReturnValue:
+    """The same outside the API's routes, where Flask-RESTX logs no failure."""
+    if status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        current_app.log_exception((type(error), error, error.__traceback__))
+    return answer(error)
+
+
+def status_of(error: Exception) -> int:
+    """Status of the nearest listed ancestor; anything unlisted is our own fault."""
+    if isinstance(error, HTTPException) and error.code is not None:
+        return error.code
+    if isinstance(error, InvalidUpload):
+        return HTTPStatus.BAD_REQUEST
+    for cls in type(error).__mro__:
+        if issubclass(cls, SuperResolutionError) and cls in STATUS:
+            return STATUS[cls]
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def message_of(error: Exception, status: int) -> str:
+    """What the caller may read: of our own faults the phrase only, the rest is logged."""
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return HTTPStatus(status).phrase
+    if isinstance(error, NotFound):
+        return f"Path must be one of {', '.join(known_paths())}. Received: {request.path}"
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(error.valid_methods or ())
+        return f"Method must be one of {allowed}. Received: {request.method}"
+    if isinstance(error, RequestEntityTooLarge):
+        limit = current_app.config["MAX_CONTENT_LENGTH"]
+        return f"Request must have at most {limit} bytes. Received: {received_length()}."
+    if isinstance(error, HTTPException):
+        return str(error.description)
+    return str(error)
+
+
+def known_paths() -> list[str]:
+    """Paths of the documented routes."""
+    return sorted({rule.rule for rule in current_app.url_map.iter_rules() if not rule.arguments})
+
+
+def received_length() -> str:
+    length = request.content_length
+    return "more, of unstated length" if length is None else f"{length} bytes"
+
+
+def headers_of(error: Exception) -> dict[str, str]:
+    """Headers that belong to the status, as `Allow` does to 405."""
+    if isinstance(error, MethodNotAllowed):
+        return {"Allow": ", ".join(error.valid_methods or ())}
+    return {}

@@ -1,0 +1,72 @@
+"""GET /model/metadata: what the model is, and what it accepts."""
+
+from typing import Any
+
+from flask_restx import Resource, fields
+
+from api.service import current_service, model
+from core.images import FORMATS
+
+limits_schema = model.model(
+    "Limits",
+    {
+        "max_pixels": fields.Integer(description="Width times height of a picture"),
+        "max_side": fields.Integer(description="Width or height of a picture"),
+        "max_upload_bytes": fields.Integer(description="Bytes of a whole request"),
+        "formats": fields.List(fields.String, description="Accepted file formats"),
+    },
+)
+
+weights_schema = model.model(
+    "Weights",
+    {
+        "name": fields.String,
+        "version": fields.String,
+        "scale": fields.Integer(description="Factor on each side"),
+        "radius": fields.Integer(description="Input pixels a side that an output pixel sees"),
+        "parameters": fields.Integer,
+        "sha256": fields.String(description="Of the frozen graph"),
+        "quality": fields.Raw(description="Measured figures by test set"),
+    },
+)
+
+metadata_schema = model.model(
+    "Metadata",
+    {
+        "id": fields.String(required=True),
+        "name": fields.String(required=True),
+        "description": fields.String(required=True),
+        "type": fields.String(required=True),
+        "source": fields.String(required=True),
+        "license": fields.String(required=True),
+        "limits": fields.Nested(limits_schema),
+        "weights": fields.Nested(weights_schema),
+    },
+)
+
+
+@model.route("/metadata")
+class Metadata(Resource):
+    """What the original service published, and the limits."""
+
+    @model.doc("metadata")
+    @model.response(200, "Success", metadata_schema)
+    def get(self) -> dict[str, Any]:
+        """What the model is and what it accepts"""
+        service = current_service()
+        card = service.upscaler.card
+        return {
+            "id": "max-image-resolution-enhancer",
+            "name": "Super-Resolution Generative Adversarial Network (SRGAN)",
+            "description": card.description,
+            "type": "Image-To-Image Translation Or Transformation",
+            "source": "https://arxiv.org/abs/1609.04802",
+            "license": "Apache V2",
+            "limits": {
+                "max_pixels": service.limits.max_pixels,
+                "max_side": service.limits.max_side,
+                "max_upload_bytes": service.max_upload_bytes,
+                "formats": list(FORMATS),
+            },
+            "weights": {name: getattr(card, name) for name in weights_schema},
+        }

@@ -1,0 +1,40 @@
+"""What the routes share: the namespace they are in, and the service they speak for."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from flask import current_app
+from flask_restx import Namespace, fields
+
+from core.images import Limits
+from core.upscaler import Upscaler
+
+EXTENSION = "enhancer"
+
+model = Namespace("model", description="The super-resolution model")
+
+error_schema = model.model(
+    "Error",
+    {
+        "message": fields.String(
+            required=True,
+            description="What was expected, and what was received",
+            example="Image must have at most 4000000 pixels. "
+            "Received: 4000 x 3000 = 12000000 pixels.",
+        )
+    },
+)
+
+
+@dataclass(frozen=True)
+class Service:
+    """The upscaler behind the routes, and what they accept for it."""
+
+    upscaler: Upscaler
+    limits: Limits
+    max_upload_bytes: int
+    """Of a whole request, the multipart framing included."""
+
+
+def current_service() -> Service:
+    return cast(Service, current_app.extensions[EXTENSION])

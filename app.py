@@ -1,0 +1,74 @@
+"""Where the parts meet; `python app.py` starts the production server."""
+
+import logging
+import os
+import sys
+from typing import Any
+
+from flask import Flask, g
+from flask_cors import CORS
+
+from api import Service, create_api
+from api.tracing import TRUTH_HEADERS
+from config import ROOT, InvalidSetting, Settings
+from core.card import read_card, read_verified_graph
+from core.errors import GraphMismatch
+from core.images import Limits
+from core.upscaler import Upscaler, load_upscaler
+
+log = logging.getLogger("enhancer")
+
+
+class Application(Flask):
+    """A Flask application that logs a failure under the id of its request."""
+
+    def log_exception(self, exc_info: Any) -> None:
+        log.error("request_id=%s failed", g.request_id, exc_info=exc_info)
+
+
+def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
+    """The service as a WSGI application.
+
+    Args:
+        settings: all that can be set.
+        upscaler: what upscales; None to load the frozen graph that the settings name.
+
+    Raises:
+        GraphMismatch: if the graph is not what its card announces.
+    """
+    if upscaler is None:
+        upscaler = load_upscaler(
+            settings.card, tile=settings.tile, threads=settings.inference_threads
+        )
+    app = Application(__name__, static_folder=None)
+    service = Service(
+        upscaler=upscaler,
+        limits=Limits(settings.max_pixels, settings.max_side),
+        max_upload_bytes=settings.max_upload_bytes,
+    )
+    create_api(app, service)
+    if settings.cors:
+        CORS(app, expose_headers=TRUTH_HEADERS)
+    return app
+
+
+def from_environment() -> Flask:
+    """The application of a server process, with settings from the environment."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    return create_app(Settings.from_env())
+
+
+def serve() -> None:
+    """Become the production server, unless its settings or its graph are wrong."""
+    try:
+        settings = Settings.from_env()
+        read_verified_graph(settings.card, read_card(settings.card))
+    except (InvalidSetting, GraphMismatch) as error:
+        sys.exit(f"app.py: {error}")
+    configuration = str(ROOT / "gunicorn.conf.py")
+    command = [sys.executable, "-m", "gunicorn", "--config", configuration]
+    os.execv(sys.executable, command)
+
+
+if __name__ == "__main__":
+    serve()

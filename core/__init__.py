@@ -1,0 +1,1 @@
+"""Pixels in, pixels out: knows no HTTP, no settings and no training."""

@@ -1,0 +1,33 @@
+"""Pixel ranges, and the only conversions between them.
+
+The name of a range is part of the name of a function: `uint8` is [0, 255], `uint16`
+is [0, 65535], `unit` is [0, 1]. Serving and training convert here and nowhere else.
+A range belongs to the type, never to the picture: a dark picture stays dark.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVELS = 255  # highest 8-bit level
+LEVELS_16 = 65535  # highest 16-bit level
+
+Uint8Array = NDArray[np.uint8]
+Uint16Array = NDArray[np.uint16]
+Float32Array = NDArray[np.float32]
+
+
+def unit_from_uint8(pixels: Uint8Array) -> Float32Array:
+    """[0, 255] uint8 -> [0, 1] float32, any shape."""
+    return pixels.astype(np.float32) / np.float32(LEVELS)
+
+
+def uint8_from_unit(pixels: Float32Array) -> Uint8Array:
+    """[0, 1] float32 -> [0, 255] uint8, clipped and rounded to the nearest level."""
+    levels = np.clip(np.rint(pixels * np.float32(LEVELS)), 0, LEVELS)
+    return np.asarray(levels, np.uint8)
+
+
+def uint8_from_uint16(pixels: Uint16Array) -> Uint8Array:
+    """[0, 65535] uint16 -> [0, 255] uint8, rounded to the nearest level."""
+    step = LEVELS_16 // LEVELS
+    return ((pixels.astype(np.uint32) + step // 2) // step).astype(np.uint8)

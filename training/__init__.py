@@ -1,0 +1,1 @@
+"""From photographs to the frozen graphs in assets/; never part of the service."""

@@ -1,0 +1,64 @@
+"""From photographs to a frozen graph: python -m training COMMAND --help"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from training.recipe import read_recipe
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    arguments.command(arguments)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+
+    command = commands.add_parser("train", help="train a generator, or go on with a run")
+    command.set_defaults(command=run_train)
+    command.add_argument("recipe", type=Path, help="TOML file")
+    command.add_argument("--photos", type=Path, required=True, help="folder with manifest.csv")
+    command.add_argument("--run", type=Path, required=True, help="folder of the run")
+    command.add_argument("--max-minutes", type=float, default=float("inf"))
+
+    command = commands.add_parser("freeze", help="turn a run into a graph and its card")
+    command.set_defaults(command=run_freeze)
+    command.add_argument("recipe", type=Path, help="TOML file")
+    command.add_argument("--photos", type=Path, required=True, help="folder with manifest.csv")
+    command.add_argument("--run", type=Path, required=True, help="folder of the run")
+    command.add_argument("--card", type=Path, required=True, help="JSON file to write")
+    command.add_argument("--version", required=True, help="of the weights")
+
+    command = commands.add_parser("evaluate", help="measure a graph and note it in its card")
+    command.set_defaults(command=run_evaluate)
+    command.add_argument("card", type=Path, help="JSON file")
+    command.add_argument("--test-sets", type=Path, required=True, help="folder of test sets")
+    command.add_argument("--service", help="URL of a running service to measure through")
+    return parser.parse_args()
+
+
+def run_train(arguments: argparse.Namespace) -> None:
+    from training.train import train
+
+    train(read_recipe(arguments.recipe), arguments.photos, arguments.run, arguments.max_minutes)
+
+
+def run_freeze(arguments: argparse.Namespace) -> None:
+    from training.freeze import freeze
+
+    recipe = read_recipe(arguments.recipe)
+    freeze(recipe, arguments.run, arguments.photos, arguments.card, arguments.version)
+
+
+def run_evaluate(arguments: argparse.Namespace) -> None:
+    from training.evaluate import as_table, evaluate_card
+
+    sys.stdout.write(
+        as_table(evaluate_card(arguments.card, arguments.test_sets, arguments.service))
+    )
+
+
+if __name__ == "__main__":
+    main()

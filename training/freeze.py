@@ -1,0 +1,113 @@
+"""From a training run to the frozen graph and its card in assets/.
+
+The frozen graph takes and gives uint8: the conversion to the unit range, clipping
+and rounding are part of it, so no caller can get them wrong. Freezing runs on Keras'
+TensorFlow backend.
+"""
+
+import hashlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import (
+    convert_variables_to_constants_v2,
+)
+
+from core.card import ModelCard, graph_path, write_card
+from core.graph import FrozenGraph
+from core.pixels import LEVELS, uint8_from_unit, unit_from_uint8
+from training.checkpoint import load_checkpoint
+from training.networks import SCALE, build_generator, count_parameters
+from training.photos import count_licences, manifest_sha256, read_manifest
+from training.recipe import Recipe
+from training.train import CHECKPOINT
+
+INPUT, OUTPUT = "lr", "sr"
+PARITY_SHAPE = (37, 53, 3)  # of the picture on which graph and Keras model are compared
+PARITY_LEVELS = 1  # by which they may differ: both round, and sum in different orders
+
+
+class NotEqual(Exception):
+    """The frozen graph does not compute what the Keras model computes."""
+
+
+def freeze(
+    recipe: Recipe, run_folder: Path, photos_folder: Path, card_path: Path, version: str
+) -> ModelCard:
+    """Write the averaged weights of a run as a graph of constants, and its card.
+
+    Raises:
+        NotEqual: if the graph differs from the Keras model by more than one level;
+            nothing is written then.
+    """
+    step, groups = load_checkpoint(run_folder / CHECKPOINT, ["ema"])
+    keras.mixed_precision.set_global_policy("float32")
+    generator = build_generator(recipe.generator)
+    generator.set_weights(groups["ema"])
+    graph_def = frozen_graph_def(generator)
+    card = describe(recipe, generator, graph_def, step, photos_folder, card_path.stem, version)
+    check_parity(generator, FrozenGraph(card, graph_def))
+    card_path.parent.mkdir(parents=True, exist_ok=True)
+    graph_path(card_path, card).write_bytes(graph_def)
+    write_card(card_path, card)
+    return card
+
+
+def frozen_graph_def(generator: keras.Model) -> bytes:
+    """The generator with constants for variables, uint8 to uint8, serialised."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, INPUT)])
+    def upscale(lr):
+        sr = generator(tf.cast(lr, tf.float32) / LEVELS, training=False)
+        levels = tf.round(tf.clip_by_value(sr * LEVELS, 0, LEVELS))
+        return tf.identity(tf.cast(levels, tf.uint8), OUTPUT)
+
+    frozen = convert_variables_to_constants_v2(upscale.get_concrete_function())
+    return frozen.graph.as_graph_def().SerializeToString(deterministic=True)
+
+
+def check_parity(generator: keras.Model, graph: FrozenGraph) -> None:
+    """Raise NotEqual unless graph and model agree on noise, the hardest picture."""
+    lr = np.random.default_rng(0).integers(0, LEVELS + 1, PARITY_SHAPE, np.uint8)
+    expected = uint8_from_unit(np.asarray(generator(unit_from_uint8(lr)[None]))[0])
+    difference = int(np.abs(graph(lr).astype(int) - expected.astype(int)).max())
+    if difference > PARITY_LEVELS:
+        raise NotEqual(
+            f"Graph and Keras model must agree within {PARITY_LEVELS} level. "
+            f"Received: a difference of {difference} levels."
+        )
+
+
+def describe(recipe, generator, graph_def, step, photos_folder, name, version) -> ModelCard:
+    """The card of a graph, all but its measured quality."""
+    photos = read_manifest(photos_folder)
+    trained_on = [photo for photo in photos if not photo.is_validation]
+    return ModelCard(
+        name=name,
+        version=version,
+        description=(
+            "SRResNet, the generator of SRGAN, trained here with a pixel loss only (not "
+            f"adversarially) on {len(trained_on)} photographs under free licences, "
+            "for clean pictures that were made smaller by bicubic interpolation."
+        ),
+        scale=SCALE,
+        input_tensor=f"{INPUT}:0",
+        output_tensor=f"{OUTPUT}:0",
+        input_range=(0, LEVELS),
+        output_range=(0, LEVELS),
+        radius=recipe.generator.radius,
+        parameters=count_parameters(generator),
+        mflop_per_lr_pixel=round(recipe.generator.mflop_per_lr_pixel, 3),
+        sha256=hashlib.sha256(graph_def).hexdigest(),
+        license="Apache-2.0",
+        recipe=recipe.as_dict(),
+        training={
+            "steps": step,
+            "photographs": len(trained_on),
+            "validation_photographs": len(photos) - len(trained_on),
+            "licences": count_licences(trained_on),
+            "manifest_sha256": manifest_sha256(photos_folder),
+        },
+    )

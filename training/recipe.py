@@ -1,0 +1,63 @@
+"""A recipe: every number of a training run, read from a TOML file."""
+
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from training.networks import Architecture
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a batch is made of."""
+
+    patch: int  # side of a LR patch, px
+    batch: int  # patches in a batch
+    seed: int
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the weights are found."""
+
+    steps: int
+    warmup_steps: int  # learning rate rises linearly from zero
+    learning_rate: float  # of Adam, between warm-up and decay
+    decay_steps: int  # learning rate falls linearly to zero over the last steps
+    ema_momentum: float  # of the moving average of the weights, per step
+    precision: str  # a Keras dtype policy
+    validate_every: int  # steps
+
+    def learning_rate_at(self, step: int) -> float:
+        """Trapezoid: warm-up, constant, decay, so that a run can be prolonged.
+
+        Source: Zhai et al. 2022, arXiv:2106.04560, sec. 3.5 (cooldown).
+        """
+        rise = (step + 1) / self.warmup_steps
+        fall = (self.steps - step) / self.decay_steps
+        return self.learning_rate * min(1.0, rise, fall)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one training run."""
+
+    generator: Architecture
+    data: Data
+    training: Training
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a TOML recipe; an unknown or missing setting is an error."""
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    try:
+        return Recipe(
+            generator=Architecture(**tables["generator"]),
+            data=Data(**tables["data"]),
+            training=Training(**tables["training"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a recipe: {error}") from error

@@ -1,0 +1,138 @@
+"""Upscale picture files: python upscale.py IN OUT
+
+IN is a picture, or a folder of pictures. OUT is the PNG to write, or a folder for
+them; it is made if it is not there. Exit code: 0 if all went well, 1 if a picture
+failed (the others of a folder are done all the same), 2 if IN or OUT is wrong.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from config import InvalidSetting, Settings
+from core.errors import SuperResolutionError
+from core.images import Limits, decode_image, encode_png
+from core.upscaler import Upscaler, load_upscaler
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
+
+
+class Job(NamedTuple):
+    """One picture to upscale."""
+
+    source: Path
+    target: Path
+
+
+class WrongArguments(Exception):
+    """IN or OUT cannot be used."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="upscale.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", metavar="IN", type=Path)
+    parser.add_argument("target", metavar="OUT", type=Path)
+    parsed = parser.parse_args(arguments)
+    try:
+        settings = Settings.from_env()
+        jobs = plan_jobs(parsed.source, parsed.target)
+    except (WrongArguments, InvalidSetting) as error:
+        complain(error)
+        return 2
+    return run_jobs(jobs, settings)
+
+
+def plan_jobs(source: Path, target: Path) -> list[Job]:
+    """What is to be written where.
+
+    Raises:
+        WrongArguments: if there is nothing to upscale, or OUT is of the wrong kind.
+    """
+    if source.is_dir():
+        return list(plan_folder(source, target))
+    if not source.exists():
+        raise WrongArguments(f"IN must be a picture or a folder. Received: {source}, not there.")
+    if target.is_dir():
+        target = target / f"{source.stem}.png"
+    if target.suffix.lower() != ".png":
+        raise WrongArguments(f"OUT must be a .png file or a folder. Received: {target}")
+    return [Job(source, target)]
+
+
+def plan_folder(source: Path, target: Path) -> Iterator[Job]:
+    """One job for each picture of a folder, named after it.
+
+    Where two pictures differ in their suffix only, the suffix stays in the name.
+    """
+    if target.exists() and not target.is_dir():
+        raise WrongArguments(f"OUT must be a folder, since IN is one. Received: {target}, a file.")
+    if target.exists() and target.samefile(source):
+        raise WrongArguments(f"OUT must be another folder than IN. Received: {target}")
+    pictures = [p for p in sorted(source.iterdir()) if p.suffix.lower() in SUFFIXES]
+    if not pictures:
+        raise WrongArguments(f"IN must hold pictures. Received: {source}, which holds none.")
+    namesakes = Counter(picture.stem for picture in pictures)
+    for picture in pictures:
+        stem = picture.stem if namesakes[picture.stem] == 1 else picture.name
+        yield Job(picture, target / f"{stem}.png")
+
+
+def run_jobs(jobs: list[Job], settings: Settings) -> int:
+    """Upscale one picture after the other; 1 if any failed, else 0."""
+    limits = Limits(settings.max_pixels, settings.max_side)
+    try:
+        upscaler = load_upscaler(
+            settings.card, tile=settings.tile, threads=settings.inference_threads
+        )
+    except SuperResolutionError as error:
+        complain(error)
+        return 1
+    quiet = True if len(jobs) == 1 else None  # None: no bar unless on a terminal
+    done = [run_job(job, upscaler, limits) for job in tqdm(jobs, unit="picture", disable=quiet)]
+    return 0 if all(done) else 1
+
+
+def run_job(job: Job, upscaler: Upscaler, limits: Limits) -> bool:
+    """Upscale one file, with a bar of its own; True if it went well."""
+    with tqdm(unit="tile", desc=job.source.name, leave=False, disable=None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        try:
+            lr = decode_image(job.source.read_bytes(), limits)
+            write_whole(job.target, encode_png(upscaler.upscale_picture(lr, show).picture))
+        except (SuperResolutionError, OSError) as error:
+            complain(f"{job.source}: {error}")
+            return False
+    return True
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, with its folder; interrupted, it leaves what was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def complain(error: object) -> None:
+    tqdm.write(f"upscale.py: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
