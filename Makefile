@@ -29,7 +29,7 @@ format: $(VENV)/.development  ## put the code into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.serving  ## measure speed and memory of this checkout on this machine
+bench: $(VENV)/.development  ## measure speed and memory of this checkout on this machine
 	$(BIN)/python -m benchmarks.latency
 
 image:  ## build the container image

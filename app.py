@@ -48,7 +48,7 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
     )
     create_api(app, service)
     if settings.cors:
-        CORS(app, expose_headers=TRUTH_HEADERS)
+        CORS(app, send_wildcard=True, expose_headers=TRUTH_HEADERS)
     return app
 
 

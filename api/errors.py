@@ -1,5 +1,6 @@
 """From errors to answers: one table, one place."""
 
+import sys
 from http import HTTPStatus
 
 from flask import Flask, current_app, request
@@ -43,7 +44,7 @@ def answer(error: Exception) -> ResponseReturnValue:
 def answer_elsewhere(error: Exception) -> ResponseReturnValue:
     """The same outside the API's routes, where Flask-RESTX logs no failure."""
     if status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        current_app.log_exception((type(error), error, error.__traceback__))
+        current_app.log_exception(sys.exc_info())
     return answer(error)
 
 

@@ -36,6 +36,14 @@ def parse_arguments() -> argparse.Namespace:
     command.add_argument("card", type=Path, help="JSON file")
     command.add_argument("--test-sets", type=Path, required=True, help="folder of test sets")
     command.add_argument("--service", help="URL of a running service to measure through")
+    command.add_argument("--readme", type=Path, help="Markdown file whose table to rewrite")
+
+    command = commands.add_parser("compare", help="bicubic, model and original side by side")
+    command.set_defaults(command=run_compare)
+    command.add_argument("card", type=Path, help="JSON file")
+    command.add_argument("lr", type=Path, help="small picture")
+    command.add_argument("hr", type=Path, help="the original, four times as wide and high")
+    command.add_argument("target", type=Path, help="PNG to write")
     return parser.parse_args()
 
 
@@ -53,11 +61,18 @@ def run_freeze(arguments: argparse.Namespace) -> None:
 
 
 def run_evaluate(arguments: argparse.Namespace) -> None:
-    from training.evaluate import as_table, evaluate_card
+    from training.evaluate import as_table, evaluate_card, write_into
 
-    sys.stdout.write(
-        as_table(evaluate_card(arguments.card, arguments.test_sets, arguments.service))
-    )
+    quality = evaluate_card(arguments.card, arguments.test_sets, arguments.service)
+    if arguments.readme:
+        write_into(arguments.readme, as_table(quality))
+    sys.stdout.write(as_table(quality))
+
+
+def run_compare(arguments: argparse.Namespace) -> None:
+    from training.compare import compare
+
+    arguments.target.write_bytes(compare(arguments.card, arguments.lr, arguments.hr))
 
 
 if __name__ == "__main__":

@@ -3,25 +3,28 @@
 A test set is a folder with `LRx4/*.png` and `HR/*.png` of the same names.
 """
 
-import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
+import requests
 from tqdm import tqdm
 
-from core.card import read_card, write_card
+from core.card import read_card
 from core.images import Picture, decode_image, encode_png, resize_bicubic
 from core.upscaler import load_upscaler
+from training.assets import save_card
 from training.metrics import psnr_y, ssim_y
 
 EncodedUpscaler = Callable[[bytes], bytes]
 """Bytes of a LR file -> bytes of a PNG."""
 
 Figures = dict[str, float]
+FIRST_MARK = "<!-- quality: written by python -m training evaluate -->"
+LAST_MARK = "<!-- end of quality -->"
 TILE = 256  # LR px
+PATIENCE_S = 600  # with one request
 
 
 def through_core(card_path: Path) -> EncodedUpscaler:
@@ -34,15 +37,9 @@ def through_service(url: str) -> EncodedUpscaler:
     """A running service, for example at `http://127.0.0.1:5000`."""
 
     def upscale(data):
-        boundary = uuid4().hex
-        head = 'Content-Disposition: form-data; name="image"; filename="lr.png"'
-        body = (
-            f"--{boundary}\r\n{head}\r\n\r\n".encode() + data + f"\r\n--{boundary}--\r\n".encode()
-        )
-        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        request = urllib.request.Request(f"{url}/model/predict", body, headers)
-        with urllib.request.urlopen(request) as answer:
-            return answer.read()
+        answer = requests.post(f"{url}/model/predict", files={"image": data}, timeout=PATIENCE_S)
+        answer.raise_for_status()
+        return answer.content
 
     return upscale
 
@@ -90,10 +87,26 @@ def evaluate_card(
             name: {k: round(v, 4) for k, v in evaluate(upscale, test_set).items()}
             for name, upscale in methods.items()
         }
-        for test_set in sorted(folder for folder in test_sets.iterdir() if folder.is_dir())
+        for test_set in list_test_sets(test_sets)
     }
-    write_card(card_path, replace(read_card(card_path), quality=quality))
+    save_card(card_path, replace(read_card(card_path), quality=quality))
     return quality
+
+
+def list_test_sets(folder: Path) -> list[Path]:
+    """Every test set in a folder, the smallest first."""
+    return sorted(
+        (path.parent for path in folder.glob("*/HR")),
+        key=lambda test_set: len(list(test_set.glob("HR/*.png"))),
+    )
+
+
+def write_into(document: Path, table: str) -> None:
+    """Put a table between the two marks of a Markdown document."""
+    text = document.read_text(encoding="utf-8")
+    before, rest = text.split(FIRST_MARK)
+    _, after = rest.split(LAST_MARK)
+    document.write_text(f"{before}{FIRST_MARK}\n{table}{LAST_MARK}{after}", encoding="utf-8")
 
 
 def as_table(quality: dict[str, dict[str, Figures]]) -> str:

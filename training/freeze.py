@@ -15,9 +15,10 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
-from core.card import ModelCard, graph_path, write_card
+from core.card import ModelCard, graph_path
 from core.graph import FrozenGraph
 from core.pixels import LEVELS, uint8_from_unit, unit_from_uint8
+from training.assets import save_card
 from training.checkpoint import load_checkpoint
 from training.networks import SCALE, build_generator, count_parameters
 from training.photos import count_licences, manifest_sha256, read_manifest
@@ -51,7 +52,7 @@ def freeze(
     check_parity(generator, FrozenGraph(card, graph_def))
     card_path.parent.mkdir(parents=True, exist_ok=True)
     graph_path(card_path, card).write_bytes(graph_def)
-    write_card(card_path, card)
+    save_card(card_path, card)
     return card
 
 

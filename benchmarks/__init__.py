@@ -1,0 +1,1 @@
+"""Side-by-side measurements; results, dated, in benchmarks/README.md."""

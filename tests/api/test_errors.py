@@ -1,0 +1,90 @@
+import inspect
+
+import pytest
+from flask import Flask
+
+from api.errors import STATUS, status_of
+from app import create_app
+from config import Settings
+from core import errors
+from core.upscaler import Upscaler
+from tests.stand_ins import make_card, noise
+
+
+def faulty(_lr):
+    raise RuntimeError("a secret path: /srv/models")
+
+
+@pytest.fixture
+def faulty_app():
+    return create_app(Settings(), Upscaler(make_card(), faulty, tile=16))
+
+
+@pytest.mark.parametrize("testing", [False, True])
+def test_a_fault_of_ours_is_a_500_that_tells_nothing_but_is_logged(
+    faulty_app, encode, caplog, testing
+):
+    faulty_app.testing = testing
+    data = {"image": (__import__("io").BytesIO(encode(noise(3, 4))), "x.png")}
+    response = faulty_app.test_client().post("/model/predict", data=data)
+    assert response.status_code == 500
+    assert response.json == {"message": "Internal Server Error"}
+    request_id = response.headers["X-Request-Id"]
+    failures = [r for r in caplog.records if r.levelname == "ERROR"]
+    assert [r.getMessage() for r in failures] == [f"request_id={request_id} failed"]
+    assert "a secret path" in caplog.text
+
+
+def test_a_fault_outside_the_api_is_answered_and_logged_alike(app, caplog):
+    app.add_url_rule("/elsewhere", view_func=lambda: faulty(None))
+    response = app.test_client().get("/elsewhere")
+    assert response.status_code == 500
+    assert response.json == {"message": "Internal Server Error"}
+    assert "a secret path" in caplog.text
+
+
+def test_an_unknown_path_is_told_the_known_ones(client):
+    response = client.get("/model/nothing")
+    assert response.status_code == 404
+    assert "/model/predict" in response.json["message"]
+    assert "Received: /model/nothing" in response.json["message"]
+
+
+@pytest.mark.parametrize("path", ["/model/predict", "/model/metadata"])
+def test_a_wrong_method_is_told_the_right_ones(client, path):
+    response = client.delete(path)
+    assert response.status_code == 405
+    assert "Received: DELETE" in response.json["message"]
+    assert set(response.headers["Allow"].split(", ")) & {"GET", "POST"}
+
+
+def test_any_other_http_error_keeps_its_status_and_description(app):
+    from werkzeug.exceptions import ImATeapot
+
+    def view():
+        raise ImATeapot
+
+    app.add_url_rule("/teapot", view_func=view)
+    response = app.test_client().get("/teapot")
+    assert response.status_code == 418
+    assert "teapot" in response.json["message"]
+
+
+def test_every_error_of_core_that_a_caller_can_cause_has_a_status():
+    ours = {errors.SuperResolutionError, errors.GraphMismatch}
+    classes = {c for _, c in inspect.getmembers(errors, inspect.isclass)}
+    assert classes - ours == set(STATUS)
+
+
+def test_the_nearest_ancestor_decides():
+    class StillTooLarge(errors.ImageTooLarge):
+        pass
+
+    assert status_of(StillTooLarge()) == 413
+    assert status_of(errors.GraphMismatch()) == 500
+
+
+def test_two_applications_share_nothing(app, faulty_app):
+    assert isinstance(app, Flask)
+    metadata = [a.test_client().get("/model/metadata").json["limits"] for a in (app, faulty_app)]
+    assert metadata[0] != metadata[1]

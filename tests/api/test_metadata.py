@@ -1,0 +1,27 @@
+def test_the_fields_of_the_original_are_there(client):
+    metadata = client.get("/model/metadata").json
+    assert metadata["id"] == "max-image-resolution-enhancer"
+    assert metadata["name"] == "Super-Resolution Generative Adversarial Network (SRGAN)"
+    assert metadata["type"] == "Image-To-Image Translation Or Transformation"
+    assert metadata["license"] == "Apache V2"
+    assert metadata["source"].startswith("https://")
+
+
+def test_the_description_is_that_of_the_weights(client):
+    assert client.get("/model/metadata").json["description"] == "A stand-in that was never trained."
+
+
+def test_the_limits_are_those_in_force(client):
+    assert client.get("/model/metadata").json["limits"] == {
+        "max_pixels": 2000,
+        "max_side": 200,
+        "max_upload_bytes": 100_000,
+        "formats": ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"],
+    }
+
+
+def test_the_weights_are_named(client):
+    weights = client.get("/model/metadata").json["weights"]
+    assert weights["name"] == "stand-in"
+    assert weights["scale"] == 4
+    assert weights["sha256"] == "0" * 64

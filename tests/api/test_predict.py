@@ -1,0 +1,123 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.stand_ins import blur_then_repeat, noise
+
+LR = noise(21, 34)
+
+
+def read_png(response):
+    return np.asarray(Image.open(io.BytesIO(response.data)))
+
+
+@pytest.mark.parametrize("accept", [None, "application/json", "image/png", "*/*"])
+def test_a_picture_comes_back_four_times_as_large_whatever_is_accepted(post, encode, accept):
+    response = post(encode(LR), headers={"Accept": accept} if accept else {})
+    assert response.status_code == 200
+    assert response.content_type == "image/png"
+    assert "filename=result.png" in response.headers["Content-Disposition"]
+    np.testing.assert_array_equal(read_png(response), blur_then_repeat(LR))
+
+
+def test_one_pixel_becomes_sixteen(post, encode):
+    response = post(encode(noise(1, 1)))
+    assert read_png(response).shape == (4, 4, 3)
+
+
+def test_alpha_comes_back(post, encode):
+    response = post(encode(np.dstack([LR, np.full((21, 34), 128, np.uint8)])))
+    sr = read_png(response)
+    assert sr.shape == (84, 136, 4)
+    np.testing.assert_array_equal(sr[..., 3], 128)
+
+
+def test_dark_pictures_are_not_stretched(post, encode):
+    sr = read_png(post(encode(np.full((20, 20, 3), 10, np.uint8))))
+    assert sr.max() == 10
+
+
+def test_what_was_done_is_told(post, encode):
+    headers = post(encode(LR)).headers
+    assert headers["X-Model"] == "stand-in"
+    assert headers["X-Model-Version"] == "1.2.3"
+    assert headers["X-Scale"] == "4"
+    assert headers["X-Input-Size"] == "34x21"
+    assert headers["X-Output-Size"] == "136x84"
+    assert headers["X-Tiles"] == "6"
+    stages = [part.split(";dur=") for part in headers["Server-Timing"].split(", ")]
+    assert [name for name, _ in stages] == ["decode", "inference", "encode"]
+    assert all(float(ms) >= 0 for _, ms in stages)
+
+
+def test_too_large_a_picture_is_refused_with_the_limit(post, encode):
+    response = post(encode(noise(50, 41)))
+    assert response.status_code == 413
+    assert response.json == {
+        "message": "Image must have at most 2000 pixels. Received: 41 x 50 = 2050 pixels."
+    }
+
+
+def test_too_large_a_request_is_refused_with_the_limit(post):
+    response = post(b"\0" * 200_000)
+    assert response.status_code == 413
+    assert "at most 100000 bytes. Received: 200" in response.json["message"]
+
+
+def test_samples_of_32_bits_are_an_unsupported_type(post, encode):
+    response = post(encode(Image.new("F", (9, 9)), "TIFF"))
+    assert response.status_code == 415
+    assert "32-bit" in response.json["message"]
+
+
+@pytest.mark.parametrize(
+    ("data", "received"),
+    [
+        (b"", "0 bytes"),
+        (b"just some text", "14 bytes that begin with b'just som'"),
+        (b"\x89PNG\r\n\x1a\n", "8 bytes"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_what_came(post, data, received):
+    response = post(data)
+    assert response.status_code == 400
+    assert received in response.json["message"]
+
+
+def test_a_truncated_picture_is_refused_and_the_next_one_is_served(post, encode):
+    data = encode(LR)
+    assert post(data[:-40]).status_code == 400
+    assert post(data).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("request_kwargs", "received"),
+    [
+        ({}, "Content-Type ''"),
+        ({"json": {"image": "x"}}, "Content-Type 'application/json'"),
+        ({"data": b"raw", "content_type": "image/png"}, "Content-Type 'image/png'"),
+        ({"data": {"image": "text"}, "content_type": "multipart/form-data"}, "a text in the field"),
+        ({"data": {"img": (io.BytesIO(b"x"), "x.png")}}, "the fields ['img']"),
+        ({"data": {"a": "1", "b": "2"}, "content_type": "multipart/form-data"}, "['a', 'b']"),
+        ({"content_type": "multipart/form-data; boundary=x", "data": b"--x--"}, "no fields"),
+    ],
+)
+def test_a_request_without_the_file_is_told_what_came(client, request_kwargs, received):
+    response = client.post("/model/predict", **request_kwargs)
+    assert response.status_code == 400
+    assert "one file in the field `image`" in response.json["message"]
+    assert received in response.json["message"]
+
+
+def test_two_files_are_refused(client, encode):
+    files = [(io.BytesIO(encode(LR)), "a.png"), (io.BytesIO(encode(LR)), "b.png")]
+    response = client.post("/model/predict", data={"image": files})
+    assert response.status_code == 400
+    assert "2 files" in response.json["message"]
+
+
+def test_other_fields_do_not_disturb(client, encode):
+    data = {"image": (io.BytesIO(encode(LR)), "a.png"), "comment": "hello"}
+    assert client.post("/model/predict", data=data).status_code == 200

@@ -1,0 +1,46 @@
+import pytest
+
+
+@pytest.fixture
+def document(client):
+    return client.get("/swagger.json").json
+
+
+def test_the_document_is_titled_as_the_original(document):
+    assert document["info"]["title"] == "MAX Image Resolution Enhancer"
+    assert [tag["name"] for tag in document["tags"]] == ["model"]
+
+
+def test_the_page_is_at_the_root(client):
+    response = client.get("/")
+    assert response.status_code == 200
+    assert "swagger-ui" in response.text
+
+
+def test_predict_takes_one_file_and_gives_a_png(document):
+    predict = document["paths"]["/model/predict"]["post"]
+    (image,) = predict["parameters"]
+    assert (image["name"], image["in"], image["type"], image["required"]) == (
+        "image",
+        "formData",
+        "file",
+        True,
+    )
+    assert predict["consumes"] == ["multipart/form-data"]
+    assert predict["produces"] == ["image/png"]
+
+
+def test_every_response_has_a_description_and_a_schema_that_is_defined(document):
+    for path in document["paths"].values():
+        for method in ("get", "post"):
+            for response in path.get(method, {}).get("responses", {}).values():
+                assert response["description"]
+                name = response["schema"]["$ref"].rsplit("/", 1)[1]
+                assert name in document["definitions"]
+
+
+def test_every_status_of_the_error_table_is_documented(document):
+    from api.errors import STATUS
+
+    documented = document["paths"]["/model/predict"]["post"]["responses"]
+    assert {str(int(status)) for status in STATUS.values()} <= set(documented)

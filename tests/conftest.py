@@ -1,0 +1,57 @@
+import io
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app import create_app
+from config import PREFIX, Settings
+from core.upscaler import Upscaler
+from tests.stand_ins import blur_then_repeat, make_card
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(PREFIX) or name == "CORS_ENABLE":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def upscaler():
+    return Upscaler(make_card(), blur_then_repeat, tile=16)
+
+
+@pytest.fixture
+def app(upscaler):
+    settings = Settings(max_pixels=2000, max_side=200, max_upload_bytes=100_000)
+    return create_app(settings, upscaler)
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
+
+
+@pytest.fixture
+def post(client):
+    """Post bytes as the field `image`."""
+
+    def post(data, filename="lr.png", **kwargs):
+        return client.post("/model/predict", data={"image": (io.BytesIO(data), filename)}, **kwargs)
+
+    return post
+
+
+@pytest.fixture
+def encode():
+    """Encode an array or a Pillow image with Pillow itself."""
+
+    def encode(picture, file_format="PNG", **kwargs):
+        image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+        file = io.BytesIO()
+        image.save(file, file_format, **kwargs)
+        return file.getvalue()
+
+    return encode

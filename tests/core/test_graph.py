@@ -1,0 +1,105 @@
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from config import Settings
+from core.card import graph_path, read_card, read_verified_graph, write_card
+from core.errors import GraphMismatch
+from core.graph import FrozenGraph, load_graph
+from core.tiles import upscale_tiled
+from tests.stand_ins import make_card, noise
+
+CARD_PATH = Settings().card
+SIZES = [(1, 1), (1, 90), (2, 3), (57, 31), (80, 128), (129, 130), (700, 500)]
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return load_graph(CARD_PATH)
+
+
+def photograph(height, width):
+    """Smooth shapes and noise: both flat and busy places."""
+    y, x = np.mgrid[:height, :width]
+    waves = 127 + 90 * np.sin(x / 9 + y / 23)[..., None] * np.array([1, 0.7, -0.5])
+    return np.clip(waves + noise(height, width) / 8 - 16, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_tiled_equals_untiled_within_a_level(graph, height, width):
+    lr = photograph(height, width)
+    untiled = graph(lr).astype(int)
+    for tile in (48, 100, 256):
+        tiled = upscale_tiled(lr, graph, scale=4, tile=tile, halo=graph.card.radius)
+        assert np.abs(tiled - untiled).max() <= 1
+
+
+def centre_after_a_change_outside(graph, distance):
+    """SR of the centre pixel before and after all beyond `distance` is changed."""
+    size, centre = 2 * graph.card.radius + 9, graph.card.radius + 4
+    before, after = noise(size, size), noise(size, size, seed=1)
+    inside = slice(centre - distance, centre + distance + 1)
+    after[inside, inside] = before[inside, inside]
+    sr_centre = slice(4 * centre, 4 * centre + 4)
+    return graph(before)[sr_centre, sr_centre], graph(after)[sr_centre, sr_centre]
+
+
+def test_nothing_beyond_the_radius_of_the_card_is_felt(graph):
+    np.testing.assert_array_equal(*centre_after_a_change_outside(graph, graph.card.radius))
+
+
+def test_something_nearer_is_felt(graph):
+    assert not np.array_equal(*centre_after_a_change_outside(graph, 3))
+
+
+def test_a_flat_picture_keeps_its_colour(graph):
+    flat = np.full((30, 40, 3), (200, 40, 90), np.uint8)
+    middle = graph(flat)[40:-40, 40:-40].astype(int)
+    assert np.abs(middle - (200, 40, 90)).max() <= 2
+
+
+def test_a_changed_graph_is_refused(tmp_path):
+    card = read_card(CARD_PATH)
+    write_card(tmp_path / "srresnet.json", card)
+    changed = bytearray(graph_path(CARD_PATH, card).read_bytes())
+    changed[-1] ^= 1
+    graph_path(tmp_path / "srresnet.json", card).write_bytes(changed)
+    with pytest.raises(GraphMismatch, match="sha256"):
+        load_graph(tmp_path / "srresnet.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scale": 2}, r"must answer .* with \(1, 6, 10, 3\)"),
+        ({"output_tensor": "nowhere:0"}, "nowhere"),
+        ({"input_tensor": "nowhere:0"}, "nowhere"),
+    ],
+)
+def test_a_graph_that_is_not_as_its_card_says_is_refused(changes, message):
+    card = read_card(CARD_PATH)
+    graph_def = read_verified_graph(CARD_PATH, card)
+    with pytest.raises(GraphMismatch, match=message):
+        FrozenGraph(replace(card, **changes), graph_def)
+
+
+def test_bytes_that_are_no_graph_are_refused():
+    with pytest.raises(GraphMismatch, match="cannot be loaded"):
+        FrozenGraph(make_card(), b"\xff" * 100)
+
+
+def test_a_graph_of_floats_is_refused():
+    with tf.Graph().as_default() as graph:
+        lr = tf.compat.v1.placeholder(tf.float32, (None, None, None, 3), "lr")
+        tf.identity(lr, "sr")
+    with pytest.raises(GraphMismatch, match="lr:0` must be uint8. Received: float32"):
+        FrozenGraph(make_card(), graph.as_graph_def().SerializeToString())
+
+
+def test_the_sums_of_the_assets_are_right():
+    for line in (CARD_PATH.parent / "SHA256SUMS").read_text().splitlines():
+        expected, name = line.split()
+        assert hashlib.sha256((CARD_PATH.parent / name).read_bytes()).hexdigest() == expected

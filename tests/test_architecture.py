@@ -1,0 +1,63 @@
+"""Who may import whom, as docs/architecture.md draws it."""
+
+import ast
+
+import pytest
+
+from config import ROOT
+
+LIBRARIES = {
+    "numpy",
+    "PIL",
+    "tensorflow",
+    "keras",
+    "flask",
+    "flask_restx",
+    "flask_cors",
+    "werkzeug",
+}
+FLASK = {"flask", "flask_restx", "flask_cors", "werkzeug"}
+OURS = {"api", "app", "config", "core", "training", "upscale"}
+
+FORBIDDEN = {
+    "config.py": LIBRARIES | OURS,
+    "core/errors.py": LIBRARIES | OURS,
+    "core/card.py": LIBRARIES | OURS - {"core"},
+    "core/quiet.py": LIBRARIES | OURS,
+    "core/pixels.py": LIBRARIES - {"numpy"} | OURS,
+    "core/tiles.py": LIBRARIES - {"numpy"} | OURS - {"core"},
+    "core/images.py": LIBRARIES - {"numpy", "PIL"} | OURS - {"core"},
+    "core/graph.py": LIBRARIES - {"tensorflow"} | OURS - {"core"},
+    "core/upscaler.py": LIBRARIES | OURS - {"core"},
+    "api": LIBRARIES - FLASK | OURS - {"api", "core"},
+    "app.py": LIBRARIES - {"flask", "flask_cors"} | {"training", "upscale"},
+    "upscale.py": LIBRARIES | OURS - {"config", "core"},
+    "training": FLASK | {"PIL", "api", "app", "config", "upscale"},
+}
+
+
+def imported_packages(path):
+    """Top-level name of every absolute import in the file, at any depth."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.split(".")[0]
+
+
+def sources(layer):
+    start = ROOT / layer
+    return [start] if start.is_file() else sorted(start.rglob("*.py"))
+
+
+@pytest.mark.parametrize("layer", FORBIDDEN)
+def test_a_layer_imports_only_what_it_may(layer):
+    for path in sources(layer):
+        crossed = FORBIDDEN[layer] & set(imported_packages(path))
+        assert not crossed, f"{path.relative_to(ROOT)} imports {sorted(crossed)}"
+
+
+def test_every_module_of_core_has_its_rule():
+    ruled = {layer for layer in FORBIDDEN if layer.startswith("core/")}
+    there = {str(p.relative_to(ROOT)) for p in sources("core") if p.name != "__init__.py"}
+    assert there == ruled

@@ -1,0 +1,47 @@
+"""What the README states is what was measured, and what is there."""
+
+import re
+
+import numpy as np
+
+from config import ROOT, Settings
+from core.card import read_card
+from core.images import decode_image
+from training.compare import compare
+from training.evaluate import FIRST_MARK, LAST_MARK, as_table, write_into
+
+README = ROOT / "README.md"
+
+
+def test_the_quality_table_is_that_of_the_card():
+    table = as_table(read_card(Settings().card).quality)
+    assert f"{FIRST_MARK}\n{table}{LAST_MARK}" in README.read_text()
+
+
+def test_a_table_is_replaced_between_the_marks(tmp_path):
+    document = tmp_path / "README.md"
+    document.write_text(f"before\n{FIRST_MARK}\nold\n{LAST_MARK}\nafter\n")
+    for table in ("new\n", "newer\n"):
+        write_into(document, table)
+        assert document.read_text() == f"before\n{FIRST_MARK}\n{table}{LAST_MARK}\nafter\n"
+
+
+def test_the_picture_is_what_the_weights_give():
+    samples = ROOT / "samples" / "test_examples"
+    lr, hr = (samples / kind / "food.png" for kind in ("low_resolution", "original"))
+    expected = decode_image(compare(Settings().card, lr, hr)).pixels.astype(int)
+    shown = decode_image((ROOT / "docs" / "food.png").read_bytes()).pixels
+    assert np.abs(shown - expected).max() <= 1
+
+
+def test_every_link_to_a_file_leads_somewhere():
+    for document in ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "assets/README.md"):
+        path = ROOT / document
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{document} links to {target}"
+
+
+def test_every_make_target_that_is_named_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"`make ([a-z-]+)`", README.read_text())):
+        assert f"\n{target}:" in makefile

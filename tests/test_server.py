@@ -1,0 +1,93 @@
+"""The production server as a user starts it, and the README's examples against it."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+from benchmarks.server import running_server
+from config import ROOT
+
+SAMPLES = ROOT / "samples" / "test_examples"
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith(("curl ", "python upscale.py "))
+]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running_server() as (url, _process):
+        yield url
+
+
+@pytest.fixture
+def workplace(tmp_path):
+    """A folder that looks like a checkout to the README's commands."""
+    for name in ("samples", "upscale.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+def post(url, path):
+    files = {"image": path.read_bytes()}
+    answer = requests.post(f"{url}/model/predict", files=files, timeout=60)
+    assert answer.status_code == 200
+    return answer.content
+
+
+def test_the_readme_has_examples():
+    assert sum("food.png" in command for command in COMMANDS) >= 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_example_of_the_readme_works_as_written(command, server, workplace):
+    command = command.replace("http://localhost:5000", server)
+    environ = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(command, shell=True, check=True, cwd=workplace, env=environ)
+    made = [p for p in workplace.rglob("*.png") if not p.is_relative_to(workplace / "samples")]
+    for path in made:
+        lr_path = next(SAMPLES.rglob("low_resolution/food.png"))
+        if path.parent != workplace:
+            lr_path = lr_path.with_name(path.name)
+        lr, sr = Image.open(lr_path), Image.open(path)
+        assert sr.size == (4 * lr.width, 4 * lr.height)
+
+
+def test_the_answer_is_nearer_to_the_original_than_bicubic(server):
+    original = np.asarray(Image.open(SAMPLES / "original" / "food.png"), float)
+    lr_path = SAMPLES / "low_resolution" / "food.png"
+    lr, sr = Image.open(lr_path), np.asarray(Image.open(io.BytesIO(post(server, lr_path))), float)
+    bicubic = np.asarray(lr.resize((512, 320), Image.Resampling.BICUBIC), float)
+    assert np.mean((sr - original) ** 2) < 0.8 * np.mean((bicubic - original) ** 2)
+
+
+def test_many_at_once_get_each_their_own_answer(server):
+    paths = sorted((SAMPLES / "low_resolution").glob("*.png"))
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda path: post(server, path), paths * 2))
+    assert answers[: len(paths)] == answers[len(paths) :]
+    for path, answer in zip(paths, answers, strict=False):
+        lr, sr = Image.open(path), Image.open(io.BytesIO(answer))
+        assert sr.size == (4 * lr.width, 4 * lr.height)
+
+
+def test_a_request_under_way_is_finished_before_the_server_stops():
+    large = SAMPLES / "original" / "temple.png"
+    with running_server() as (url, process), ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(post, url, large)
+        time.sleep(0.5)
+        process.terminate()
+        assert Image.open(io.BytesIO(answer.result())).size == (2560, 1696)

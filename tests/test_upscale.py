@@ -1,0 +1,132 @@
+import io
+import os
+import stat
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import upscale
+from tests.stand_ins import blur_then_repeat, noise
+
+LR = noise(20, 30)
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch, upscaler):
+    monkeypatch.setattr(upscale, "load_upscaler", lambda *_args, **_kwargs: upscaler)
+
+
+@pytest.fixture
+def picture(tmp_path, encode):
+    path = tmp_path / "cat.png"
+    path.write_bytes(encode(LR))
+    return path
+
+
+def read(path):
+    return np.asarray(Image.open(path))
+
+
+def run(*arguments):
+    return upscale.main([str(a) for a in arguments])
+
+
+def test_a_file_becomes_a_file(picture, tmp_path, capsys):
+    assert run(picture, tmp_path / "new" / "out.png") == 0
+    np.testing.assert_array_equal(read(tmp_path / "new" / "out.png"), blur_then_repeat(LR))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_pixels_are_those_of_the_service(picture, tmp_path, post):
+    run(picture, tmp_path / "out.png")
+    answer = post(picture.read_bytes())
+    np.testing.assert_array_equal(read(tmp_path / "out.png"), read(io.BytesIO(answer.data)))
+
+
+def test_into_a_folder_a_file_keeps_its_name(tmp_path, encode):
+    (tmp_path / "cat.jpg").write_bytes(encode(LR, "JPEG"))
+    (tmp_path / "out").mkdir()
+    assert run(tmp_path / "cat.jpg", tmp_path / "out") == 0
+    assert read(tmp_path / "out" / "cat.png").shape == (80, 120, 3)
+
+
+def test_a_failing_file_does_not_stop_a_folder(tmp_path, encode, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(encode(LR))
+    (folder / "broken.png").write_bytes(encode(LR)[:100])
+    (folder / "c.JPG").write_bytes(encode(LR, "JPEG"))
+    (folder / "notes.txt").write_text("not a picture, not asked for")
+    assert run(folder, tmp_path / "out") == 1
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"upscale.py: {folder / 'broken.png'}: Image must be")
+
+
+def test_namesakes_keep_their_suffix(tmp_path, encode):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(encode(LR))
+    (folder / "a.jpg").write_bytes(encode(LR, "JPEG"))
+    assert run(folder, tmp_path / "out") == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.jpg.png", "a.png.png"]
+
+
+def test_a_failure_leaves_what_was_there_before(tmp_path, picture, monkeypatch):
+    target = tmp_path / "out.png"
+    target.write_bytes(b"before")
+
+    def fail(*_args):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(upscale.Path, "replace", fail)
+    assert run(picture, target) == 1
+    assert target.read_bytes() == b"before"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cat.png", "out.png"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file_is_named(picture, tmp_path, capsys):
+    picture.chmod(stat.S_IWUSR)
+    assert run(picture, tmp_path / "out.png") == 1
+    assert "Permission denied" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        ("nowhere.png", "out.png", "not there"),
+        ("cat.png", "out.jpg", "must be a .png file or a folder"),
+        ("empty", "out", "which holds none"),
+        ("full", "cat.png", "a file"),
+        ("full", "full", "another folder than IN"),
+    ],
+)
+def test_wrong_arguments_are_told(picture, tmp_path, capsys, source, target, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "cat.png").write_bytes(picture.read_bytes())
+    assert run(tmp_path / source, tmp_path / target) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_limits_are_those_of_the_settings(picture, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ENHANCER_MAX_PIXELS", "10")
+    assert run(picture, tmp_path / "out.png") == 1
+    assert "at most 10 pixels" in capsys.readouterr().err
+
+
+def test_a_wrong_setting_is_told(picture, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ENHANCER_TILE", "none")
+    assert run(picture, tmp_path / "out.png") == 2
+    assert "ENHANCER_TILE" in capsys.readouterr().err
+
+
+def test_a_graph_that_does_not_load_is_told(picture, tmp_path, monkeypatch, capsys):
+    def fail(*_args, **_kwargs):
+        raise upscale.SuperResolutionError("no graph")
+
+    monkeypatch.setattr(upscale, "load_upscaler", fail)
+    assert run(picture, tmp_path / "out.png") == 1
+    assert capsys.readouterr().err == "upscale.py: no graph\n"

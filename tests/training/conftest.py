@@ -1,0 +1,62 @@
+import csv
+import hashlib
+
+import numpy as np
+import pytest
+
+from core.images import Picture, encode_png, resize_bicubic
+from tests.stand_ins import noise
+from training.networks import Architecture
+from training.recipe import Data, Recipe, Training
+
+TINY = Recipe(
+    generator=Architecture(filters=8, blocks=1, x2_filters=8, x4_filters=4),
+    data=Data(patch=8, batch=2, seed=1),
+    training=Training(
+        steps=20,
+        warmup_steps=2,
+        learning_rate=1e-3,
+        decay_steps=4,
+        ema_momentum=0.9,
+        precision="float32",
+        validate_every=10,
+    ),
+)
+
+
+@pytest.fixture
+def recipe():
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def photos_folder(tmp_path_factory):
+    """A collection of 40 small smooth pictures, some of them for validation."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(40):
+        coarse = rng.integers(0, 256, (6, 8, 3), np.uint8)
+        data = encode_png(Picture(coarse.repeat(8, axis=0).repeat(8, axis=1)))
+        (folder / f"{index}.png").write_bytes(data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        licence = "CC0" if index % 4 else "CC BY 4.0"
+        rows.append({"file": f"{index}.png", "licence": licence, "sha256": sha256})
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def test_sets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("eval")
+    for index in range(2):
+        hr = noise(40, 48, seed=index)
+        lr = resize_bicubic(hr, 10, 12)
+        for kind, pixels in (("HR", hr), ("LRx4", lr)):
+            path = folder / "Set2" / kind / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode_png(Picture(pixels)))
+    return folder

@@ -1,0 +1,32 @@
+import pytest
+
+from config import ROOT
+from training.recipe import read_recipe
+
+RECIPES = sorted((ROOT / "training" / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_read(path):
+    recipe = read_recipe(path)
+    assert recipe.training.steps > recipe.training.decay_steps
+    assert recipe.generator.radius <= 40
+    assert recipe.generator.mflop_per_lr_pixel <= 1.6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(("filters", "widths"), "widths"), (("[data]", "[date]"), "data")],
+)
+def test_a_recipe_with_a_misspelt_setting_is_refused(tmp_path, change, message):
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPES[0].read_text().replace(*change, 1))
+    with pytest.raises(ValueError, match=message):
+        read_recipe(path)
+
+
+def test_the_learning_rate_rises_stays_and_falls(recipe):
+    rates = [recipe.training.learning_rate_at(step) for step in range(20)]
+    assert rates[0] == pytest.approx(0.5e-3)
+    assert rates[2:16] == [1e-3] * 14
+    assert rates[16:] == pytest.approx([1e-3, 0.75e-3, 0.5e-3, 0.25e-3])

@@ -1,0 +1,88 @@
+import csv
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from training.checkpoint import load_checkpoint, save_checkpoint
+from training.train import CHECKPOINT, start_run, train
+
+GROUPS = ["generator", "optimizer", "ema"]
+
+
+@pytest.fixture(autouse=True)
+def same_policy_afterwards():
+    yield
+    keras.mixed_precision.set_global_policy("float32")
+
+
+def until(recipe, steps):
+    return replace(recipe, training=replace(recipe.training, steps=steps, decay_steps=1))
+
+
+def state(folder):
+    step, groups = load_checkpoint(folder / CHECKPOINT, GROUPS)
+    return step, [array for group in GROUPS for array in groups[group]]
+
+
+def test_training_makes_the_loss_smaller(recipe, photos_folder, tmp_path):
+    train(until(recipe, 60), photos_folder, tmp_path, max_minutes=1)
+    with (tmp_path / "log.csv").open() as file:
+        losses = [float(line["loss"]) for line in csv.DictReader(file)]
+    assert len(losses) == 6
+    assert losses[-1] < losses[0]
+
+
+def test_a_resumed_run_ends_as_an_undisturbed_one(recipe, photos_folder, tmp_path):
+    recipe = replace(recipe, training=replace(recipe.training, decay_steps=1))
+    train(recipe, photos_folder, tmp_path / "undisturbed", max_minutes=1)
+    train(until(recipe, 11), photos_folder, tmp_path / "resumed", max_minutes=1)
+    # The 11th step was the last of the shorter recipe, taken at full rate all the same.
+    train(recipe, photos_folder, tmp_path / "resumed", max_minutes=1)
+    step, undisturbed = state(tmp_path / "undisturbed")
+    resumed_step, resumed = state(tmp_path / "resumed")
+    assert step == resumed_step == 20
+    for expected, received in zip(undisturbed, resumed, strict=True):
+        np.testing.assert_array_equal(received, expected)
+
+
+def test_the_average_lags_behind_the_weights(recipe, photos_folder, tmp_path):
+    run = train(recipe, photos_folder, tmp_path, max_minutes=1)
+    weights = run.generator.get_weights()
+    assert any(not np.array_equal(a, w) for a, w in zip(run.ema, weights, strict=True))
+
+
+def test_time_may_run_out(recipe, photos_folder, tmp_path):
+    assert train(recipe, photos_folder, tmp_path, max_minutes=0).step == 0
+    assert (tmp_path / CHECKPOINT).exists()
+
+
+def test_a_run_of_another_generator_is_not_gone_on_with(recipe, photos_folder, tmp_path):
+    train(recipe, photos_folder, tmp_path, max_minutes=0)
+    other = replace(recipe, generator=replace(recipe.generator, filters=16))
+    with pytest.raises(ValueError, match=r"another \[generator\]"):
+        start_run(other, tmp_path)
+
+
+def test_a_checkpoint_that_is_cut_off_leaves_the_one_before(tmp_path, monkeypatch):
+    path = tmp_path / CHECKPOINT
+    save_checkpoint(path, 1, {"ema": [np.ones(3)]})
+
+    def killed(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, 2, {"ema": [np.zeros(3)]})
+    step, groups = load_checkpoint(path, ["ema"])
+    assert step == 1
+    np.testing.assert_array_equal(groups["ema"][0], np.ones(3))
+
+
+def test_groups_come_back_in_order(tmp_path):
+    arrays = [np.full(2, index) for index in range(12)]
+    save_checkpoint(tmp_path / CHECKPOINT, 3, {"ema": arrays, "optimizer": arrays[::-1]})
+    _, groups = load_checkpoint(tmp_path / CHECKPOINT, ["ema", "optimizer"])
+    assert [int(array[0]) for array in groups["ema"]] == list(range(12))
+    assert [int(array[0]) for array in groups["optimizer"]] == list(range(12))[::-1]
