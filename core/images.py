@@ -19,7 +19,10 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 FORMAT_NAMES = "PNG, JPEG, WebP, TIFF, BMP or GIF"
 
 PNG_LEVEL = 1
-"""Of zlib: twice as fast as the usual 6 for photographs, and a few per cent larger."""
+"""Of zlib: a third of the time of the usual 6, or less, for files a tenth larger.
+
+Measured on upscaled photographs with Pillow 13.
+"""
 
 RGB_MODES = ("RGB", "RGBA", "RGBX", "P", "PA")
 """Pillow modes whose colour profile describes RGB and so still fits the output."""

@@ -1,10 +1,13 @@
+import os
+import runpy
 import subprocess
 import sys
 
 import pytest
 
-from app import create_app
+from app import create_app, from_environment, serve
 from config import ROOT, Settings
+from core.card import read_card
 
 
 def run_app(**environ):
@@ -40,6 +43,31 @@ def test_the_server_does_not_start_with_a_changed_graph(tmp_path):
     assert done.returncode == 1
     assert "sha256" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_with_the_right_settings_and_graph_the_program_becomes_the_server(monkeypatch):
+    started = []
+    monkeypatch.setattr(os, "execv", lambda _program, arguments: started.append(arguments))
+    serve()
+    assert started == [
+        [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py")]
+    ]
+
+
+def test_a_server_process_takes_settings_and_graph_from_the_environment(monkeypatch):
+    monkeypatch.setenv("ENHANCER_MAX_SIDE", "77")
+    metadata = from_environment().test_client().get("/model/metadata").json
+    assert metadata["limits"]["max_side"] == 77
+    assert metadata["weights"]["sha256"] == read_card(Settings().card).sha256
+
+
+def test_the_server_is_configured_by_the_same_settings(monkeypatch):
+    monkeypatch.setenv("ENHANCER_PORT", "8080")
+    monkeypatch.setenv("ENHANCER_REQUEST_THREADS", "3")
+    configuration = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
+    assert configuration["bind"] == "0.0.0.0:8080"
+    assert configuration["threads"] == 3
+    assert configuration["preload_app"] is False
 
 
 @pytest.mark.parametrize("module", ["tensorflow", "keras"])
