@@ -3,6 +3,8 @@
 The application is not loaded before the fork: TensorFlow does not survive one.
 """
 
+from pathlib import Path
+
 from config import ROOT, Settings
 
 settings = Settings.from_env()
@@ -17,4 +19,5 @@ preload_app = False
 graceful_timeout = settings.graceful_timeout_s
 control_socket_disable = True  # nobody here runs gunicorn's own control client
 timeout = 120  # seconds without a sign of life from a process, of which loading takes about 5
-worker_tmp_dir = "/dev/shm"  # the sign of life is a file: keep it off slow disks
+if Path("/dev/shm").is_dir():
+    worker_tmp_dir = "/dev/shm"  # the sign of life is a file: keep it off slow disks
