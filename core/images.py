@@ -5,6 +5,7 @@ does not see, alpha and the colour profile, is set aside and put back on afterwa
 """
 
 import io
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +94,7 @@ def decode_image(data: bytes, limits: Limits | None = None) -> Picture:
         UnsupportedImage: if the samples are 32-bit integers or floats.
         ImageTooLarge: if the header announces more than `limits`.
     """
-    with _open(data) as image:
+    with _open(data, limits) as image:
         if limits is not None:
             limits.check(image.height, image.width)
         if image.mode in WIDE_MODES:
@@ -104,7 +105,7 @@ def decode_image(data: bytes, limits: Limits | None = None) -> Picture:
         return _decode(image)
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes, limits: Limits | None) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
@@ -112,7 +113,7 @@ def _open(data: bytes) -> Image.Image:
             f"Image must be a {FORMAT_NAMES} file. Received: {_describe(data)}."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLarge(f"Image must be of a size that can be decoded. {error}") from error
+        raise _too_large(error, limits) from error
     except Exception as error:  # decoders raise many kinds on damaged headers
         raise _damaged(error) from error
 
@@ -121,6 +122,15 @@ def _describe(data: bytes) -> str:
     if not data:
         return "0 bytes"
     return f"{len(data)} bytes that begin with {data[:8]!r}"
+
+
+def _too_large(error: Exception, limits: Limits | None) -> ImageTooLarge:
+    """Pillow's own limit, which is above any sensible one of ours; its text has the size."""
+    at_most = limits.max_pixels if limits else Image.MAX_IMAGE_PIXELS
+    received = re.search(r"\d+ pixels", str(error))
+    return ImageTooLarge(
+        f"Image must have at most {at_most} pixels. Received: {received and received[0]}."
+    )
 
 
 def _damaged(error: Exception) -> UnreadableImage:

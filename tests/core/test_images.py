@@ -180,8 +180,9 @@ def test_the_header_alone_decides_about_size(encode, width, height):
     data = bytearray(encode(RGB))
     data[16:24] = struct.pack(">II", width, height)
     data[29:33] = struct.pack(">I", __import__("zlib").crc32(data[12:29]))
-    with pytest.raises(ImageTooLarge):
+    with pytest.raises(ImageTooLarge, match="at most 1000 pixels") as caught:
         decode_image(bytes(data), Limits(max_pixels=1000, max_side=1000))
+    assert f"{width * height} pixels." in str(caught.value)
 
 
 def test_png_output_holds_pixels_and_alpha():
