@@ -8,7 +8,8 @@ from config import ROOT, Settings
 from core.card import read_card
 from core.images import decode_image
 from training.compare import compare
-from training.evaluate import FIRST_MARK, LAST_MARK, as_table, write_into
+from training.figures import FIRST_MARK, LAST_MARK, as_table, write_into
+from training.outputs import TestPicture
 
 README = ROOT / "README.md"
 
@@ -29,7 +30,8 @@ def test_a_table_is_replaced_between_the_marks(tmp_path):
 def test_the_picture_is_what_the_weights_give():
     samples = ROOT / "samples" / "test_examples"
     lr, hr = (samples / kind / "food.png" for kind in ("low_resolution", "original"))
-    expected = decode_image(compare(Settings().card, lr, hr)).pixels.astype(int)
+    encoded = compare(Settings().card, TestPicture("samples", lr, hr))
+    expected = decode_image(encoded).pixels.astype(int)
     shown = decode_image((ROOT / "docs" / "food.png").read_bytes()).pixels
     assert np.abs(shown - expected).max() <= 1
 

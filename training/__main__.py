@@ -33,10 +33,14 @@ def parse_arguments() -> argparse.Namespace:
 
     command = commands.add_parser("evaluate", help="measure a graph and note it in its card")
     command.set_defaults(command=run_evaluate)
-    command.add_argument("card", type=Path, help="JSON file")
+    command.add_argument("card", type=Path, help="JSON file; its `quality` is rewritten")
     command.add_argument("--test-sets", type=Path, required=True, help="folder of test sets")
+    command.add_argument("--perceptual", type=Path, help="folder of weights for LPIPS-sq")
+    command.add_argument("--peers", type=Path, help="folder of other systems' outputs")
     command.add_argument("--service", help="URL of a running service to measure through")
     command.add_argument("--readme", type=Path, help="Markdown file whose table to rewrite")
+    command.add_argument("--report", type=Path, help="folder for all figures")
+    command.add_argument("--sheets", type=Path, help="folder for contact sheets")
 
     command = commands.add_parser("compare", help="bicubic, model and original side by side")
     command.set_defaults(command=run_compare)
@@ -61,18 +65,19 @@ def run_freeze(arguments: argparse.Namespace) -> None:
 
 
 def run_evaluate(arguments: argparse.Namespace) -> None:
-    from training.evaluate import as_table, evaluate_card, write_into
+    from training.evaluate import Evaluation
+    from training.figures import as_table
 
-    quality = evaluate_card(arguments.card, arguments.test_sets, arguments.service)
-    if arguments.readme:
-        write_into(arguments.readme, as_table(quality))
-    sys.stdout.write(as_table(quality))
+    options = {key: value for key, value in vars(arguments).items() if key != "command"}
+    sys.stdout.write(as_table(Evaluation(**options).run()))
 
 
 def run_compare(arguments: argparse.Namespace) -> None:
     from training.compare import compare
+    from training.outputs import TestPicture
 
-    arguments.target.write_bytes(compare(arguments.card, arguments.lr, arguments.hr))
+    picture = TestPicture("", arguments.lr, arguments.hr)
+    arguments.target.write_bytes(compare(arguments.card, picture))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import pytest
 
 from core.images import Picture, encode_png, resize_bicubic
 from tests.stand_ins import noise
+from training.freeze import freeze
 from training.networks import Architecture
 from training.recipe import Data, Recipe, Training
+from training.train import train
 
 TINY = Recipe(
     generator=Architecture(filters=8, blocks=1, x2_filters=8, x4_filters=4),
@@ -60,3 +62,19 @@ def test_sets(tmp_path_factory):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encode_png(Picture(pixels)))
     return folder
+
+
+@pytest.fixture(scope="session")
+def run_folder(photos_folder, tmp_path_factory):
+    """A run of the tiny recipe, to its last step."""
+    folder = tmp_path_factory.mktemp("run")
+    train(TINY, photos_folder, folder, max_minutes=1)
+    return folder
+
+
+@pytest.fixture
+def card_path(recipe, run_folder, photos_folder, tmp_path):
+    """The card of a tiny frozen graph."""
+    path = tmp_path / "assets" / "tiny.json"
+    freeze(recipe, run_folder, photos_folder, path, version="0.1")
+    return path

@@ -1,0 +1,99 @@
+"""Figures of outputs on test sets: per picture, as means, as a table."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from training.metrics import psnr_y, ssim_y
+from training.outputs import Output, list_test_pictures
+from training.perceptual import LearnedDistance
+
+Metric = Callable[[np.ndarray, np.ndarray], float]
+"""(SR, HR), both (H, W, 3) uint8 -> figure."""
+
+Means = dict[str, dict[str, dict[str, float]]]
+"""Test set -> output -> figure -> mean over the pictures."""
+
+HEADINGS = {"psnr_y_db": "PSNR-Y dB", "ssim_y": "SSIM-Y", "lpips_sq": "LPIPS-sq"}
+FORMATS = {"psnr_y_db": "{:.2f}", "ssim_y": "{:.4f}", "lpips_sq": "{:.4f}"}
+
+FIRST_MARK = "<!-- quality: written by python -m training evaluate -->"
+LAST_MARK = "<!-- end of quality -->"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The figures of one output on one picture."""
+
+    test_set: str
+    picture: str
+    output: str
+    figures: dict[str, float]
+
+
+def choose_metrics(perceptual_folder: Path | None) -> dict[str, Metric]:
+    """PSNR-Y and SSIM-Y; with the weights for it, LPIPS-sq too."""
+    metrics: dict[str, Metric] = {"psnr_y_db": psnr_y, "ssim_y": ssim_y}
+    if perceptual_folder is not None:
+        metrics["lpips_sq"] = LearnedDistance(perceptual_folder)
+    return metrics
+
+
+def evaluate(
+    test_set: Path, outputs: Mapping[str, Output], metrics: Mapping[str, Metric]
+) -> Iterator[Row]:
+    """Measure every output on every picture of a test set."""
+    for picture in tqdm(list_test_pictures(test_set), desc=test_set.name, unit="picture"):
+        hr = picture.decode_hr()
+        for name, output in outputs.items():
+            sr = output(picture)
+            figures = {key: metric(sr, hr) for key, metric in metrics.items()}
+            yield Row(test_set.name, picture.name, name, figures)
+
+
+def mean_figures(rows: Sequence[Row]) -> Means:
+    """Means over pictures, rounded to four places, in the order of the rows."""
+    grouped: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for row in rows:
+        grouped.setdefault((row.test_set, row.output), []).append(row.figures)
+    means: Means = {}
+    for (test_set, output), figures in grouped.items():
+        means.setdefault(test_set, {})[output] = {
+            key: round(float(np.mean([f[key] for f in figures])), 4) for key in figures[0]
+        }
+    return means
+
+
+def as_table(means: Means) -> str:
+    """Markdown, one line a test set and output."""
+    keys = next(iter(next(iter(means.values())).values())).keys()
+    lines = [
+        f"| test set | output | {' | '.join(HEADINGS[key] for key in keys)} |",
+        "|---|---|" + "---|" * len(keys),
+    ]
+    for test_set, outputs in means.items():
+        for output, figures in outputs.items():
+            cells = " | ".join(FORMATS[key].format(figures[key]) for key in keys)
+            lines.append(f"| {test_set} | {output} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_report(folder: Path, rows: Sequence[Row]) -> None:
+    """`quality.json` with every figure, `quality.md` with the table of means."""
+    folder.mkdir(parents=True, exist_ok=True)
+    means = mean_figures(rows)
+    report = {"means": means, "pictures": [asdict(row) for row in rows]}
+    (folder / "quality.json").write_text(json.dumps(report, indent=2) + "\n")
+    (folder / "quality.md").write_text(as_table(means))
+
+
+def write_into(document: Path, table: str) -> None:
+    """Put a table between the two marks of a Markdown document."""
+    text = document.read_text(encoding="utf-8")
+    before, rest = text.split(FIRST_MARK)
+    _, after = rest.split(LAST_MARK)
+    document.write_text(f"{before}{FIRST_MARK}\n{table}{LAST_MARK}{after}", encoding="utf-8")
