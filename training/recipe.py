@@ -39,12 +39,23 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Adversarial:
+    """What the second stage weighs, and how large its discriminator is."""
+
+    pixel_weight: float
+    content_weight: float
+    adversarial_weight: float
+    discriminator_filters: int  # of its first layer; the last ones have eight times as many
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """Settings of one training run."""
+    """Settings of one training run; with `adversarial`, one of the second stage."""
 
     generator: Architecture
     data: Data
     training: Training
+    adversarial: Adversarial | None = None
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -58,6 +69,7 @@ def read_recipe(path: Path) -> Recipe:
             generator=Architecture(**tables["generator"]),
             data=Data(**tables["data"]),
             training=Training(**tables["training"]),
+            adversarial=Adversarial(**tables["adversarial"]) if "adversarial" in tables else None,
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a recipe: {error}") from error

@@ -1,4 +1,4 @@
-"""Train a generator on a pixel loss, resumable at any step.
+"""Train a generator, in either stage, resumable at any step.
 
 A run lives in a folder of its own: `checkpoint.npz` (the whole state), `log.csv` (one
 line per validation) and `recipe.json` (what is being trained).
@@ -21,10 +21,13 @@ from training.networks import build_generator
 from training.patches import PatchSampler, crop
 from training.photos import Pair, load_pairs, read_manifest
 from training.recipe import Recipe
+from training.stages import Losses, Stage, as_arrays, build_stage
 
 EMA_EVERY = 10  # steps between updates of the moving average; momentum is raised to it
 VALIDATION_SIDE = 64  # LR px of the centre crop that a validation photograph gives
 CHECKPOINT = "checkpoint.npz"
+RECIPE = "recipe.json"
+SAME_IN_A_RUN = ("generator", "data", "adversarial")  # tables of a recipe
 
 
 @dataclass
@@ -34,19 +37,24 @@ class Run:
     Attributes:
         ema: moving average of the generator's weights, the weights worth keeping.
         step: updates done so far.
+        losses: of the steps since the last line of the log.
     """
 
     recipe: Recipe
     folder: Path
-    generator: keras.Model
+    stage: Stage
     ema: list[np.ndarray]
     step: int = 0
-    losses: list[float] = field(default_factory=list)
+    losses: list[Losses] = field(default_factory=list)
+
+    @property
+    def generator(self) -> keras.Model:
+        return self.stage.generator
 
     def update(self, lr: np.ndarray, hr: np.ndarray) -> None:
-        """One step of Adam on one batch of unit float32 patches."""
-        self.generator.optimizer.learning_rate = self.recipe.training.learning_rate_at(self.step)
-        self.losses.append(float(self.generator.train_on_batch(lr, hr)))
+        """One step on one batch of unit float32 patches."""
+        learning_rate = self.recipe.training.learning_rate_at(self.step)
+        self.losses.append(self.stage.update(lr, hr, learning_rate))
         self.step += 1
         if self.step % EMA_EVERY == 0:
             self._update_ema()
@@ -57,16 +65,29 @@ class Run:
             average += (1 - momentum) * (weight - average)
 
     def save(self) -> None:
-        groups = {
-            "generator": self.generator.get_weights(),
-            "optimizer": [np.asarray(v) for v in self.generator.optimizer.variables],
-            "ema": self.ema,
-        }
-        save_checkpoint(self.folder / CHECKPOINT, self.step, groups)
+        groups = {name: as_arrays(group) for name, group in self.stage.variables().items()}
+        save_checkpoint(self.folder / CHECKPOINT, self.step, groups | {"ema": self.ema})
+
+    def restore(self) -> None:
+        """Go back to the checkpoint in the folder."""
+        variables = self.stage.variables()
+        self.step, groups = load_checkpoint(self.folder / CHECKPOINT, [*variables, "ema"])
+        self.ema = groups["ema"]
+        for name, group in variables.items():
+            for variable, value in zip(group, groups[name], strict=True):
+                variable.assign(value)
 
 
-def start_run(recipe: Recipe, folder: Path) -> Run:
+def start_run(
+    recipe: Recipe, folder: Path, *, features: Path | None = None, start_from: Path | None = None
+) -> Run:
     """A new run in `folder`, or the one that is there, at the step it had reached.
+
+    Args:
+        recipe: what to train, and how.
+        folder: of the run; it is made if it is not there.
+        features: folder of perceptual weights, for the second stage.
+        start_from: folder of a run whose averaged generator a new run begins with.
 
     Raises:
         ValueError: if the folder holds a run of another recipe's generator or data.
@@ -74,38 +95,42 @@ def start_run(recipe: Recipe, folder: Path) -> Run:
     keras.mixed_precision.set_global_policy(recipe.training.precision)
     keras.utils.set_random_seed(recipe.data.seed)
     generator = build_generator(recipe.generator)
-    jit = keras.backend.backend() == "jax"  # XLA makes TensorFlow slower on a CPU
-    generator.compile(keras.optimizers.Adam(1.0), "mean_absolute_error", jit_compile=jit)
-    generator.optimizer.build(generator.trainable_variables)
-    run = Run(recipe, folder, generator, [weight.copy() for weight in generator.get_weights()])
+    if start_from is not None:
+        _, groups = load_checkpoint(start_from / CHECKPOINT, ["ema"])
+        generator.set_weights(groups["ema"])
+    stage = build_stage(generator, recipe, features)
+    run = Run(recipe, folder, stage, [weight.copy() for weight in generator.get_weights()])
     if (folder / CHECKPOINT).exists():
-        _restore(run)
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(recipe.as_dict(), indent=2) + "\n")
+        check_same_run(run)
+        run.restore()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECIPE).write_text(json.dumps(recipe.as_dict(), indent=2) + "\n")
     return run
 
 
-def _restore(run):
-    before = json.loads((run.folder / "recipe.json").read_text())
-    now = run.recipe.as_dict()
-    changed = [part for part in ("generator", "data") if before[part] != now[part]]
+def check_same_run(run: Run) -> None:
+    """Raise ValueError unless the folder holds a run of the same networks and data."""
+    before, now = json.loads((run.folder / RECIPE).read_text()), run.recipe.as_dict()
+    changed = [part for part in SAME_IN_A_RUN if before.get(part) != now[part]]
     if changed:
         raise ValueError(
             f"{run.folder} must hold a run of this recipe. "
             f"Received: a run with another [{'], ['.join(changed)}]."
         )
-    run.step, groups = load_checkpoint(run.folder / CHECKPOINT, ["generator", "optimizer", "ema"])
-    run.generator.set_weights(groups["generator"])
-    run.ema = groups["ema"]
-    for variable, value in zip(run.generator.optimizer.variables, groups["optimizer"], strict=True):
-        variable.assign(value)
 
 
-def train(recipe: Recipe, photos_folder: Path, run_folder: Path, max_minutes: float) -> Run:
+def train(
+    recipe: Recipe,
+    photos_folder: Path,
+    run_folder: Path,
+    max_minutes: float,
+    *,
+    features: Path | None = None,
+    start_from: Path | None = None,
+) -> Run:
     """Train until the recipe's last step or for `max_minutes`, whichever comes first."""
     deadline = time.monotonic() + 60 * max_minutes
-    run = start_run(recipe, run_folder)
+    run = start_run(recipe, run_folder, features=features, start_from=start_from)
     photos = read_manifest(photos_folder)
     pairs = load_pairs([photo for photo in photos if not photo.is_validation])
     validation = [centre_crop(pair) for pair in load_pairs([p for p in photos if p.is_validation])]
@@ -130,7 +155,7 @@ def log_progress(run: Run, validation: list[Pair]) -> dict[str, float]:
     """Validate, append a line to `log.csv` and return it."""
     line = {
         "step": run.step,
-        "loss": float(np.mean(run.losses)),
+        **{name: float(np.mean([x[name] for x in run.losses])) for name in run.losses[0]},
         "learning_rate": run.recipe.training.learning_rate_at(run.step),
         "validation_psnr_y_db": validate(run, validation),
     }

@@ -1,0 +1,165 @@
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from tests.stand_ins import noise, repeat
+from training.adversaries import VGG_WEIGHTS, build_content_features, build_discriminator
+from training.networks import build_generator
+from training.recipe import Adversarial
+from training.stages import AdversarialStage, PixelStage, build_stage, copy_values
+from training.train import CHECKPOINT, start_run, train
+
+ADVERSARIAL = Adversarial(
+    pixel_weight=0.1, content_weight=0.1, adversarial_weight=0.01, discriminator_filters=4
+)
+VGG_SHAPES = {
+    "rgb_to_caffe": (1, 1, 3, 3),
+    "conv1_1": (3, 3, 3, 64),
+    "conv1_2": (3, 3, 64, 64),
+    "conv2_1": (3, 3, 64, 128),
+    "conv2_2": (3, 3, 128, 128),
+    "conv3_1": (3, 3, 128, 256),
+}
+
+
+@pytest.fixture(scope="module")
+def vgg_weights():
+    rng = np.random.default_rng(0)
+    weights = {}
+    for name, shape in VGG_SHAPES.items():
+        scale = np.sqrt(2 / np.prod(shape[:-1]))
+        weights[f"{name}/kernel"] = (scale * rng.normal(size=shape)).astype(np.float32)
+        weights[f"{name}/bias"] = rng.normal(size=shape[-1]).astype(np.float32)
+    return weights
+
+
+@pytest.fixture(scope="module")
+def perceptual_folder(vgg_weights, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("perceptual")
+    np.savez(folder / VGG_WEIGHTS, **vgg_weights)
+    return folder
+
+
+@pytest.fixture
+def batch():
+    """A LR and a HR batch of smooth pictures."""
+    lr = np.stack([noise(8, 8, seed=seed) for seed in range(2)]).astype(np.float32) / 255
+    return lr, np.stack([repeat(picture) for picture in lr])
+
+
+@pytest.fixture
+def stage(recipe, perceptual_folder):
+    keras.utils.set_random_seed(0)
+    return AdversarialStage(build_generator(recipe.generator), ADVERSARIAL, perceptual_folder)
+
+
+def weights_of(model):
+    return [weight.copy() for weight in model.get_weights()]
+
+
+def differ(before, after):
+    return any(not np.array_equal(b, a) for b, a in zip(before, after, strict=True))
+
+
+def test_the_content_features_are_those_of_vgg_19(vgg_weights, perceptual_folder):
+    features = build_content_features(perceptual_folder)
+    rgb = np.random.default_rng(1).random((1, 12, 16, 3), np.float32)
+    received = np.asarray(features(rgb))
+    x = rgb[0]
+    for name in VGG_SHAPES:
+        x = convolve(x, vgg_weights[f"{name}/kernel"], vgg_weights[f"{name}/bias"])
+        if name != "rgb_to_caffe":
+            x = np.maximum(x, 0)
+        if name in ("conv1_2", "conv2_2"):
+            height, width, channels = x.shape
+            x = x.reshape(height // 2, 2, width // 2, 2, channels).max(axis=(1, 3))
+    assert received.shape == (1, 3, 4, 256)
+    np.testing.assert_allclose(received[0], x, rtol=1e-3, atol=1e-3)
+
+
+def convolve(x, kernel, bias):
+    """Zero-padded convolution, straight from its definition."""
+    size = len(kernel)
+    padded = np.pad(x, ((size // 2, size // 2), (size // 2, size // 2), (0, 0)))
+    height, width, _ = x.shape
+    return bias + sum(
+        padded[dy : dy + height, dx : dx + width] @ kernel[dy, dx]
+        for dy in range(size)
+        for dx in range(size)
+    )
+
+
+def test_a_discriminator_judges_patches():
+    assert build_discriminator(4).compute_output_shape((5, 96, 64, 3)) == (5, 12, 8, 1)
+
+
+def test_one_step_trains_generator_and_discriminator_and_nothing_else(stage, batch):
+    features = stage.game.get_layer("content_features")
+    before = [weights_of(m) for m in (stage.generator, stage.discriminator, features)]
+    losses = stage.update(*batch, 1e-3)
+    after = [weights_of(m) for m in (stage.generator, stage.discriminator, features)]
+    assert [differ(b, a) for b, a in zip(before, after, strict=True)] == [True, True, False]
+    assert set(losses) == {"discriminator", "pixel", "content", "adversarial"}
+    assert all(loss > 0 for loss in losses.values())
+
+
+def test_the_opponent_is_the_discriminator_as_it_is_now(stage, batch):
+    stage.update(*batch, 1e-3)
+    trained = [np.asarray(v) for v in stage.discriminator.trainable_variables]
+    assert not differ(trained, weights_of(stage.opponent))
+
+
+def test_losses_are_those_of_this_batch_not_of_all_so_far(stage, batch):
+    lr, hr = batch
+    stage.update(lr, 1 - hr, 0.0)
+    second = stage.update(lr, hr, 0.0)
+    sr = np.asarray(stage.generator(lr))
+    assert second["pixel"] == pytest.approx(np.abs(sr - hr).mean(), rel=1e-3)
+
+
+def test_the_discriminator_learns_to_tell_the_two_apart(stage, batch):
+    lr, hr = batch
+    losses = [stage.update(lr, 1 - hr, 2e-3)["discriminator"] for _ in range(30)]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+def test_weights_are_copied_completely(recipe):
+    source, target = (build_generator(recipe.generator) for _ in range(2))
+    assert differ(weights_of(source), weights_of(target))
+    copy_values(source.variables, target.variables)
+    assert not differ(weights_of(source), weights_of(target))
+
+
+def test_the_recipe_chooses_the_stage(recipe, perceptual_folder):
+    generator = build_generator(recipe.generator)
+    assert isinstance(build_stage(generator, recipe, None), PixelStage)
+    second = replace(recipe, adversarial=ADVERSARIAL)
+    assert isinstance(build_stage(generator, second, perceptual_folder), AdversarialStage)
+    with pytest.raises(ValueError, match="perceptual weights"):
+        build_stage(generator, second, None)
+
+
+def test_the_second_stage_begins_with_the_first_and_resumes_exactly(
+    recipe, run_folder, photos_folder, perceptual_folder, tmp_path
+):
+    training = replace(recipe.training, decay_steps=1, steps=9)
+    second = replace(recipe, training=training, adversarial=ADVERSARIAL)
+    options = {"features": perceptual_folder, "start_from": run_folder}
+
+    begun = start_run(second, tmp_path / "begun", **options)
+    first_ema = start_run(recipe, run_folder).ema
+    assert not differ(first_ema, begun.generator.get_weights())
+
+    train(second, photos_folder, tmp_path / "undisturbed", 1, **options)
+    short = replace(second, training=replace(training, steps=4))
+    train(short, photos_folder, tmp_path / "resumed", 1, **options)
+    train(second, photos_folder, tmp_path / "resumed", 1, **options)
+    with (
+        np.load(tmp_path / "undisturbed" / CHECKPOINT) as undisturbed,
+        np.load(tmp_path / "resumed" / CHECKPOINT) as resumed,
+    ):
+        assert sorted(resumed.files) == sorted(undisturbed.files)
+        for name in resumed.files:
+            np.testing.assert_array_equal(resumed[name], undisturbed[name])

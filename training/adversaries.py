@@ -1,0 +1,96 @@
+"""What judges the generator in the second stage: discriminator and content features."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+SLOPE = 0.2  # of the leaky ReLU; Ledig et al. 2017, sec. 2.1.1
+VGG_WEIGHTS = "vgg19_conv1_1_to_conv3_1.npz"
+VGG_CONVOLUTIONS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
+POOLED_AFTER = ("conv1_2", "conv2_2")
+
+
+def build_discriminator(filters: int, *, normalised: bool = True) -> keras.Model:
+    """HR or SR (B, H, W, 3), unit float32 -> logits (B, H/8, W/8, 1), high for HR.
+
+    Every logit judges a patch, not the whole picture, so the judgement is about
+    texture. Spectral normalisation keeps it from running away from the generator; a
+    discriminator that is not trained can do without.
+
+    Source: Isola et al. 2017, arXiv:1611.07004, sec. 3.2.2 (patches); Miyato et al.
+    2018, arXiv:1802.05957 (spectral normalisation).
+    """
+    picture = keras.Input((None, None, 3), name="picture")
+    x = layers.LeakyReLU(SLOPE)(layers.Conv2D(filters, 3, padding="same", name="first")(picture))
+    for index in range(3):
+        x = judge(
+            x,
+            filters * 2 ** (index + 1),
+            kernel=4,
+            strides=2,
+            name=f"down{index}",
+            normalised=normalised,
+        )
+    x = judge(x, filters * 8, kernel=3, strides=1, name="deep", normalised=normalised)
+    logits = layers.Conv2D(1, 3, padding="same", dtype="float32", name="logits")(x)
+    return keras.Model(picture, logits, name="discriminator")
+
+
+def judge(x, filters, *, kernel, strides, name, normalised):
+    """Convolution, of bounded gain if normalised, and leaky ReLU."""
+    convolution = layers.Conv2D(filters, kernel, strides=strides, padding="same", name=name)
+    if normalised:
+        convolution = layers.SpectralNormalization(convolution, name=f"{name}_normalised")
+    return layers.LeakyReLU(SLOPE)(convolution(x))
+
+
+def build_content_features(folder: Path) -> keras.Model:
+    """RGB (B, H, W, 3), unit -> activations of VGG-19 at conv3_1, (B, H/4, W/4, 256).
+
+    Not trainable. The mean activation over natural pictures is about 1 in every layer.
+
+    Args:
+        folder: where the weights are, `vgg19_conv1_1_to_conv3_1.npz`.
+
+    Source: Simonyan and Zisserman 2015, arXiv:1409.1556, table 1, column E.
+    """
+    weights = dict(np.load(folder / VGG_WEIGHTS))
+    rgb = keras.Input((None, None, 3), name="rgb")
+    x = fixed_convolution(weights, "rgb_to_caffe", activation=None, dtype="float32")(rgb)
+    for name in VGG_CONVOLUTIONS:
+        x = fixed_convolution(weights, name, activation="relu")(x)
+        if name in POOLED_AFTER:
+            x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+    features = keras.Model(rgb, x, name="content_features")
+    features.trainable = False
+    return features
+
+
+def fixed_convolution(weights: Mapping[str, np.ndarray], name: str, **kwargs) -> layers.Layer:
+    """A convolution with given weights."""
+    kernel, bias = weights[f"{name}/kernel"], weights[f"{name}/bias"]
+    height, width, _, filters = kernel.shape
+    return layers.Conv2D(
+        filters,
+        (height, width),
+        padding="same",
+        kernel_initializer=keras.initializers.Constant(kernel),
+        bias_initializer=keras.initializers.Constant(bias),
+        name=name,
+        **kwargs,
+    )
+
+
+@keras.saving.register_keras_serializable("enhancer")
+class ContentDistance(layers.Layer):
+    """Two feature maps (B, h, w, C) -> mean absolute difference (B, 1), float32."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**({"dtype": "float32"} | kwargs))
+
+    def call(self, sr_features, hr_features):
+        difference = ops.abs(sr_features - hr_features)
+        return ops.mean(difference, axis=(1, 2, 3))[:, None]

@@ -1,0 +1,155 @@
+"""The two stages of training: what one step does to which networks.
+
+A stage is built of plain Keras models that are trained with `train_on_batch`, so the
+same code runs on every Keras backend.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+import keras
+import numpy as np
+from keras import ops
+
+from training.adversaries import ContentDistance, build_content_features, build_discriminator
+from training.recipe import Adversarial, Recipe
+
+Losses = dict[str, float]
+
+
+class Stage(Protocol):
+    """One way to train a generator."""
+
+    generator: keras.Model
+
+    def update(self, lr: np.ndarray, hr: np.ndarray, learning_rate: float) -> Losses:
+        """One step on a batch of unit float32 patches; the losses before it."""
+
+    def variables(self) -> dict[str, list]:
+        """All state, in named groups, for a checkpoint."""
+
+
+class PixelStage:
+    """Stage one: the mean absolute difference of pixels, and Adam."""
+
+    def __init__(self, generator: keras.Model) -> None:
+        self.generator = generator
+        generator.compile(keras.optimizers.Adam(), "mean_absolute_error", jit_compile=uses_xla())
+        generator.optimizer.build(generator.trainable_variables)
+
+    def update(self, lr: np.ndarray, hr: np.ndarray, learning_rate: float) -> Losses:
+        self.generator.optimizer.learning_rate = learning_rate
+        return {"pixel": train_on_batch(self.generator, lr, hr)[0]}
+
+    def variables(self) -> dict[str, list]:
+        return {
+            "generator": self.generator.weights,
+            "optimizer": self.generator.optimizer.variables,
+        }
+
+
+class AdversarialStage:
+    """Stage two: content, adversarial and pixel loss, against a discriminator in training.
+
+    The generator plays against a copy of the discriminator, refreshed before every
+    step, which is not trainable and so stays what it is during the generator's step.
+
+    Source: Ledig et al. 2017, arXiv:1609.04802, eq. 2, 3 and 6.
+    """
+
+    def __init__(self, generator: keras.Model, settings: Adversarial, features: Path) -> None:
+        self.generator = generator
+        self.discriminator = build_discriminator(settings.discriminator_filters)
+        self.discriminator.compile(
+            keras.optimizers.Adam(),
+            keras.losses.BinaryCrossentropy(from_logits=True),
+            jit_compile=uses_xla(),
+        )
+        self.discriminator.optimizer.build(self.discriminator.trainable_variables)
+        self.opponent = build_discriminator(settings.discriminator_filters, normalised=False)
+        self.opponent.trainable = False
+        self.game = build_game(generator, self.opponent, build_content_features(features))
+        self.game.compile(
+            keras.optimizers.Adam(),
+            loss=[
+                "mean_absolute_error",
+                "mean_absolute_error",
+                keras.losses.BinaryCrossentropy(from_logits=True),
+            ],
+            loss_weights=[
+                settings.pixel_weight,
+                settings.content_weight,
+                settings.adversarial_weight,
+            ],
+            jit_compile=uses_xla(),
+        )
+        self.game.optimizer.build(self.game.trainable_variables)
+
+    def update(self, lr: np.ndarray, hr: np.ndarray, learning_rate: float) -> Losses:
+        self.discriminator.optimizer.learning_rate = learning_rate
+        self.game.optimizer.learning_rate = learning_rate
+        return self._update_discriminator(lr, hr) | self._update_generator(lr, hr)
+
+    def _update_discriminator(self, lr, hr):
+        sr = np.asarray(self.generator.predict_on_batch(lr))
+        shape = (len(hr), *self.discriminator.compute_output_shape(hr.shape)[1:])
+        pictures = np.concatenate([hr, sr])
+        targets = np.concatenate([np.ones(shape, np.float32), np.zeros(shape, np.float32)])
+        return {"discriminator": train_on_batch(self.discriminator, pictures, targets)[0]}
+
+    def _update_generator(self, lr, hr):
+        copy_values(self.discriminator.trainable_variables, self.opponent.variables)
+        shape = (len(hr), *self.opponent.compute_output_shape(hr.shape)[1:])
+        targets = [hr, np.zeros((len(hr), 1), np.float32), np.ones(shape, np.float32)]
+        _, pixel, content, adversarial = train_on_batch(self.game, [lr, hr], targets)
+        return {"pixel": pixel, "content": content, "adversarial": adversarial}
+
+    def variables(self) -> dict[str, list]:
+        return {
+            "generator": self.generator.weights,
+            "optimizer": self.game.optimizer.variables,
+            "discriminator": self.discriminator.weights,
+            "discriminator_optimizer": self.discriminator.optimizer.variables,
+        }
+
+
+def build_game(generator: keras.Model, opponent: keras.Model, features: keras.Model) -> keras.Model:
+    """(LR, HR) -> SR, its content distance from HR, the opponent's logits for it."""
+    lr, hr = keras.Input((None, None, 3), name="lr"), keras.Input((None, None, 3), name="hr")
+    sr = generator(lr)
+    content = ContentDistance(name="content")(features(sr), features(hr))
+    return keras.Model([lr, hr], [sr, content, opponent(sr)], name="game")
+
+
+def train_on_batch(model: keras.Model, inputs, targets) -> list[float]:
+    """One update; the total loss, then the unweighted loss of each output if several."""
+    model.reset_metrics()  # or Keras returns means over all batches so far
+    return [float(loss) for loss in np.atleast_1d(model.train_on_batch(inputs, targets))]
+
+
+def copy_values(source: list, target: list) -> None:
+    """Give every variable the value of its counterpart."""
+    for variable, value in zip(target, source, strict=True):
+        variable.assign(value)
+
+
+def build_stage(generator: keras.Model, recipe: Recipe, features: Path | None) -> Stage:
+    """The stage that a recipe asks for.
+
+    Raises:
+        ValueError: if the second stage is asked for without the weights it compares with.
+    """
+    if recipe.adversarial is None:
+        return PixelStage(generator)
+    if features is None:
+        raise ValueError("A recipe with [adversarial] must get a folder of perceptual weights.")
+    return AdversarialStage(generator, recipe.adversarial, features)
+
+
+def uses_xla() -> bool:
+    """XLA makes JAX what it is, and TensorFlow slower on a CPU."""
+    return keras.backend.backend() == "jax"
+
+
+def as_arrays(variables: list) -> list[np.ndarray]:
+    return [np.asarray(ops.convert_to_numpy(variable)) for variable in variables]
