@@ -59,7 +59,9 @@ def plan_jobs(source: Path, target: Path) -> list[Job]:
         WrongArguments: if there is nothing to upscale, or OUT is of the wrong kind.
     """
     if source.is_dir():
-        return list(plan_folder(source, target))
+        jobs = list(plan_folder(source, target))
+        check_targets_differ(jobs)
+        return jobs
     if not source.exists():
         raise WrongArguments(f"IN must be a picture or a folder. Received: {source}, not there.")
     if target.is_dir():
@@ -85,6 +87,18 @@ def plan_folder(source: Path, target: Path) -> Iterator[Job]:
     for picture in pictures:
         stem = picture.stem if namesakes[picture.stem] == 1 else picture.name
         yield Job(picture, target / f"{stem}.png")
+
+
+def check_targets_differ(jobs: list[Job]) -> None:
+    """Raise WrongArguments rather than write two pictures to one file."""
+    sources: dict[Path, Path] = {}
+    for source, target in jobs:
+        if target in sources:
+            raise WrongArguments(
+                "IN must hold pictures whose names can be told apart. "
+                f"Received: {sources[target].name} and {source.name}, both for {target.name}."
+            )
+        sources[target] = source
 
 
 def run_jobs(jobs: list[Job], settings: Settings) -> int:

@@ -73,6 +73,15 @@ def test_namesakes_keep_their_suffix(tmp_path, encode):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.jpg.png", "a.png.png"]
 
 
+def test_two_pictures_are_never_written_to_one_file(tmp_path, encode, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "a.jpg", "a.png.bmp"):
+        (folder / name).write_bytes(encode(LR))
+    assert run(folder, tmp_path / "out") == 2
+    assert "a.png and a.png.bmp, both for a.png.png" in capsys.readouterr().err
+
+
 def test_a_failure_leaves_what_was_there_before(tmp_path, picture, monkeypatch):
     target = tmp_path / "out.png"
     target.write_bytes(b"before")

@@ -1,7 +1,9 @@
 import inspect
+import io
 
 import pytest
 from flask import Flask
+from werkzeug.exceptions import ImATeapot
 
 from api.errors import STATUS, status_of
 from app import create_app
@@ -25,7 +27,7 @@ def test_a_fault_of_ours_is_a_500_that_tells_nothing_but_is_logged(
     faulty_app, encode, caplog, testing
 ):
     faulty_app.testing = testing
-    data = {"image": (__import__("io").BytesIO(encode(noise(3, 4))), "x.png")}
+    data = {"image": (io.BytesIO(encode(noise(3, 4))), "x.png")}
     response = faulty_app.test_client().post("/model/predict", data=data)
     assert response.status_code == 500
     assert response.json == {"message": "Internal Server Error"}
@@ -59,8 +61,6 @@ def test_a_wrong_method_is_told_the_right_ones(client, path):
 
 
 def test_any_other_http_error_keeps_its_status_and_description(app):
-    from werkzeug.exceptions import ImATeapot
-
     def view():
         raise ImATeapot
 

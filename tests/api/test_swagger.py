@@ -1,5 +1,7 @@
 import pytest
 
+from api.errors import STATUS
+
 
 @pytest.fixture
 def document(client):
@@ -40,7 +42,5 @@ def test_every_response_has_a_description_and_a_schema_that_is_defined(document)
 
 
 def test_every_status_of_the_error_table_is_documented(document):
-    from api.errors import STATUS
-
     documented = document["paths"]["/model/predict"]["post"]["responses"]
     assert {str(int(status)) for status in STATUS.values()} <= set(documented)

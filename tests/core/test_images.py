@@ -1,5 +1,6 @@
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -53,8 +54,6 @@ def test_colour_of_16_bits_keeps_its_brightness():
 
 def png_of_16_bit_rgb(levels):
     """PNG by hand, since Pillow writes no 16-bit colour."""
-    import zlib
-
     height, width, _ = levels.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
     chunks = [
@@ -179,7 +178,7 @@ def test_limits_are_inclusive(encode):
 def test_the_header_alone_decides_about_size(encode, width, height):
     data = bytearray(encode(RGB))
     data[16:24] = struct.pack(">II", width, height)
-    data[29:33] = struct.pack(">I", __import__("zlib").crc32(data[12:29]))
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     with pytest.raises(ImageTooLarge, match="at most 1000 pixels") as caught:
         decode_image(bytes(data), Limits(max_pixels=1000, max_side=1000))
     assert f"{width * height} pixels." in str(caught.value)
