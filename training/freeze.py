@@ -88,11 +88,7 @@ def describe(recipe, generator, graph_def, step, photos_folder, name, version) -
     return ModelCard(
         name=name,
         version=version,
-        description=(
-            "SRResNet, the generator of SRGAN, trained here with a pixel loss only (not "
-            f"adversarially) on {len(trained_on)} photographs under free licences, "
-            "for clean pictures that were made smaller by bicubic interpolation."
-        ),
+        description=describe_weights(recipe, len(trained_on)),
         scale=SCALE,
         input_tensor=f"{INPUT}:0",
         output_tensor=f"{OUTPUT}:0",
@@ -111,4 +107,15 @@ def describe(recipe, generator, graph_def, step, photos_folder, name, version) -
             "licences": count_licences(trained_on),
             "manifest_sha256": manifest_sha256(photos_folder),
         },
+    )
+
+
+def describe_weights(recipe: Recipe, photographs: int) -> str:
+    """What the weights are and what they were trained on, in one sentence."""
+    losses = "with a pixel loss only (not adversarially)"
+    if recipe.adversarial is not None:
+        losses = "adversarially, with a content loss,"
+    return (
+        f"SRResNet, the generator of SRGAN, trained here {losses} on {photographs} photographs "
+        "under free licences, for clean pictures that were made smaller by bicubic interpolation."
     )

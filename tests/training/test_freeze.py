@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from core.card import read_card
 from core.graph import load_graph
 from core.pixels import uint8_from_unit, unit_from_uint8
 from tests.stand_ins import noise, repeat
-from training.freeze import NotEqual, freeze
+from training.freeze import NotEqual, describe_weights, freeze
 from training.networks import build_generator
+from training.recipe import Adversarial
 from training.train import start_run
 
 
@@ -33,6 +35,13 @@ def test_the_card_says_what_the_graph_is(recipe, card_path):
     assert card.training["photographs"] + card.training["validation_photographs"] == 40
     assert sum(card.training["licences"].values()) == card.training["photographs"]
     assert f"{card.training['photographs']} photographs" in card.description
+
+
+def test_the_description_follows_the_recipe(recipe):
+    adversarial = replace(recipe, adversarial=Adversarial(0.1, 0.1, 0.01, 4))
+    assert "not adversarially" in describe_weights(recipe, 561)
+    assert "not adversarially" not in describe_weights(adversarial, 561)
+    assert "561 photographs" in describe_weights(adversarial, 561)
 
 
 def test_a_graph_that_differs_is_not_written(
