@@ -33,7 +33,7 @@ def server():
 
 
 @pytest.fixture
-def workplace(tmp_path):
+def checkout(tmp_path):
     """A folder that looks like a checkout to the README's commands."""
     for name in ("samples", "upscale.py"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -52,14 +52,14 @@ def test_the_readme_has_examples():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_example_of_the_readme_works_as_written(command, server, workplace):
+def test_an_example_of_the_readme_works_as_written(command, server, checkout):
     command = command.replace("http://localhost:5000", server)
     environ = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    subprocess.run(command, shell=True, check=True, cwd=workplace, env=environ)
-    made = [p for p in workplace.rglob("*.png") if not p.is_relative_to(workplace / "samples")]
+    subprocess.run(command, shell=True, check=True, cwd=checkout, env=environ)
+    made = [p for p in checkout.rglob("*.png") if not p.is_relative_to(checkout / "samples")]
     for path in made:
         lr_path = next(SAMPLES.rglob("low_resolution/food.png"))
-        if path.parent != workplace:
+        if path.parent != checkout:
             lr_path = lr_path.with_name(path.name)
         assert_four_times_as_large(lr_path, path.read_bytes())
 
