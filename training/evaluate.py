@@ -1,8 +1,9 @@
 """Measure a model beside interpolation and other systems, and write down what came out."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from tqdm import tqdm
 
 from core.card import read_card
 from training.assets import save_card
@@ -12,8 +13,8 @@ from training.figures import (
     Row,
     as_table,
     choose_metrics,
-    evaluate,
     mean_figures,
+    measure,
     write_into,
     write_report,
 )
@@ -63,16 +64,23 @@ class Evaluation:
         rows: list[Row] = []
         for test_set in list_test_sets(self.test_sets):
             outputs = self._outputs(test_set, model)
-            rows_of_set = list(evaluate(test_set, outputs, metrics))
-            if self.sheets is not None:
-                write_sheets(self.sheets, test_set, outputs, rows_of_set)
-            rows += rows_of_set
+            for picture in tqdm(list_test_pictures(test_set), desc=test_set.name, unit="picture"):
+                rows += self._appraise(picture, outputs, metrics)
         self._write(rows)
         return mean_figures(rows)
 
     def _outputs(self, test_set: Path, model: Output) -> dict[str, Output]:
         peers = list_peers(self.peers, test_set) if self.peers else []
         return {"bicubic": bicubic, **{p.name: from_folder(p) for p in peers}, "model": model}
+
+    def _appraise(self, picture, outputs, metrics):
+        """Figures and contact sheet of one picture, upscaled once for both."""
+        upscaled = {name: output(picture) for name, output in outputs.items()}
+        rows = measure(picture, upscaled, metrics)
+        if self.sheets is not None:
+            path = self.sheets / picture.test_set / f"{picture.name}.png"
+            write_sheet(path, picture, upscaled, {row.output: caption(row) for row in rows})
+        return rows
 
     def _write(self, rows):
         noted = mean_figures([row for row in rows if row.output in NOTED])
@@ -83,14 +91,6 @@ class Evaluation:
             write_report(self.report, rows)
 
 
-def write_sheets(
-    folder: Path, test_set: Path, outputs: Mapping[str, Output], rows: Sequence[Row]
-) -> None:
-    """One contact sheet a picture, with its figures as captions."""
-    for picture in list_test_pictures(test_set):
-        captions = {
-            row.output: "  ".join(FORMATS[key].format(v) for key, v in row.figures.items())
-            for row in rows
-            if row.picture == picture.name
-        }
-        write_sheet(folder / test_set.name / f"{picture.name}.png", picture, outputs, captions)
+def caption(row: Row) -> str:
+    """The figures of a row, as a contact sheet shows them."""
+    return "  ".join(FORMATS[key].format(value) for key, value in row.figures.items())

@@ -1,15 +1,14 @@
 """Figures of outputs on test sets: per picture, as means, as a table."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from training.metrics import psnr_y, ssim_y
-from training.outputs import Output, list_test_pictures
+from training.outputs import TestPicture
 from training.perceptual import LearnedDistance
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -43,16 +42,15 @@ def choose_metrics(perceptual_folder: Path | None) -> dict[str, Metric]:
     return metrics
 
 
-def evaluate(
-    test_set: Path, outputs: Mapping[str, Output], metrics: Mapping[str, Metric]
-) -> Iterator[Row]:
-    """Measure every output on every picture of a test set."""
-    for picture in tqdm(list_test_pictures(test_set), desc=test_set.name, unit="picture"):
-        hr = picture.decode_hr()
-        for name, output in outputs.items():
-            sr = output(picture)
-            figures = {key: metric(sr, hr) for key, metric in metrics.items()}
-            yield Row(test_set.name, picture.name, name, figures)
+def measure(
+    picture: TestPicture, upscaled: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]
+) -> list[Row]:
+    """The figures of every output, by name, on one picture."""
+    hr = picture.decode_hr()
+    return [
+        Row(picture.test_set, picture.name, name, {k: m(sr, hr) for k, m in metrics.items()})
+        for name, sr in upscaled.items()
+    ]
 
 
 def mean_figures(rows: Sequence[Row]) -> Means:

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from core.pixels import LEVELS
-from training.outputs import Output, TestPicture
+from training.outputs import TestPicture
 
 DPI = 100  # of the canvas: positions in pixels are inches times this
 CAPTION_PX = 36  # height of two lines of text
@@ -22,19 +22,22 @@ PAPER = 255  # background level
 
 
 def write_sheet(
-    path: Path, picture: TestPicture, outputs: Mapping[str, Output], captions: Mapping[str, str]
+    path: Path,
+    picture: TestPicture,
+    upscaled: Mapping[str, np.ndarray],
+    captions: Mapping[str, str],
 ) -> None:
     """Draw LR, every output and HR as a PNG.
 
     Args:
         path: file to write; its folder is made.
         picture: what to show.
-        outputs: what to compare, by name.
+        upscaled: what to compare, by name: SR, (4H, 4W, 3) uint8.
         captions: text under a name, its figures for one.
     """
     hr = picture.decode_hr()
     shown = {"LR": picture.decode_lr().repeat(4, axis=0).repeat(4, axis=1)}
-    shown |= {name: output(picture) for name, output in outputs.items()}
+    shown |= upscaled
     shown["HR"] = hr
     top, left = busiest_place(hr)
     zoom = max(LEAST_ZOOM, hr.shape[1] // CROP_PX)
