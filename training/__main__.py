@@ -33,6 +33,11 @@ def parse_arguments() -> argparse.Namespace:
     command.add_argument("--card", type=Path, required=True, help="JSON file to write")
     command.add_argument("--version", required=True, help="of the weights")
 
+    command = commands.add_parser("thaw", help="turn a graph into a run to start others from")
+    command.set_defaults(command=run_thaw)
+    command.add_argument("card", type=Path, help="JSON file, as `freeze` wrote it")
+    command.add_argument("--run", type=Path, required=True, help="folder to write")
+
     command = commands.add_parser("evaluate", help="measure a graph and note it in its card")
     command.set_defaults(command=run_evaluate)
     command.add_argument("card", type=Path, help="JSON file; its `quality` is rewritten")
@@ -71,6 +76,12 @@ def run_freeze(arguments: argparse.Namespace) -> None:
 
     recipe = read_recipe(arguments.recipe)
     freeze(recipe, arguments.run, arguments.photos, arguments.card, arguments.version)
+
+
+def run_thaw(arguments: argparse.Namespace) -> None:
+    from training.thaw import thaw
+
+    thaw(arguments.card, arguments.run)
 
 
 def run_evaluate(arguments: argparse.Namespace) -> None:

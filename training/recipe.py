@@ -27,6 +27,7 @@ class Training:
     ema_momentum: float  # of the moving average of the weights, per step
     precision: str  # a Keras dtype policy
     validate_every: int  # steps
+    pixel_epsilon: float = 0.0  # of the pixel loss, unit range; see `training.losses`
 
     def learning_rate_at(self, step: int) -> float:
         """Trapezoid: warm-up, constant, decay, so that a run can be prolonged.

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from training.adversaries import ContentDistance, build_content_features, build_discriminator
+from training.losses import PixelLoss
 from training.recipe import Adversarial, Recipe
 
 Losses = dict[str, float]
@@ -30,11 +31,13 @@ class Stage(Protocol):
 
 
 class PixelStage:
-    """Stage one: the mean absolute difference of pixels, and Adam."""
+    """Stage one: the difference of pixels, and Adam."""
 
-    def __init__(self, generator: keras.Model) -> None:
+    def __init__(self, generator: keras.Model, pixel_epsilon: float = 0.0) -> None:
         self.generator = generator
-        generator.compile(keras.optimizers.Adam(), "mean_absolute_error", jit_compile=uses_xla())
+        generator.compile(
+            keras.optimizers.Adam(), PixelLoss(pixel_epsilon), jit_compile=uses_xla()
+        )
         generator.optimizer.build(generator.trainable_variables)
 
     def update(self, lr: np.ndarray, hr: np.ndarray, learning_rate: float) -> Losses:
@@ -140,7 +143,7 @@ def build_stage(generator: keras.Model, recipe: Recipe, features: Path | None) -
         ValueError: if the second stage is asked for without the weights it compares with.
     """
     if recipe.adversarial is None:
-        return PixelStage(generator)
+        return PixelStage(generator, recipe.training.pixel_epsilon)
     if features is None:
         raise ValueError("A recipe with [adversarial] must get a folder of perceptual weights.")
     return AdversarialStage(generator, recipe.adversarial, features)
