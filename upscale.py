@@ -2,22 +2,23 @@
 
 IN is a picture, or a folder of pictures. OUT is the PNG to write, or a folder for
 them; it is made if it is not there. Exit code: 0 if all went well, 1 if a picture
-failed (the others of a folder are done all the same), 2 if IN or OUT is wrong.
+failed (the others of a folder are done all the same), 2 if an argument is wrong.
 """
 
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
 from config import InvalidSetting, Settings
-from core.errors import SuperResolutionError
+from core.errors import InvalidDetail, SuperResolutionError
 from core.images import Limits, decode_image, encode_png
-from core.upscaler import Upscaler, load_upscaler
+from core.upscaler import FULL_DETAIL, Upscaled, load_upscaler
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
 
@@ -42,6 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("source", metavar="IN", type=Path)
     parser.add_argument("target", metavar="OUT", type=Path)
+    parser.add_argument(
+        "--detail",
+        type=float,
+        default=FULL_DETAIL,
+        help="how much texture is made up, from 0 (faithful, soft) to 1 (default)",
+    )
     parsed = parser.parse_args(arguments)
     try:
         settings = Settings.from_env()
@@ -49,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (WrongArguments, InvalidSetting) as error:
         complain(error)
         return 2
-    return run_jobs(jobs, settings)
+    return run_jobs(jobs, settings, parsed.detail)
 
 
 def plan_jobs(source: Path, target: Path) -> list[Job]:
@@ -101,22 +108,27 @@ def check_targets_differ(jobs: list[Job]) -> None:
         sources[target] = source
 
 
-def run_jobs(jobs: list[Job], settings: Settings) -> int:
-    """Upscale one picture after the other; 1 if any failed, else 0."""
+def run_jobs(jobs: list[Job], settings: Settings, detail: float) -> int:
+    """Upscale one picture after the other; 1 if any failed, 2 if `detail` is wrong, else 0."""
     limits = Limits(settings.max_pixels, settings.max_side)
     try:
         upscaler = load_upscaler(
             settings.card, tile=settings.tile, threads=settings.inference_threads
         )
+        upscaler.check_detail(detail)
+    except InvalidDetail as error:
+        complain(error)
+        return 2
     except SuperResolutionError as error:
         complain(error)
         return 1
     quiet = True if len(jobs) == 1 else None  # None: no bar unless on a terminal
-    done = [run_job(job, upscaler, limits) for job in tqdm(jobs, unit="picture", disable=quiet)]
+    upscale = partial(upscaler.upscale_picture, detail=detail)
+    done = [run_job(job, upscale, limits) for job in tqdm(jobs, unit="picture", disable=quiet)]
     return 0 if all(done) else 1
 
 
-def run_job(job: Job, upscaler: Upscaler, limits: Limits) -> bool:
+def run_job(job: Job, upscale: Callable[..., Upscaled], limits: Limits) -> bool:
     """Upscale one file, with a bar of its own; True if it went well."""
     with tqdm(unit="tile", desc=job.source.name, leave=False, disable=None) as bar:
 
@@ -126,7 +138,7 @@ def run_job(job: Job, upscaler: Upscaler, limits: Limits) -> bool:
 
         try:
             lr = decode_image(job.source.read_bytes(), limits)
-            write_whole(job.target, encode_png(upscaler.upscale_picture(lr, show).picture))
+            write_whole(job.target, encode_png(upscale(lr, show).picture))
         except (SuperResolutionError, OSError) as error:
             complain(f"{job.source}: {error}")
             return False

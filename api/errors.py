@@ -13,11 +13,18 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
 )
 
-from core.errors import ImageTooLarge, SuperResolutionError, UnreadableImage, UnsupportedImage
+from core.errors import (
+    ImageTooLarge,
+    InvalidDetail,
+    SuperResolutionError,
+    UnreadableImage,
+    UnsupportedImage,
+)
 
 STATUS = {
     UnreadableImage: HTTPStatus.BAD_REQUEST,
     UnsupportedImage: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    InvalidDetail: HTTPStatus.BAD_REQUEST,
     ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
 }
 

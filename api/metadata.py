@@ -6,6 +6,7 @@ from flask_restx import Resource, fields
 
 from api.service import current_service, model
 from core.images import FORMATS
+from core.upscaler import FULL_DETAIL
 
 limits_schema = model.model(
     "Limits",
@@ -17,11 +18,21 @@ limits_schema = model.model(
     },
 )
 
+detail_schema = model.model(
+    "Detail",
+    {
+        "least": fields.Float(description="0, or 1 if the model has no faithful one beside it"),
+        "most": fields.Float,
+        "default": fields.Float,
+    },
+)
+
 weights_schema = model.model(
     "Weights",
     {
         "name": fields.String,
         "version": fields.String,
+        "faithful": fields.String(description="Name of the model at the other end of `detail`"),
         "scale": fields.Integer(description="Factor on each side"),
         "radius": fields.Integer(description="Input pixels a side that an output pixel sees"),
         "parameters": fields.Integer,
@@ -40,6 +51,7 @@ metadata_schema = model.model(
         "source": fields.String(required=True),
         "license": fields.String(required=True),
         "limits": fields.Nested(limits_schema),
+        "detail": fields.Nested(detail_schema),
         "weights": fields.Nested(weights_schema),
     },
 )
@@ -67,6 +79,11 @@ class Metadata(Resource):
                 "max_side": service.limits.max_side,
                 "max_upload_bytes": service.max_upload_bytes,
                 "formats": list(FORMATS),
+            },
+            "detail": {
+                "least": service.upscaler.least_detail,
+                "most": FULL_DETAIL,
+                "default": FULL_DETAIL,
             },
             "weights": {name: getattr(card, name) for name in weights_schema},
         }

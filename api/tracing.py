@@ -20,6 +20,7 @@ TRUTH_HEADERS = [
     "X-Model",
     "X-Model-Version",
     "X-Scale",
+    "X-Detail",
     "X-Input-Size",
     "X-Output-Size",
     "X-Tiles",
@@ -41,17 +42,21 @@ def start_trace() -> None:
     g.truth = {}
 
 
-def describe_work(lr: Picture, upscaled: Upscaled, timings_ms: dict[str, float]) -> None:
+def describe_work(
+    lr: Picture, upscaled: Upscaled, detail: float, timings_ms: dict[str, float]
+) -> None:
     """Note what a request took, for its headers and its log line.
 
     Args:
         lr: the decoded input.
         upscaled: the output.
+        detail: of the network that was used.
         timings_ms: milliseconds by stage.
     """
     sr = upscaled.picture
     g.truth = {
         "X-Scale": str(current_service().upscaler.scale),
+        "X-Detail": f"{detail:g}",
         "X-Input-Size": f"{lr.width}x{lr.height}",
         "X-Output-Size": f"{sr.width}x{sr.height}",
         "X-Tiles": str(upscaled.tiles),

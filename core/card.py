@@ -40,6 +40,8 @@ class ModelCard:
     """Of the graph file, in hexadecimal."""
     license: str
     """Of the weights."""
+    faithful: str | None = None
+    """Name of the card beside this one whose weights are the other end of the knob."""
     recipe: dict[str, Any] = field(default_factory=dict)
     """Every number of the training run."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -74,6 +76,11 @@ def write_card(path: Path, card: ModelCard) -> None:
 def graph_path(card_path: Path, card: ModelCard) -> Path:
     """The graph lies beside its card."""
     return card_path.with_name(f"{card.name}.pb")
+
+
+def faithful_path(card_path: Path, card: ModelCard) -> Path | None:
+    """Card of the faithful network that a detailed one began with, if it has one."""
+    return None if card.faithful is None else card_path.with_name(f"{card.faithful}.json")
 
 
 def read_verified_graph(card_path: Path, card: ModelCard) -> bytes:

@@ -4,6 +4,7 @@ SuperResolutionError
 ├── UnreadableImage       the bytes are damaged, or no picture at all
 ├── UnsupportedImage      a picture, but of a kind that is not taken
 ├── ImageTooLarge         more pixels, or longer sides, than the limit
+├── InvalidDetail         no place between the faithful and the detailed network
 └── GraphMismatch         the frozen graph is not what its card announces
 """
 
@@ -22,6 +23,10 @@ class UnsupportedImage(SuperResolutionError):
 
 class ImageTooLarge(SuperResolutionError):
     """The picture has more pixels, or longer sides, than the limit."""
+
+
+class InvalidDetail(SuperResolutionError):
+    """No place between the faithful and the detailed network."""
 
 
 class GraphMismatch(SuperResolutionError):

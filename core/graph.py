@@ -1,19 +1,14 @@
-"""The frozen graph: loaded, checked against its card, run. Only TensorFlow importer.
+"""The frozen graph: loaded, checked against its card, run.
 
 TensorFlow does not survive a fork, so a graph is loaded in the process that runs it.
 """
 
-import os
 from pathlib import Path
 
 from core.card import ModelCard, read_card, read_verified_graph
 from core.errors import GraphMismatch
 from core.pixels import Uint8Array
-from core.quiet import native_stderr_held_back
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read at import: errors only
-with native_stderr_held_back():  # what TensorFlow writes before it has read that
-    import tensorflow as tf
+from core.tensorflow import tf
 
 PROBE_SHAPE = (1, 3, 5, 3)  # of the first run, which also warms the library up
 
@@ -34,12 +29,7 @@ class FrozenGraph:
 
     def __init__(self, card: ModelCard, graph_def: bytes, *, threads: int = 0) -> None:
         self.card = card
-        session = tf.compat.v1.Session(
-            graph=_import_graph(card, graph_def),
-            config=tf.compat.v1.ConfigProto(
-                intra_op_parallelism_threads=threads, inter_op_parallelism_threads=1
-            ),
-        )
+        session = open_session(_import_graph(card, graph_def), threads)
         self._run = session.make_callable(card.output_tensor, feed_list=[card.input_tensor])
         self._check()
 
@@ -57,6 +47,14 @@ class FrozenGraph:
                 f"Graph `{self.card.name}` must answer {PROBE_SHAPE} with {expected} uint8. "
                 f"Received: {received.shape} {received.dtype}"
             )
+
+
+def open_session(graph: tf.Graph, threads: int) -> tf.compat.v1.Session:
+    """Where a graph runs; `threads` of one operation, 0 for one per core."""
+    config = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=threads, inter_op_parallelism_threads=1
+    )
+    return tf.compat.v1.Session(graph=graph, config=config)
 
 
 def load_graph(card_path: Path, *, threads: int = 0) -> FrozenGraph:

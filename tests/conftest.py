@@ -8,7 +8,7 @@ from PIL import Image
 from app import create_app
 from config import PREFIX, Settings
 from core.upscaler import Upscaler
-from tests.stand_ins import blur_then_repeat, make_card
+from tests.stand_ins import between, blur_then_repeat, make_card
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,8 @@ def clean_environment(monkeypatch):
 
 @pytest.fixture
 def upscaler():
-    return Upscaler(make_card(), blur_then_repeat, tile=16)
+    card = make_card(faithful="plain")
+    return Upscaler(card, blur_then_repeat, tile=16, interpolated=between)
 
 
 @pytest.fixture

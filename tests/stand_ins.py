@@ -1,8 +1,11 @@
 """Networks of known behaviour, for tests that need no TensorFlow."""
 
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 
-from core.card import ModelCard
+from core.card import ModelCard, graph_path, write_card
 
 RADIUS = 3
 SCALE = 4
@@ -21,6 +24,12 @@ def blur_then_repeat(lr):
 def repeat(lr):
     """Nearest neighbour: every pixel becomes 4 x 4."""
     return lr.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+
+
+def between(lr, detail):
+    """Detail 0 repeats, detail 1 blurs; in between, their mean weighted so."""
+    mixed = (1 - detail) * repeat(lr) + detail * blur_then_repeat(lr).astype(float)
+    return np.rint(mixed).astype(np.uint8)
 
 
 def make_card(**changes):
@@ -44,3 +53,11 @@ def make_card(**changes):
 
 def noise(height, width, channels=3, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
+
+
+def save_graph(folder, card, graph_def):
+    """Write a serialised graph and its card; the path of the card."""
+    path = folder / f"{card.name}.json"
+    write_card(path, replace(card, sha256=hashlib.sha256(graph_def).hexdigest()))
+    graph_path(path, card).write_bytes(graph_def)
+    return path

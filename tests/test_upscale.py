@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import upscale
-from tests.stand_ins import blur_then_repeat, noise
+from tests.stand_ins import between, blur_then_repeat, noise
 
 LR = noise(20, 30)
 
@@ -139,3 +139,14 @@ def test_a_graph_that_does_not_load_is_told(picture, tmp_path, monkeypatch, caps
     monkeypatch.setattr(upscale, "load_upscaler", fail)
     assert run(picture, tmp_path / "out.png") == 1
     assert capsys.readouterr().err == "upscale.py: no graph\n"
+
+
+def test_the_detail_is_that_asked_for(picture, tmp_path):
+    assert run(picture, tmp_path / "out.png", "--detail", "0.25") == 0
+    np.testing.assert_array_equal(read(tmp_path / "out.png"), between(LR, 0.25))
+
+
+def test_a_wrong_detail_is_told(picture, tmp_path, capsys):
+    assert run(picture, tmp_path / "out.png", "--detail", "2") == 2
+    assert "`detail` must be a number from 0 to 1. Received: 2" in capsys.readouterr().err
+    assert not (tmp_path / "out.png").exists()

@@ -32,15 +32,16 @@ def parse_arguments() -> argparse.Namespace:
     command.add_argument("--run", type=Path, required=True, help="folder of the run")
     command.add_argument("--card", type=Path, required=True, help="JSON file to write")
     command.add_argument("--version", required=True, help="of the weights")
+    command.add_argument("--faithful", help="name of the card at the other end of `detail`")
 
     command = commands.add_parser("thaw", help="turn a graph into a run to start others from")
     command.set_defaults(command=run_thaw)
     command.add_argument("card", type=Path, help="JSON file, as `freeze` wrote it")
     command.add_argument("--run", type=Path, required=True, help="folder to write")
 
-    command = commands.add_parser("evaluate", help="measure a graph and note it in its card")
+    command = commands.add_parser("evaluate", help="measure graphs and note it in their cards")
     command.set_defaults(command=run_evaluate)
-    command.add_argument("card", type=Path, help="JSON file; its `quality` is rewritten")
+    command.add_argument("cards", type=Path, nargs="+", help="JSON; `quality` is rewritten")
     command.add_argument("--test-sets", type=Path, required=True, help="folder of test sets")
     command.add_argument("--perceptual", type=Path, help="folder of weights for LPIPS-sq")
     command.add_argument("--peers", type=Path, help="folder of other systems' outputs")
@@ -75,7 +76,14 @@ def run_freeze(arguments: argparse.Namespace) -> None:
     from training.freeze import freeze
 
     recipe = read_recipe(arguments.recipe)
-    freeze(recipe, arguments.run, arguments.photos, arguments.card, arguments.version)
+    freeze(
+        recipe,
+        arguments.run,
+        arguments.photos,
+        arguments.card,
+        arguments.version,
+        arguments.faithful,
+    )
 
 
 def run_thaw(arguments: argparse.Namespace) -> None:

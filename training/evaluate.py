@@ -1,5 +1,6 @@
-"""Measure a model beside interpolation and other systems, and write down what came out."""
+"""Measure models beside interpolation and other systems, and write down what came out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from training.figures import (
     choose_metrics,
     mean_figures,
     measure,
+    pick_outputs,
     write_into,
     write_report,
 )
@@ -30,7 +32,7 @@ from training.outputs import (
 )
 from training.sheets import write_sheet
 
-NOTED = ("bicubic", "model")  # outputs whose figures a card holds
+YARDSTICK = "bicubic"  # the output whose figures a card holds beside the model's own
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,17 @@ class Evaluation:
     """What to measure, and where to write it.
 
     Attributes:
-        card: card of the model; its `quality` is rewritten.
+        cards: of the models, each of another name; their `quality` is rewritten.
         test_sets: folder of test sets.
         perceptual: folder of weights for LPIPS-sq; None to leave that out.
         peers: folder of other systems' outputs; None for none.
-        service: URL of a running service to measure through; None for `core`.
+        service: URL of a running service to measure the one card through; None for `core`.
         readme: Markdown file with a table of quality; None to leave it alone.
         report: folder for every figure; None for none.
         sheets: folder for contact sheets; None for none.
     """
 
-    card: Path
+    cards: Sequence[Path]
     test_sets: Path
     perceptual: Path | None = None
     peers: Path | None = None
@@ -58,20 +60,34 @@ class Evaluation:
     sheets: Path | None = None
 
     def run(self) -> Means:
-        """Measure and write; the means over pictures."""
+        """Measure and write; the means over pictures.
+
+        Raises:
+            ValueError: if a service is to be measured as several models.
+        """
         metrics = choose_metrics(self.perceptual)
-        model = through_service(self.service) if self.service else through_core(self.card)
+        models = self._models()
         rows: list[Row] = []
         for test_set in list_test_sets(self.test_sets):
-            outputs = self._outputs(test_set, model)
+            outputs = self._outputs(test_set, models)
             for picture in tqdm(list_test_pictures(test_set), desc=test_set.name, unit="picture"):
                 rows += self._appraise(picture, outputs, metrics)
         self._write(rows)
         return mean_figures(rows)
 
-    def _outputs(self, test_set: Path, model: Output) -> dict[str, Output]:
+    def _models(self) -> dict[str, Output]:
+        """What is measured, by the name on its card."""
+        if self.service is None:
+            return {read_card(card).name: through_core(card) for card in self.cards}
+        if len(self.cards) != 1:
+            raise ValueError(
+                f"A service must be measured with one card. Received: {len(self.cards)} cards."
+            )
+        return {read_card(self.cards[0]).name: through_service(self.service)}
+
+    def _outputs(self, test_set: Path, models: dict[str, Output]) -> dict[str, Output]:
         peers = list_peers(self.peers, test_set) if self.peers else []
-        return {"bicubic": bicubic, **{p.name: from_folder(p) for p in peers}, "model": model}
+        return {YARDSTICK: bicubic, **{p.name: from_folder(p) for p in peers}, **models}
 
     def _appraise(self, picture, outputs, metrics):
         """Figures and contact sheet of one picture, upscaled once for both."""
@@ -83,10 +99,14 @@ class Evaluation:
         return rows
 
     def _write(self, rows):
-        noted = mean_figures([row for row in rows if row.output in NOTED])
-        save_card(self.card, replace(read_card(self.card), quality=noted))
+        means = mean_figures(rows)
+        names = {path: read_card(path).name for path in self.cards}
+        for path, name in names.items():
+            noted = pick_outputs(means, (YARDSTICK, name))
+            save_card(path, replace(read_card(path), quality=noted))
         if self.readme is not None:
-            write_into(self.readme, as_table(noted))
+            shown = pick_outputs(means, (YARDSTICK, *names.values()))
+            write_into(self.readme, as_table(shown))
         if self.report is not None:
             write_report(self.report, rows)
 

@@ -1,13 +1,13 @@
 """Figures of outputs on test sets: per picture, as means, as a table."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from training.metrics import psnr_y, ssim_y
+from training.metrics import colour_shift, psnr_y, ssim_y
 from training.outputs import TestPicture
 from training.perceptual import LearnedDistance
 
@@ -15,10 +15,16 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 """(SR, HR), both (H, W, 3) uint8 -> figure."""
 
 Means = dict[str, dict[str, dict[str, float]]]
-"""Test set -> output -> figure -> mean over the pictures."""
+"""Test set -> output -> figure -> mean over the pictures; of the colour shift the largest."""
 
-HEADINGS = {"psnr_y_db": "PSNR-Y dB", "ssim_y": "SSIM-Y", "lpips_sq": "LPIPS-sq"}
-FORMATS = {"psnr_y_db": "{:.2f}", "ssim_y": "{:.4f}", "lpips_sq": "{:.4f}"}
+SHIFT = "colour_shift_levels"
+HEADINGS = {
+    "psnr_y_db": "PSNR-Y dB",
+    "ssim_y": "SSIM-Y",
+    "lpips_sq": "LPIPS-sq",
+    SHIFT: "colour shift",
+}
+FORMATS = {"psnr_y_db": "{:.2f}", "ssim_y": "{:.4f}", "lpips_sq": "{:.4f}", SHIFT: "{:.1f}"}
 
 FIRST_MARK = "<!-- quality: written by python -m training evaluate -->"
 LAST_MARK = "<!-- end of quality -->"
@@ -46,9 +52,15 @@ def measure(
     picture: TestPicture, upscaled: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]
 ) -> list[Row]:
     """The figures of every output, by name, on one picture."""
-    hr = picture.decode_hr()
+    lr, hr = picture.decode_lr(), picture.decode_hr()
     return [
-        Row(picture.test_set, picture.name, name, {k: m(sr, hr) for k, m in metrics.items()})
+        Row(
+            picture.test_set,
+            picture.name,
+            name,
+            {key: metric(sr, hr) for key, metric in metrics.items()}
+            | {SHIFT: colour_shift(sr, lr)},
+        )
         for name, sr in upscaled.items()
     ]
 
@@ -61,9 +73,22 @@ def mean_figures(rows: Sequence[Row]) -> Means:
     means: Means = {}
     for (test_set, output), figures in grouped.items():
         means.setdefault(test_set, {})[output] = {
-            key: round(float(np.mean([f[key] for f in figures])), 4) for key in figures[0]
+            key: summarise(key, [f[key] for f in figures]) for key in figures[0]
         }
     return means
+
+
+def summarise(key: str, values: Sequence[float]) -> float:
+    """The mean; of the colour shift the largest, since one wrong picture is too many."""
+    return round(float(np.max(values) if key == SHIFT else np.mean(values)), 4)
+
+
+def pick_outputs(means: Means, names: Collection[str]) -> Means:
+    """The means of some of the outputs."""
+    return {
+        test_set: {name: figures for name, figures in outputs.items() if name in names}
+        for test_set, outputs in means.items()
+    }
 
 
 def as_table(means: Means) -> str:

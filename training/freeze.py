@@ -6,6 +6,7 @@ TensorFlow backend.
 """
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -15,8 +16,9 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
-from core.card import ModelCard, graph_path
+from core.card import ModelCard, faithful_path, graph_path, read_card, read_verified_graph
 from core.graph import FrozenGraph
+from core.interpolation import InterpolatedGraph
 from core.pixels import LEVELS, uint8_from_unit, unit_from_uint8
 from training.assets import save_card
 from training.checkpoint import load_checkpoint
@@ -35,13 +37,28 @@ class NotEqual(Exception):
 
 
 def freeze(
-    recipe: Recipe, run_folder: Path, photos_folder: Path, card_path: Path, version: str
+    recipe: Recipe,
+    run_folder: Path,
+    photos_folder: Path,
+    card_path: Path,
+    version: str,
+    faithful: str | None = None,
 ) -> ModelCard:
     """Write the averaged weights of a run as a graph of constants, and its card.
+
+    Args:
+        recipe: of the run.
+        run_folder: where its checkpoint is.
+        photos_folder: what it was trained on; the card counts it.
+        card_path: JSON file to write; the graph lies beside it.
+        version: of the weights.
+        faithful: name of a card in the same folder, whose graph is the other end of the
+            knob `detail`; None for no knob.
 
     Raises:
         NotEqual: if the graph differs from the Keras model by more than one level;
             nothing is written then.
+        GraphMismatch: if `faithful` is not there or of another architecture; likewise.
     """
     step, groups = load_checkpoint(run_folder / CHECKPOINT, ["ema"])
     keras.mixed_precision.set_global_policy("float32")
@@ -49,7 +66,9 @@ def freeze(
     generator.set_weights(groups["ema"])
     graph_def = frozen_graph_def(generator)
     card = describe(recipe, generator, graph_def, step, photos_folder, card_path.stem, version)
+    card = replace(card, faithful=faithful)
     check_parity(generator, FrozenGraph(card, graph_def))
+    check_interpolation(card_path, card, graph_def)
     card_path.parent.mkdir(parents=True, exist_ok=True)
     graph_path(card_path, card).write_bytes(graph_def)
     save_card(card_path, card)
@@ -79,6 +98,14 @@ def check_parity(generator: keras.Model, graph: FrozenGraph) -> None:
             f"Graph and Keras model must agree within {PARITY_LEVELS} level. "
             f"Received: a difference of {difference} levels."
         )
+
+
+def check_interpolation(card_path: Path, card: ModelCard, graph_def: bytes) -> None:
+    """Raise GraphMismatch unless there is a network of every detail, if there is a knob."""
+    other_path = faithful_path(card_path, card)
+    if other_path is not None:
+        faithful = read_verified_graph(other_path, read_card(other_path))
+        InterpolatedGraph(card, faithful=faithful, detailed=graph_def)
 
 
 def describe(recipe, generator, graph_def, step, photos_folder, name, version) -> ModelCard:

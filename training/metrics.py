@@ -42,6 +42,16 @@ def ssim_y(sr: np.ndarray, hr: np.ndarray) -> float:
     )
 
 
+def colour_shift(sr: np.ndarray, lr: np.ndarray) -> float:
+    """Largest difference between the mean of a channel and that of the input, levels.
+
+    Args:
+        sr: (4H, 4W, 3) uint8.
+        lr: (H, W, 3) uint8.
+    """
+    return float(np.abs(sr.mean(axis=(0, 1)) - lr.mean(axis=(0, 1))).max())
+
+
 def shaved_luma(rgb: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 -> (H - 8, W - 8) float64 luma in [16, 235]."""
     luma = rgb.astype(np.float64) @ LUMA_WEIGHTS + LUMA_OFFSET

@@ -35,9 +35,7 @@ class PixelStage:
 
     def __init__(self, generator: keras.Model, pixel_epsilon: float = 0.0) -> None:
         self.generator = generator
-        generator.compile(
-            keras.optimizers.Adam(), PixelLoss(pixel_epsilon), jit_compile=uses_xla()
-        )
+        generator.compile(keras.optimizers.Adam(), PixelLoss(pixel_epsilon), jit_compile=uses_xla())
         generator.optimizer.build(generator.trainable_variables)
 
     def update(self, lr: np.ndarray, hr: np.ndarray, learning_rate: float) -> Losses:

@@ -25,3 +25,9 @@ def test_the_weights_are_named(client):
     assert weights["name"] == "stand-in"
     assert weights["scale"] == 4
     assert weights["sha256"] == "0" * 64
+
+
+def test_the_range_of_detail_is_told(client):
+    metadata = client.get("/model/metadata").json
+    assert metadata["detail"] == {"least": 0.0, "most": 1.0, "default": 1.0}
+    assert metadata["weights"]["faithful"] == "plain"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.stand_ins import blur_then_repeat, noise
+from tests.stand_ins import between, blur_then_repeat, noise
 
 LR = noise(21, 34)
 
@@ -44,6 +44,7 @@ def test_what_was_done_is_told(post, encode):
     assert headers["X-Model"] == "stand-in"
     assert headers["X-Model-Version"] == "1.2.3"
     assert headers["X-Scale"] == "4"
+    assert headers["X-Detail"] == "1"
     assert headers["X-Input-Size"] == "34x21"
     assert headers["X-Output-Size"] == "136x84"
     assert headers["X-Tiles"] == "6"
@@ -121,3 +122,41 @@ def test_two_files_are_refused(client, encode):
 def test_other_fields_do_not_disturb(client, encode):
     data = {"image": (io.BytesIO(encode(LR)), "a.png"), "comment": "hello"}
     assert client.post("/model/predict", data=data).status_code == 200
+
+
+@pytest.fixture
+def post_detail(client, encode):
+    def post_detail(detail):
+        data = {"image": (io.BytesIO(encode(LR)), "a.png"), "detail": detail}
+        return client.post("/model/predict", data=data)
+
+    return post_detail
+
+
+@pytest.mark.parametrize("detail", ["0", "0.5", "1", "1.0", "5e-1"])
+def test_the_caller_chooses_the_detail(post_detail, detail):
+    response = post_detail(detail)
+    assert response.headers["X-Detail"] == f"{float(detail):g}"
+    np.testing.assert_array_equal(read_png(response), between(LR, float(detail)))
+
+
+@pytest.mark.parametrize(
+    ("detail", "received"),
+    [
+        ("1.01", "a number from 0 to 1. Received: 1.01"),
+        ("-1", "Received: -1"),
+        ("nan", "Received: nan"),
+        ("inf", "Received: inf"),
+        ("", "Received: ''"),
+        ("much", "Received: 'much'"),
+        ("9" * 500, "Received: inf"),
+        ("x" * 500, f"Received: '{'x' * 40}'"),
+        (["0.5", "0.5"], "one number. Received: 2 fields"),
+        ((io.BytesIO(b"0.5"), "detail.txt"), "Received: a file"),
+    ],
+)
+def test_a_wrong_detail_is_refused_with_what_came(post_detail, detail, received):
+    response = post_detail(detail)
+    assert response.status_code == 400
+    assert received in response.json["message"]
+    assert "`detail` must be" in response.json["message"]

@@ -21,7 +21,7 @@ def test_the_page_is_at_the_root(client):
 
 def test_predict_takes_one_file_and_gives_a_png(document):
     predict = document["paths"]["/model/predict"]["post"]
-    (image,) = predict["parameters"]
+    image, _ = predict["parameters"]
     assert (image["name"], image["in"], image["type"], image["required"]) == (
         "image",
         "formData",
@@ -30,6 +30,13 @@ def test_predict_takes_one_file_and_gives_a_png(document):
     )
     assert predict["consumes"] == ["multipart/form-data"]
     assert predict["produces"] == ["image/png"]
+
+
+def test_predict_takes_a_detail(document):
+    _, detail = document["paths"]["/model/predict"]["post"]["parameters"]
+    assert (detail["name"], detail["in"], detail["type"]) == ("detail", "formData", "number")
+    assert detail["default"] == 1
+    assert "required" not in detail
 
 
 def test_every_response_has_a_description_and_a_schema_that_is_defined(document):

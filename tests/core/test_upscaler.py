@@ -1,10 +1,12 @@
 import threading
 
 import numpy as np
+import pytest
 
+from core.errors import InvalidDetail
 from core.images import Picture
 from core.upscaler import Upscaler
-from tests.stand_ins import blur_then_repeat, make_card, noise, repeat
+from tests.stand_ins import between, blur_then_repeat, make_card, noise, repeat
 
 
 def test_the_result_does_not_depend_on_the_tile_size():
@@ -53,3 +55,28 @@ def test_threads_take_turns_on_the_network():
     assert all(seen)
     for lr, sr in zip(pictures, results, strict=True):
         np.testing.assert_array_equal(sr, repeat(lr))
+
+
+@pytest.mark.parametrize("detail", [0.0, 0.25, 0.5, 1.0])
+def test_detail_chooses_the_network(upscaler, detail):
+    lr = noise(20, 30)
+    np.testing.assert_array_equal(upscaler.upscale(lr, detail=detail), between(lr, detail))
+
+
+def test_without_a_word_all_detail_is_given(upscaler):
+    lr = noise(20, 30)
+    np.testing.assert_array_equal(upscaler.upscale(lr), blur_then_repeat(lr))
+
+
+@pytest.mark.parametrize("detail", [-0.1, 1.1, float("nan"), float("inf")])
+def test_detail_outside_its_range_is_refused(upscaler, detail):
+    with pytest.raises(InvalidDetail, match=f"from 0 to 1. Received: {detail:g}"):
+        upscaler.upscale(noise(2, 2), detail=detail)
+
+
+def test_a_network_without_a_faithful_one_has_one_detail():
+    upscaler = Upscaler(make_card(), repeat, tile=16)
+    assert upscaler.least_detail == 1
+    assert upscaler.upscale(noise(2, 2), detail=1.0).shape == (8, 8, 3)
+    with pytest.raises(InvalidDetail, match="no faithful one beside it. Received: 0.5"):
+        upscaler.upscale(noise(2, 2), detail=0.5)

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from training.figures import (
     choose_metrics,
     mean_figures,
 )
+from training.freeze import freeze
 from training.outputs import bicubic, list_test_pictures
 from training.sheets import CROP_PX, busiest_place
 
@@ -30,11 +32,19 @@ def peers(test_sets, tmp_path):
 
 
 @pytest.fixture
-def evaluation(card_path, test_sets, peers, tmp_path):
+def twin_path(card_path, recipe, run_folder, photos_folder):
+    """The card of a second model beside the first, at the other end of its knob."""
+    path = card_path.with_name("twin.json")
+    freeze(recipe, run_folder, photos_folder, path, version="0.2", faithful="tiny")
+    return path
+
+
+@pytest.fixture
+def evaluation(card_path, twin_path, test_sets, peers, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{FIRST_MARK}\n{LAST_MARK}\nafter\n")
     return Evaluation(
-        card=card_path,
+        cards=[card_path, twin_path],
         test_sets=test_sets,
         peers=peers,
         readme=readme,
@@ -45,17 +55,19 @@ def evaluation(card_path, test_sets, peers, tmp_path):
 
 def test_everything_is_measured_and_written_down(evaluation):
     means = evaluation.run()
-    assert list(means["Set2"]) == ["bicubic", "somebody", "model"]
+    assert list(means["Set2"]) == ["bicubic", "somebody", "tiny", "twin"]
     assert means["Set2"]["somebody"] == means["Set2"]["bicubic"]
 
-    noted = read_card(evaluation.card).quality
-    assert noted == {"Set2": {name: means["Set2"][name] for name in ("bicubic", "model")}}
-    assert as_table(noted) in evaluation.readme.read_text()
+    for path in evaluation.cards:
+        noted = read_card(path).quality
+        assert noted == {"Set2": {name: means["Set2"][name] for name in ("bicubic", path.stem)}}
+    del means["Set2"]["somebody"]
+    assert as_table(means) in evaluation.readme.read_text()
 
     report = json.loads((evaluation.report / "quality.json").read_text())
-    assert report["means"] == means
-    assert len(report["pictures"]) == 2 * 3
-    assert (evaluation.report / "quality.md").read_text() == as_table(means)
+    assert list(report["means"]["Set2"]) == ["bicubic", "somebody", "tiny", "twin"]
+    assert len(report["pictures"]) == 2 * 4
+    assert (evaluation.report / "quality.md").read_text() == as_table(report["means"])
 
     for name in ("0", "1"):
         sheet = decode_image((evaluation.sheets / "Set2" / f"{name}.png").read_bytes())
@@ -64,9 +76,14 @@ def test_everything_is_measured_and_written_down(evaluation):
 
 def test_the_sums_of_the_assets_follow_the_card(evaluation):
     evaluation.run()
-    folder = evaluation.card.parent
+    folder = evaluation.cards[0].parent
     lines = (folder / "SHA256SUMS").read_text().splitlines()
-    assert [line.split()[1] for line in lines] == ["tiny.json", "tiny.pb"]
+    assert [line.split()[1] for line in lines] == [
+        "tiny.json",
+        "tiny.pb",
+        "twin.json",
+        "twin.pb",
+    ]
     for line in lines:
         expected, name = line.split()
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected
@@ -82,6 +99,18 @@ def test_a_mean_is_taken_over_the_pictures_of_a_set():
         "A": {"model": {"psnr_y_db": 25.0}},
         "B": {"model": {"psnr_y_db": 40.0}},
     }
+
+
+def test_the_largest_colour_shift_counts_not_the_mean():
+    rows = [
+        Row("A", str(n), "model", {"colour_shift_levels": shift}) for n, shift in enumerate([3, 1])
+    ]
+    assert mean_figures(rows) == {"A": {"model": {"colour_shift_levels": 3.0}}}
+
+
+def test_a_service_is_measured_as_one_model(evaluation):
+    with pytest.raises(ValueError, match="one card. Received: 2 cards"):
+        replace(evaluation, service="http://127.0.0.1:1").run()
 
 
 def test_without_weights_for_it_the_learned_distance_is_left_out():

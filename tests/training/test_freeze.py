@@ -6,13 +6,15 @@ import pytest
 
 import training.freeze
 from core.card import read_card
+from core.errors import GraphMismatch
 from core.graph import load_graph
 from core.pixels import uint8_from_unit, unit_from_uint8
+from core.upscaler import load_upscaler
 from tests.stand_ins import noise, repeat
 from training.freeze import NotEqual, describe_weights, freeze
 from training.networks import build_generator
 from training.recipe import Adversarial
-from training.train import start_run
+from training.train import start_run, train
 
 
 def test_the_graph_computes_what_the_averaged_weights_compute(recipe, run_folder, card_path):
@@ -42,6 +44,25 @@ def test_the_description_follows_the_recipe(recipe):
     assert "not adversarially" in describe_weights(recipe, 561)
     assert "not adversarially" not in describe_weights(adversarial, 561)
     assert "561 photographs" in describe_weights(adversarial, 561)
+
+
+def test_a_graph_may_have_a_faithful_one_beside_it(recipe, run_folder, photos_folder, card_path):
+    path = card_path.with_name("rich.json")
+    freeze(recipe, run_folder, photos_folder, path, version="0.2", faithful="tiny")
+    assert read_card(path).faithful == "tiny"
+    upscaler = load_upscaler(path, tile=64, threads=1)
+    assert upscaler.upscale(noise(5, 6), detail=0.5).shape == (20, 24, 3)
+
+
+def test_a_faithful_graph_of_another_architecture_is_refused(
+    recipe, photos_folder, card_path, tmp_path
+):
+    smaller = replace(recipe, generator=replace(recipe.generator, filters=4))
+    train(smaller, photos_folder, tmp_path / "smaller", max_minutes=0)
+    path = card_path.with_name("rich.json")
+    with pytest.raises(GraphMismatch, match="the architecture of `tiny`"):
+        freeze(smaller, tmp_path / "smaller", photos_folder, path, "0.2", faithful="tiny")
+    assert not path.exists()
 
 
 def test_a_graph_that_differs_is_not_written(

@@ -44,7 +44,7 @@ def test_photographs_become_a_measured_graph(
     run(monkeypatch, "freeze", *common, "--card", card, "--version", "0.1")
     run(monkeypatch, "evaluate", card, "--test-sets", test_sets, "--readme", readme)
     table = capsys.readouterr().out
-    assert "| Set2 | model |" in table
+    assert "| Set2 | tiny |" in table
     assert table in readme.read_text()
 
 

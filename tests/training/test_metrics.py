@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tests.stand_ins import noise
-from training.metrics import SSIM_C1, SSIM_C2, local_mean, psnr_y, shaved_luma, ssim_y
+from tests.stand_ins import noise, repeat
+from training.metrics import SSIM_C1, SSIM_C2, colour_shift, local_mean, psnr_y, shaved_luma, ssim_y
 
 
 def test_luma_is_in_studio_range():
@@ -54,3 +54,12 @@ def test_ssim_agrees_with_its_definition_window_by_window():
 
 def test_the_window_is_11_pixels_wide_and_sums_to_1():
     assert local_mean(np.ones((15, 20))) == pytest.approx(np.ones((5, 10)))
+
+
+def test_the_colour_shift_is_that_of_the_worst_channel():
+    lr = noise(10, 12)
+    sr = repeat(lr).astype(int)
+    assert colour_shift(sr, lr) == pytest.approx(0)
+    sr[..., 1] -= 3
+    sr[..., 2] += 2
+    assert colour_shift(sr, lr) == pytest.approx(3)

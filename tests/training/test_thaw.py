@@ -1,0 +1,40 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core.card import graph_path, read_card, write_card
+from core.errors import GraphMismatch
+from training.checkpoint import load_checkpoint
+from training.thaw import thaw
+from training.train import CHECKPOINT, start_run
+
+
+def test_what_was_frozen_comes_back(run_folder, card_path, tmp_path):
+    thaw(card_path, tmp_path / "thawed")
+    step, thawed = load_checkpoint(tmp_path / "thawed" / CHECKPOINT, ["ema"])
+    frozen_step, frozen = load_checkpoint(run_folder / CHECKPOINT, ["ema"])
+    assert step == frozen_step
+    for received, expected in zip(thawed["ema"], frozen["ema"], strict=True):
+        np.testing.assert_array_equal(received, expected)
+
+
+def test_a_run_may_begin_with_published_weights(recipe, card_path, tmp_path):
+    thaw(card_path, tmp_path / "thawed")
+    run = start_run(recipe, tmp_path / "new", start_from=tmp_path / "thawed")
+    _, thawed = load_checkpoint(tmp_path / "thawed" / CHECKPOINT, ["ema"])
+    assert run.step == 0
+    for received, expected in zip(run.generator.get_weights(), thawed["ema"], strict=True):
+        np.testing.assert_array_equal(received, expected)
+
+
+@pytest.mark.parametrize("changes", [{"blocks": 2}, {"filters": 16}])
+def test_a_card_of_another_architecture_is_refused(card_path, tmp_path, changes):
+    card = read_card(card_path)
+    generator = card.recipe["generator"] | changes
+    other = replace(card, name="other", recipe=card.recipe | {"generator": generator})
+    write_card(tmp_path / "other.json", other)
+    graph_path(tmp_path / "other.json", other).write_bytes(graph_path(card_path, card).read_bytes())
+    with pytest.raises(GraphMismatch, match="must have the weights of layer"):
+        thaw(tmp_path / "other.json", tmp_path / "thawed")
+    assert not (tmp_path / "thawed").exists()
