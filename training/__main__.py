@@ -22,7 +22,7 @@ def parse_arguments() -> argparse.Namespace:
     command.add_argument("--photos", type=Path, required=True, help="folder with manifest.csv")
     command.add_argument("--run", type=Path, required=True, help="folder of the run")
     command.add_argument("--max-minutes", type=float, default=float("inf"))
-    command.add_argument("--perceptual", type=Path, help="folder of weights, for stage two")
+    command.add_argument("--perceptual", type=Path, help="folder of VGG-19 and LPIPS weights")
     command.add_argument("--start-from", type=Path, help="folder of the run to begin with")
 
     command = commands.add_parser("freeze", help="turn a run into a graph and its card")
@@ -67,7 +67,7 @@ def run_train(arguments: argparse.Namespace) -> None:
         arguments.photos,
         arguments.run,
         arguments.max_minutes,
-        features=arguments.perceptual,
+        perceptual=arguments.perceptual,
         start_from=arguments.start_from,
     )
 

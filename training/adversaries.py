@@ -1,16 +1,21 @@
 """What judges the generator in the second stage: discriminator and content features."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers, ops
 
+from core.pixels import LEVELS
+
 SLOPE = 0.2  # of the leaky ReLU; Ledig et al. 2017, sec. 2.1.1
 VGG_WEIGHTS = "vgg19_conv1_1_to_conv3_1.npz"
 VGG_CONVOLUTIONS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
 POOLED_AFTER = ("conv1_2", "conv2_2")
+VGG_LAYERS = [
+    (block, n) for block, count in enumerate((2, 2, 4, 4, 4), start=1) for n in range(1, count + 1)
+]
 
 
 def build_discriminator(filters: int, *, normalised: bool = True) -> keras.Model:
@@ -47,26 +52,61 @@ def judge(x, filters, *, kernel, strides, name, normalised):
     return layers.LeakyReLU(SLOPE)(convolution(x))
 
 
-def build_content_features(folder: Path) -> keras.Model:
-    """RGB (B, H, W, 3), unit -> activations of VGG-19 at conv3_1, (B, H/4, W/4, 256).
+def build_content_features(folder: Path | None, layer: str, natural: np.ndarray) -> keras.Model:
+    """RGB (B, H, W, 3), unit -> activations of a layer of VGG-19, after its ReLU.
 
-    Not trainable. The mean activation over natural pictures is about 1 in every layer.
+    Not trainable. The mean activation over natural pictures is about 1.
 
     Args:
-        folder: where the weights are, `vgg19_conv1_1_to_conv3_1.npz`.
+        folder: with `vgg19_conv1_1_to_conv3_1.npz`, whose layers suffice for training
+            on a CPU; None, or a folder without it, for the whole network as Keras has it,
+            which it downloads once.
+        layer: of the network, `conv3_1` for example.
+        natural: pictures (B, H, W, 3), unit float32, that the scale is measured on.
+
+    Raises:
+        ValueError: if there is no such layer.
 
     Source: Simonyan and Zisserman 2015, arXiv:1409.1556, table 1, column E.
     """
-    weights = dict(np.load(folder / VGG_WEIGHTS))
-    rgb = keras.Input((None, None, 3), name="rgb")
-    x = fixed_convolution(weights, "rgb_to_caffe", activation=None, dtype="float32")(rgb)
-    for name in VGG_CONVOLUTIONS:
-        x = fixed_convolution(weights, name, activation="relu")(x)
-        if name in POOLED_AFTER:
-            x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
-    features = keras.Model(rgb, x, name="content_features")
+    if folder is not None and (folder / VGG_WEIGHTS).exists():
+        check_layer(layer, VGG_CONVOLUTIONS)
+        features = build_first_layers(dict(np.load(folder / VGG_WEIGHTS)), layer)
+    else:
+        features = build_whole_network(layer, natural)
     features.trainable = False
     return features
+
+
+def build_first_layers(weights: Mapping[str, np.ndarray], last: str) -> keras.Model:
+    """VGG-19 up to a layer, from weights whose activations are of mean 1 already."""
+    rgb = keras.Input((None, None, 3), name="rgb")
+    x = fixed_convolution(weights, "rgb_to_caffe", activation=None, dtype="float32")(rgb)
+    for name in VGG_CONVOLUTIONS[: VGG_CONVOLUTIONS.index(last) + 1]:
+        x = fixed_convolution(weights, name, activation="relu")(x)
+        if name in POOLED_AFTER and name != last:
+            x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+    return keras.Model(rgb, x, name="content_features")
+
+
+def build_whole_network(layer: str, natural: np.ndarray) -> keras.Model:
+    """VGG-19 of `keras.applications` up to a layer, divided by its mean activation."""
+    network = keras.applications.VGG19(include_top=False, weights="imagenet")
+    names = {f"conv{block}_{n}": f"block{block}_conv{n}" for block, n in VGG_LAYERS}
+    check_layer(layer, names)
+    rgb = keras.Input((None, None, 3), name="rgb")
+    levels = layers.Rescaling(LEVELS, dtype="float32")(rgb)
+    caffe = keras.applications.vgg19.preprocess_input(levels)
+    cut = keras.Model(network.input, network.get_layer(names[layer]).output)
+    activations = cut(caffe)
+    mean = float(np.mean(keras.Model(rgb, activations).predict_on_batch(natural)))
+    return keras.Model(rgb, layers.Rescaling(1 / mean)(activations), name="content_features")
+
+
+def check_layer(layer: str, known: Collection[str]) -> None:
+    """Raise ValueError unless the content loss can compare there."""
+    if layer not in known:
+        raise ValueError(f"`content_layer` must be one of {', '.join(known)}. Received: {layer}")
 
 
 def fixed_convolution(weights: Mapping[str, np.ndarray], name: str, **kwargs) -> layers.Layer:

@@ -23,9 +23,9 @@ from core.pixels import LEVELS, uint8_from_unit, unit_from_uint8
 from training.assets import save_card
 from training.checkpoint import load_checkpoint
 from training.networks import SCALE, build_generator, count_parameters
-from training.photos import count_licences, manifest_sha256, read_manifest
+from training.photos import count_licences, manifest_sha256, read_manifest, split_photos
 from training.recipe import Recipe
-from training.train import CHECKPOINT
+from training.run import CHECKPOINT
 
 INPUT, OUTPUT = "lr", "sr"
 PARITY_SHAPE = (37, 53, 3)  # of the picture on which graph and Keras model are compared
@@ -110,8 +110,7 @@ def check_interpolation(card_path: Path, card: ModelCard, graph_def: bytes) -> N
 
 def describe(recipe, generator, graph_def, step, photos_folder, name, version) -> ModelCard:
     """The card of a graph, all but its measured quality."""
-    photos = read_manifest(photos_folder)
-    trained_on = [photo for photo in photos if not photo.is_validation]
+    trained_on, validated_with = split_photos(read_manifest(photos_folder))
     return ModelCard(
         name=name,
         version=version,
@@ -130,7 +129,7 @@ def describe(recipe, generator, graph_def, step, photos_folder, name, version) -
         training={
             "steps": step,
             "photographs": len(trained_on),
-            "validation_photographs": len(photos) - len(trained_on),
+            "validation_photographs": len(validated_with),
             "licences": count_licences(trained_on),
             "manifest_sha256": manifest_sha256(photos_folder),
         },

@@ -25,7 +25,7 @@ class Training:
     learning_rate: float  # of Adam, between warm-up and decay
     decay_steps: int  # learning rate falls linearly to zero over the last steps
     ema_momentum: float  # of the moving average of the weights, per step
-    precision: str  # a Keras dtype policy
+    precision: str  # a Keras dtype policy, or "auto"; see `training.devices`
     validate_every: int  # steps
     pixel_epsilon: float = 0.0  # of the pixel loss, unit range; see `training.losses`
 
@@ -47,6 +47,7 @@ class Adversarial:
     content_weight: float
     adversarial_weight: float
     discriminator_filters: int  # of its first layer; the last ones have eight times as many
+    content_layer: str = "conv3_1"  # of VGG-19, where the content loss compares
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,13 @@ A stage is built of plain Keras models that are trained with `train_on_batch`, s
 same code runs on every Keras backend.
 """
 
-from pathlib import Path
 from typing import Protocol
 
 import keras
 import numpy as np
 from keras import ops
 
-from training.adversaries import ContentDistance, build_content_features, build_discriminator
+from training.adversaries import ContentDistance, build_discriminator
 from training.losses import PixelLoss
 from training.recipe import Adversarial, Recipe
 
@@ -55,10 +54,15 @@ class AdversarialStage:
     The generator plays against a copy of the discriminator, refreshed before every
     step, which is not trainable and so stays what it is during the generator's step.
 
+    Args:
+        generator: to be trained.
+        settings: what is weighed, and how.
+        content: what compares pictures; it stays what it is.
+
     Source: Ledig et al. 2017, arXiv:1609.04802, eq. 2, 3 and 6.
     """
 
-    def __init__(self, generator: keras.Model, settings: Adversarial, features: Path) -> None:
+    def __init__(self, generator: keras.Model, settings: Adversarial, content: keras.Model) -> None:
         self.generator = generator
         self.discriminator = build_discriminator(settings.discriminator_filters)
         self.discriminator.compile(
@@ -69,7 +73,7 @@ class AdversarialStage:
         self.discriminator.optimizer.build(self.discriminator.trainable_variables)
         self.opponent = build_discriminator(settings.discriminator_filters, normalised=False)
         self.opponent.trainable = False
-        self.game = build_game(generator, self.opponent, build_content_features(features))
+        self.game = build_game(generator, self.opponent, content)
         self.game.compile(
             keras.optimizers.Adam(),
             loss=[
@@ -134,17 +138,17 @@ def copy_values(source: list, target: list) -> None:
         variable.assign(value)
 
 
-def build_stage(generator: keras.Model, recipe: Recipe, features: Path | None) -> Stage:
+def build_stage(generator: keras.Model, recipe: Recipe, content: keras.Model | None) -> Stage:
     """The stage that a recipe asks for.
 
     Raises:
-        ValueError: if the second stage is asked for without the weights it compares with.
+        ValueError: if the second stage is asked for without what it compares with.
     """
     if recipe.adversarial is None:
         return PixelStage(generator, recipe.training.pixel_epsilon)
-    if features is None:
-        raise ValueError("A recipe with [adversarial] must get a folder of perceptual weights.")
-    return AdversarialStage(generator, recipe.adversarial, features)
+    if content is None:
+        raise ValueError("A recipe with [adversarial] must get content features.")
+    return AdversarialStage(generator, recipe.adversarial, content)
 
 
 def uses_xla() -> bool:

@@ -18,7 +18,7 @@ from core.graph import FrozenGraph
 from training.checkpoint import save_checkpoint
 from training.freeze import check_parity
 from training.networks import Architecture, build_generator
-from training.train import CHECKPOINT
+from training.run import CHECKPOINT
 
 KERNEL = re.compile(r"/(?P<layer>\w+?)(_\d+)?/convolution/ReadVariableOp/resource$")
 BIAS = re.compile(r"/(?P<layer>\w+?)(_\d+)?/Reshape/ReadVariableOp/resource$")

@@ -14,7 +14,8 @@ from tests.stand_ins import noise, repeat
 from training.freeze import NotEqual, describe_weights, freeze
 from training.networks import build_generator
 from training.recipe import Adversarial
-from training.train import start_run, train
+from training.run import start_run
+from training.train import train
 
 
 def test_the_graph_computes_what_the_averaged_weights_compute(recipe, run_folder, card_path):

@@ -24,7 +24,7 @@ def tiny_toml(tmp_path):
         "15_000": "4",
         "= 500": "= 2",
         "1_000": "6",
-        "mixed_bfloat16": "float32",
+        "auto": "float32",
     }
     for before, after in changes.items():
         assert before in text

@@ -1,8 +1,18 @@
+from pathlib import Path
+
 import numpy as np
+import pytest
 
 from core.images import resize_bicubic
 from tests.stand_ins import noise
-from training.photos import count_licences, load_pairs, make_pair, read_manifest
+from training.photos import (
+    Photo,
+    count_licences,
+    load_pairs,
+    make_pair,
+    read_manifest,
+    split_photos,
+)
 
 
 def test_the_split_follows_the_content_and_leaves_most_for_training(photos_folder):
@@ -10,6 +20,28 @@ def test_the_split_follows_the_content_and_leaves_most_for_training(photos_folde
     validation = [photo for photo in photos if photo.is_validation]
     assert 0 < len(validation) < len(photos) / 4
     assert validation == [photo for photo in read_manifest(photos_folder) if photo.is_validation]
+
+
+def photo(first_digits):
+    return Photo(Path(f"{first_digits}.jpg"), "CC0", f"{first_digits:08x}")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "training", "validation"),
+    [
+        ([1, 20, 2, 40], [1, 2], [20, 40]),
+        ([3, 1, 2], [3, 2], [1]),
+        ([40, 20], [20], [40]),
+    ],
+)
+def test_neither_side_of_the_split_is_empty(numbers, training, validation):
+    sides = split_photos([photo(number) for number in numbers])
+    assert sides == ([photo(n) for n in training], [photo(n) for n in validation])
+
+
+def test_one_photograph_cannot_be_split():
+    with pytest.raises(ValueError, match="at least two photographs.* Received: 1"):
+        split_photos([photo(1)])
 
 
 def test_licences_are_counted(photos_folder):

@@ -8,12 +8,14 @@ from tests.stand_ins import noise, repeat
 from training.adversaries import VGG_WEIGHTS, build_content_features, build_discriminator
 from training.networks import build_generator
 from training.recipe import Adversarial
+from training.run import CHECKPOINT, start_run
 from training.stages import AdversarialStage, PixelStage, build_stage, copy_values
-from training.train import CHECKPOINT, start_run, train
+from training.train import train
 
 ADVERSARIAL = Adversarial(
     pixel_weight=0.1, content_weight=0.1, adversarial_weight=0.01, discriminator_filters=4
 )
+NATURAL = np.random.default_rng(2).random((1, 16, 16, 3), np.float32)
 VGG_SHAPES = {
     "rgb_to_caffe": (1, 1, 3, 3),
     "conv1_1": (3, 3, 3, 64),
@@ -50,9 +52,14 @@ def batch():
 
 
 @pytest.fixture
-def stage(recipe, perceptual_folder):
+def content(perceptual_folder):
+    return build_content_features(perceptual_folder, "conv3_1", NATURAL)
+
+
+@pytest.fixture
+def stage(recipe, content):
     keras.utils.set_random_seed(0)
-    return AdversarialStage(build_generator(recipe.generator), ADVERSARIAL, perceptual_folder)
+    return AdversarialStage(build_generator(recipe.generator), ADVERSARIAL, content)
 
 
 def weights_of(model):
@@ -64,7 +71,7 @@ def differ(before, after):
 
 
 def test_the_content_features_are_those_of_vgg_19(vgg_weights, perceptual_folder):
-    features = build_content_features(perceptual_folder)
+    features = build_content_features(perceptual_folder, "conv3_1", NATURAL)
     rgb = np.random.default_rng(1).random((1, 12, 16, 3), np.float32)
     received = np.asarray(features(rgb))
     x = rgb[0]
@@ -77,6 +84,34 @@ def test_the_content_features_are_those_of_vgg_19(vgg_weights, perceptual_folder
             x = x.reshape(height // 2, 2, width // 2, 2, channels).max(axis=(1, 3))
     assert received.shape == (1, 3, 4, 256)
     np.testing.assert_allclose(received[0], x, rtol=1e-3, atol=1e-3)
+
+
+def test_a_layer_that_is_not_there_is_told(perceptual_folder):
+    with pytest.raises(ValueError, match="one of conv1_1, .*, conv3_1. Received: conv5_4"):
+        build_content_features(perceptual_folder, "conv5_4", NATURAL)
+
+
+def test_an_earlier_layer_may_compare(perceptual_folder):
+    features = build_content_features(perceptual_folder, "conv2_2", NATURAL)
+    assert features.compute_output_shape((1, 16, 24, 3)) == (1, 8, 12, 128)
+
+
+def test_without_a_folder_the_whole_network_is_taken(monkeypatch):
+    whole = keras.applications.VGG19
+    asked = []
+
+    def untrained(**kwargs):
+        asked.append(kwargs["weights"])
+        return whole(**(kwargs | {"weights": None}))
+
+    monkeypatch.setattr(keras.applications, "VGG19", untrained)
+    natural = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    features = build_content_features(None, "conv4_2", natural)
+    activations = np.asarray(features(natural))
+    assert asked == ["imagenet"]
+    assert activations.shape == (2, 4, 4, 512)
+    assert activations.mean() == pytest.approx(1, rel=1e-3)
+    assert not features.trainable_variables
 
 
 def convolve(x, kernel, bias):
@@ -132,23 +167,23 @@ def test_weights_are_copied_completely(recipe):
     assert not differ(weights_of(source), weights_of(target))
 
 
-def test_the_recipe_chooses_the_stage(recipe, perceptual_folder):
+def test_the_recipe_chooses_the_stage(recipe, content):
     generator = build_generator(recipe.generator)
     assert isinstance(build_stage(generator, recipe, None), PixelStage)
     second = replace(recipe, adversarial=ADVERSARIAL)
-    assert isinstance(build_stage(generator, second, perceptual_folder), AdversarialStage)
-    with pytest.raises(ValueError, match="perceptual weights"):
+    assert isinstance(build_stage(generator, second, content), AdversarialStage)
+    with pytest.raises(ValueError, match="content features"):
         build_stage(generator, second, None)
 
 
 def test_the_second_stage_begins_with_the_first_and_resumes_exactly(
-    recipe, run_folder, photos_folder, perceptual_folder, tmp_path
+    recipe, run_folder, photos_folder, perceptual_folder, content, tmp_path
 ):
     training = replace(recipe.training, decay_steps=1, steps=9)
     second = replace(recipe, training=training, adversarial=ADVERSARIAL)
-    options = {"features": perceptual_folder, "start_from": run_folder}
+    options = {"perceptual": perceptual_folder, "start_from": run_folder}
 
-    begun = start_run(second, tmp_path / "begun", **options)
+    begun = start_run(second, tmp_path / "begun", content=content, start_from=run_folder)
     first_ema = start_run(recipe, run_folder).ema
     assert not differ(first_ema, begun.generator.get_weights())
 

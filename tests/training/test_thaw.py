@@ -6,8 +6,8 @@ import pytest
 from core.card import graph_path, read_card, write_card
 from core.errors import GraphMismatch
 from training.checkpoint import load_checkpoint
+from training.run import CHECKPOINT, start_run
 from training.thaw import thaw
-from training.train import CHECKPOINT, start_run
 
 
 def test_what_was_frozen_comes_back(run_folder, card_path, tmp_path):

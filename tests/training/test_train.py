@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.train import CHECKPOINT, start_run, train
+from training.run import CHECKPOINT, start_run
+from training.train import train
 
 GROUPS = ["generator", "optimizer", "ema"]
 

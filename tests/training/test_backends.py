@@ -1,0 +1,96 @@
+"""One code path: a run in a process of its own, on another backend, on two devices, killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from config import ROOT
+from training.checkpoint import load_checkpoint
+from training.run import CHECKPOINT
+from training.train import train
+
+PATIENCE_S = 120
+GROUPS = ["generator", "optimizer", "ema"]
+TWO_DEVICES = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+
+
+def as_toml(recipe):
+    """A recipe as a TOML file states it: strings and numbers, quoted as JSON quotes them."""
+    lines = []
+    for table, settings in recipe.as_dict().items():
+        if settings is not None:
+            lines.append(f"[{table}]")
+            lines += [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def start(tmp_path, photos_folder):
+    """Start a run in a process of its own."""
+
+    def start(recipe, run_folder, *options, **environ):
+        path = tmp_path / "recipe.toml"
+        path.write_text(as_toml(recipe))
+        command = [sys.executable, "-m", "training", "train", path]
+        command += ["--photos", photos_folder, "--run", run_folder, *options]
+        return subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | environ, stderr=subprocess.PIPE, text=True
+        )
+
+    return start
+
+
+def finish(process):
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, errors
+
+
+def state(folder):
+    step, groups = load_checkpoint(folder / CHECKPOINT, GROUPS)
+    return step, [array for group in GROUPS for array in groups[group]]
+
+
+def wait_for_a_checkpoint(folder):
+    deadline = time.monotonic() + PATIENCE_S
+    while not (folder / CHECKPOINT).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_killed_run_ends_as_an_undisturbed_one(recipe, photos_folder, start, tmp_path):
+    training = replace(recipe.training, steps=2000, validate_every=40)
+    recipe = replace(recipe, training=training)
+    killed = start(recipe, tmp_path / "killed")
+    wait_for_a_checkpoint(tmp_path / "killed")
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    step, _ = state(tmp_path / "killed")
+    assert 0 < step < 2000
+    finish(start(recipe, tmp_path / "killed"))
+    train(recipe, photos_folder, tmp_path / "undisturbed", max_minutes=2)
+    step, undisturbed = state(tmp_path / "undisturbed")
+    resumed_step, resumed = state(tmp_path / "killed")
+    assert step == resumed_step == 2000
+    for expected, received in zip(undisturbed, resumed, strict=True):
+        np.testing.assert_array_equal(received, expected)
+
+
+def test_two_devices_of_another_backend_train_as_one_does(
+    recipe, run_folder, photos_folder, start, tmp_path
+):
+    """All begin with the same weights: every backend draws its own random ones."""
+    train(recipe, photos_folder, tmp_path / "one", max_minutes=1, start_from=run_folder)
+    finish(start(recipe, tmp_path / "two", "--start-from", run_folder, **TWO_DEVICES))
+    _, before = load_checkpoint(run_folder / CHECKPOINT, ["ema"])
+    _, one = load_checkpoint(tmp_path / "one" / CHECKPOINT, ["ema"])
+    _, two = load_checkpoint(tmp_path / "two" / CHECKPOINT, ["ema"])
+    moved = max(np.abs(a - b).max() for a, b in zip(one["ema"], before["ema"], strict=True))
+    for expected, received in zip(one["ema"], two["ema"], strict=True):
+        np.testing.assert_allclose(received, expected, atol=moved / 100)

@@ -1,0 +1,130 @@
+"""A run: a generator in training, with all of its state, in a folder of its own.
+
+The folder holds `checkpoint.npz` (the whole state) and `recipe.json` (what is being
+trained); `training.journal` adds what is worth reading.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from training.checkpoint import load_checkpoint, save_checkpoint
+from training.networks import build_generator
+from training.recipe import Recipe
+from training.stages import Losses, Stage, as_arrays, build_stage
+
+EMA_EVERY = 10  # steps between updates of the moving average; momentum is raised to it
+CHECKPOINT = "checkpoint.npz"
+RECIPE = "recipe.json"
+SAME_IN_A_RUN = ("generator", "data", "adversarial")  # tables of a recipe
+
+
+@dataclass
+class Run:
+    """A generator in training, with all of its state.
+
+    Attributes:
+        ema: moving average of the generator's weights, the weights worth keeping.
+        step: updates done so far.
+        losses: of the steps since they were last read.
+    """
+
+    recipe: Recipe
+    folder: Path
+    stage: Stage
+    ema: list[np.ndarray]
+    step: int = 0
+    losses: list[Losses] = field(default_factory=list)
+
+    @property
+    def generator(self) -> keras.Model:
+        return self.stage.generator
+
+    @property
+    def is_done(self) -> bool:
+        """True at the recipe's last step."""
+        return self.step >= self.recipe.training.steps
+
+    def update(self, lr: np.ndarray, hr: np.ndarray) -> Losses:
+        """One step on one batch of unit float32 patches; the losses before it."""
+        learning_rate = self.recipe.training.learning_rate_at(self.step)
+        losses = self.stage.update(lr, hr, learning_rate)
+        self.losses.append(losses)
+        self.step += 1
+        if self.step % EMA_EVERY == 0:
+            self._update_ema()
+        return losses
+
+    def _update_ema(self):
+        momentum = self.recipe.training.ema_momentum**EMA_EVERY
+        for average, weight in zip(self.ema, self.generator.get_weights(), strict=True):
+            average += (1 - momentum) * (weight - average)
+
+    def read_losses(self) -> Losses:
+        """Means since they were last read."""
+        means = {
+            name: float(np.mean([losses[name] for losses in self.losses]))
+            for name in self.losses[0]
+        }
+        self.losses.clear()
+        return means
+
+    def save(self) -> None:
+        groups = {name: as_arrays(group) for name, group in self.stage.variables().items()}
+        save_checkpoint(self.folder / CHECKPOINT, self.step, groups | {"ema": self.ema})
+
+    def restore(self) -> None:
+        """Go back to the checkpoint in the folder."""
+        variables = self.stage.variables()
+        self.step, groups = load_checkpoint(self.folder / CHECKPOINT, [*variables, "ema"])
+        self.ema = groups["ema"]
+        for name, group in variables.items():
+            for variable, value in zip(group, groups[name], strict=True):
+                variable.assign(value)
+
+
+def start_run(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    content: keras.Model | None = None,
+    start_from: Path | None = None,
+) -> Run:
+    """A new run in `folder`, or the one that is there, at the step it had reached.
+
+    Args:
+        recipe: what to train, and how.
+        folder: of the run; it is made if it is not there.
+        content: what compares pictures in the second stage.
+        start_from: folder of a run whose averaged generator a new run begins with.
+
+    Raises:
+        ValueError: if the folder holds a run of another recipe's generator or data.
+    """
+    keras.utils.set_random_seed(recipe.data.seed)
+    generator = build_generator(recipe.generator)
+    if start_from is not None:
+        _, groups = load_checkpoint(start_from / CHECKPOINT, ["ema"])
+        generator.set_weights(groups["ema"])
+    stage = build_stage(generator, recipe, content)
+    run = Run(recipe, folder, stage, [weight.copy() for weight in generator.get_weights()])
+    if (folder / CHECKPOINT).exists():
+        check_same_run(run)
+        run.restore()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECIPE).write_text(json.dumps(recipe.as_dict(), indent=2) + "\n")
+    return run
+
+
+def check_same_run(run: Run) -> None:
+    """Raise ValueError unless the folder holds a run of the same networks and data."""
+    before, now = json.loads((run.folder / RECIPE).read_text()), run.recipe.as_dict()
+    changed = [part for part in SAME_IN_A_RUN if before.get(part) != now[part]]
+    if changed:
+        raise ValueError(
+            f"{run.folder} must hold a run of this recipe. "
+            f"Received: a run with another [{'], ['.join(changed)}]."
+        )
