@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from core.pixels import uint8_from_unit, unit_from_uint8
 from training.checkpoint import load_checkpoint, save_checkpoint
+from training.degradation import degrade_pairs
 from training.metrics import psnr_y
 from training.networks import build_generator
 from training.patches import PatchSampler, crop
@@ -27,7 +28,7 @@ EMA_EVERY = 10  # steps between updates of the moving average; momentum is raise
 VALIDATION_SIDE = 64  # LR px of the centre crop that a validation photograph gives
 CHECKPOINT = "checkpoint.npz"
 RECIPE = "recipe.json"
-SAME_IN_A_RUN = ("generator", "data", "adversarial")  # tables of a recipe
+SAME_IN_A_RUN = ("generator", "data", "degradation", "adversarial")  # tables of a recipe
 
 
 @dataclass
@@ -134,8 +135,13 @@ def train(
     photos = read_manifest(photos_folder)
     pairs = load_pairs([photo for photo in photos if not photo.is_validation])
     validation = [centre_crop(pair) for pair in load_pairs([p for p in photos if p.is_validation])]
+    validation = degrade_pairs(validation, recipe.degradation, recipe.data.seed)
     sampler = PatchSampler(
-        pairs, patch=recipe.data.patch, batch=recipe.data.batch, seed=recipe.data.seed
+        pairs,
+        patch=recipe.data.patch,
+        batch=recipe.data.batch,
+        seed=recipe.data.seed,
+        degradation=recipe.degradation,
     )
     steps = recipe.training.steps
     with tqdm(total=steps, initial=run.step, unit="step") as bar:
