@@ -168,6 +168,18 @@ def resize_bicubic(pixels: Uint8Array, height: int, width: int) -> Uint8Array:
     return np.asarray(resized)
 
 
+def encode_jpeg(pixels: Uint8Array, quality: int) -> bytes:
+    """Encode (H, W, 3) uint8 as JPEG, colour at half resolution as is usual.
+
+    Args:
+        pixels: sRGB in [0, 255].
+        quality: of libjpeg, from 1 to 100, 75 being usual.
+    """
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    return file.getvalue()
+
+
 def encode_png(picture: Picture) -> bytes:
     """Encode as PNG, with alpha if there is any, and with the colour profile."""
     pixels = picture.pixels

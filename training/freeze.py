@@ -141,7 +141,10 @@ def describe_weights(recipe: Recipe, photographs: int) -> str:
     losses = "with a pixel loss only (not adversarially)"
     if recipe.adversarial is not None:
         losses = "adversarially, with a content loss,"
+    pictures = "clean pictures that were made smaller by bicubic interpolation"
+    if recipe.degradation is not None:
+        pictures = "small pictures from the wild: blurred, noisy, compressed as JPEG, or clean"
     return (
         f"SRResNet, the generator of SRGAN, trained here {losses} on {photographs} photographs "
-        "under free licences, for clean pictures that were made smaller by bicubic interpolation."
+        f"under free licences, for {pictures}."
     )

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from core.pixels import unit_from_uint8
+from core.tiles import Box
+from training.degradation import Degradation, crop_lr
 from training.networks import SCALE
 from training.photos import Pair
 
@@ -24,9 +26,18 @@ class PatchSampler:
         patch: side of a LR patch, px.
         batch: patches in a batch.
         seed: with the step, all there is to know about a batch.
+        degradation: how LR patches are made from HR; None for those of the pairs.
     """
 
-    def __init__(self, pairs: Sequence[Pair], *, patch: int, batch: int, seed: int) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        patch: int,
+        batch: int,
+        seed: int,
+        degradation: Degradation | None = None,
+    ) -> None:
         self.pairs = [pair for pair in pairs if min(pair.lr.shape[:2]) >= patch]
         if not self.pairs:
             raise ValueError(
@@ -36,6 +47,7 @@ class PatchSampler:
         sizes = np.array([pair.lr.shape[0] * pair.lr.shape[1] for pair in self.pairs])
         self.weights = sizes / sizes.sum()
         self.patch, self.batch, self.seed = patch, batch, seed
+        self.degradation = degradation
 
     def draw(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch of one step: LR (B, h, w, 3) and HR (B, 4h, 4w, 3), unit float32."""
@@ -60,14 +72,9 @@ class PatchSampler:
         top = rng.integers(height - self.patch + 1)
         left = rng.integers(width - self.patch + 1)
         turns, mirrored = rng.integers(4), rng.integers(2)
-        return (
-            orient(crop(pair.lr, top, left, self.patch), turns, mirrored),
-            orient(crop(pair.hr, SCALE * top, SCALE * left, SCALE * self.patch), turns, mirrored),
-        )
-
-
-def crop(pixels, top, left, side):
-    return pixels[top : top + side, left : left + side]
+        box = Box(top, left, top + self.patch, left + self.patch)
+        lr, hr = crop_lr(pair, box, self.degradation, rng), box.scaled(SCALE).crop(pair.hr)
+        return orient(lr, turns, mirrored), orient(hr, turns, mirrored)
 
 
 def orient(pixels, turns, mirrored):

@@ -4,6 +4,7 @@ import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from training.degradation import Degradation
 from training.networks import Architecture
 
 
@@ -52,12 +53,17 @@ class Adversarial:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of one training run; with `adversarial`, one of the second stage."""
+    """Settings of one training run.
+
+    With `adversarial` it is one of the second stage, with `degradation` one for pictures
+    from the wild; without, LR is HR made smaller by bicubic interpolation.
+    """
 
     generator: Architecture
     data: Data
     training: Training
     adversarial: Adversarial | None = None
+    degradation: Degradation | None = None
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -72,6 +78,7 @@ def read_recipe(path: Path) -> Recipe:
             data=Data(**tables["data"]),
             training=Training(**tables["training"]),
             adversarial=Adversarial(**tables["adversarial"]) if "adversarial" in tables else None,
+            degradation=Degradation(**tables["degradation"]) if "degradation" in tables else None,
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a recipe: {error}") from error

@@ -19,7 +19,7 @@ from training.stages import Losses, Stage, as_arrays, build_stage
 EMA_EVERY = 10  # steps between updates of the moving average; momentum is raised to it
 CHECKPOINT = "checkpoint.npz"
 RECIPE = "recipe.json"
-SAME_IN_A_RUN = ("generator", "data", "adversarial")  # tables of a recipe
+SAME_IN_A_RUN = ("generator", "data", "degradation", "adversarial")  # tables of a recipe
 
 
 @dataclass

@@ -7,6 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from training.adversaries import build_content_features
+from training.degradation import degrade_pairs
 from training.devices import share_batches, use_precision
 from training.figures import Metric
 from training.journal import Journal
@@ -66,8 +67,10 @@ def train(
         patch=recipe.data.patch,
         batch=recipe.data.batch,
         seed=recipe.data.seed,
+        degradation=recipe.degradation,
     )
     validation = [centre_crop(pair) for pair in load_pairs(validation_photos)]
+    validation = degrade_pairs(validation, recipe.degradation, recipe.data.seed)
     content = None
     if recipe.adversarial is not None:
         _, natural = sampler.draw(0)

@@ -8,10 +8,10 @@ import numpy as np
 
 from core.images import resize_bicubic
 from core.pixels import uint8_from_unit, unit_from_uint8
+from core.tiles import Box
 from training.figures import Metric
 from training.metrics import psnr_y
 from training.networks import SCALE
-from training.patches import crop
 from training.perceptual import WEIGHTS, LearnedDistance
 from training.photos import Pair
 from training.run import Run
@@ -61,9 +61,8 @@ def centre_crop(pair: Pair) -> Pair:
     height, width = pair.lr.shape[:2]
     side = min(SIDE, height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    return Pair(
-        crop(pair.hr, SCALE * top, SCALE * left, SCALE * side), crop(pair.lr, top, left, side)
-    )
+    box = Box(top, left, top + side, left + side)
+    return Pair(box.scaled(SCALE).crop(pair.hr), box.crop(pair.lr))
 
 
 def draw_sample(upscaled: list[np.ndarray], pairs: list[Pair]) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from core.errors import ImageTooLarge, UnreadableImage, UnsupportedImage
-from core.images import Limits, Picture, decode_image, encode_png, resize_bicubic
+from core.images import Limits, Picture, decode_image, encode_jpeg, encode_png, resize_bicubic
 from tests.stand_ins import noise
 
 HEIGHT, WIDTH = 5, 7
@@ -187,6 +187,20 @@ def test_the_header_alone_decides_about_size(encode, width, height):
 def test_png_output_holds_pixels_and_alpha():
     image = Image.open(io.BytesIO(encode_png(Picture(RGB, ALPHA))))
     np.testing.assert_array_equal(np.asarray(image), np.dstack([RGB, ALPHA]))
+
+
+def test_jpeg_of_higher_quality_is_nearer_and_larger():
+    grey = np.repeat(noise(24, 40, 1), 3, axis=2)
+    low, high = (encode_jpeg(grey, quality) for quality in (30, 100))
+    errors = [np.abs(decode_image(data).pixels - grey.astype(int)).max() for data in (low, high)]
+    assert errors[1] <= 2 < errors[0]
+    assert len(low) < len(high)
+
+
+def test_jpeg_holds_colour_at_half_resolution():
+    image = Image.open(io.BytesIO(encode_jpeg(RGB, 75)))
+    assert (image.format, image.size) == ("JPEG", (WIDTH, HEIGHT))
+    assert [sampling[1:3] for sampling in image.layer] == [(2, 2), (1, 1), (1, 1)]
 
 
 def test_bicubic_resizing_keeps_a_flat_colour():

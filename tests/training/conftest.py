@@ -6,6 +6,7 @@ import pytest
 
 from core.images import Picture, encode_png, resize_bicubic
 from tests.stand_ins import noise
+from training.degradation import Degradation
 from training.freeze import freeze
 from training.networks import Architecture
 from training.recipe import Data, Recipe, Training
@@ -29,6 +30,18 @@ TINY = Recipe(
 @pytest.fixture
 def recipe():
     return TINY
+
+
+@pytest.fixture
+def degradation():
+    """Blur, noise and compression of every patch."""
+    return Degradation(
+        blur_sigma=[0.2, 1.5],
+        noise_sigma=[1.0, 5.0],
+        jpeg_quality=[60, 95],
+        grey_noise_share=0.4,
+        clean_share=0.0,
+    )
 
 
 @pytest.fixture(scope="session")

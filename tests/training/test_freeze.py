@@ -66,6 +66,13 @@ def test_a_faithful_graph_of_another_architecture_is_refused(
     assert not path.exists()
 
 
+def test_the_description_says_which_pictures_the_weights_are_for(recipe, degradation):
+    wild = replace(recipe, degradation=degradation)
+    assert "for clean pictures that were made smaller by bicubic" in describe_weights(recipe, 561)
+    assert "for small pictures from the wild: blurred, noisy" in describe_weights(wild, 561)
+    assert "for clean pictures" not in describe_weights(wild, 561)
+
+
 def test_a_graph_that_differs_is_not_written(
     recipe, run_folder, photos_folder, tmp_path, monkeypatch
 ):

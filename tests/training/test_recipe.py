@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from config import ROOT
@@ -22,6 +24,24 @@ def test_a_recipe_with_a_misspelt_setting_is_refused(tmp_path, change, message):
     path = tmp_path / "recipe.toml"
     path.write_text(RECIPES[0].read_text().replace(*change, 1))
     with pytest.raises(ValueError, match=message):
+        read_recipe(path)
+
+
+@pytest.mark.parametrize("name", ["srresnet", "srgan"])
+def test_a_wild_recipe_is_the_clean_one_with_a_degradation(name):
+    clean, wild = (read_recipe(RECIPES[0].with_name(f"{name}{x}.toml")) for x in ("", "-wild"))
+    assert clean.degradation is None
+    assert wild.degradation == read_recipe(RECIPES[0].with_name("srresnet-wild.toml")).degradation
+    assert wild.degradation is not None
+    data = replace(wild.data, seed=clean.data.seed)
+    assert replace(wild, data=data, degradation=None) == clean
+
+
+def test_a_degradation_that_makes_no_sense_is_refused_with_the_name_of_the_file(tmp_path):
+    wild = RECIPES[0].with_name("srresnet-wild.toml").read_text()
+    path = tmp_path / "recipe.toml"
+    path.write_text(wild.replace("[30, 95]", "[95, 30]", 1))
+    with pytest.raises(ValueError, match=r"recipe.toml is not a recipe: `jpeg_quality` must"):
         read_recipe(path)
 
 

@@ -66,6 +66,32 @@ def test_a_run_of_another_generator_is_not_gone_on_with(recipe, photos_folder, t
         start_run(other, tmp_path)
 
 
+def test_a_run_on_degraded_pictures_is_gone_on_with(recipe, degradation, photos_folder, tmp_path):
+    wild = replace(until(recipe, 10), degradation=degradation)
+    train(wild, photos_folder, tmp_path, max_minutes=1)
+    assert train(until(wild, 11), photos_folder, tmp_path, max_minutes=1).step == 11
+    with pytest.raises(ValueError, match=r"another \[degradation\]"):
+        start_run(replace(wild, degradation=None), tmp_path)
+
+
+def test_validation_is_on_degraded_pictures_that_are_always_the_same(
+    recipe, degradation, photos_folder, tmp_path
+):
+    noisy = replace(degradation, noise_sigma=[40.0, 40.0])
+    # Zero learning rate: the same weights are measured twice, on the first and the last step.
+    still = replace(until(recipe, 20), training=replace(recipe.training, learning_rate=0.0))
+    clean = validation_psnr(still, photos_folder, tmp_path / "clean")
+    wild = validation_psnr(replace(still, degradation=noisy), photos_folder, tmp_path / "wild")
+    assert clean[0] == clean[1]
+    assert wild[0] == wild[1] < clean[0] - 1
+
+
+def validation_psnr(recipe, photos_folder, folder):
+    train(recipe, photos_folder, folder, max_minutes=1)
+    with (folder / "log.csv").open() as file:
+        return [float(line["validation_psnr_y_db"]) for line in csv.DictReader(file)]
+
+
 def test_a_checkpoint_that_is_cut_off_leaves_the_one_before(tmp_path, monkeypatch):
     path = tmp_path / CHECKPOINT
     save_checkpoint(path, 1, {"ema": [np.ones(3)]})
