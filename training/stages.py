@@ -133,9 +133,12 @@ def train_on_batch(model: keras.Model, inputs, targets) -> list[float]:
 
 
 def copy_values(source: list, target: list) -> None:
-    """Give every variable the value of its counterpart."""
+    """Give every variable the value of its counterpart.
+
+    A copy of it: JAX hands the memory of a model's variables on when it trains the model.
+    """
     for variable, value in zip(target, source, strict=True):
-        variable.assign(value)
+        variable.assign(ops.copy(value))
 
 
 def build_stage(generator: keras.Model, recipe: Recipe, content: keras.Model | None) -> Stage:

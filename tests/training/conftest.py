@@ -6,9 +6,12 @@ import pytest
 
 from core.images import Picture, encode_png, resize_bicubic
 from tests.stand_ins import noise
+from tests.training.random_networks import random_squeezenet, random_vgg
+from training.adversaries import VGG_WEIGHTS
 from training.degradation import Degradation
 from training.freeze import freeze
 from training.networks import Architecture
+from training.perceptual import WEIGHTS
 from training.recipe import Data, Recipe, Training
 from training.train import train
 
@@ -61,6 +64,14 @@ def photos_folder(tmp_path_factory):
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def perceptual_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("perceptual")
+    np.savez(folder / VGG_WEIGHTS, **random_vgg())
+    np.savez(folder / WEIGHTS, **random_squeezenet())
     return folder
 
 

@@ -3,43 +3,17 @@ import numpy as np
 import pytest
 
 from tests.stand_ins import noise
-from training.perceptual import COMPARED, WEIGHTS, LearnedDistance, build_features, unit_vectors
-
-SQUEEZED = {2: 16, 3: 16, 4: 32, 5: 32, 6: 48, 7: 48, 8: 64, 9: 64}
-WIDE = {2: 128, 3: 128, 4: 256, 5: 256, 6: 384, 7: 384, 8: 512, 9: 512}
-
-
-def random_weights():
-    """The shapes of SqueezeNet 1.1, with values of no meaning."""
-    rng = np.random.default_rng(0)
-    shapes = {"conv1": (3, 3, 3, 64)}
-    channels = 64
-    for index in SQUEEZED:
-        squeezed, half = SQUEEZED[index], WIDE[index] // 2
-        shapes[f"fire{index}/squeeze1x1"] = (1, 1, channels, squeezed)
-        shapes[f"fire{index}/expand1x1"] = (1, 1, squeezed, half)
-        shapes[f"fire{index}/expand3x3"] = (3, 3, squeezed, half)
-        channels = WIDE[index]
-    weights = {}
-    for name, shape in shapes.items():
-        scale = np.sqrt(2 / np.prod(shape[:-1]))
-        weights[f"{name}/kernel"] = (scale * rng.normal(size=shape)).astype(np.float32)
-        weights[f"{name}/bias"] = np.zeros(shape[-1], np.float32)
-    for index, name in enumerate(COMPARED):
-        channels = 64 if name == "conv1" else WIDE[int(name[4:])]
-        weights[f"lpips/lin{index}"] = rng.random(channels).astype(np.float32)
-    return weights
+from tests.training.random_networks import random_squeezenet
+from training.perceptual import LearnedDistance, build_features, unit_vectors
 
 
 @pytest.fixture(scope="module")
-def distance(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("perceptual")
-    np.savez(folder / WEIGHTS, **random_weights())
-    return LearnedDistance(folder)
+def distance(perceptual_folder):
+    return LearnedDistance(perceptual_folder)
 
 
 def test_equal_pictures_have_no_distance(distance):
-    assert distance(noise(40, 52), noise(40, 52)) == 0
+    assert distance(noise(40, 52), noise(40, 52)) == pytest.approx(0, abs=1e-9)
 
 
 def test_distance_grows_with_the_difference(distance):
@@ -54,20 +28,22 @@ def test_distance_is_symmetric(distance):
 
 
 def test_the_first_layer_sees_blue_green_red_less_the_mean_at_every_other_pixel():
-    weights = random_weights()
+    weights = random_squeezenet()
     features = build_features(weights)
     rgb = noise(43, 51).astype(np.float32)
     first = np.asarray(features(rgb[None])[0])[0]
     centred = rgb[..., ::-1] - np.array([103.939, 116.779, 123.68], np.float32)
     place = centred[4:7, 6:9]
-    expected = np.maximum(np.einsum("yxi,yxio->o", place, weights["conv1/kernel"]), 0)
+    convolved = np.einsum("yxi,yxio->o", place, weights["conv1/kernel"])
+    expected = np.maximum(convolved + weights["conv1/bias"], 0)
     np.testing.assert_allclose(first[2, 3], expected, rtol=1e-4, atol=1e-2)
     assert first.shape == (21, 25, 64)
 
 
 def test_seven_layers_are_compared_each_on_its_grid():
     shapes = [
-        tuple(layer.shape) for layer in build_features(random_weights())(np.zeros((1, 64, 64, 3)))
+        tuple(layer.shape)
+        for layer in build_features(random_squeezenet())(np.zeros((1, 64, 64, 3)))
     ]
     assert [shape[-1] for shape in shapes] == [64, 128, 256, 384, 384, 512, 512]
     assert [shape[1] for shape in shapes] == [31, 15, 7, 3, 3, 3, 3]
@@ -81,5 +57,5 @@ def test_vectors_are_scaled_to_length_1_and_zeros_stay():
 
 
 def test_the_features_are_not_trainable():
-    assert isinstance(build_features(random_weights()), keras.Model)
-    assert build_features(random_weights()).trainable_variables == []
+    assert isinstance(build_features(random_squeezenet()), keras.Model)
+    assert build_features(random_squeezenet()).trainable_variables == []

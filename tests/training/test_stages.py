@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tests.stand_ins import noise, repeat
-from training.adversaries import VGG_WEIGHTS, build_content_features, build_discriminator
+from tests.training.random_networks import VGG_SHAPES, random_vgg
+from training.adversaries import build_content_features, build_discriminator
 from training.networks import build_generator
 from training.recipe import Adversarial
 from training.run import CHECKPOINT, start_run
@@ -16,32 +17,6 @@ ADVERSARIAL = Adversarial(
     pixel_weight=0.1, content_weight=0.1, adversarial_weight=0.01, discriminator_filters=4
 )
 NATURAL = np.random.default_rng(2).random((1, 16, 16, 3), np.float32)
-VGG_SHAPES = {
-    "rgb_to_caffe": (1, 1, 3, 3),
-    "conv1_1": (3, 3, 3, 64),
-    "conv1_2": (3, 3, 64, 64),
-    "conv2_1": (3, 3, 64, 128),
-    "conv2_2": (3, 3, 128, 128),
-    "conv3_1": (3, 3, 128, 256),
-}
-
-
-@pytest.fixture(scope="module")
-def vgg_weights():
-    rng = np.random.default_rng(0)
-    weights = {}
-    for name, shape in VGG_SHAPES.items():
-        scale = np.sqrt(2 / np.prod(shape[:-1]))
-        weights[f"{name}/kernel"] = (scale * rng.normal(size=shape)).astype(np.float32)
-        weights[f"{name}/bias"] = rng.normal(size=shape[-1]).astype(np.float32)
-    return weights
-
-
-@pytest.fixture(scope="module")
-def perceptual_folder(vgg_weights, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("perceptual")
-    np.savez(folder / VGG_WEIGHTS, **vgg_weights)
-    return folder
 
 
 @pytest.fixture
@@ -70,13 +45,14 @@ def differ(before, after):
     return any(not np.array_equal(b, a) for b, a in zip(before, after, strict=True))
 
 
-def test_the_content_features_are_those_of_vgg_19(vgg_weights, perceptual_folder):
+def test_the_content_features_are_those_of_vgg_19(perceptual_folder):
+    weights = random_vgg()
     features = build_content_features(perceptual_folder, "conv3_1", NATURAL)
     rgb = np.random.default_rng(1).random((1, 12, 16, 3), np.float32)
     received = np.asarray(features(rgb))
     x = rgb[0]
     for name in VGG_SHAPES:
-        x = convolve(x, vgg_weights[f"{name}/kernel"], vgg_weights[f"{name}/bias"])
+        x = convolve(x, weights[f"{name}/kernel"], weights[f"{name}/bias"])
         if name != "rgb_to_caffe":
             x = np.maximum(x, 0)
         if name in ("conv1_2", "conv2_2"):
