@@ -101,7 +101,7 @@ def test_two_devices_of_another_backend_train_as_one_does(
     one, two = last_line(tmp_path / "one"), last_line(tmp_path / "two")
     assert two.keys() == one.keys() >= {"content", "validation_lpips_sq"}
     for name in ("pixel", "content", "validation_psnr_y_db", "validation_lpips_sq"):
-        assert float(two[name]) == pytest.approx(float(one[name]), rel=1e-3)
+        assert float(two[name]) == pytest.approx(float(one[name]), rel=1e-2)
 
 
 def last_line(folder):
