@@ -25,7 +25,7 @@ from training.checkpoint import load_checkpoint
 from training.networks import SCALE, build_generator, count_parameters
 from training.photos import count_licences, manifest_sha256, read_manifest, split_photos
 from training.recipe import Recipe
-from training.run import CHECKPOINT
+from training.run import CHECKPOINT, read_origin
 
 INPUT, OUTPUT = "lr", "sr"
 PARITY_SHAPE = (37, 53, 3)  # of the picture on which graph and Keras model are compared
@@ -66,7 +66,8 @@ def freeze(
     generator.set_weights(groups["ema"])
     graph_def = frozen_graph_def(generator)
     card = describe(recipe, generator, graph_def, step, photos_folder, card_path.stem, version)
-    card = replace(card, faithful=faithful)
+    training = card.training | {"began_with": read_origin(run_folder)}
+    card = replace(card, faithful=faithful, training=training)
     check_parity(generator, FrozenGraph(card, graph_def))
     check_interpolation(card_path, card, graph_def)
     card_path.parent.mkdir(parents=True, exist_ok=True)

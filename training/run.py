@@ -1,7 +1,8 @@
 """A run: a generator in training, with all of its state, in a folder of its own.
 
-The folder holds `checkpoint.npz` (the whole state) and `recipe.json` (what is being
-trained); `training.journal` adds what is worth reading.
+The folder holds `checkpoint.npz` (the whole state), `recipe.json` (what is being
+trained) and `origin.json` (what it began with, if that was another run);
+`training.journal` adds what is worth reading.
 """
 
 import json
@@ -19,6 +20,7 @@ from training.stages import Losses, Stage, as_arrays, build_stage
 EMA_EVERY = 10  # steps between updates of the moving average; momentum is raised to it
 CHECKPOINT = "checkpoint.npz"
 RECIPE = "recipe.json"
+ORIGIN = "origin.json"
 SAME_IN_A_RUN = ("generator", "data", "degradation", "adversarial")  # tables of a recipe
 
 
@@ -79,8 +81,13 @@ class Run:
     def restore(self) -> None:
         """Go back to the checkpoint in the folder."""
         variables = self.stage.variables()
-        self.step, groups = load_checkpoint(self.folder / CHECKPOINT, [*variables, "ema"])
-        self.ema = groups["ema"]
+        step, groups = load_checkpoint(self.folder / CHECKPOINT, [*variables, "ema"])
+        if not all(groups.values()):
+            raise ValueError(
+                f"{self.folder} must hold the whole state of a run. Received: averaged weights "
+                "only, which another run can start from."
+            )
+        self.step, self.ema = step, groups["ema"]
         for name, group in variables.items():
             for variable, value in zip(group, groups[name], strict=True):
                 variable.assign(value)
@@ -106,17 +113,38 @@ def start_run(
     """
     keras.utils.set_random_seed(recipe.data.seed)
     generator = build_generator(recipe.generator)
-    if start_from is not None:
-        _, groups = load_checkpoint(start_from / CHECKPOINT, ["ema"])
-        generator.set_weights(groups["ema"])
+    goes_on = (folder / CHECKPOINT).exists()
+    if start_from is not None and not goes_on:
+        begin_with(start_from, generator, folder)
     stage = build_stage(generator, recipe, content)
     run = Run(recipe, folder, stage, [weight.copy() for weight in generator.get_weights()])
-    if (folder / CHECKPOINT).exists():
+    if goes_on:
         check_same_run(run)
         run.restore()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECIPE).write_text(json.dumps(recipe.as_dict(), indent=2) + "\n")
+    write_json(folder / RECIPE, recipe.as_dict())
     return run
+
+
+def begin_with(start_from: Path, generator: keras.Model, folder: Path) -> None:
+    """Give a generator the averaged weights of another run, and note which in `origin.json`."""
+    step, groups = load_checkpoint(start_from / CHECKPOINT, ["ema"])
+    generator.set_weights(groups["ema"])
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = json.loads((start_from / RECIPE).read_text())
+    write_json(
+        folder / ORIGIN, {"steps": step, "recipe": recipe, "began_with": read_origin(start_from)}
+    )
+
+
+def read_origin(folder: Path) -> dict | None:
+    """Steps, recipe and origin of the run that this one began with; None for random weights."""
+    path = folder / ORIGIN
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n")
 
 
 def check_same_run(run: Run) -> None:

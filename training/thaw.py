@@ -18,7 +18,7 @@ from core.graph import FrozenGraph
 from training.checkpoint import save_checkpoint
 from training.freeze import check_parity
 from training.networks import Architecture, build_generator
-from training.run import CHECKPOINT
+from training.run import CHECKPOINT, ORIGIN, RECIPE, write_json
 
 KERNEL = re.compile(r"/(?P<layer>\w+?)(_\d+)?/convolution/ReadVariableOp/resource$")
 BIAS = re.compile(r"/(?P<layer>\w+?)(_\d+)?/Reshape/ReadVariableOp/resource$")
@@ -45,6 +45,8 @@ def thaw(card_path: Path, run_folder: Path) -> None:
     run_folder.mkdir(parents=True, exist_ok=True)
     steps = card.training["steps"]
     save_checkpoint(run_folder / CHECKPOINT, steps, {"ema": generator.get_weights()})
+    write_json(run_folder / RECIPE, card.recipe)
+    write_json(run_folder / ORIGIN, card.training.get("began_with"))
 
 
 def set_weights(generator: keras.Model, graph_def: bytes) -> None:

@@ -6,8 +6,10 @@ import pytest
 from core.card import graph_path, read_card, write_card
 from core.errors import GraphMismatch
 from training.checkpoint import load_checkpoint
-from training.run import CHECKPOINT, start_run
+from training.freeze import freeze
+from training.run import CHECKPOINT, read_origin, start_run
 from training.thaw import thaw
+from training.train import train
 
 
 def test_what_was_frozen_comes_back(run_folder, card_path, tmp_path):
@@ -22,6 +24,11 @@ def test_what_was_frozen_comes_back(run_folder, card_path, tmp_path):
 def test_a_run_may_begin_with_published_weights(recipe, card_path, tmp_path):
     thaw(card_path, tmp_path / "thawed")
     run = start_run(recipe, tmp_path / "new", start_from=tmp_path / "thawed")
+    assert read_origin(tmp_path / "new") == {
+        "steps": 20,
+        "recipe": read_card(card_path).recipe,
+        "began_with": None,
+    }
     _, thawed = load_checkpoint(tmp_path / "thawed" / CHECKPOINT, ["ema"])
     assert run.step == 0
     for received, expected in zip(run.generator.get_weights(), thawed["ema"], strict=True):
@@ -38,3 +45,18 @@ def test_a_card_of_another_architecture_is_refused(card_path, tmp_path, changes)
     with pytest.raises(GraphMismatch, match="must have the weights of layer"):
         thaw(tmp_path / "other.json", tmp_path / "thawed")
     assert not (tmp_path / "thawed").exists()
+
+
+def test_thawed_weights_are_no_run_to_go_on_with(recipe, card_path, tmp_path):
+    thaw(card_path, tmp_path / "thawed")
+    with pytest.raises(ValueError, match="averaged weights only"):
+        start_run(recipe, tmp_path / "thawed")
+
+
+def test_a_card_tells_what_its_run_began_with(recipe, run_folder, photos_folder, tmp_path):
+    train(recipe, photos_folder, tmp_path / "second", 1, start_from=run_folder)
+    train(recipe, photos_folder, tmp_path / "third", 1, start_from=tmp_path / "second")
+    card = freeze(recipe, tmp_path / "third", photos_folder, tmp_path / "third.json", "0.3")
+    first = {"steps": 20, "recipe": recipe.as_dict(), "began_with": None}
+    second = {"steps": 20, "recipe": recipe.as_dict(), "began_with": first}
+    assert card.training["began_with"] == second
