@@ -29,7 +29,7 @@ class Settings:
 
     host: str = setting("0.0.0.0", "address to listen on")
     port: int = setting(5000, "port to listen on", at_least=1)
-    card: Path = setting(ROOT / "assets" / "srresnet.json", "card of the model to serve")
+    card: Path = setting(ROOT / "assets" / "srgan.json", "card of the model to serve")
     max_pixels: int = setting(4_000_000, "pixels of an accepted picture", at_least=1)
     max_side: int = setting(16_000, "longest side of an accepted picture, pixels", at_least=1)
     max_upload_bytes: int = setting(32 * 1024 * 1024, "bytes of an accepted request", at_least=1)
