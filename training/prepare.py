@@ -118,7 +118,7 @@ def check_files(
         try:
             return check_file(path, origins[path], checks.min_side)
         except Refusal as refusal:
-            return refusal
+            return Refusal(refusal.kind, refusal.reason)  # its traceback would hold the pixels
 
     with ThreadPool(checks.workers) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, about metadata; not of what is judged

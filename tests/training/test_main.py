@@ -66,6 +66,10 @@ def test_pictures_become_a_collection_with_a_report(monkeypatch, capsys, picture
     assert capsys.readouterr().out.startswith("3 accepted\n")
     assert (tmp_path / "r" / "report.html").exists()
     assert len(read_manifest(tmp_path / "photos")) == 3
+    run(monkeypatch, "prepare", pictures, tmp_path / "again", *options)
+    assert (
+        read_manifest(tmp_path / "again")[0].sha256 == read_manifest(tmp_path / "photos")[0].sha256
+    )
 
 
 def test_pictures_that_are_not_fit_are_told(monkeypatch, pictures, tmp_path):

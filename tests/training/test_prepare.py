@@ -6,8 +6,9 @@ import pytest
 
 from tests.training.photographs import encoded, photograph, rows_of
 from training.errors import CommandFailed
+from training.origins import Origin
 from training.photos import load_pairs, read_manifest
-from training.prepare import Checks, prepare
+from training.prepare import Checks, check_files, prepare
 
 CC0 = Checks(licence="CC0", workers=2)
 
@@ -211,6 +212,15 @@ def test_if_nothing_is_accepted_the_reasons_are_there(source, target):
         prepare(source, target, CC0)
     assert "Received: 0 bytes" in refusals(target)["a.jpg"]
     assert not (target / "manifest.csv").exists()
+
+
+def test_a_refusal_holds_no_pixels(source):
+    paths = [put(source, "small.png", 1, (100, 100)), source / "broken.png"]
+    paths[1].write_bytes(b"broken")
+    candidates, refusals = check_files(paths, dict.fromkeys(paths, Origin("CC0")), CC0)
+    assert candidates == []
+    assert {r.kind for r in refusals.values()} == {"too small", "unreadable"}
+    assert {r.__traceback__ or r.__cause__ for r in refusals.values()} == {None}
 
 
 @pytest.mark.parametrize(
