@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import quote_plus
 
 import requests
 
@@ -125,9 +126,11 @@ class Finder:
             raise CommandFailed(f"Pixabay must answer. Received: {kind}.") from None
         self.obey(response)
         if response.status_code != HTTPStatus.OK:
-            text = response.text[:200].replace(self._search.key, "...")
+            text = response.text
+            for key in (self._search.key, quote_plus(self._search.key)):
+                text = text.replace(key, "...")
             raise CommandFailed(
-                f"Pixabay must answer 200. Received: {response.status_code}, {text}."
+                f"Pixabay must answer 200. Received: {response.status_code}, {text[:200]}."
             )
         return response
 

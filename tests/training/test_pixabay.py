@@ -1,6 +1,6 @@
 import os
 import time
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote_plus, urlsplit
 
 import pytest
 
@@ -109,6 +109,15 @@ def test_the_key_is_written_nowhere(find, web, target, capfd, caplog):
     told = "".join(capfd.readouterr()) + caplog.text
     assert len(written) == 4 + 3
     assert not any(b"secret" in content for content in [*written, told.encode()])
+
+
+@pytest.mark.parametrize("key", [KEY, quote_plus(KEY)])
+def test_an_answer_that_quotes_the_key_is_told_without_it(find, web, key):
+    web.pages["/api/"] = Page(b"", answers=[(400, {}, b"." * 195 + key.encode())])
+    with pytest.raises(CommandFailed) as caught:
+        find(4)
+    assert "Received: 400" in str(caught.value)
+    assert key[:3] not in str(caught.value)
 
 
 def test_a_service_that_is_not_there_is_told_without_the_key(target, caplog):
