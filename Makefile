@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
   --no-header --quiet --upgrade
 
-.PHONY: help run test lint format bench image lock clean
+.PHONY: help run test train-smoke lint format bench image lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -18,6 +18,9 @@ run: $(VENV)/.serving  ## install what serving needs and start the server on :50
 
 test: $(VENV)/.development  ## install what development needs and run all tests
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+train-smoke: $(VENV)/.development  ## photographs to measured weights, the whole chain in small
+	$(BIN)/python -m pytest tests/training/test_chain.py
 
 lint: $(VENV)/.development  ## style, spelling, types
 	$(BIN)/ruff check .

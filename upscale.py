@@ -17,10 +17,8 @@ from tqdm import tqdm
 
 from config import InvalidSetting, Settings
 from core.errors import InvalidDetail, SuperResolutionError
-from core.images import Limits, decode_image, encode_png
+from core.images import SUFFIXES, Limits, decode_image, encode_png
 from core.upscaler import FULL_DETAIL, Upscaled, load_upscaler
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
 
 
 class Job(NamedTuple):

@@ -17,6 +17,9 @@ from core.pixels import Uint8Array, uint8_from_uint16
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 """What is decoded; Pillow is not even asked about anything else."""
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+"""Of files in these formats, in lower case."""
+
 FORMAT_NAMES = "PNG, JPEG, WebP, TIFF, BMP or GIF"
 
 PNG_LEVEL = 1

@@ -1,20 +1,41 @@
 """From photographs to a frozen graph: python -m training COMMAND --help"""
 
 import argparse
+import math
+import os
 import sys
 from pathlib import Path
 
-from training.recipe import read_recipe
+from core.errors import SuperResolutionError
+from training.errors import CommandFailed
+
+INTERRUPTED = 130  # exit code, as a shell has it
 
 
 def main() -> None:
     arguments = parse_arguments()
-    arguments.command(arguments)
+    try:
+        arguments.command(arguments)
+    except (CommandFailed, SuperResolutionError, OSError) as failure:
+        sys.exit(f"python -m training: {failure}")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     commands = parser.add_subparsers(required=True)
+    add_download(commands)
+
+    command = commands.add_parser("prepare", help="check photographs, write their manifest")
+    command.set_defaults(command=run_prepare)
+    command.add_argument("source", type=Path, help="folder of photographs")
+    command.add_argument("target", type=Path, help="folder to write: photographs, manifest.csv")
+    command.add_argument("--licence", help="of all files that no table in the source names")
+    command.add_argument("--test-sets", type=Path, help="folder of test sets to keep out")
+    command.add_argument("--min-side", type=whole, default=192, help="px; default 192")
+    command.add_argument("--workers", type=whole, help="files checked at once")
+    command.add_argument("--report", type=Path, help="folder for report.html")
 
     command = commands.add_parser("train", help="train a generator, or go on with a run")
     command.set_defaults(command=run_train)
@@ -59,7 +80,85 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def add_download(commands) -> None:
+    parser = commands.add_parser("download", help="photographs from the web, with licences")
+    sources = parser.add_subparsers(required=True)
+
+    command = sources.add_parser("urls", help="what a list names")
+    command.set_defaults(command=run_download_urls)
+    command.add_argument("list", type=Path, help="text file: URL, tab, licence, tab, author")
+    command.add_argument("target", type=Path, help="folder to write")
+    command.add_argument("--licence", help="of files whose line states none")
+    command.add_argument("--requests-per-minute", type=positive, default=60.0)
+
+    command = sources.add_parser("pixabay", help="what Pixabay finds")
+    command.set_defaults(command=run_download_pixabay)
+    command.add_argument("target", type=Path, help="folder to write")
+    command.add_argument("--query", required=True)
+    command.add_argument("--key", help="default: the environment's PIXABAY_API_KEY")
+    command.add_argument("--count", type=whole, default=100, help="photographs; default 100")
+    command.add_argument("--base-url", default="https://pixabay.com/api/")
+    command.add_argument("--requests-per-minute", type=positive, default=60.0)
+
+
+def whole(text: str) -> int:
+    """A whole number of 1 or more."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise ValueError(text)
+    return number
+
+
+def run_prepare(arguments: argparse.Namespace) -> None:
+    from training.prepare import Checks, prepare
+    from training.report import write_report
+
+    checks = Checks(arguments.licence, arguments.test_sets, arguments.min_side, arguments.workers)
+    sys.stdout.write(prepare(arguments.source, arguments.target, checks))
+    if arguments.report:
+        write_report(arguments.target, arguments.report)
+
+
+def run_download_urls(arguments: argparse.Namespace) -> None:
+    from training.download import download_list
+
+    outcome = download_list(
+        arguments.list, arguments.target, arguments.licence, arguments.requests_per_minute
+    )
+    tell(outcome, arguments.target)
+
+
+def run_download_pixabay(arguments: argparse.Namespace) -> None:
+    from training.pixabay import Search, download_found
+
+    key = arguments.key or os.environ.get("PIXABAY_API_KEY")
+    if not key:
+        raise CommandFailed("--key or PIXABAY_API_KEY must hold a key of Pixabay. Received: none.")
+    search = Search(arguments.query, arguments.count, key, arguments.base_url)
+    outcome = download_found(search, arguments.target, arguments.requests_per_minute)
+    tell(outcome, arguments.target)
+
+
+def tell(outcome, target: Path) -> None:
+    """Say what was downloaded; exit with 1 if something was not."""
+    sys.stdout.write(
+        f"{outcome.downloaded} downloaded, {outcome.already_there} already there, "
+        f"{outcome.failed} failed\n"
+    )
+    if outcome.failed:
+        sys.exit(f"python -m training: see {target / 'failed.csv'}")
+
+
 def run_train(arguments: argparse.Namespace) -> None:
+    from training.recipe import read_recipe
     from training.train import train
 
     train(
@@ -74,6 +173,7 @@ def run_train(arguments: argparse.Namespace) -> None:
 
 def run_freeze(arguments: argparse.Namespace) -> None:
     from training.freeze import freeze
+    from training.recipe import read_recipe
 
     recipe = read_recipe(arguments.recipe)
     freeze(

@@ -8,6 +8,7 @@ import numpy as np
 from keras import layers, ops
 
 from core.pixels import LEVELS
+from training.errors import CommandFailed
 
 SLOPE = 0.2  # of the leaky ReLU; Ledig et al. 2017, sec. 2.1.1
 VGG_WEIGHTS = "vgg19_conv1_1_to_conv3_1.npz"
@@ -65,7 +66,7 @@ def build_content_features(folder: Path | None, layer: str, natural: np.ndarray)
         natural: pictures (B, H, W, 3), unit float32, that the scale is measured on.
 
     Raises:
-        ValueError: if there is no such layer.
+        CommandFailed: if there is no such layer.
 
     Source: Simonyan and Zisserman 2015, arXiv:1409.1556, table 1, column E.
     """
@@ -104,9 +105,9 @@ def build_whole_network(layer: str, natural: np.ndarray) -> keras.Model:
 
 
 def check_layer(layer: str, known: Collection[str]) -> None:
-    """Raise ValueError unless the content loss can compare there."""
+    """Raise CommandFailed unless the content loss can compare there."""
     if layer not in known:
-        raise ValueError(f"`content_layer` must be one of {', '.join(known)}. Received: {layer}")
+        raise CommandFailed(f"`content_layer` must be one of {', '.join(known)}. Received: {layer}")
 
 
 def fixed_convolution(weights: Mapping[str, np.ndarray], name: str, **kwargs) -> layers.Layer:

@@ -15,6 +15,7 @@ import numpy as np
 from core.images import decode_image, encode_jpeg, resize_bicubic
 from core.pixels import LEVELS
 from core.tiles import Box
+from training.errors import CommandFailed
 from training.networks import SCALE
 from training.photos import Pair
 
@@ -46,7 +47,7 @@ class Degradation:
             case [int() | kind() as low, int() | kind() as high] if least <= low <= high <= most:
                 return
             case value:
-                raise ValueError(
+                raise CommandFailed(
                     f"`{name}` must be [lowest, highest], two numbers of type {kind.__name__} "
                     f"from {least} to {most}. Received: {name}={value!r}"
                 )
@@ -54,7 +55,7 @@ class Degradation:
     def _check_share(self, name):
         value = getattr(self, name)
         if not 0 <= value <= 1:
-            raise ValueError(f"`{name}` must be between 0 and 1. Received: {name}={value!r}")
+            raise CommandFailed(f"`{name}` must be between 0 and 1. Received: {name}={value!r}")
 
     @property
     def margin(self) -> int:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import keras
 
+from training.errors import CommandFailed
+
 AUTO = "auto"
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # of processors that compute in bfloat16
 CPU_INFO = Path("/proc/cpuinfo")
@@ -54,13 +56,13 @@ def share_batches(batch: int) -> int:
         batch: patches in a batch.
 
     Raises:
-        ValueError: if a batch cannot be divided among the devices.
+        CommandFailed: if a batch cannot be divided among the devices.
     """
     if keras.backend.backend() != "jax":
         return 1
     devices = keras.distribution.list_devices()
     if batch % len(devices):
-        raise ValueError(
+        raise CommandFailed(
             f"`batch` must be a multiple of the number of devices, {len(devices)}. "
             f"Received: {batch}"
         )

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from core.card import read_card
 from training.assets import save_card
+from training.errors import CommandFailed
 from training.figures import (
     FORMATS,
     Means,
@@ -63,7 +64,7 @@ class Evaluation:
         """Measure and write; the means over pictures.
 
         Raises:
-            ValueError: if a service is to be measured as several models.
+            CommandFailed: if a service is to be measured as several models.
         """
         metrics = choose_metrics(self.perceptual)
         models = self._models()
@@ -80,7 +81,7 @@ class Evaluation:
         if self.service is None:
             return {read_card(card).name: through_core(card) for card in self.cards}
         if len(self.cards) != 1:
-            raise ValueError(
+            raise CommandFailed(
                 f"A service must be measured with one card. Received: {len(self.cards)} cards."
             )
         return {read_card(self.cards[0]).name: through_service(self.service)}

@@ -22,6 +22,7 @@ from core.interpolation import InterpolatedGraph
 from core.pixels import LEVELS, uint8_from_unit, unit_from_uint8
 from training.assets import save_card
 from training.checkpoint import load_checkpoint
+from training.errors import CommandFailed
 from training.networks import SCALE, build_generator, count_parameters
 from training.photos import count_licences, manifest_sha256, read_manifest, split_photos
 from training.recipe import Recipe
@@ -32,7 +33,7 @@ PARITY_SHAPE = (37, 53, 3)  # of the picture on which graph and Keras model are 
 PARITY_LEVELS = 1  # by which they may differ: both round, and sum in different orders
 
 
-class NotEqual(Exception):
+class NotEqual(CommandFailed):
     """The frozen graph does not compute what the Keras model computes."""
 
 

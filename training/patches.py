@@ -12,6 +12,7 @@ import numpy as np
 from core.pixels import unit_from_uint8
 from core.tiles import Box
 from training.degradation import Degradation, crop_lr
+from training.errors import CommandFailed
 from training.networks import SCALE
 from training.photos import Pair
 
@@ -40,7 +41,7 @@ class PatchSampler:
     ) -> None:
         self.pairs = [pair for pair in pairs if min(pair.lr.shape[:2]) >= patch]
         if not self.pairs:
-            raise ValueError(
+            raise CommandFailed(
                 f"At least one photograph must be {SCALE * patch} px high and wide. "
                 f"Received: {len(pairs)} photographs, all smaller."
             )

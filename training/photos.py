@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from core.images import decode_image, resize_bicubic
+from training.errors import CommandFailed
 from training.networks import SCALE
 
 VALIDATION_SHARE = 20  # one photograph in this many is kept for validation
@@ -58,10 +59,10 @@ def split_photos(photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
     leaves a side of a small collection empty is one photograph moved there.
 
     Raises:
-        ValueError: if there are fewer than two photographs.
+        CommandFailed: if there are fewer than two photographs.
     """
     if len(photos) < 2:
-        raise ValueError(
+        raise CommandFailed(
             "There must be at least two photographs, one to train on and one to validate with. "
             f"Received: {len(photos)}"
         )

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from training.degradation import Degradation
+from training.errors import CommandFailed
 from training.networks import Architecture
 
 
@@ -81,4 +82,4 @@ def read_recipe(path: Path) -> Recipe:
             degradation=Degradation(**tables["degradation"]) if "degradation" in tables else None,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a recipe: {error}") from error
+        raise CommandFailed(f"{path} is not a recipe: {error}") from error

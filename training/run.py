@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from training.checkpoint import load_checkpoint, save_checkpoint
+from training.errors import CommandFailed
 from training.networks import build_generator
 from training.recipe import Recipe
 from training.stages import Losses, Stage, as_arrays, build_stage
@@ -83,7 +84,7 @@ class Run:
         variables = self.stage.variables()
         step, groups = load_checkpoint(self.folder / CHECKPOINT, [*variables, "ema"])
         if not all(groups.values()):
-            raise ValueError(
+            raise CommandFailed(
                 f"{self.folder} must hold the whole state of a run. Received: averaged weights "
                 "only, which another run can start from."
             )
@@ -109,7 +110,7 @@ def start_run(
         start_from: folder of a run whose averaged generator a new run begins with.
 
     Raises:
-        ValueError: if the folder holds a run of another recipe's generator or data.
+        CommandFailed: if the folder holds a run of another recipe's generator or data.
     """
     keras.utils.set_random_seed(recipe.data.seed)
     generator = build_generator(recipe.generator)
@@ -148,11 +149,11 @@ def write_json(path: Path, value: object) -> None:
 
 
 def check_same_run(run: Run) -> None:
-    """Raise ValueError unless the folder holds a run of the same networks and data."""
+    """Raise CommandFailed unless the folder holds a run of the same networks and data."""
     before, now = json.loads((run.folder / RECIPE).read_text()), run.recipe.as_dict()
     changed = [part for part in SAME_IN_A_RUN if before.get(part) != now[part]]
     if changed:
-        raise ValueError(
+        raise CommandFailed(
             f"{run.folder} must hold a run of this recipe. "
             f"Received: a run with another [{'], ['.join(changed)}]."
         )

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from training.adversaries import ContentDistance, build_discriminator
+from training.errors import CommandFailed
 from training.losses import PixelLoss
 from training.recipe import Adversarial, Recipe
 
@@ -145,12 +146,12 @@ def build_stage(generator: keras.Model, recipe: Recipe, content: keras.Model | N
     """The stage that a recipe asks for.
 
     Raises:
-        ValueError: if the second stage is asked for without what it compares with.
+        CommandFailed: if the second stage is asked for without what it compares with.
     """
     if recipe.adversarial is None:
         return PixelStage(generator, recipe.training.pixel_epsilon)
     if content is None:
-        raise ValueError("A recipe with [adversarial] must get content features.")
+        raise CommandFailed("A recipe with [adversarial] must get content features.")
     return AdversarialStage(generator, recipe.adversarial, content)
 
 

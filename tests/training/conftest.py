@@ -7,6 +7,7 @@ import pytest
 from core.images import Picture, encode_png, resize_bicubic
 from tests.stand_ins import noise
 from tests.training.random_networks import random_squeezenet, random_vgg
+from tests.training.web import serving
 from training.adversaries import VGG_WEIGHTS
 from training.degradation import Degradation
 from training.freeze import freeze
@@ -102,3 +103,17 @@ def card_path(recipe, run_folder, photos_folder, tmp_path):
     path = tmp_path / "assets" / "tiny.json"
     freeze(recipe, run_folder, photos_folder, path, version="0.1")
     return path
+
+
+@pytest.fixture(autouse=True)
+def brisk(monkeypatch):
+    """Nobody waits long between attempts."""
+    monkeypatch.setattr("training.session.BACKOFF_S", 0.01)
+    monkeypatch.setattr("training.transfer.BACKOFF_S", 0.01)
+
+
+@pytest.fixture
+def web():
+    """A server on this machine."""
+    with serving() as web:
+        yield web

@@ -1,7 +1,6 @@
 """One code path: a run in a process of its own, on another backend, on two devices, killed."""
 
 import csv
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from config import ROOT
+from tests.training.recipes import as_toml
 from training.checkpoint import load_checkpoint
 from training.recipe import Adversarial
 from training.run import CHECKPOINT
@@ -27,16 +27,6 @@ ADVERSARIAL = Adversarial(
 )
 GROUPS = ["generator", "optimizer", "ema"]
 TWO_DEVICES = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-
-
-def as_toml(recipe):
-    """A recipe as a TOML file states it: strings and numbers, quoted as JSON quotes them."""
-    lines = []
-    for table, settings in recipe.as_dict().items():
-        if settings is not None:
-            lines.append(f"[{table}]")
-            lines += [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
-    return "\n".join(lines) + "\n"
 
 
 @pytest.fixture

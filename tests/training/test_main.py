@@ -3,7 +3,9 @@ import sys
 import pytest
 
 import training.__main__ as program
-from config import ROOT
+from tests.training.photographs import encoded, photograph
+from tests.training.web import Page
+from training.photos import read_manifest
 
 
 def run(monkeypatch, *arguments):
@@ -12,40 +14,87 @@ def run(monkeypatch, *arguments):
 
 
 @pytest.fixture
-def tiny_toml(tmp_path):
-    path = tmp_path / "tiny.toml"
-    text = (ROOT / "training" / "recipes" / "srresnet.toml").read_text()
-    changes = {
-        "filters = 48": "filters = 8",
-        "blocks = 12": "blocks = 1",
-        "patch = 24": "patch = 8",
-        "batch = 16": "batch = 2",
-        "45_000": "12",
-        "15_000": "4",
-        "= 500": "= 2",
-        "1_000": "6",
-        "auto": "float32",
-    }
-    for before, after in changes.items():
-        assert before in text
-        text = text.replace(before, after)
-    path.write_text(text)
-    return path
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for seed in range(3):
+        (folder / f"{seed}.png").write_bytes(encoded(photograph(seed)))
+    return folder
 
 
-def test_photographs_become_a_measured_graph(
-    monkeypatch, capsys, tiny_toml, photos_folder, test_sets, tmp_path
-):
-    run_folder, card = tmp_path / "run", tmp_path / "assets" / "tiny.json"
-    readme = tmp_path / "README.md"
-    readme.write_text((ROOT / "README.md").read_text())
-    common = [tiny_toml, "--photos", photos_folder, "--run", run_folder]
-    run(monkeypatch, "train", *common, "--max-minutes", "1")
-    run(monkeypatch, "freeze", *common, "--card", card, "--version", "0.1")
-    run(monkeypatch, "evaluate", card, "--test-sets", test_sets, "--readme", readme)
-    table = capsys.readouterr().out
-    assert "| Set2 | tiny |" in table
-    assert table in readme.read_text()
+def test_pictures_become_a_collection_with_a_report(monkeypatch, capsys, pictures, tmp_path):
+    options = ["--licence", "CC0", "--min-side", "100", "--workers", "2"]
+    run(monkeypatch, "prepare", pictures, tmp_path / "photos", *options, "--report", tmp_path / "r")
+    assert capsys.readouterr().out.startswith("3 accepted\n")
+    assert (tmp_path / "r" / "report.html").exists()
+    assert len(read_manifest(tmp_path / "photos")) == 3
+    run(monkeypatch, "prepare", pictures, tmp_path / "again", *options)
+    assert (
+        read_manifest(tmp_path / "again")[0].sha256 == read_manifest(tmp_path / "photos")[0].sha256
+    )
+
+
+def test_pictures_that_are_not_fit_are_told(monkeypatch, pictures, tmp_path):
+    with pytest.raises(SystemExit, match="python -m training: SOURCE must hold a photograph"):
+        run(
+            monkeypatch,
+            "prepare",
+            pictures,
+            tmp_path / "photos",
+            "--licence",
+            "CC0",
+            "--min-side",
+            "900",
+        )
+
+
+def test_a_list_is_downloaded(monkeypatch, capsys, web, tmp_path):
+    web.pages["/a.png"] = Page(encoded(photograph(1)))
+    (tmp_path / "list.txt").write_text(f"{web.url}/a.png\n")
+    options = ["--licence", "CC0", "--requests-per-minute", "6000"]
+    command = ["download", "urls", tmp_path / "list.txt", tmp_path / "target", *options]
+    run(monkeypatch, *command)
+    assert capsys.readouterr().out == "1 downloaded, 0 already there, 0 failed\n"
+    (tmp_path / "list.txt").write_text(f"{web.url}/a.png\n{web.url}/b.png\n")
+    with pytest.raises(SystemExit, match=r"see .*failed\.csv"):
+        run(monkeypatch, *command)
+    assert capsys.readouterr().out == "0 downloaded, 1 already there, 1 failed\n"
+
+
+@pytest.mark.parametrize("place", ["option", "environment", "nowhere"])
+def test_pixabay_is_asked_with_a_key(monkeypatch, capsys, web, tmp_path, place):
+    monkeypatch.delenv("PIXABAY_API_KEY", raising=False)
+    key = ["--key", "secret"] if place == "option" else []
+    if place == "environment":
+        monkeypatch.setenv("PIXABAY_API_KEY", "secret")
+    command = ["download", "pixabay", tmp_path, *key, "--query", "trees", "--count", "3"]
+    command += ["--base-url", f"{web.url}/api/", "--requests-per-minute", "6000"]
+    if place == "nowhere":
+        with pytest.raises(SystemExit, match="--key or PIXABAY_API_KEY must hold a key"):
+            run(monkeypatch, *command)
+    else:
+        run(monkeypatch, *command)
+        assert capsys.readouterr().out == "0 downloaded, 0 already there, 0 failed\n"
+        assert "key=secret" in web.requests[0][0]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--min-side", "0"), ("--min-side", "x"), ("--workers", "-1")],
+)
+def test_numbers_must_make_sense(monkeypatch, capsys, option, value):
+    with pytest.raises(SystemExit) as caught:
+        run(monkeypatch, "prepare", "source", "target", option, value)
+    assert caught.value.code == 2
+    assert f"argument {option}: invalid" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["0", "-3", "inf", "nan"])
+def test_a_pace_must_be_a_number_above_zero(monkeypatch, capsys, value):
+    with pytest.raises(SystemExit) as caught:
+        run(monkeypatch, "download", "urls", "l", "t", f"--requests-per-minute={value}")
+    assert caught.value.code == 2
+    assert "argument --requests-per-minute: invalid" in capsys.readouterr().err
 
 
 def test_without_a_command_the_usage_is_shown(monkeypatch, capsys):
