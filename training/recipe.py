@@ -49,6 +49,7 @@ class Adversarial:
     content_weight: float
     adversarial_weight: float
     discriminator_filters: int  # of its first layer; the last ones have eight times as many
+    discriminator_rate: float = 1.0  # learning rate, times the generator's
     content_layer: str = "conv3_1"  # of VGG-19, where the content loss compares
 
 

@@ -65,6 +65,7 @@ class AdversarialStage:
 
     def __init__(self, generator: keras.Model, settings: Adversarial, content: keras.Model) -> None:
         self.generator = generator
+        self.discriminator_rate = settings.discriminator_rate
         self.discriminator = build_discriminator(settings.discriminator_filters)
         self.discriminator.compile(
             keras.optimizers.Adam(),
@@ -92,7 +93,7 @@ class AdversarialStage:
         self.game.optimizer.build(self.game.trainable_variables)
 
     def update(self, lr: np.ndarray, hr: np.ndarray, learning_rate: float) -> Losses:
-        self.discriminator.optimizer.learning_rate = learning_rate
+        self.discriminator.optimizer.learning_rate = self.discriminator_rate * learning_rate
         self.game.optimizer.learning_rate = learning_rate
         return self._update_discriminator(lr, hr) | self._update_generator(lr, hr)
 

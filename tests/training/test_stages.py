@@ -106,6 +106,22 @@ def test_a_discriminator_judges_patches():
     assert build_discriminator(4).compute_output_shape((5, 96, 64, 3)) == (5, 12, 8, 1)
 
 
+def test_a_discriminator_sees_texture_and_no_colour():
+    discriminator = build_discriminator(4)
+    texture = np.random.default_rng(0).random((1, 64, 64, 3), np.float32) / 4
+    darker, lighter = (np.asarray(discriminator(texture + level)) for level in (0.0, 0.5))
+    np.testing.assert_allclose(darker, lighter, atol=1e-4)
+    assert np.abs(darker - np.asarray(discriminator(texture / 2))).max() > 1e-2
+
+
+def test_the_discriminator_may_learn_at_another_rate(recipe, content, batch):
+    settings = replace(ADVERSARIAL, discriminator_rate=2.5)
+    stage = AdversarialStage(build_generator(recipe.generator), settings, content)
+    stage.update(*batch, 1e-3)
+    assert float(stage.game.optimizer.learning_rate) == pytest.approx(1e-3)
+    assert float(stage.discriminator.optimizer.learning_rate) == pytest.approx(2.5e-3)
+
+
 def test_one_step_trains_generator_and_discriminator_and_nothing_else(stage, batch):
     features = stage.game.get_layer("content_features")
     before = [weights_of(m) for m in (stage.generator, stage.discriminator, features)]
