@@ -5,6 +5,10 @@ SuperResolutionError
 ├── UnsupportedImage      a picture, but of a kind that is not taken
 ├── ImageTooLarge         more pixels, or longer sides, than the limit
 ├── InvalidDetail         no place between the faithful and the detailed network
+├── TooMuchMemory         the picture needs more memory than there is for all
+├── Overloaded            too many pictures are waiting
+├── DeadlineExceeded      the picture was not finished in time
+├── RequestAbandoned      nobody waits for the picture any more
 └── GraphMismatch         the frozen graph is not what its card announces
 """
 
@@ -27,6 +31,30 @@ class ImageTooLarge(SuperResolutionError):
 
 class InvalidDetail(SuperResolutionError):
     """No place between the faithful and the detailed network."""
+
+
+class TooMuchMemory(SuperResolutionError):
+    """The picture needs more memory than there is for all."""
+
+
+class Overloaded(SuperResolutionError):
+    """Too many pictures are waiting.
+
+    Attributes:
+        retry_after_s: seconds after which it is worth another try.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(SuperResolutionError):
+    """The picture was not finished in time."""
+
+
+class RequestAbandoned(SuperResolutionError):
+    """Nobody waits for the picture any more."""
 
 
 class GraphMismatch(SuperResolutionError):

@@ -4,17 +4,24 @@ A core is what a tile answers for, its halo is the context around it, and the wi
 of both is what the network sees. Cores cover a picture once and without overlap. If
 the halo is at least the network's radius, every pixel of a core sees exactly what it
 would see in the whole picture, so nothing has to be blended.
+
+All windows of a picture have one shape, since the network's library prepares itself
+anew for each: at an edge a window is moved inwards, not made smaller.
 """
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import numpy as np
-
 from core.pixels import Uint8Array
 
 Network = Callable[[Uint8Array], Uint8Array]
-Progress = Callable[[int, int], None]
+
+
+class Span(NamedTuple):
+    """Half-open range of pixels along one side: a core and the window around it."""
+
+    core: tuple[int, int]
+    window: tuple[int, int]
 
 
 class Box(NamedTuple):
@@ -24,6 +31,11 @@ class Box(NamedTuple):
     left: int
     bottom: int
     right: int
+
+    @property
+    def pixels(self) -> int:
+        """Height times width."""
+        return (self.bottom - self.top) * (self.right - self.left)
 
     def grown(self, halo: int, height: int, width: int) -> "Box":
         """This box plus `halo` pixels a side, clipped to a height x width picture."""
@@ -48,60 +60,54 @@ class Box(NamedTuple):
         return pixels[self.top : self.bottom, self.left : self.right]
 
 
-def plan_cores(height: int, width: int, *, tile: int) -> list[Box]:
-    """Cover a height x width picture with cores of at most `tile` pixels a side.
+class Tile(NamedTuple):
+    """What one run of the network sees, and what of it is kept."""
 
-    Cores differ by at most one pixel in height and width: few window shapes, since
-    the network's library prepares itself anew for each.
+    core: Box
+    window: Box
+
+    def upscale(self, lr: Uint8Array, network: Network, scale: int) -> Uint8Array:
+        """LR picture (H, W, C) uint8 -> SR of the core, (scale*h, scale*w, C) uint8."""
+        sr_window = network(self.window.crop(lr))
+        return self.core.relative_to(self.window).scaled(scale).crop(sr_window)
+
+
+def plan_tiles(height: int, width: int, *, window: int, halo: int) -> list[list[Tile]]:
+    """Cover a height x width picture with tiles, in rows from top to bottom.
+
+    Args:
+        height, width: of the LR picture, px.
+        window: height and width of a window, LR px; the picture's where that is smaller.
+        halo: context on each side of a core, LR px; less than half a window.
     """
+    columns = list(plan_side(width, window, halo))
     return [
-        Box(top, left, bottom, right)
-        for top, bottom in split_evenly(height, tile)
-        for left, right in split_evenly(width, tile)
+        [
+            Tile(
+                core=Box(rows.core[0], span.core[0], rows.core[1], span.core[1]),
+                window=Box(rows.window[0], span.window[0], rows.window[1], span.window[1]),
+            )
+            for span in columns
+        ]
+        for rows in plan_side(height, window, halo)
     ]
 
 
-def split_evenly(length: int, longest: int) -> Iterator[tuple[int, int]]:
-    """Cut [0, length) into as few near-equal parts of at most `longest` as it takes.
+def plan_side(length: int, window: int, halo: int) -> Iterator[Span]:
+    """Cover [0, length) with cores, each in a window of the same length.
 
-    >>> list(split_evenly(10, 4))
-    [(0, 3), (3, 6), (6, 10)]
+    At the ends of a picture there is nothing to see beyond, so the first and the last
+    core reach to the end of their window.
+
+    >>> [span.core for span in plan_side(20, window=10, halo=2)]
+    [(0, 8), (8, 14), (14, 20)]
+    >>> [span.window for span in plan_side(20, window=10, halo=2)]
+    [(0, 10), (6, 16), (10, 20)]
     """
-    count = -(-length // longest)
-    for index in range(count):
-        yield length * index // count, length * (index + 1) // count
-
-
-def upscale_tiled(
-    lr: Uint8Array,
-    network: Network,
-    *,
-    scale: int,
-    tile: int,
-    halo: int,
-    progress: Progress | None = None,
-) -> Uint8Array:
-    """Upscale a picture window by window.
-
-    Args:
-        lr: LR picture, (H, W, C) uint8 in [0, 255].
-        network: (h, w, C) -> (scale*h, scale*w, C), both uint8.
-        scale: factor per side.
-        tile: longest side of a core, LR px.
-        halo: context around a core, LR px; the network's radius for exact results.
-        progress: called after each tile with the tiles done and all tiles.
-
-    Returns:
-        SR picture, (scale*H, scale*W, C) uint8, equal to `network(lr)` if `halo` is
-        at least the network's radius.
-    """
-    height, width, channels = lr.shape
-    sr = np.empty((scale * height, scale * width, channels), np.uint8)
-    cores = plan_cores(height, width, tile=tile)
-    for done, core in enumerate(cores, start=1):
-        window = core.grown(halo, height, width)
-        sr_window = network(window.crop(lr))
-        core.scaled(scale).crop(sr)[:] = core.relative_to(window).scaled(scale).crop(sr_window)
-        if progress is not None:
-            progress(done, len(cores))
-    return sr
+    core = 0
+    while core < length:
+        start = max(min(core - halo, length - window), 0)
+        end = min(start + window, length)
+        core_end = length if end == length else end - halo
+        yield Span((core, core_end), (start, end))
+        core = core_end

@@ -1,0 +1,107 @@
+"""Who may come in: a budget of memory for all pictures under way, and a bounded queue.
+
+What a picture will cost is known from its header. It enters when its cost fits into
+what is left; until then it waits, among at most so many others. Beyond that it is told
+to come back, and when.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+
+from core.errors import Overloaded, TooMuchMemory
+from core.scheduler import LOOK_EVERY_S, Patience, check_patience
+
+OVERTAKEN_S = 5.0
+"""How long a picture that does not fit lets smaller ones pass it."""
+
+MEGABYTE = 1_000_000
+
+
+@dataclass(eq=False)
+class _Waiting:
+    cost: int
+    since: float
+
+
+class Admission:
+    """Keeps the memory of all pictures under way below a budget.
+
+    Args:
+        budget: bytes.
+        queue: pictures that may wait.
+        backlog_s: seconds until what is under way will be done, for `Retry-After`.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        *,
+        budget: int,
+        queue: int,
+        backlog_s: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.budget = budget
+        self.queue = queue
+        self._backlog_s = backlog_s
+        self._clock = clock
+        self._taken = 0
+        self._line: list[_Waiting] = []
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def admit(self, cost: int, patience: Patience | None = None) -> Iterator[None]:
+        """Hold `cost` bytes of the budget for as long as the block runs.
+
+        Raises:
+            TooMuchMemory: if that is more than the whole budget.
+            Overloaded: if too many are waiting already.
+            DeadlineExceeded, RequestAbandoned: while waiting.
+        """
+        if cost > self.budget:
+            raise TooMuchMemory(
+                f"Image must need at most {self.budget // MEGABYTE} MB of memory. "
+                f"Received: one that needs {ceil(cost / MEGABYTE)} MB."
+            )
+        self._enter(cost, patience or Patience())
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= cost
+                self._changed.notify_all()
+
+    def _enter(self, cost: int, patience: Patience) -> None:
+        with self._changed:
+            waiting = self._queue_up(cost)
+            try:
+                while not self._may_enter(waiting):
+                    self._changed.wait(LOOK_EVERY_S)
+                    check_patience(patience, self._clock())
+                self._taken += cost
+            finally:
+                self._line.remove(waiting)
+                self._changed.notify_all()
+
+    def _queue_up(self, cost: int) -> _Waiting:
+        waiting = _Waiting(cost, self._clock())
+        if len(self._line) >= self.queue and not self._fits(cost):
+            raise Overloaded(
+                f"At most {self.queue} pictures may wait. Received: one more.",
+                retry_after_s=max(1, ceil(self._backlog_s())),
+            )
+        self._line.append(waiting)
+        return waiting
+
+    def _may_enter(self, waiting: _Waiting) -> bool:
+        """It fits, and nobody ahead of it has been overtaken for too long."""
+        ahead = self._line[: self._line.index(waiting)]
+        overtaken = any(self._clock() - other.since > OVERTAKEN_S for other in ahead)
+        return self._fits(waiting.cost) and not overtaken
+
+    def _fits(self, cost: int) -> bool:
+        return self._taken + cost <= self.budget

@@ -1,0 +1,68 @@
+"""What this process may use: cores and memory, of the container or of the machine.
+
+A container's limits are in its control group, version 1 or 2; what the operating
+system reports is the whole machine.
+"""
+
+import os
+from math import ceil
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+CPU_INFO = Path("/proc/cpuinfo")
+STATUS = Path("/proc/self/status")
+KILOBYTE = 1024  # as /proc/self/status means it
+BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+
+
+def count_cores() -> int:
+    """Cores that this process may keep busy: its affinity, or its quota if that is less."""
+    cores = len(os.sched_getaffinity(0))
+    quota = _cpu_quota()
+    return cores if quota is None else max(1, min(cores, ceil(quota)))
+
+
+def memory_limit() -> int:
+    """Bytes of memory that this process may take with all others of its container."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = (_number("memory.max"), _number("memory/memory.limit_in_bytes"))
+    return min([physical, *(limit for limit in limits if limit is not None)])
+
+
+def resident_memory() -> int:
+    """Bytes of memory that this process has now."""
+    for line in STATUS.read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * KILOBYTE
+    raise OSError(f"{STATUS} must state VmRSS.")
+
+
+def has_bfloat16() -> bool:
+    """True if the processor has instructions for bfloat16."""
+    if not CPU_INFO.exists():
+        return False
+    lines = (line.partition(":") for line in CPU_INFO.read_text().splitlines())
+    flags = {flag for key, _, text in lines if key.strip() == "flags" for flag in text.split()}
+    return bool(flags & BFLOAT16_FLAGS)
+
+
+def _cpu_quota() -> float | None:
+    """Cores' worth of time, None without a limit."""
+    quota, _, period = _read("cpu.max").partition(" ")
+    if period:  # version 2: "max 100000" or "150000 100000"
+        return None if quota == "max" else int(quota) / int(period)
+    quota_us, period_us = _number("cpu/cpu.cfs_quota_us"), _number("cpu/cpu.cfs_period_us")
+    if quota_us is None or not period_us or quota_us < 0:
+        return None
+    return quota_us / period_us
+
+
+def _number(name: str) -> int | None:
+    """A file of the control group as a number; None if it is absent or says "max"."""
+    text = _read(name)
+    return int(text) if text.lstrip("-").isdigit() else None
+
+
+def _read(name: str) -> str:
+    path = CGROUP / name
+    return path.read_text().strip() if path.exists() else ""

@@ -1,0 +1,202 @@
+"""One lane to the network: the tiles of all pictures under way take turns in it.
+
+A second lane would share the same cores and need its own memory. The picture with the
+least left to do goes first, so a thumbnail never waits for a large picture, only for
+the tile that is just being computed; every picture moves up while it is passed over,
+so a large one is finished too.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from core.errors import DeadlineExceeded, RequestAbandoned
+from core.pixels import Uint8Array
+
+AGEING = 20.0
+"""Seconds of remaining work that one second of being passed over makes up for.
+
+A picture that needs 20 s is passed over for at most a second at a time, and gets a
+tenth of the lane or more, however many thumbnails arrive.
+"""
+
+LOOK_EVERY_S = 0.25
+"""How often a waiting picture looks whether its caller is still there."""
+
+FIRST_RATE = 1e5
+"""Work a second that is assumed before any was measured."""
+
+RATE_MOMENTUM = 0.9
+"""Of the moving average of the measured rate, per tile."""
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One tile to compute.
+
+    Attributes:
+        run: computes it.
+        work: what it costs, in any unit that is the same for all; LR pixels of its window.
+    """
+
+    run: Callable[[], Uint8Array]
+    work: int
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a caller waits.
+
+    Attributes:
+        deadline: on the lane's clock, s; infinity for ever.
+        is_gone: asked now and then; True once nobody waits for the result any more.
+    """
+
+    deadline: float = float("inf")
+    is_gone: Callable[[], bool] = lambda: False
+
+
+@dataclass(eq=False)
+class _Job:
+    """The tasks of one picture that are still to be done, and results not yet taken."""
+
+    tasks: deque[Task]
+    ahead: int
+    served: float
+    remaining: int
+    results: deque[Uint8Array | BaseException] = field(default_factory=deque)
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self.tasks) and len(self.results) < self.ahead
+
+
+class Lane:
+    """Runs tasks one at a time, in a thread of its own.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._jobs: list[_Job] = []
+        self._changed = threading.Condition()
+        self._rate = FIRST_RATE
+        self._worker: threading.Thread | None = None
+
+    @property
+    def backlog_s(self) -> float:
+        """Seconds that all tasks under way will take, at the rate measured so far."""
+        with self._changed:
+            return sum(job.remaining for job in self._jobs) / self._rate
+
+    def seconds(self, work: int) -> float:
+        """What some work takes when nothing else is under way."""
+        return work / self._rate
+
+    def run(
+        self, tasks: Sequence[Task], *, ahead: int, patience: Patience | None = None
+    ) -> Iterator[Uint8Array]:
+        """Results of the tasks, in their order, each as soon as it is there.
+
+        What is not yet done when the iterator is closed is never done.
+
+        Args:
+            tasks: of one picture.
+            ahead: results that may wait to be taken; then the lane does other pictures.
+            patience: of the caller; None for all the time in the world.
+
+        Raises:
+            DeadlineExceeded: if the deadline passes before the last result.
+            RequestAbandoned: if nobody waits for the results any more.
+        """
+        job = self._enter(tasks, ahead)
+        try:
+            for _ in tasks:
+                result = self._take(job, patience or Patience())
+                if isinstance(result, BaseException):
+                    raise result
+                yield result
+        finally:
+            self._leave(job)
+
+    def _enter(self, tasks: Sequence[Task], ahead: int) -> _Job:
+        work = sum(task.work for task in tasks)
+        with self._changed:
+            job = _Job(deque(tasks), ahead, served=self._clock(), remaining=work)
+            self._jobs.append(job)
+            self._start_worker()
+            self._changed.notify_all()
+        return job
+
+    def _leave(self, job: _Job) -> None:
+        with self._changed:
+            self._jobs.remove(job)
+
+    def _take(self, job: _Job, patience: Patience) -> Uint8Array | BaseException:
+        while True:
+            with self._changed:
+                if not job.results:
+                    self._changed.wait(self._next_look(patience))
+                if job.results:
+                    self._changed.notify_all()
+                    return job.results.popleft()
+            check_patience(patience, self._clock())
+
+    def _next_look(self, patience: Patience) -> float:
+        return max(0.0, min(LOOK_EVERY_S, patience.deadline - self._clock()))
+
+    def _start_worker(self) -> None:
+        """A thread does not survive a fork, so it starts with the first task."""
+        if self._worker is None or not self._worker.is_alive():
+            self._worker = threading.Thread(target=self._work, name="lane", daemon=True)
+            self._worker.start()
+
+    def _work(self) -> None:
+        while True:
+            job, task = self._next_task()
+            started = self._clock()
+            result = _run(task)
+            self._finish(job, task, result, self._clock() - started)
+
+    def _next_task(self) -> tuple[_Job, Task]:
+        with self._changed:
+            while not any(job.is_ready for job in self._jobs):
+                self._changed.wait()
+            job = min((job for job in self._jobs if job.is_ready), key=self._rank)
+            return job, job.tasks.popleft()
+
+    def _rank(self, job: _Job) -> float:
+        """Seconds left to do, less what being passed over makes up for."""
+        return job.remaining / self._rate - AGEING * (self._clock() - job.served)
+
+    def _finish(
+        self, job: _Job, task: Task, result: Uint8Array | BaseException, seconds: float
+    ) -> None:
+        with self._changed:
+            job.results.append(result)
+            job.remaining -= task.work
+            job.served = self._clock()
+            rate = task.work / max(seconds, 1e-9)
+            self._rate = RATE_MOMENTUM * self._rate + (1 - RATE_MOMENTUM) * rate
+            self._changed.notify_all()
+
+
+def check_patience(patience: Patience, now: float) -> None:
+    """Raise DeadlineExceeded or RequestAbandoned if it is at an end at this time."""
+    if now >= patience.deadline:
+        raise DeadlineExceeded("The picture must be finished before its deadline. It was not.")
+    if patience.is_gone():
+        raise RequestAbandoned("Nobody waits for the picture any more.")
+
+
+def _run(task: Task) -> Uint8Array | BaseException:
+    try:
+        return task.run()
+    except BaseException as error:  # it belongs to the picture's thread, not to the lane
+        return error
