@@ -9,6 +9,7 @@ from config import ROOT
 LIBRARIES = {
     "numpy",
     "PIL",
+    "isal",
     "tensorflow",
     "keras",
     "flask",
@@ -27,6 +28,7 @@ FORBIDDEN = {
     "core/pixels.py": LIBRARIES - {"numpy"} | OURS,
     "core/tiles.py": LIBRARIES - {"numpy"} | OURS - {"core"},
     "core/images.py": LIBRARIES - {"numpy", "PIL"} | OURS - {"core"},
+    "core/png.py": LIBRARIES - {"numpy", "isal"} | OURS - {"core"},
     "core/tensorflow.py": LIBRARIES - {"tensorflow"} | OURS - {"core"},
     "core/graph.py": LIBRARIES | OURS - {"core"},
     "core/interpolation.py": LIBRARIES | OURS - {"core"},

@@ -1,4 +1,5 @@
 import io
+import re
 import struct
 import zlib
 
@@ -6,8 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from core import images
 from core.errors import ImageTooLarge, UnreadableImage, UnsupportedImage
-from core.images import Limits, Picture, decode_image, encode_jpeg, encode_png, resize_bicubic
+from core.images import (
+    Limits,
+    Picture,
+    decode_image,
+    encode_jpeg,
+    encode_png,
+    resize_bicubic,
+    resize_bicubic_rows,
+)
 from tests.stand_ins import noise
 
 HEIGHT, WIDTH = 5, 7
@@ -206,3 +216,51 @@ def test_jpeg_holds_colour_at_half_resolution():
 def test_bicubic_resizing_keeps_a_flat_colour():
     flat = np.full((8, 12, 3), 77, np.uint8)
     np.testing.assert_array_equal(resize_bicubic(flat, 2, 3), flat[:2, :3])
+
+
+@pytest.mark.parametrize("channels", [None, 3])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (37, 53), (300, 200)])
+@pytest.mark.parametrize("rows", [1, 2, 7, 64, 130])
+def test_strips_resized_apart_are_those_of_the_whole(height, width, channels, rows):
+    pixels = noise(height, width, channels or 1)
+    pixels = pixels if channels else pixels[..., 0]
+    np.testing.assert_array_equal(in_strips(pixels, 4, rows), in_whole(pixels, 4))
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize(("height", "width"), [(3, 90), (90, 3)])
+def test_strips_fit_together_at_any_scale(height, width, scale):
+    pixels = noise(height, width)
+    np.testing.assert_array_equal(in_strips(pixels, scale, 11), in_whole(pixels, scale))
+
+
+def in_strips(pixels, scale, rows):
+    height = scale * len(pixels)
+    strips = [
+        resize_bicubic_rows(pixels, scale, top, min(top + rows, height))
+        for top in range(0, height, rows)
+    ]
+    return np.concatenate(strips)
+
+
+def in_whole(pixels, scale):
+    height, width = pixels.shape[:2]
+    return resize_bicubic(pixels, scale * height, scale * width)
+
+
+def test_a_strip_is_resized_from_a_few_rows(monkeypatch):
+    seen = []
+
+    def noted(pixels, height, width):
+        seen.append((len(pixels), height, width))
+        return resize_bicubic(pixels, height, width)
+
+    monkeypatch.setattr(images, "resize_bicubic", noted)
+    strip = resize_bicubic_rows(noise(300, 20), 4, 401, 403)
+    assert (strip.shape, seen) == ((2, 80, 3), [(5, 20, 80)])
+
+
+@pytest.mark.parametrize(("top", "bottom"), [(-1, 3), (3, 3), (5, 4), (19, 21)])
+def test_rows_outside_the_resized_picture_are_refused(top, bottom):
+    with pytest.raises(ValueError, match=re.escape(f"Received: [{top}, {bottom})")):
+        resize_bicubic_rows(RGB, 4, top, bottom)
