@@ -11,10 +11,18 @@ from flask_cors import CORS
 from api import Service, create_api
 from api.tracing import TRUTH_HEADERS
 from config import ROOT, InvalidSetting, Settings
+from core.admission import MEGABYTE, Admission
 from core.card import read_card, read_verified_graph
 from core.errors import GraphMismatch
 from core.images import Limits
+from core.machine import memory_limit, resident_memory
 from core.upscaler import Upscaler, load_upscaler
+
+USABLE_SHARE = 0.8
+"""Of the memory limit: the rest is for what allocators keep, and for the system."""
+
+LEAST_BUDGET = 64 * MEGABYTE
+"""For a picture of a megapixel, even where the limit is too low to say so."""
 
 log = logging.getLogger("enhancer")
 
@@ -38,18 +46,36 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
     """
     if upscaler is None:
         upscaler = load_upscaler(
-            settings.card, tile=settings.tile, threads=settings.inference_threads
+            settings.card,
+            window=settings.window,
+            threads=settings.inference_threads,
+            precision=settings.precision,
         )
+        upscaler.warm_up()
     app = Application(__name__, static_folder=None)
     service = Service(
         upscaler=upscaler,
         limits=Limits(settings.max_pixels, settings.max_side),
+        admission=Admission(
+            budget=memory_budget(settings),
+            queue=settings.queue,
+            backlog_s=lambda: upscaler.lane.backlog_s,
+        ),
+        deadline_s=settings.deadline_s,
         max_upload_bytes=settings.max_upload_bytes,
     )
     create_api(app, service)
     if settings.cors:
         CORS(app, send_wildcard=True, expose_headers=TRUTH_HEADERS)
     return app
+
+
+def memory_budget(settings: Settings) -> int:
+    """Bytes for all pictures at once: what is left of this process's share of the limit."""
+    if settings.memory_mb:
+        return settings.memory_mb * MEGABYTE
+    share = memory_limit() * USABLE_SHARE / settings.workers
+    return max(LEAST_BUDGET, int(share) - resident_memory())
 
 
 def from_environment() -> Flask:

@@ -8,7 +8,7 @@ failed (the others of a folder are done all the same), 2 if an argument is wrong
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from config import InvalidSetting, Settings
 from core.errors import InvalidDetail, SuperResolutionError
-from core.images import SUFFIXES, Limits, decode_image, encode_png
-from core.upscaler import FULL_DETAIL, Upscaled, load_upscaler
+from core.images import SUFFIXES, Limits, decode_image
+from core.upscaler import FULL_DETAIL, load_upscaler
 
 
 class Job(NamedTuple):
@@ -111,7 +111,10 @@ def run_jobs(jobs: list[Job], settings: Settings, detail: float) -> int:
     limits = Limits(settings.max_pixels, settings.max_side)
     try:
         upscaler = load_upscaler(
-            settings.card, tile=settings.tile, threads=settings.inference_threads
+            settings.card,
+            window=settings.window,
+            threads=settings.inference_threads,
+            precision=settings.precision,
         )
         upscaler.check_detail(detail)
     except InvalidDetail as error:
@@ -121,12 +124,12 @@ def run_jobs(jobs: list[Job], settings: Settings, detail: float) -> int:
         complain(error)
         return 1
     quiet = True if len(jobs) == 1 else None  # None: no bar unless on a terminal
-    upscale = partial(upscaler.upscale_picture, detail=detail)
-    done = [run_job(job, upscale, limits) for job in tqdm(jobs, unit="picture", disable=quiet)]
+    encode = partial(upscaler.encode, detail=detail)
+    done = [run_job(job, encode, limits) for job in tqdm(jobs, unit="picture", disable=quiet)]
     return 0 if all(done) else 1
 
 
-def run_job(job: Job, upscale: Callable[..., Upscaled], limits: Limits) -> bool:
+def run_job(job: Job, encode: Callable[..., Iterator[bytes]], limits: Limits) -> bool:
     """Upscale one file, with a bar of its own; True if it went well."""
     with tqdm(unit="tile", desc=job.source.name, leave=False, disable=None) as bar:
 
@@ -136,22 +139,23 @@ def run_job(job: Job, upscale: Callable[..., Upscaled], limits: Limits) -> bool:
 
         try:
             lr = decode_image(job.source.read_bytes(), limits)
-            write_whole(job.target, encode_png(upscale(lr, show).picture))
+            write_whole(job.target, encode(lr, show))
         except (SuperResolutionError, OSError) as error:
             complain(f"{job.source}: {error}")
             return False
     return True
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, parts: Iterable[bytes]) -> None:
     """Write a file, with its folder; interrupted, it leaves what was there before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    unfinished = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_bytes(data)
-        partial.replace(path)
+        with unfinished.open("wb") as file:
+            file.writelines(parts)
+        unfinished.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
 def complain(error: object) -> None:

@@ -14,18 +14,28 @@ from werkzeug.exceptions import (
 )
 
 from core.errors import (
+    DeadlineExceeded,
     ImageTooLarge,
     InvalidDetail,
+    Overloaded,
+    RequestAbandoned,
     SuperResolutionError,
+    TooMuchMemory,
     UnreadableImage,
     UnsupportedImage,
 )
 
-STATUS = {
+CLIENT_CLOSED_REQUEST = 499  # for the log, as nginx has it: nobody reads the answer
+
+STATUS: dict[type[SuperResolutionError], int] = {
     UnreadableImage: HTTPStatus.BAD_REQUEST,
     UnsupportedImage: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     InvalidDetail: HTTPStatus.BAD_REQUEST,
     ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    TooMuchMemory: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
+    RequestAbandoned: CLIENT_CLOSED_REQUEST,
 }
 
 
@@ -50,7 +60,7 @@ def answer(error: Exception) -> ResponseReturnValue:
 
 def answer_elsewhere(error: Exception) -> ResponseReturnValue:
     """The same outside the API's routes, where Flask-RESTX logs no failure."""
-    if status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status_of(error) == HTTPStatus.INTERNAL_SERVER_ERROR:
         current_app.log_exception(sys.exc_info())
     return answer(error)
 
@@ -69,6 +79,8 @@ def status_of(error: Exception) -> int:
 
 def message_of(error: Exception, status: int) -> str:
     """What the caller may read: of our own faults the phrase only, the rest is logged."""
+    if isinstance(error, SuperResolutionError) and status != HTTPStatus.INTERNAL_SERVER_ERROR:
+        return str(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return HTTPStatus(status).phrase
     if isinstance(error, NotFound):
@@ -98,4 +110,6 @@ def headers_of(error: Exception) -> dict[str, str]:
     """Headers that belong to the status, as `Allow` does to 405."""
     if isinstance(error, MethodNotAllowed):
         return {"Allow": ", ".join(error.valid_methods or ())}
+    if isinstance(error, Overloaded):
+        return {"Retry-After": str(error.retry_after_s)}
     return {}

@@ -6,6 +6,7 @@ from typing import cast
 from flask import current_app
 from flask_restx import Namespace, fields
 
+from core.admission import Admission
 from core.images import Limits
 from core.upscaler import Upscaler
 
@@ -32,6 +33,9 @@ class Service:
 
     upscaler: Upscaler
     limits: Limits
+    admission: Admission
+    deadline_s: int
+    """From the arrival of a picture to its last row."""
     max_upload_bytes: int
     """Of a whole request, the multipart framing included."""
 

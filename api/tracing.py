@@ -9,7 +9,6 @@ from flask import Flask, Response, g, request
 
 from api.service import current_service
 from core.images import Picture
-from core.upscaler import Upscaled
 
 log = logging.getLogger("enhancer.requests")
 
@@ -42,24 +41,22 @@ def start_trace() -> None:
     g.truth = {}
 
 
-def describe_work(
-    lr: Picture, upscaled: Upscaled, detail: float, timings_ms: dict[str, float]
-) -> None:
-    """Note what a request took, for its headers and its log line.
+def describe_work(lr: Picture, tiles: int, detail: float, timings_ms: dict[str, float]) -> None:
+    """Note what a request takes, for its headers and its log line.
 
     Args:
         lr: the decoded input.
-        upscaled: the output.
-        detail: of the network that was used.
-        timings_ms: milliseconds by stage.
+        tiles: that it is cut into.
+        detail: of the network that is used.
+        timings_ms: milliseconds by stage, as far as they are over.
     """
-    sr = upscaled.picture
+    scale = current_service().upscaler.scale
     g.truth = {
-        "X-Scale": str(current_service().upscaler.scale),
+        "X-Scale": str(scale),
         "X-Detail": f"{detail:g}",
         "X-Input-Size": f"{lr.width}x{lr.height}",
-        "X-Output-Size": f"{sr.width}x{sr.height}",
-        "X-Tiles": str(upscaled.tiles),
+        "X-Output-Size": f"{scale * lr.width}x{scale * lr.height}",
+        "X-Tiles": str(tiles),
         "Server-Timing": ", ".join(f"{name};dur={ms:.1f}" for name, ms in timings_ms.items()),
     }
 

@@ -33,6 +33,8 @@ class ModelCard:
     """Lowest and highest level of the uint8 output."""
     radius: int
     """LR pixels on each side that an SR pixel depends on."""
+    halo: int
+    """LR pixels on each side without which no SR pixel is more than a level off; measured."""
     parameters: int
     mflop_per_lr_pixel: float
     """Arithmetic of the network, 1e6 operations, 2 per multiply-add."""

@@ -7,6 +7,7 @@ does not see, alpha and the colour profile, is set aside and put back on afterwa
 import io
 import re
 from dataclasses import dataclass
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -33,6 +34,12 @@ BICUBIC_RADIUS = 2
 
 RGB_MODES = ("RGB", "RGBA", "RGBX", "P", "PA")
 """Pillow modes whose colour profile describes RGB and so still fits the output."""
+
+ORIENTATION = 0x0112
+"""EXIF tag. Source: EXIF 2.32, section 4.6.4."""
+
+ON_ITS_SIDE = (5, 6, 7, 8)
+"""Orientations that swap height and width."""
 
 UINT16_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 WIDE_MODES = ("I", "F")
@@ -84,15 +91,49 @@ class Picture:
     def width(self) -> int:
         return int(self.pixels.shape[1])
 
+    @property
+    def channels(self) -> int:
+        """3, or 4 with alpha."""
+        return 3 if self.alpha is None else 4
 
-def decode_image(data: bytes, limits: Limits | None = None) -> Picture:
+
+class Header(NamedTuple):
+    """What is known of a picture before a pixel of it is decoded.
+
+    Attributes:
+        height: of the upright picture, LR px.
+        width: likewise.
+        channels: 3, or 4 with alpha.
+    """
+
+    height: int
+    width: int
+    channels: int
+
+
+def read_header(file: IO[bytes], limits: Limits | None = None) -> Header:
+    """Judge a file by its header; the file is at its beginning again afterwards.
+
+    Raises: as `decode_image` does.
+    """
+    with _open(file, limits) as image:
+        _check(image, limits)
+        height, width = image.height, image.width
+        if _is_on_its_side(image):
+            height, width = width, height
+        header = Header(height, width, 4 if image.has_transparency_data else 3)
+    file.seek(0)
+    return header
+
+
+def decode_image(data: bytes | IO[bytes], limits: Limits | None = None) -> Picture:
     """Decode the first frame of an encoded picture.
 
     Orientation from EXIF is applied, 16-bit grey is scaled to 8 bits, palettes are
     expanded, CMYK is converted.
 
     Args:
-        data: a whole file in one of `FORMATS`.
+        data: a whole file in one of `FORMATS`, or its bytes.
         limits: checked on the header, before decoding; None for no limit.
 
     Raises:
@@ -100,23 +141,35 @@ def decode_image(data: bytes, limits: Limits | None = None) -> Picture:
         UnsupportedImage: if the samples are 32-bit integers or floats.
         ImageTooLarge: if the header announces more than `limits`.
     """
-    with _open(data, limits) as image:
-        if limits is not None:
-            limits.check(image.height, image.width)
-        if image.mode in WIDE_MODES:
-            raise UnsupportedImage(
-                "Image must have samples of 1 to 16 bits. "
-                f"Received: {image.format} with 32-bit samples (mode {image.mode})."
-            )
+    file = io.BytesIO(data) if isinstance(data, bytes) else data
+    with _open(file, limits) as image:
+        _check(image, limits)
         return _decode(image)
 
 
-def _open(data: bytes, limits: Limits | None) -> Image.Image:
+def _check(image: Image.Image, limits: Limits | None) -> None:
+    if limits is not None:
+        limits.check(image.height, image.width)
+    if image.mode in WIDE_MODES:
+        raise UnsupportedImage(
+            "Image must have samples of 1 to 16 bits. "
+            f"Received: {image.format} with 32-bit samples (mode {image.mode})."
+        )
+
+
+def _is_on_its_side(image: Image.Image) -> bool:
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return image.getexif().get(ORIENTATION) in ON_ITS_SIDE
+    except Exception as error:  # decoders raise many kinds on damaged headers
+        raise _damaged(error) from error
+
+
+def _open(file: IO[bytes], limits: Limits | None) -> Image.Image:
+    try:
+        return Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:
         raise UnreadableImage(
-            f"Image must be a {FORMAT_NAMES} file. Received: {_describe(data)}."
+            f"Image must be a {FORMAT_NAMES} file. Received: {_describe(file)}."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(error, limits) from error
@@ -124,10 +177,10 @@ def _open(data: bytes, limits: Limits | None) -> Image.Image:
         raise _damaged(error) from error
 
 
-def _describe(data: bytes) -> str:
-    if not data:
-        return "0 bytes"
-    return f"{len(data)} bytes that begin with {data[:8]!r}"
+def _describe(file: IO[bytes]) -> str:
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return f"{size} bytes that begin with {file.read(8)!r}" if size else "0 bytes"
 
 
 def _too_large(error: Exception, limits: Limits | None) -> ImageTooLarge:

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.card import ModelCard, faithful_path, read_card, read_verified_graph
 from core.errors import GraphMismatch
-from core.graph import open_session
+from core.graph import FLOAT32, open_session
 from core.pixels import Float32Array, Uint8Array
 from core.tensorflow import tf
 
@@ -26,13 +26,20 @@ class InterpolatedGraph:
         faithful: the graph at detail 0, serialised and verified.
         detailed: the graph at detail 1, likewise.
         threads: threads of one operation; 0 for one per core.
+        precision: FLOAT32 or BFLOAT16 of `core.graph`.
 
     Raises:
         GraphMismatch: if the two differ in more than the values of their weights.
     """
 
     def __init__(
-        self, card: ModelCard, *, faithful: bytes, detailed: bytes, threads: int = 0
+        self,
+        card: ModelCard,
+        *,
+        faithful: bytes,
+        detailed: bytes,
+        threads: int = 0,
+        precision: str = FLOAT32,
     ) -> None:
         low, high = (tf.compat.v1.GraphDef.FromString(end) for end in (faithful, detailed))
         if _without_weights(low) != _without_weights(high):
@@ -41,7 +48,7 @@ class InterpolatedGraph:
                 "from which its weights are interpolated. Received: another one."
             )
         graph, detail = _interpolate(low, high)
-        session = open_session(graph, threads)
+        session = open_session(graph, threads, precision)
         self._run = session.make_callable(
             card.output_tensor, feed_list=[card.input_tensor, detail.name]
         )
@@ -51,7 +58,9 @@ class InterpolatedGraph:
         return sr
 
 
-def load_interpolated_graph(card_path: Path, *, threads: int = 0) -> InterpolatedGraph | None:
+def load_interpolated_graph(
+    card_path: Path, *, threads: int = 0, precision: str = FLOAT32
+) -> InterpolatedGraph | None:
     """Load what lies between a graph and its faithful one; None if it has none.
 
     Raises:
@@ -66,6 +75,7 @@ def load_interpolated_graph(card_path: Path, *, threads: int = 0) -> Interpolate
         faithful=read_verified_graph(other_path, read_card(other_path)),
         detailed=read_verified_graph(card_path, card),
         threads=threads,
+        precision=precision,
     )
 
 

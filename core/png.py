@@ -7,7 +7,7 @@ Source: Portable Network Graphics, third edition, https://www.w3.org/TR/png-3/.
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 import numpy as np
 from isal import isal_zlib
@@ -39,7 +39,7 @@ def encode_png_rows(
     width: int,
     channels: int,
     icc_profile: bytes | None = None,
-) -> Iterator[bytes]:
+) -> Generator[bytes]:
     """Encode a picture that comes in strips, as they come.
 
     The header is out before the first strip is asked for, and nearly all of a strip
@@ -73,7 +73,7 @@ def encode_png_rows(
 
 def _parts(
     header: bytes, icc_profile: bytes | None, filtered: Iterator[Uint8Array]
-) -> Iterator[bytes]:
+) -> Generator[bytes]:
     yield SIGNATURE + _chunk(b"IHDR", header) + _profile(icc_profile)
     compressor = isal_zlib.compressobj(LEVEL)
     for rows in filtered:

@@ -9,7 +9,7 @@ so a large one is finished too.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 from core.errors import DeadlineExceeded, RequestAbandoned
@@ -101,7 +101,7 @@ class Lane:
 
     def run(
         self, tasks: Sequence[Task], *, ahead: int, patience: Patience | None = None
-    ) -> Iterator[Uint8Array]:
+    ) -> Generator[Uint8Array]:
         """Results of the tasks, in their order, each as soon as it is there.
 
         What is not yet done when the iterator is closed is never done.

@@ -1,44 +1,43 @@
 """The facade: the one object through which the program upscales anything."""
 
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from core.card import ModelCard
 from core.errors import InvalidDetail
-from core.images import Picture, resize_bicubic
+from core.images import Picture, resize_bicubic_rows
 from core.pixels import Uint8Array
-from core.tiles import Network, Progress, plan_cores, upscale_tiled
+from core.png import encode_png_rows
+from core.scheduler import Lane, Patience, Task
+from core.tiles import Network, Tile, plan_tiles
 
 InterpolatedNetwork = Callable[[Uint8Array, float], Uint8Array]
 """LR window and detail -> SR window, between a faithful and a detailed network."""
 
+Progress = Callable[[int, int], None]
+"""Called after each tile with the tiles done and all tiles."""
+
 FULL_DETAIL = 1.0
 """The network as it is; 0 is the faithful one that it began with."""
 
-
-@dataclass(frozen=True)
-class Upscaled:
-    """An upscaled picture, and what it took."""
-
-    picture: Picture
-    tiles: int
-    inference_ms: float
-    """From the first tile to the last, waiting for other pictures' tiles included."""
+ROWS_AHEAD = 2
+"""Rows of tiles that may wait to be encoded."""
 
 
 class Upscaler:
-    """Upscales pictures, one tile at a time.
+    """Upscales pictures tile by tile, row by row of tiles.
 
-    Pictures of several threads take turns, tile by tile, so the memory that the
-    network needs is that of one window however many pictures are under way.
+    Pictures of several threads take turns, so the memory that the network needs is that
+    of one window however many pictures are under way.
 
     Args:
-        card: what `network` is; its scale and radius are obeyed.
+        card: what `network` is; its scale and halo are obeyed.
         network: LR window (h, w, 3) uint8 -> SR window (scale*h, scale*w, 3) uint8.
-        tile: longest side of a core, LR px.
+        window: height and width of a window, LR px.
         interpolated: less detailed networks, for `detail` in [0, 1); None if there are none.
     """
 
@@ -47,14 +46,14 @@ class Upscaler:
         card: ModelCard,
         network: Network,
         *,
-        tile: int,
+        window: int,
         interpolated: InterpolatedNetwork | None = None,
     ) -> None:
         self.card = card
-        self.tile = tile
+        self.window = window
+        self.lane = Lane()
         self._network = network
         self._interpolated = interpolated
-        self._lane = threading.Lock()
 
     @property
     def scale(self) -> int:
@@ -67,50 +66,88 @@ class Upscaler:
         return FULL_DETAIL if self._interpolated is None else 0.0
 
     def upscale(
-        self, lr: Uint8Array, progress: Progress | None = None, *, detail: float = FULL_DETAIL
-    ) -> Uint8Array:
-        """Upscale colour, tile by tile.
+        self, lr: Picture, progress: Progress | None = None, *, detail: float = FULL_DETAIL
+    ) -> Picture:
+        """Upscale a whole picture with its alpha, which is interpolated, and its profile."""
+        strips = list(self.strips(lr, progress, detail=detail))
+        sr = np.concatenate(strips)
+        alpha = None if lr.alpha is None else np.ascontiguousarray(sr[..., 3])
+        return Picture(np.ascontiguousarray(sr[..., :3]), alpha, lr.icc_profile)
 
-        The result does not depend on the tile size: the halo covers the radius.
+    def encode(
+        self,
+        lr: Picture,
+        progress: Progress | None = None,
+        *,
+        detail: float = FULL_DETAIL,
+        patience: Patience | None = None,
+    ) -> Generator[bytes]:
+        """Upscale a picture and encode it as PNG; parts of the file, as they are made.
 
-        Args:
-            lr: LR picture, (H, W, 3) uint8 in [0, 255], sRGB; H, W >= 1.
-            progress: called after each tile with the tiles done and all tiles.
-            detail: how much is made up, in [0, 1]: 0 faithful and soft, 1 all of it.
-
-        Returns:
-            SR picture, (scale*H, scale*W, 3) uint8 in [0, 255], sRGB.
+        Nothing is computed that is not asked for, two rows of tiles at most.
 
         Raises:
-            InvalidDetail: if `detail` is outside what the networks offer.
+            InvalidDetail: at once, if `detail` is outside what the networks offer.
+            DeadlineExceeded, RequestAbandoned: on the way, as `patience` says.
         """
-        return upscale_tiled(
-            lr,
-            self._network_at(detail),
-            scale=self.scale,
-            tile=self.tile,
-            halo=self.card.radius,
-            progress=progress,
+        self.check_detail(detail)
+        return encode_png_rows(
+            self.strips(lr, progress, detail=detail, patience=patience),
+            height=self.scale * lr.height,
+            width=self.scale * lr.width,
+            channels=lr.channels,
+            icc_profile=lr.icc_profile,
         )
 
-    def upscale_picture(
-        self, lr: Picture, progress: Progress | None = None, *, detail: float = FULL_DETAIL
-    ) -> Upscaled:
-        """Upscale a picture with its alpha, which is interpolated, and its profile."""
-        started = time.perf_counter()
-        pixels = self.upscale(lr.pixels, progress, detail=detail)
-        inference_ms = 1000 * (time.perf_counter() - started)
-        alpha = lr.alpha
-        if alpha is not None:
-            alpha = resize_bicubic(alpha, self.scale * lr.height, self.scale * lr.width)
-        return Upscaled(
-            picture=Picture(pixels, alpha, lr.icc_profile),
-            tiles=self.count_tiles(lr.height, lr.width),
-            inference_ms=inference_ms,
-        )
+    def strips(
+        self,
+        lr: Picture,
+        progress: Progress | None = None,
+        *,
+        detail: float = FULL_DETAIL,
+        patience: Patience | None = None,
+    ) -> Iterator[Uint8Array]:
+        """Upscale a picture, one row of tiles after the other.
 
-    def count_tiles(self, height: int, width: int) -> int:
-        return len(plan_cores(height, width, tile=self.tile))
+        The result does not depend on the size of the window: the halo sees to it.
+
+        Args:
+            lr: LR picture, H, W >= 1.
+            progress: told after each tile.
+            detail: how much is made up, in [0, 1]: 0 faithful and soft, 1 all of it.
+            patience: how long the caller waits; None for ever.
+
+        Returns:
+            Strips of the SR picture from top to bottom, (h, scale*W, C) uint8 in
+            [0, 255], sRGB; C is 4 with alpha, else 3.
+        """
+        self.check_detail(detail)
+        rows = self.plan(lr.height, lr.width)
+        tiles = [tile for row in rows for tile in row]
+        network = partial(self._run, detail=detail)
+        tasks = [
+            Task(partial(tile.upscale, lr.pixels, network, self.scale), tile.window.pixels)
+            for tile in tiles
+        ]
+        ahead = ROWS_AHEAD * len(rows[0])
+        with closing(self.lane.run(tasks, ahead=ahead, patience=patience)) as results:
+            told = tell(results, progress, len(tiles))
+            for row in rows:
+                yield self._strip(lr, row, told)
+
+    def _strip(self, lr: Picture, row: list[Tile], results: Iterator[Uint8Array]) -> Uint8Array:
+        top, bottom = (self.scale * edge for edge in (row[0].core.top, row[0].core.bottom))
+        strip = np.empty((bottom - top, self.scale * lr.width, lr.channels), np.uint8)
+        for tile in row:
+            core = tile.core.scaled(self.scale)
+            strip[:, core.left : core.right, :3] = next(results)
+        if lr.alpha is not None:
+            strip[..., 3] = resize_bicubic_rows(lr.alpha, self.scale, top, bottom)
+        return strip
+
+    def plan(self, height: int, width: int) -> list[list[Tile]]:
+        """The tiles of a picture, in rows."""
+        return plan_tiles(height, width, window=self.window, halo=self.card.halo)
 
     def check_detail(self, detail: float) -> None:
         """Raise InvalidDetail unless there is a network of this detail."""
@@ -119,15 +156,26 @@ class Upscaler:
                 f"`detail` must be {describe_range(self.least_detail)}. Received: {detail:g}"
             )
 
-    def _network_at(self, detail: float) -> Network:
-        self.check_detail(detail)
-        return lambda window: self._run(window, detail)
+    def warm_up(self) -> None:
+        """Run the network once on a whole window: the first run prepares the library."""
+        side = self.window
+        for detail in {FULL_DETAIL, self.least_detail}:
+            self._run(np.zeros((side, side, 3), np.uint8), detail)
 
     def _run(self, window: Uint8Array, detail: float) -> Uint8Array:
-        with self._lane:
-            if self._interpolated is None or detail == FULL_DETAIL:
-                return self._network(window)
-            return self._interpolated(window, detail)
+        if self._interpolated is None or detail == FULL_DETAIL:
+            return self._network(window)
+        return self._interpolated(window, detail)
+
+
+def tell(
+    results: Iterator[Uint8Array], progress: Progress | None, total: int
+) -> Iterator[Uint8Array]:
+    """Pass results on and say how many there were."""
+    for done, result in enumerate(results, start=1):
+        if progress is not None:
+            progress(done, total)
+        yield result
 
 
 def describe_range(least_detail: float) -> str:
@@ -137,13 +185,16 @@ def describe_range(least_detail: float) -> str:
     return f"{FULL_DETAIL:g}, as the model has no faithful one beside it"
 
 
-def load_upscaler(card_path: Path, *, tile: int, threads: int) -> Upscaler:
+def load_upscaler(
+    card_path: Path, *, window: int, threads: int, precision: str = "auto"
+) -> Upscaler:
     """An upscaler around the frozen graph that lies beside a card.
 
     Args:
         card_path: JSON file.
-        tile: longest side of a core, LR px.
+        window: height and width of a window, LR px.
         threads: threads of one operation of the network; 0 for one per core.
+        precision: that the network computes in; see `core.precision`.
 
     Raises:
         GraphMismatch: if card and graph do not belong together.
@@ -152,6 +203,6 @@ def load_upscaler(card_path: Path, *, tile: int, threads: int) -> Upscaler:
     from core.graph import load_graph
     from core.interpolation import load_interpolated_graph
 
-    graph = load_graph(card_path, threads=threads)
-    interpolated = load_interpolated_graph(card_path, threads=threads)
-    return Upscaler(graph.card, graph, tile=tile, interpolated=interpolated)
+    graph = load_graph(card_path, threads=threads, precision=precision)
+    interpolated = load_interpolated_graph(card_path, threads=threads, precision=graph.precision)
+    return Upscaler(graph.card, graph, window=window, interpolated=interpolated)

@@ -21,12 +21,14 @@ def clean_environment(monkeypatch):
 @pytest.fixture
 def upscaler():
     card = make_card(faithful="plain")
-    return Upscaler(card, blur_then_repeat, tile=16, interpolated=between)
+    return Upscaler(card, blur_then_repeat, window=16, interpolated=between)
 
 
 @pytest.fixture
 def app(upscaler):
-    settings = Settings(max_pixels=2000, max_side=200, max_upload_bytes=100_000)
+    settings = Settings(
+        max_pixels=2000, max_side=200, max_upload_bytes=100_000, memory_mb=16, deadline_s=30
+    )
     return create_app(settings, upscaler)
 
 

@@ -43,6 +43,7 @@ def make_card(**changes):
         "input_range": (0, 255),
         "output_range": (0, 255),
         "radius": RADIUS,
+        "halo": RADIUS,
         "parameters": 0,
         "mflop_per_lr_pixel": 0.0,
         "sha256": "0" * 64,

@@ -12,9 +12,9 @@ def test_without_an_environment_the_defaults_hold():
 
 def test_the_environment_overrides_by_name_and_type():
     settings = Settings.from_env(
-        {"ENHANCER_TILE": "128", "ENHANCER_CARD": "/models/a.json", "CORS_ENABLE": "true"}
+        {"ENHANCER_WINDOW": "128", "ENHANCER_CARD": "/models/a.json", "CORS_ENABLE": "true"}
     )
-    assert settings == Settings(tile=128, card=Path("/models/a.json"), cors=True)
+    assert settings == Settings(window=128, card=Path("/models/a.json"), cors=True)
 
 
 @pytest.mark.parametrize(
@@ -27,10 +27,10 @@ def test_switches_take_the_usual_words(text, value):
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"ENHANCER_TILE": "big"}, "ENHANCER_TILE must be a whole number. Received: 'big'"),
-        ({"ENHANCER_TILE": "15"}, "ENHANCER_TILE must be at least 16. Received: 15"),
+        ({"ENHANCER_WINDOW": "big"}, "ENHANCER_WINDOW must be a whole number. Received: 'big'"),
+        ({"ENHANCER_WINDOW": "15"}, "ENHANCER_WINDOW must be at least 64. Received: 15"),
         ({"CORS_ENABLE": "perhaps"}, "CORS_ENABLE must be true or false. Received: 'perhaps'"),
-        ({"ENHANCER_TILES": "64"}, "ENHANCER_TILE, .* Received: ENHANCER_TILES"),
+        ({"ENHANCER_WINDOWS": "64"}, "ENHANCER_WINDOW, .* Received: ENHANCER_WINDOWS"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_expected(environ, message):

@@ -127,9 +127,9 @@ def test_limits_are_those_of_the_settings(picture, tmp_path, monkeypatch, capsys
 
 
 def test_a_wrong_setting_is_told(picture, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("ENHANCER_TILE", "none")
+    monkeypatch.setenv("ENHANCER_WINDOW", "none")
     assert run(picture, tmp_path / "out.png") == 2
-    assert "ENHANCER_TILE" in capsys.readouterr().err
+    assert "ENHANCER_WINDOW" in capsys.readouterr().err
 
 
 def test_a_graph_that_does_not_load_is_told(picture, tmp_path, monkeypatch, capsys):

@@ -23,6 +23,7 @@ from core.pixels import LEVELS, uint8_from_unit, unit_from_uint8
 from training.assets import save_card
 from training.checkpoint import load_checkpoint
 from training.errors import CommandFailed
+from training.halo import measure_halo
 from training.networks import SCALE, build_generator, count_parameters
 from training.photos import count_licences, manifest_sha256, read_manifest, split_photos
 from training.recipe import Recipe
@@ -69,8 +70,10 @@ def freeze(
     card = describe(recipe, generator, graph_def, step, photos_folder, card_path.stem, version)
     training = card.training | {"began_with": read_origin(run_folder)}
     card = replace(card, faithful=faithful, training=training)
-    check_parity(generator, FrozenGraph(card, graph_def))
+    graph = FrozenGraph(card, graph_def)
+    check_parity(generator, graph)
     check_interpolation(card_path, card, graph_def)
+    card = replace(card, halo=measure_halo(card, graph))
     card_path.parent.mkdir(parents=True, exist_ok=True)
     graph_path(card_path, card).write_bytes(graph_def)
     save_card(card_path, card)
@@ -123,6 +126,7 @@ def describe(recipe, generator, graph_def, step, photos_folder, name, version) -
         input_range=(0, LEVELS),
         output_range=(0, LEVELS),
         radius=recipe.generator.radius,
+        halo=recipe.generator.radius,
         parameters=count_parameters(generator),
         mflop_per_lr_pixel=round(recipe.generator.mflop_per_lr_pixel, 3),
         sha256=hashlib.sha256(graph_def).hexdigest(),

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import requests
 
-from core.images import decode_image, encode_png, resize_bicubic
+from core.images import decode_image, resize_bicubic
 from core.upscaler import load_upscaler
 
-TILE = 256  # LR px
+WINDOW = 256  # LR px
 PATIENCE_S = 600  # with one request
 
 
@@ -63,11 +63,11 @@ def bicubic(picture: TestPicture) -> np.ndarray:
 
 def through_core(card_path: Path) -> Output:
     """A frozen graph, run and encoded as the service does it."""
-    upscaler = load_upscaler(card_path, tile=TILE, threads=0)
+    upscaler = load_upscaler(card_path, window=WINDOW, threads=0)
 
     def upscale(picture):
-        upscaled = upscaler.upscale_picture(decode_image(picture.lr_path.read_bytes()))
-        return decode_image(encode_png(upscaled.picture)).pixels
+        parts = upscaler.encode(decode_image(picture.lr_path.read_bytes()))
+        return decode_image(b"".join(parts)).pixels
 
     return upscale
 

@@ -1,10 +1,14 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.stand_ins import between, blur_then_repeat, noise
+from app import create_app
+from config import Settings
+from core.upscaler import Upscaler
+from tests.stand_ins import between, blur_then_repeat, make_card, noise, repeat
 
 LR = noise(21, 34)
 
@@ -49,8 +53,76 @@ def test_what_was_done_is_told(post, encode):
     assert headers["X-Output-Size"] == "136x84"
     assert headers["X-Tiles"] == "6"
     stages = [part.split(";dur=") for part in headers["Server-Timing"].split(", ")]
-    assert [name for name, _ in stages] == ["decode", "inference", "encode"]
+    assert [name for name, _ in stages] == ["queue", "decode", "first"]
     assert all(float(ms) >= 0 for _, ms in stages)
+
+
+def test_an_answer_of_one_row_of_tiles_has_its_length_and_all_timings(post, encode):
+    response = post(encode(noise(16, 40)))
+    assert int(response.headers["Content-Length"]) == len(response.data)
+    stages = [part.split(";dur=")[0] for part in response.headers["Server-Timing"].split(", ")]
+    assert stages == ["queue", "decode", "upscale"]
+
+
+def test_a_longer_answer_is_sent_while_it_is_made(encode):
+    windows = []
+    upscaler = Upscaler(make_card(), lambda lr: windows.append(1) or repeat(lr), window=64)
+    lr = noise(1200, 100)  # a row of tiles has to be more than the compressor holds back
+    data = {"image": (io.BytesIO(encode(lr)), "a.png")}
+    client = create_app(Settings(), upscaler).test_client()
+    response = client.post("/model/predict", data=data, buffered=False)
+    begun = len(windows)
+    png = b"".join(response.iter_encoded())
+    assert "Content-Length" not in response.headers
+    assert 0 < begun < len(windows) / 2
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), repeat(lr))
+
+
+def current(app):
+    return app.extensions["enhancer"]
+
+
+def test_memory_is_held_until_the_answer_has_been_sent(app, encode):
+    admission = current(app).admission
+    data = {"image": (io.BytesIO(encode(noise(60, 16))), "a.png")}
+    response = app.test_client().post("/model/predict", data=data, buffered=False)
+    assert admission._taken > 0
+    response.close()
+    assert admission._taken == 0
+    assert current(app).upscaler.lane.backlog_s == 0
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", None])
+def test_a_refused_picture_holds_no_memory(app, post, encode, data):
+    assert post(encode(LR)[:-40] if data is None else data).status_code == 400
+    assert current(app).admission._taken == 0
+
+
+def test_too_many_are_told_when_to_come_back(app, post, encode):
+    service = current(app)
+    service.admission.queue = 0
+    with service.admission.admit(service.admission.budget):
+        response = post(encode(LR))
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) >= 1
+    assert "may wait" in response.json["message"]
+    assert post(encode(LR)).status_code == 200
+
+
+def test_a_picture_that_can_never_fit_is_too_large(app, post, encode):
+    current(app).admission.budget = 1_000_000
+    response = post(encode(LR))
+    assert response.status_code == 413
+    assert "at most 1 MB of memory" in response.json["message"]
+
+
+@pytest.mark.parametrize("size", [(16, 16), (60, 16)])
+def test_a_picture_that_takes_too_long_is_given_up(app, post, encode, size):
+    app.extensions["enhancer"] = replace(current(app), deadline_s=-1)
+    response = post(encode(noise(*size)))
+    assert response.status_code == 504
+    assert "before its deadline" in response.json["message"]
+    assert current(app).admission._taken == 0
 
 
 def test_too_large_a_picture_is_refused_with_the_limit(post, encode):

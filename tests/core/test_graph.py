@@ -9,7 +9,8 @@ from config import Settings
 from core.card import graph_path, read_card, read_verified_graph, write_card
 from core.errors import GraphMismatch
 from core.graph import FrozenGraph, load_graph
-from core.tiles import upscale_tiled
+from core.images import Picture
+from core.upscaler import Upscaler
 from tests.stand_ins import make_card, noise
 
 CARD_PATH = Settings().card
@@ -32,8 +33,8 @@ def photograph(height, width):
 def test_tiled_equals_untiled_within_a_level(graph, height, width):
     lr = photograph(height, width)
     untiled = graph(lr).astype(int)
-    for tile in (48, 100, 256):
-        tiled = upscale_tiled(lr, graph, scale=4, tile=tile, halo=graph.card.radius)
+    for window in (64, 160):
+        tiled = Upscaler(graph.card, graph, window=window).upscale(Picture(lr)).pixels
         assert np.abs(tiled - untiled).max() <= 1
 
 

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from core.errors import GraphMismatch
 from core.graph import FrozenGraph
+from core.images import Picture
 from core.interpolation import InterpolatedGraph, load_interpolated_graph
 from core.upscaler import load_upscaler
 from tests.stand_ins import make_card, noise, save_graph
@@ -67,11 +68,12 @@ def card_path(tmp_path):
 
 
 def test_the_faithful_graph_is_found_beside_the_card(card_path):
-    upscaler = load_upscaler(card_path, tile=16, threads=1)
+    upscaler = load_upscaler(card_path, window=16, threads=1)
+    plain = load_upscaler(card_path.with_name("plain.json"), window=16, threads=1)
+    faithful = plain.upscale(Picture(LR)).pixels
     assert upscaler.least_detail == 0
-    plain = load_upscaler(card_path.with_name("plain.json"), tile=16, threads=1)
-    np.testing.assert_array_equal(upscaler.upscale(LR, detail=0.0), plain.upscale(LR))
-    assert not np.array_equal(upscaler.upscale(LR), plain.upscale(LR))
+    np.testing.assert_array_equal(upscaler.upscale(Picture(LR), detail=0.0).pixels, faithful)
+    assert not np.array_equal(upscaler.upscale(Picture(LR)).pixels, faithful)
 
 
 def test_without_a_faithful_graph_there_is_nothing_between(card_path):

@@ -1,53 +1,52 @@
 import numpy as np
 import pytest
 
-from core.tiles import Box, plan_cores, upscale_tiled
+from core.tiles import Box, plan_side, plan_tiles
 from tests.stand_ins import RADIUS, SCALE, blur_then_repeat, noise
 
-TILE = 8
+SIDES = [(length, window, halo) for length in range(1, 90) for window, halo in ((10, 2), (16, 7))]
 
 
-def upscale(lr, *, tile=TILE, halo=RADIUS, **kwargs):
-    return upscale_tiled(lr, blur_then_repeat, scale=SCALE, tile=tile, halo=halo, **kwargs)
+def upscale_tiled(lr, *, window, halo):
+    height, width, channels = lr.shape
+    sr = np.zeros((SCALE * height, SCALE * width, channels), np.uint8)
+    for row in plan_tiles(height, width, window=window, halo=halo):
+        for tile in row:
+            tile.core.scaled(SCALE).crop(sr)[:] = tile.upscale(lr, blur_then_repeat, SCALE)
+    return sr
 
 
-@pytest.mark.parametrize("tile", [1, 5, 8, 23, 64])
-def test_tiling_changes_no_pixel_whatever_the_tile(tile):
-    lr = noise(23, 41)
-    np.testing.assert_array_equal(upscale(lr, tile=tile), blur_then_repeat(lr))
+@pytest.mark.parametrize(("length", "window", "halo"), SIDES)
+def test_cores_cover_a_side_once_each_in_a_window_of_one_length(length, window, halo):
+    spans = list(plan_side(length, window, halo))
+    starts, ends = [span.core[0] for span in spans], [span.core[1] for span in spans]
+    assert starts == [0, *ends[:-1]]
+    assert ends[-1] == length
+    assert {end - start for _, (start, end) in spans} == {min(window, length)}
 
 
-@pytest.mark.parametrize("height", range(1, 2 * TILE + 3))
-def test_tiling_changes_no_pixel_whatever_the_size(height):
-    for width in range(1, 2 * TILE + 3):
-        lr = noise(height, width)
-        np.testing.assert_array_equal(upscale(lr), blur_then_repeat(lr))
+@pytest.mark.parametrize(("length", "window", "halo"), SIDES)
+def test_a_core_has_its_halo_wherever_the_picture_goes_on(length, window, halo):
+    for core, (start, end) in plan_side(length, window, halo):
+        assert start == 0 or core[0] - start >= halo
+        assert end == length or end - core[1] >= halo
 
 
-def test_a_halo_one_pixel_short_is_seen():
-    lr = noise(23, 41)
-    assert not np.array_equal(upscale(lr, halo=RADIUS - 1), blur_then_repeat(lr))
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (15, 16), (17, 16), (37, 61)])
+def test_tiled_equals_untiled_where_the_halo_is_the_radius(size):
+    lr = noise(*size)
+    np.testing.assert_array_equal(upscale_tiled(lr, window=16, halo=RADIUS), blur_then_repeat(lr))
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 100), (100, 7), (64, 65)])
-def test_cores_cover_every_pixel_once(height, width):
-    covered = np.zeros((height, width), int)
-    for core in plan_cores(height, width, tile=TILE):
-        core.crop(covered)[:] += 1
-    assert (covered == 1).all()
+def test_a_halo_that_is_too_small_is_seen():
+    lr = noise(37, 61)
+    tiled = upscale_tiled(lr, window=16, halo=RADIUS - 1)
+    assert not np.array_equal(tiled, blur_then_repeat(lr))
 
 
-def test_cores_are_no_longer_than_asked_for_and_nearly_equal():
-    sides = {core.bottom - core.top for core in plan_cores(50, 50, tile=TILE)}
-    assert max(sides) <= TILE
-    assert max(sides) - min(sides) <= 1
-
-
-def test_a_window_ends_where_the_picture_ends():
-    assert Box(0, 8, 8, 16).grown(3, height=10, width=16) == Box(0, 5, 10, 16)
-
-
-def test_progress_counts_the_tiles():
-    seen = []
-    upscale(noise(9, 17), progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(k, 6) for k in range(1, 7)]
+def test_a_box_knows_its_pixels_and_its_place_in_another():
+    box = Box(2, 3, 5, 9)
+    assert box.pixels == 18
+    assert box.grown(2, 6, 20) == Box(0, 1, 6, 11)
+    assert box.relative_to(Box(1, 1, 9, 9)) == Box(1, 2, 4, 8)
+    assert box.scaled(4) == Box(8, 12, 20, 36)

@@ -1,34 +1,87 @@
+import io
 import threading
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from core.errors import InvalidDetail
-from core.images import Picture
+from core.errors import DeadlineExceeded, InvalidDetail
+from core.images import Picture, resize_bicubic
+from core.scheduler import Patience
 from core.upscaler import Upscaler
 from tests.stand_ins import between, blur_then_repeat, make_card, noise, repeat
 
 
-def test_the_result_does_not_depend_on_the_tile_size():
+def with_alpha(height, width):
+    return Picture(noise(height, width), noise(height, width, 1)[..., 0], icc_profile=b"profile")
+
+
+@pytest.mark.parametrize("window", [16, 30, 100])
+def test_the_result_does_not_depend_on_the_window(window):
     lr = noise(37, 61)
-    for tile in (16, 30, 100):
-        sr = Upscaler(make_card(), blur_then_repeat, tile=tile).upscale(lr)
-        np.testing.assert_array_equal(sr, blur_then_repeat(lr))
+    sr = Upscaler(make_card(), blur_then_repeat, window=window).upscale(Picture(lr))
+    np.testing.assert_array_equal(sr.pixels, blur_then_repeat(lr))
 
 
 def test_a_picture_keeps_its_alpha_and_its_profile(upscaler):
-    alpha = np.zeros((20, 30), np.uint8)
-    alpha[:, 15:] = 255
-    lr = Picture(noise(20, 30), alpha, icc_profile=b"profile")
-    sr = upscaler.upscale_picture(lr).picture
-    assert sr.alpha.shape == (80, 120)
-    assert sr.alpha[:, :40].max() == 0
-    assert sr.alpha[:, 80:].min() == 255
+    lr = with_alpha(20, 30)
+    sr = upscaler.upscale(lr)
+    np.testing.assert_array_equal(sr.pixels, blur_then_repeat(lr.pixels))
+    np.testing.assert_array_equal(sr.alpha, resize_bicubic(lr.alpha, 80, 120))
     assert sr.icc_profile == b"profile"
 
 
-def test_the_tiles_it_took_are_told(upscaler):
-    assert upscaler.upscale_picture(Picture(noise(17, 40))).tiles == 2 * 3
+@pytest.mark.parametrize("lr", [Picture(noise(37, 61)), with_alpha(37, 61)], ids=["RGB", "RGBA"])
+def test_a_picture_is_encoded_as_it_is_upscaled(upscaler, lr):
+    sr = upscaler.upscale(lr)
+    pixels = sr.pixels if sr.alpha is None else np.dstack([sr.pixels, sr.alpha])
+    png = Image.open(io.BytesIO(b"".join(upscaler.encode(lr))))
+    np.testing.assert_array_equal(np.asarray(png), pixels)
+    assert png.info.get("icc_profile") == lr.icc_profile
+
+
+def test_progress_counts_tiles(upscaler):
+    told = []
+    upscaler.upscale(Picture(noise(17, 40)), lambda done, total: told.append((done, total)))
+    count = sum(len(row) for row in upscaler.plan(17, 40))
+    assert told == [(done, count) for done in range(1, count + 1)]
+
+
+def test_what_is_not_asked_for_is_not_computed(upscaler):
+    runs = []
+
+    def network(lr):
+        runs.append(lr.shape)
+        return repeat(lr)
+
+    upscaler = Upscaler(make_card(), network, window=16)
+    strips = upscaler.strips(Picture(noise(400, 16)))
+    next(strips)
+    strips.close()
+    assert len(runs) <= 5
+    assert upscaler.lane.backlog_s == 0
+
+
+def test_a_wrong_detail_is_told_before_anything_is_made(upscaler):
+    with pytest.raises(InvalidDetail):
+        upscaler.encode(Picture(noise(2, 2)), detail=2.0)
+
+
+def test_a_deadline_is_kept(upscaler):
+    parts = upscaler.encode(Picture(noise(40, 40)), patience=Patience(deadline=0.0))
+    with pytest.raises(DeadlineExceeded):
+        b"".join(parts)
+
+
+def test_warming_up_runs_the_network_on_a_whole_window():
+    seen = []
+
+    def network(lr):
+        seen.append(lr.shape)
+        return repeat(lr)
+
+    Upscaler(make_card(), network, window=48).warm_up()
+    assert seen == [(48, 48, 3)]
 
 
 def test_threads_take_turns_on_the_network():
@@ -40,12 +93,12 @@ def test_threads_take_turns_on_the_network():
         busy.release()
         return sr
 
-    upscaler = Upscaler(make_card(radius=0), network, tile=16)
+    upscaler = Upscaler(make_card(halo=0), network, window=16)
     pictures = [noise(64, 64, seed=seed) for seed in range(6)]
     results = [None] * len(pictures)
 
     def work(index):
-        results[index] = upscaler.upscale(pictures[index])
+        results[index] = upscaler.upscale(Picture(pictures[index])).pixels
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(len(pictures))]
     for thread in threads:
@@ -60,23 +113,25 @@ def test_threads_take_turns_on_the_network():
 @pytest.mark.parametrize("detail", [0.0, 0.25, 0.5, 1.0])
 def test_detail_chooses_the_network(upscaler, detail):
     lr = noise(20, 30)
-    np.testing.assert_array_equal(upscaler.upscale(lr, detail=detail), between(lr, detail))
+    np.testing.assert_array_equal(
+        upscaler.upscale(Picture(lr), detail=detail).pixels, between(lr, detail)
+    )
 
 
 def test_without_a_word_all_detail_is_given(upscaler):
     lr = noise(20, 30)
-    np.testing.assert_array_equal(upscaler.upscale(lr), blur_then_repeat(lr))
+    np.testing.assert_array_equal(upscaler.upscale(Picture(lr)).pixels, blur_then_repeat(lr))
 
 
 @pytest.mark.parametrize("detail", [-0.1, 1.1, float("nan"), float("inf")])
 def test_detail_outside_its_range_is_refused(upscaler, detail):
     with pytest.raises(InvalidDetail, match=f"from 0 to 1. Received: {detail:g}"):
-        upscaler.upscale(noise(2, 2), detail=detail)
+        upscaler.upscale(Picture(noise(2, 2)), detail=detail)
 
 
 def test_a_network_without_a_faithful_one_has_one_detail():
-    upscaler = Upscaler(make_card(), repeat, tile=16)
+    upscaler = Upscaler(make_card(), repeat, window=16)
     assert upscaler.least_detail == 1
-    assert upscaler.upscale(noise(2, 2), detail=1.0).shape == (8, 8, 3)
+    assert upscaler.upscale(Picture(noise(2, 2)), detail=1.0).pixels.shape == (8, 8, 3)
     with pytest.raises(InvalidDetail, match="no faithful one beside it. Received: 0.5"):
-        upscaler.upscale(noise(2, 2), detail=0.5)
+        upscaler.upscale(Picture(noise(2, 2)), detail=0.5)

@@ -89,8 +89,8 @@ def test_photographs_become_two_measured_graphs(
         assert card.training["photographs"] + card.training["validation_photographs"] == 8
     origin = read_card(rich).training["began_with"]
     assert origin["recipe"] == json.loads((tmp_path / "pixel" / "recipe.json").read_text())
-    upscaler = load_upscaler(rich, tile=64, threads=1)
-    between = upscaler.upscale(np.zeros((5, 6, 3), np.uint8), detail=0.5)
+    upscaler = load_upscaler(rich, window=64, threads=1)
+    between = upscaler.upscale(Picture(np.zeros((5, 6, 3), np.uint8)), detail=0.5).pixels
     assert between.shape == (20, 24, 3)
 
 

@@ -8,6 +8,7 @@ import training.freeze
 from core.card import read_card
 from core.errors import GraphMismatch
 from core.graph import load_graph
+from core.images import Picture
 from core.pixels import uint8_from_unit, unit_from_uint8
 from core.upscaler import load_upscaler
 from tests.stand_ins import noise, repeat
@@ -51,8 +52,8 @@ def test_a_graph_may_have_a_faithful_one_beside_it(recipe, run_folder, photos_fo
     path = card_path.with_name("rich.json")
     freeze(recipe, run_folder, photos_folder, path, version="0.2", faithful="tiny")
     assert read_card(path).faithful == "tiny"
-    upscaler = load_upscaler(path, tile=64, threads=1)
-    assert upscaler.upscale(noise(5, 6), detail=0.5).shape == (20, 24, 3)
+    upscaler = load_upscaler(path, window=64, threads=1)
+    assert upscaler.upscale(Picture(noise(5, 6)), detail=0.5).pixels.shape == (20, 24, 3)
 
 
 def test_a_faithful_graph_of_another_architecture_is_refused(

@@ -1,0 +1,159 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from core.errors import DeadlineExceeded, RequestAbandoned
+from core.scheduler import Lane, Patience, Task
+
+PATIENCE_S = 10
+
+
+def result(number):
+    return np.full((1, 1, 3), number, np.uint8)
+
+
+def tasks(count, work=1, run=result):
+    return [Task(lambda number=number: run(number), work) for number in range(count)]
+
+
+def numbers(results):
+    return [int(array[0, 0, 0]) for array in results]
+
+
+class Gate:
+    """Tasks that note when they run, the first of them only once it is let through."""
+
+    def __init__(self):
+        self.opened = threading.Event()
+        self.entered = threading.Event()
+        self.order = []
+
+    def tasks(self, name, count, work):
+        def run(number):
+            self.entered.set()
+            assert self.opened.wait(PATIENCE_S)
+            self.order.append(name)
+            return result(number)
+
+        return tasks(count, work, run)
+
+
+def take_in_thread(lane, tasks, **options):
+    thread = threading.Thread(target=lambda: list(lane.run(tasks, ahead=99, **options)))
+    thread.start()
+    return thread
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_results_come_in_their_order():
+    assert numbers(Lane().run(tasks(20), ahead=3)) == list(range(20))
+
+
+def test_the_least_work_left_goes_first():
+    lane, gate = Lane(clock=lambda: 0.0), Gate()
+    threads = [take_in_thread(lane, gate.tasks("large", 3, 1000))]
+    assert gate.entered.wait(PATIENCE_S)  # the large one has begun
+    for name, work in (("middle", 100), ("small", 1)):
+        threads.append(take_in_thread(lane, gate.tasks(name, 2, work)))
+    wait_until(lambda: len(lane._jobs) == 3)
+    gate.opened.set()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert gate.order == ["large", "small", "small", "middle", "middle", "large", "large"]
+
+
+def test_who_is_passed_over_long_enough_comes_next():
+    now = [0.0]
+    lane, gate = Lane(clock=lambda: now[0]), Gate()
+    first = take_in_thread(lane, gate.tasks("first", 1, 1))
+    assert gate.entered.wait(PATIENCE_S)
+    large = take_in_thread(lane, gate.tasks("large", 1, 1_000_000))
+    wait_until(lambda: len(lane._jobs) == 2)
+    now[0] = 3600.0
+    small = take_in_thread(lane, gate.tasks("small", 1, 1))
+    wait_until(lambda: len(lane._jobs) == 3)
+    gate.opened.set()
+    for thread in (first, large, small):
+        thread.join(PATIENCE_S)
+    assert gate.order == ["first", "large", "small"]
+
+
+def test_results_that_nobody_takes_hold_their_picture_up_and_no_other():
+    lane, ran = Lane(), []
+    slow = lane.run(tasks(50, run=lambda number: ran.append(number) or result(number)), ahead=2)
+    next(slow)
+    assert numbers(lane.run(tasks(5), ahead=2)) == list(range(5))
+    assert len(ran) <= 3
+    assert numbers(slow) == list(range(1, 50))
+
+
+def test_what_is_closed_is_not_computed():
+    lane, ran = Lane(), []
+    results = lane.run(tasks(50, run=lambda n: ran.append(n) or result(n)), ahead=2)
+    next(results)
+    results.close()
+    list(lane.run(tasks(5), ahead=2))
+    assert len(ran) <= 4
+    assert lane.backlog_s == 0
+
+
+def test_a_failure_belongs_to_its_picture():
+    lane = Lane()
+
+    def fail(_number):
+        raise ZeroDivisionError("of this tile")
+
+    with pytest.raises(ZeroDivisionError, match="of this tile"):
+        list(lane.run(tasks(3, run=fail), ahead=2))
+    assert numbers(lane.run(tasks(3), ahead=2)) == [0, 1, 2]
+
+
+def test_a_deadline_that_passes_ends_the_picture():
+    lane, gate = Lane(), Gate()
+    patience = Patience(deadline=time.monotonic() + 0.05)
+    with pytest.raises(DeadlineExceeded, match="before its deadline"):
+        list(lane.run(gate.tasks("late", 3, 1), ahead=2, patience=patience))
+    gate.opened.set()
+    assert lane.backlog_s == 0
+
+
+def test_a_caller_who_has_gone_ends_the_picture():
+    lane, gate = Lane(), Gate()
+    patience = Patience(is_gone=lambda: True)
+    with pytest.raises(RequestAbandoned):
+        list(lane.run(gate.tasks("given up", 3, 1), ahead=2, patience=patience))
+    gate.opened.set()
+
+
+def test_the_backlog_is_what_is_left_at_the_measured_rate():
+    lane = Lane()
+    list(lane.run(tasks(30, work=50, run=lambda n: time.sleep(0.001) or result(n)), ahead=2))
+    assert 0.5 < lane.seconds(50) / 0.001 < 100
+    gate = Gate()
+    thread = take_in_thread(lane, gate.tasks("x", 10, 50))
+    assert gate.entered.wait(PATIENCE_S)
+    assert lane.backlog_s == pytest.approx(lane.seconds(500))
+    gate.opened.set()
+    thread.join(PATIENCE_S)
+
+
+def test_many_pictures_at_once_each_get_their_own():
+    lane, received = Lane(), {}
+
+    def work(name):
+        received[name] = numbers(lane.run(tasks(20, run=lambda n: result(n + name)), ahead=2))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert received == {name: [n + name for n in range(20)] for name in range(30)}
