@@ -4,6 +4,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+BENCH_VENV ?= .venv-bench
+
+SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
   --no-header --quiet --upgrade
@@ -32,8 +35,8 @@ format: $(VENV)/.development  ## put the code into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.development  ## measure speed and memory of this checkout on this machine
-	$(BIN)/python -m benchmarks.latency
+bench: $(BENCH_VENV)/.engines  ## measure this checkout beside other engines; BENCH=--quick for a smoke test
+	$(BIN)/python -m benchmarks --engines $(BENCH_VENV)/bin/python $(BENCH)
 
 image:  ## build the container image
 	docker build -t max-image-resolution-enhancer .
@@ -43,7 +46,7 @@ lock: $(VENV)/.development  ## pin the newest versions that pyproject.toml allow
 	$(BIN)/$(LOCK) --extra training --extra dev -c requirements.txt -o requirements-dev.txt
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH_VENV) .coverage .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -55,4 +58,13 @@ $(VENV)/.serving: requirements.txt | $(BIN)/python
 
 $(VENV)/.development: requirements-dev.txt $(VENV)/.serving
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# The engines that are compared lie over the packages of development, which stay as they are.
+$(BENCH_VENV)/.engines: benchmarks/requirements.txt $(VENV)/.development
+	$(BIN)/python -m venv --clear $(BENCH_VENV)
+	$(BIN)/python -c "$(SITE)" > "$$($(BENCH_VENV)/bin/python -c "$(SITE)")/development.pth"
+	sed -e 's/ *#.*//' -e '/^$$/d' $< | while read -r engine; do \
+	  $(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "$$engine" \
+	  || echo "$$engine cannot be installed: the table will say what is missing"; done
 	@touch $@

@@ -1,1 +1,1 @@
-"""Side-by-side measurements; results, dated, in benchmarks/README.md."""
+"""Side-by-side measurements: python -m benchmarks; results, dated, in benchmarks/README.md."""

@@ -1,105 +1,96 @@
-"""Time and memory of one request after another, against a server of this checkout.
+"""Time of one request after another: what a client waits for."""
 
-Run by `make bench`: starts the production server, posts noise of several sizes and
-prints a Markdown table. End to end is what a client waits for: upload, decoding,
-network, encoding, download. The network's own time is the server's `Server-Timing`,
-so both are measured in the same requests and their ratio is that of one run.
-"""
-
-import os
-import platform
 import re
-import sys
 import time
-from datetime import date
-from pathlib import Path
-from statistics import median
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import requests
 
-from benchmarks.server import running_server
+from benchmarks.plan import Rhythm
+from benchmarks.timing import repeat
 from core.images import Picture, encode_png
+from core.pixels import Uint8Array
 
-SIZES = [(64, 64), (128, 80), (256, 256), (500, 500), (1000, 1000), (2000, 2000)]  # width, height
-BUDGET_S = 10  # spent on each size, or 3 requests, whichever is longer
-LEAST_REQUESTS, MOST_REQUESTS = 3, 20
 PATIENCE_S = 600  # with one request
 
+OK, REFUSED = "200", "503"
 
-class Line(NamedTuple):
-    """Medians over the requests of one size."""
 
-    width: int
-    height: int
+class Answer(NamedTuple):
+    """What came of one request."""
+
+    status: str
+    """Of HTTP, or the name of the error that left none."""
     end_to_end_ms: float
-    network_ms: float
-    peak_mb: float
+    """From before the upload to the last byte of the answer."""
+    network_ms: float | None
+    """What the server says of it; None if it does not."""
+    retry_after_s: float
+    """When a refused client should come back."""
 
 
-def main() -> None:
-    with running_server() as (url, server):
-        lines = [measure(url, server.pid, width, height) for width, height in SIZES]
-    sys.stdout.write(as_table(lines))
+class UnexpectedAnswer(Exception):
+    """A picture was not upscaled."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"Status must be {OK}. Received: {status}")
+        self.status = status
 
 
-def measure(url: str, pid: int, width: int, height: int) -> Line:
-    """Post the same picture again and again."""
-    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    data = encode_png(Picture(noise))
-    post(url, data)  # the first request of a size prepares the network for its shape
-    timings = []
-    started = time.monotonic()
-    while len(timings) < MOST_REQUESTS and (
-        len(timings) < LEAST_REQUESTS or time.monotonic() - started < BUDGET_S
-    ):
-        timings.append(post(url, data))
-    end_to_end, network = (median(column) for column in zip(*timings, strict=True))
-    return Line(width, height, end_to_end, network, peak_memory_mb(pid))
+def measure_end_to_end(url: str, width: int, height: int, rhythm: Rhythm) -> list[Answer]:
+    """Post the same picture again and again.
+
+    Raises:
+        UnexpectedAnswer: if the status is not 200.
+    """
+    picture = make_picture(width, height)
+
+    def upscale() -> Answer:
+        answer = post(url, picture)
+        if answer.status != OK:
+            raise UnexpectedAnswer(answer.status)
+        return answer
+
+    return repeat(upscale, rhythm)
 
 
-def post(url: str, data: bytes) -> tuple[float, float]:
-    """Milliseconds of one request: end to end, and in the network."""
+def post(url: str, picture: bytes) -> Answer:
+    """Post an encoded picture and read the whole answer."""
     started = time.perf_counter()
-    answer = requests.post(f"{url}/model/predict", files={"image": data}, timeout=PATIENCE_S)
-    end_to_end_ms = 1000 * (time.perf_counter() - started)
-    answer.raise_for_status()
-    timing = answer.headers["Server-Timing"]
-    return end_to_end_ms, float(re.search(r"inference;dur=([\d.]+)", timing)[1])
-
-
-def peak_memory_mb(pid: int) -> float:
-    """Highest resident memory so far of the server's processes together, MB."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return sum(peak_of_process_mb(process) for process in [str(pid), *children])
-
-
-def peak_of_process_mb(pid: str) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1000
-
-
-def as_table(lines: list[Line]) -> str:
-    """Markdown."""
-    rows = [
-        f"{date.today()}, {cpu_name()}, {len(os.sched_getaffinity(0))} cores.\n",
-        "| picture | end to end, ms | network, ms | network's share | peak memory so far, MB |",
-        "|---|---|---|---|---|",
-    ]
-    for line in lines:
-        share = line.network_ms / line.end_to_end_ms
-        rows.append(
-            f"| {line.width} x {line.height} | {line.end_to_end_ms:.0f} | {line.network_ms:.0f} "
-            f"| {share:.0%} | {line.peak_mb:.0f} |"
+    try:
+        response = requests.post(
+            f"{url}/model/predict", files={"image": picture}, timeout=PATIENCE_S
         )
-    return "\n".join(rows) + "\n"
+        status, headers = str(response.status_code), response.headers
+    except requests.RequestException as error:
+        status, headers = type(error).__name__, {}
+    end_to_end_ms = 1000 * (time.perf_counter() - started)
+    return Answer(status, end_to_end_ms, inference_ms(headers), retry_after_s(headers))
 
 
-def cpu_name() -> str:
-    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return names[0] if names else platform.processor()
+def inference_ms(headers: Mapping[str, str]) -> float | None:
+    """The network's time as `Server-Timing` has it, ms.
+
+    >>> inference_ms({"Server-Timing": "decode;dur=1.2, inference;dur=34.5"})
+    34.5
+    """
+    found = re.search(r"\binference;dur=([\d.]+)", headers.get("Server-Timing", ""))
+    return float(found[1]) if found else None
 
 
-if __name__ == "__main__":
-    main()
+def retry_after_s(headers: Mapping[str, str]) -> float:
+    """Seconds until the next try; 1 where the server names none."""
+    seconds = headers.get("Retry-After", "")
+    return float(seconds) if seconds.isdecimal() else 1.0
+
+
+def make_picture(width: int, height: int, *, seed: int = 0) -> bytes:
+    """Noise as PNG, the hardest picture to encode."""
+    return encode_png(Picture(make_noise(width, height, seed=seed)))
+
+
+def make_noise(width: int, height: int, *, seed: int = 0) -> Uint8Array:
+    """(height, width, 3) uint8 in [0, 255]."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)

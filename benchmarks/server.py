@@ -1,11 +1,11 @@
-"""A production server of this checkout, for as long as a block runs."""
+"""A production server of this checkout, or another one, for as long as a block runs."""
 
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import requests
@@ -14,20 +14,38 @@ from config import ROOT
 
 PATIENCE_S = 60  # with the start of the server, and with its end
 
+Running = tuple[str, subprocess.Popen]
+"""URL and process of a server."""
+
 
 @contextmanager
-def running_server() -> Iterator[tuple[str, subprocess.Popen]]:
+def running_server() -> Iterator[Running]:
     """Start `python app.py` on a free port; its URL and process.
 
     The server is told to stop at the end and must then exit with 0.
     """
     port = free_port()
-    environ = os.environ | {"ENHANCER_PORT": str(port), "ENHANCER_HOST": "127.0.0.1"}
-    command = [sys.executable, ROOT / "app.py"]
-    with subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL) as server:
+    environ = {"ENHANCER_PORT": str(port), "ENHANCER_HOST": "127.0.0.1"}
+    with running([sys.executable, str(ROOT / "app.py")], port, environ) as server:
+        yield server
+
+
+@contextmanager
+def running(
+    command: Sequence[str], port: int, environ: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """Start a server that listens on a port of this machine; stop it at the end.
+
+    Raises:
+        ChildProcessError: if it ends by itself, or with another code than 0.
+        TimeoutError: if it does not answer.
+    """
+    with subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | dict(environ or {}), stderr=subprocess.DEVNULL
+    ) as server:
         try:
             url = f"http://127.0.0.1:{port}"
-            wait_for(url)
+            wait_for(url, server)
             yield url, server
             server.terminate()
             if server.wait(PATIENCE_S) != 0:
@@ -44,8 +62,8 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def wait_for(url: str) -> None:
-    """Return once the server answers."""
+def wait_for(url: str, server: subprocess.Popen) -> None:
+    """Return once the server answers, whatever it answers."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         try:
@@ -53,4 +71,6 @@ def wait_for(url: str) -> None:
             return
         except requests.ConnectionError:
             time.sleep(0.1)
+        if server.poll() is not None:
+            raise ChildProcessError(f"The server ended at its start, with {server.returncode}.")
     raise TimeoutError(f"The server must answer within {PATIENCE_S} s.")

@@ -18,7 +18,7 @@ LIBRARIES = {
     "werkzeug",
 }
 FLASK = {"flask", "flask_restx", "flask_cors", "werkzeug"}
-OURS = {"api", "app", "config", "core", "training", "upscale"}
+OURS = {"api", "app", "benchmarks", "config", "core", "training", "upscale"}
 
 FORBIDDEN = {
     "config.py": LIBRARIES | OURS,
@@ -38,9 +38,10 @@ FORBIDDEN = {
     "core/admission.py": LIBRARIES | OURS - {"core"},
     "core/costs.py": LIBRARIES | OURS - {"core"},
     "api": LIBRARIES - FLASK | OURS - {"api", "core"},
-    "app.py": LIBRARIES - {"flask", "flask_cors"} | {"training", "upscale"},
+    "app.py": LIBRARIES - {"flask", "flask_cors"} | {"benchmarks", "training", "upscale"},
     "upscale.py": LIBRARIES | OURS - {"config", "core"},
-    "training": FLASK | {"PIL", "api", "app", "config", "upscale"},
+    "training": FLASK | {"PIL", "api", "app", "benchmarks", "config", "upscale"},
+    "benchmarks": {"tensorflow", "keras", "flask_restx", "flask_cors", "api", "app", "upscale"},
 }
 
 

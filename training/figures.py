@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from training.documents import write_between
 from training.metrics import colour_shift, psnr_y, ssim_y
 from training.outputs import TestPicture
 from training.perceptual import LearnedDistance
@@ -116,7 +117,4 @@ def write_report(folder: Path, rows: Sequence[Row]) -> None:
 
 def write_into(document: Path, table: str) -> None:
     """Put a table between the two marks of a Markdown document."""
-    text = document.read_text(encoding="utf-8")
-    before, rest = text.split(FIRST_MARK)
-    _, after = rest.split(LAST_MARK)
-    document.write_text(f"{before}{FIRST_MARK}\n{table}{LAST_MARK}{after}", encoding="utf-8")
+    write_between(document, table, FIRST_MARK, LAST_MARK)

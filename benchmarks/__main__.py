@@ -1,0 +1,136 @@
+"""Measure this checkout on this machine, beside the original and other engines."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.load import measure_beside, measure_load
+from benchmarks.machine import describe_machine
+from benchmarks.memory import measure_growth
+from benchmarks.original import mflop_per_lr_pixel
+from benchmarks.plan import FULL, QUICK, Plan
+from benchmarks.plots import draw
+from benchmarks.report import join, write_sections
+from benchmarks.results import Results, read_results, write_results
+from benchmarks.server import running_server
+from benchmarks.systems import (
+    ORIGINAL,
+    OURS,
+    Speed,
+    list_peers,
+    list_services,
+    measure_systems,
+)
+from config import ROOT, InvalidSetting, Settings
+from core.card import read_card
+from core.errors import SuperResolutionError
+
+PARTS = ("latency", "peers", "load", "memory")
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    try:
+        report(arguments)
+    except (SuperResolutionError, InvalidSetting, OSError, ValueError) as failure:
+        sys.exit(f"python -m benchmarks: {failure}")
+
+
+def report(arguments: argparse.Namespace) -> None:
+    results = read_results(arguments.results) if arguments.results else measure(arguments)
+    write_report(arguments.out, results)
+    for document in arguments.readme:
+        write_sections(document, results)
+    sys.stdout.write(join(results))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small and short, to see that it runs")
+    parser.add_argument("--only", choices=PARTS, help="measure one part")
+    parser.add_argument("--load-seconds", type=float, help="of each number of clients; default 20")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "runs" / "bench", help="folder; default runs/bench"
+    )
+    parser.add_argument(
+        "--readme", type=Path, action="append", default=[], help="document with marks for tables"
+    )
+    parser.add_argument("--results", type=Path, help="results.json to show, measuring nothing")
+    parser.add_argument(
+        "--engines",
+        type=Path,
+        default=ROOT / ".venv-bench" / "bin" / "python",
+        help="interpreter with benchmarks/requirements.txt; default that of .venv-bench",
+    )
+    return parser.parse_args()
+
+
+def measure(arguments: argparse.Namespace) -> Results:
+    plan = QUICK if arguments.quick else FULL
+    if arguments.load_seconds is not None:
+        plan = replace(plan, load_s=arguments.load_seconds)
+    parts = (arguments.only,) if arguments.only else PARTS
+    return Results(
+        quick=arguments.quick,
+        machine=describe_machine(plan.gemm_side),
+        **describe_model(),
+        speeds=measure_speeds(parts, plan, arguments.engines),
+        **(attempt(measure_under_load, plan) if "load" in parts else {}),
+        **(attempt(measure_memory, plan) if "memory" in parts else {}),
+    )
+
+
+def attempt(part: Callable[[Plan], dict[str, Any]], plan: Plan) -> dict[str, Any]:
+    """A part; nothing, and the reason, if the server fails it, for what the others measured."""
+    try:
+        return part(plan)
+    except OSError as failure:
+        sys.stderr.write(f"{failure}\n")
+        return {}
+
+
+def describe_model() -> dict[str, Any]:
+    settings = Settings.from_env()
+    card = read_card(settings.card)
+    return {
+        "model": {"name": card.name, "version": card.version, "window": settings.window},
+        "mflop_per_lr_pixel": {OURS: card.mflop_per_lr_pixel, ORIGINAL: mflop_per_lr_pixel()},
+    }
+
+
+def measure_speeds(parts: tuple[str, ...], plan: Plan, engines: Path) -> list[Speed]:
+    """One picture after the other, in this service, in the others, or in all."""
+    with tempfile.TemporaryDirectory() as folder:
+        systems = list_services() if "latency" in parts else []
+        if "peers" in parts:
+            systems += list_peers(Path(folder), engines.absolute())
+        return measure_systems(systems, plan)
+
+
+def measure_under_load(plan: Plan) -> dict[str, Any]:
+    sys.stderr.write("load\n")
+    with running_server() as (url, _server):
+        return {"loads": measure_load(url, plan), "beside": measure_beside(url, plan)}
+
+
+def measure_memory(plan: Plan) -> dict[str, Any]:
+    sys.stderr.write("memory\n")
+    with running_server() as (url, server):
+        return {"memory": measure_growth(url, server.pid, plan)}
+
+
+def write_report(folder: Path, results: Results) -> None:
+    """`results.json` with every figure, `results.md` with the tables, and the plots."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_results(folder / "results.json", results)
+    (folder / "results.md").write_text(join(results), encoding="utf-8")
+    for name, figure in draw(results).items():
+        figure.savefig(folder / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()

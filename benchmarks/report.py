@@ -1,0 +1,250 @@
+"""Results as Markdown: the tables of READMEs are written by this, never by hand."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.latency import OK, REFUSED
+from benchmarks.load import Beside, Load
+from benchmarks.memory import Memory
+from benchmarks.results import Results
+from benchmarks.systems import ORIGINAL_SERVICE, SERVICE, Speed
+from benchmarks.timing import percentile
+from training.documents import write_between
+
+QUICK_NOTE = "**A quick run: it shows that everything runs, and no figures worth keeping.**"
+NOTHING = "-"
+
+Row = Sequence[str]
+
+
+def render(results: Results) -> dict[str, str]:
+    """Section -> Markdown, of the parts that were measured."""
+    sections = {
+        "service": service_table(results),
+        "systems": systems_table(results),
+        "load": load_table(results.loads),
+        "beside": beside_table(results.beside),
+        "memory": memory_table(results.memory),
+    }
+    caption = describe_run(results)
+    return {name: f"{caption}\n\n{table}" for name, table in sections.items() if table}
+
+
+def join(results: Results) -> str:
+    """Everything on one page, with the caption once."""
+    caption = describe_run(results)
+    sections = render(results).items()
+    parts = [f"## {name}\n\n{text.removeprefix(caption).strip()}\n" for name, text in sections]
+    return "\n".join([f"# Benchmarks\n\n{caption}\n", *parts])
+
+
+def write_sections(document: Path, results: Results) -> None:
+    """Put every section whose marks a document has between them.
+
+    Raises:
+        ValueError: if it has marks of none.
+    """
+    text = document.read_text(encoding="utf-8")
+    there = {name: part for name, part in render(results).items() if first_mark(name) in text}
+    if not there:
+        raise ValueError(f"{document} must have marks, like {first_mark('service')!r}")
+    for name, part in there.items():
+        write_between(document, part, first_mark(name), last_mark(name))
+
+
+def first_mark(section: str) -> str:
+    return f"<!-- bench {section}: written by python -m benchmarks -->"
+
+
+def last_mark(section: str) -> str:
+    return f"<!-- end of bench {section} -->"
+
+
+def describe_run(results: Results) -> str:
+    """When, where and with what: a line."""
+    machine, model = results.machine, results.model
+    peaks = " and ".join(
+        f"{peak:.0f} GFLOP/s in {kind}" for kind, peak in machine["gemm_gflops"].items() if peak
+    )
+    has = "with" if machine["bfloat16_instructions"] else "without"
+    line = (
+        f"{results.date}, {machine['processor']} {has} bfloat16 instructions, "
+        f"{machine['cores']} cores, {machine['memory_gb']:.0f} GB, "
+        f"TensorFlow {machine['tensorflow']}, matrix products at {peaks or 'no known speed'}; "
+        f"`{model['name']}` {model['version']}, windows of {model['window']}."
+    )
+    return f"{QUICK_NOTE}\n\n{line}" if results.quick else line
+
+
+def service_table(results: Results) -> str:
+    """This service by itself."""
+    headings = (
+        "picture",
+        "end to end p50 / p95, ms",
+        "network p50 / p95, ms",
+        "peak memory, MB",
+        "GFLOP/s",
+        "of the machine's peak",
+    )
+    rows = [
+        [
+            size_of(speed),
+            *(spread(times) for times in (speed.end_to_end_ms, speed.network_ms)),
+            *([speed.note, "", ""] if speed.note else (megabytes(speed), *power(speed, results))),
+        ]
+        for speed in results.speeds
+        if speed.system == SERVICE
+    ]
+    return markdown_table(headings, rows)
+
+
+def systems_table(results: Results) -> str:
+    """Everything that was measured, and how many times as fast as the original it is."""
+    headings = (
+        "picture",
+        "system",
+        "end to end p50 / p95, ms",
+        "network p50 / p95, ms",
+        "end to end, times the original's speed",
+        "network, times the original's speed",
+        "peak memory, MB",
+        "GFLOP/s",
+        "difference, levels",
+        "note",
+    )
+    if all(speed.system == SERVICE for speed in results.speeds):
+        return ""
+    originals = {(s.width, s.height): s for s in results.speeds if s.system == ORIGINAL_SERVICE}
+    rows = [
+        [
+            size_of(speed),
+            speed.system,
+            spread(speed.end_to_end_ms),
+            spread(speed.network_ms),
+            *ratios(speed, originals.get((speed.width, speed.height))),
+            megabytes(speed),
+            power(speed, results)[0],
+            NOTHING if speed.difference_levels is None else str(speed.difference_levels),
+            speed.note,
+        ]
+        for speed in results.speeds
+    ]
+    return markdown_table(headings, rows)
+
+
+def load_table(loads: Sequence[Load]) -> str:
+    """The server under clients that each wait for an answer before they ask again."""
+    headings = (
+        "clients",
+        "pictures a second",
+        "p50, ms",
+        "p95, ms",
+        "p99, ms",
+        "upscaled",
+        "refused (503)",
+        "errors",
+    )
+    rows = [
+        [
+            str(load.clients),
+            f"{len(load.latencies_ms) / load.seconds:.1f}",
+            *(figure(load.latencies_ms, percent) for percent in (50, 95, 99)),
+            *count(load.statuses),
+        ]
+        for load in loads
+    ]
+    return markdown_table(headings, rows)
+
+
+def beside_table(beside: Beside | None) -> str:
+    """Small pictures alone and beside a large one."""
+    if beside is None:
+        return ""
+    small, large = (f"{w} x {h}" for w, h in (beside.small_size, beside.large_size))
+    headings = (small, "p50, ms", "p95, ms", "upscaled", "refused (503)", "errors")
+    while_large = f"while {large} takes {beside.large_ms:.0f} ms ({beside.large_status})"
+    rows = [
+        ["alone", *middle_and_high(beside.idle_ms), str(len(beside.idle_ms)), "0", "none"],
+        [while_large, *middle_and_high(beside.busy_ms), *count(beside.statuses)],
+    ]
+    return markdown_table(headings, rows)
+
+
+def memory_table(readings: Sequence[Memory]) -> str:
+    """The server's memory as requests go by."""
+    headings = ("after requests", "memory, MB", "peak, MB", "upscaled", "refused (503)", "errors")
+    rows = [
+        [str(r.requests), f"{r.resident_mb:.0f}", f"{r.peak_mb:.0f}", *count(r.statuses)]
+        for r in readings
+    ]
+    return markdown_table(headings, rows)
+
+
+def markdown_table(headings: Row, rows: Sequence[Row]) -> str:
+    """Nothing where there are no rows.
+
+    >>> print(markdown_table(["a", "b"], [["1", "2"]]), end="")
+    | a | b |
+    |---|---|
+    | 1 | 2 |
+    """
+    if not rows:
+        return ""
+    lines = [f"| {' | '.join(line)} |" for line in (headings, *rows)]
+    lines.insert(1, "|" + "---|" * len(headings))
+    return "\n".join(lines) + "\n"
+
+
+def count(statuses: Mapping[str, int]) -> tuple[str, str, str]:
+    """Upscaled, refused, and every error by its status."""
+    errors = ", ".join(f"{n} x {s}" for s, n in statuses.items() if s not in (OK, REFUSED))
+    return str(statuses.get(OK, 0)), str(statuses.get(REFUSED, 0)), errors or "none"
+
+
+def size_of(speed: Speed) -> str:
+    return f"{speed.width} x {speed.height}"
+
+
+def spread(times_ms: Sequence[float]) -> str:
+    """p50 / p95."""
+    return " / ".join(middle_and_high(times_ms)) if times_ms else NOTHING
+
+
+def middle_and_high(times_ms: Sequence[float]) -> tuple[str, str]:
+    return figure(times_ms, 50), figure(times_ms, 95)
+
+
+def figure(times_ms: Sequence[float], percent: float) -> str:
+    return f"{percentile(times_ms, percent):.0f}" if times_ms else NOTHING
+
+
+def megabytes(speed: Speed) -> str:
+    return NOTHING if speed.peak_mb is None else f"{speed.peak_mb:.0f}"
+
+
+def power(speed: Speed, results: Results) -> tuple[str, str]:
+    """GFLOP/s of the network, and its part of the fastest matrix product."""
+    if not speed.network_ms:
+        return NOTHING, NOTHING
+    pixels = speed.width * speed.height
+    gflop = results.mflop_per_lr_pixel[speed.network] * pixels / 1e3
+    gflops = gflop / (percentile(speed.network_ms, 50) / 1e3)
+    peaks = [peak for peak in results.machine["gemm_gflops"].values() if peak]
+    return f"{gflops:.0f}", f"{gflops / max(peaks):.0%}" if peaks else NOTHING
+
+
+def ratios(speed: Speed, original: Speed | None) -> tuple[str, str]:
+    """How many times as fast as the original, end to end and in the network."""
+    if original is None:
+        return NOTHING, NOTHING
+    return (
+        ratio(speed.end_to_end_ms, original.end_to_end_ms),
+        ratio(speed.network_ms, original.network_ms),
+    )
+
+
+def ratio(times_ms: Sequence[float], others_ms: Sequence[float]) -> str:
+    """Of medians."""
+    if not times_ms or not others_ms:
+        return NOTHING
+    return f"{percentile(others_ms, 50) / percentile(times_ms, 50):.1f}"

@@ -1,0 +1,51 @@
+"""All that a run measured, and its JSON."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from benchmarks.load import Beside, Load
+from benchmarks.memory import Memory
+from benchmarks.systems import Speed
+
+
+@dataclass(frozen=True)
+class Results:
+    """One run; parts that were not measured are empty."""
+
+    quick: bool
+    """Whether it was too short for figures worth keeping."""
+    machine: dict[str, Any]
+    model: dict[str, Any]
+    """Name, version and window, px, of what the service ran."""
+    mflop_per_lr_pixel: dict[str, float]
+    """Network -> arithmetic, 1e6 operations, 2 per multiply-add."""
+    date: str = field(default_factory=lambda: str(date.today()))
+    speeds: list[Speed] = field(default_factory=list)
+    loads: list[Load] = field(default_factory=list)
+    beside: Beside | None = None
+    memory: list[Memory] = field(default_factory=list)
+
+
+def write_results(path: Path, results: Results) -> None:
+    path.write_text(json.dumps(asdict(results), indent=2) + "\n")
+
+
+def read_results(path: Path) -> Results:
+    """The results that `write_results` wrote."""
+    values = json.loads(path.read_text())
+    values["speeds"] = [Speed(**speed) for speed in values["speeds"]]
+    values["loads"] = [Load(**load) for load in values["loads"]]
+    values["memory"] = [Memory(**reading) for reading in values["memory"]]
+    values["beside"] = _beside(values["beside"])
+    return Results(**values)
+
+
+def _beside(values: Mapping[str, Any] | None) -> Beside | None:
+    if values is None:
+        return None
+    sizes = {name: tuple(values[name]) for name in ("small_size", "large_size")}
+    return Beside(**(values | sizes))

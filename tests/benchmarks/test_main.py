@@ -1,0 +1,44 @@
+import sys
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks.report import first_mark, last_mark
+from benchmarks.results import read_results, write_results
+from tests.benchmarks.example import RESULTS
+
+
+@pytest.fixture
+def run(monkeypatch):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["benchmarks", *map(str, arguments)])
+        command.main()
+
+    return run
+
+
+def test_kept_results_are_shown_again(run, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(command, "draw", lambda _results: {})
+    kept, readme, out = (tmp_path / name for name in ("kept.json", "README.md", "out"))
+    write_results(kept, RESULTS)
+    readme.write_text(f"{first_mark('service')}\n{last_mark('service')}\n")
+    run("--results", kept, "--out", out, "--readme", readme)
+    assert read_results(out / "results.json") == RESULTS
+    assert (out / "results.md").read_text() == capsys.readouterr().out
+    assert "| 100 x 50 |" in readme.read_text()
+
+
+def test_one_part_can_be_measured_alone(run, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(command, "describe_machine", lambda _side: RESULTS.machine)
+    model = {"model": RESULTS.model, "mflop_per_lr_pixel": RESULTS.mflop_per_lr_pixel}
+    monkeypatch.setattr(command, "describe_model", lambda: model)
+    monkeypatch.setattr(
+        command, "measure_under_load", lambda plan: asked.append(plan) or {"loads": RESULTS.loads}
+    )
+    run("--quick", "--only", "load", "--load-seconds", "3", "--out", tmp_path)
+    results = read_results(tmp_path / "results.json")
+    assert results.loads == RESULTS.loads
+    assert results.speeds == results.memory == []
+    assert results.quick
+    assert asked[0].load_s == 3

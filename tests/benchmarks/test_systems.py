@@ -1,0 +1,83 @@
+import numpy as np
+
+from benchmarks.apart import OUT_OF_MEMORY, Failed
+from benchmarks.engines import Exported, in_windows, largest_difference
+from benchmarks.plan import QUICK, Rhythm
+from benchmarks.systems import (
+    ORIGINAL,
+    OURS,
+    System,
+    describe_answer,
+    measure_system,
+    measure_systems,
+)
+from tests.stand_ins import RADIUS, blur_then_repeat, noise
+
+ONCE = Rhythm(seconds=0, least=1, most=1)
+
+
+def fail_with(reason):
+    def measure(_width, _height, _rhythm):
+        raise Failed(reason)
+
+    return System("hungry", ORIGINAL, measure)
+
+
+def works(width, _height, _rhythm):
+    return {"network_ms": [width], "peak_mb": 1.0}
+
+
+def test_a_failure_is_a_line_of_the_table():
+    speed = measure_system(fail_with("no such engine"), 5, 3, ONCE, {})
+    assert (speed.system, speed.network, speed.width, speed.height) == ("hungry", ORIGINAL, 5, 3)
+    assert speed.note == "no such engine"
+
+
+def test_what_was_too_large_is_not_tried_larger():
+    exhausted = {}
+    for width, expected in ((5, OUT_OF_MEMORY), (50, f"skipped: {OUT_OF_MEMORY} at 5 x 3")):
+        speed = measure_system(fail_with(OUT_OF_MEMORY), width, 3, ONCE, exhausted)
+        assert speed.note == expected
+
+
+def test_all_systems_are_measured_on_a_size_before_the_next():
+    from dataclasses import replace
+
+    systems = [System("a", OURS, works), System("b", ORIGINAL, works)]
+    speeds = measure_systems(systems, replace(QUICK, sizes=((5, 3), (7, 4))))
+    assert [(s.system, s.width) for s in speeds] == [("a", 5), ("b", 5), ("a", 7), ("b", 7)]
+
+
+def test_a_server_without_memory_says_so_or_is_gone():
+    assert describe_answer("507", None) == OUT_OF_MEMORY
+    assert describe_answer("ConnectionError", -9) == OUT_OF_MEMORY
+    assert describe_answer("500", None) == "answered with 500"
+
+
+def exported(sample="", window=16):
+    return Exported("", "", str(sample), "lr:0", "sr:0", window, RADIUS)
+
+
+def test_our_network_sees_windows_and_the_original_the_whole_picture():
+    seen = []
+
+    def network(window):
+        seen.append(window.shape[:2])
+        return blur_then_repeat(window)
+
+    lr = noise(19, 11)
+    for window in (16, 0):
+        sr = in_windows(network, exported(window=window))(lr)
+        np.testing.assert_array_equal(sr, blur_then_repeat(lr))
+    assert len(seen) > 2
+    assert seen[-1] == (19, 11)
+
+
+def test_the_difference_is_the_largest_in_levels(tmp_path):
+    lr = noise(5, 7)
+    sr = blur_then_repeat(lr).clip(10, 240)
+    sr[3, 4, 1] -= 9
+    np.savez(tmp_path / "sample.npz", lr=lr, sr=sr)
+    kept = {"sr": sr.copy()}
+    kept["sr"][3, 4, 1] += 9
+    assert largest_difference(lambda _lr: kept["sr"], tmp_path / "sample.npz") == 9
