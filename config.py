@@ -17,9 +17,16 @@ class InvalidSetting(ValueError):
     """A setting is not what it must be; the message names it."""
 
 
-def setting(default: Any, description: str, *, at_least: int | None = None, env: str = "") -> Any:
-    """A field of Settings with its documentation and its lowest allowed value."""
-    metadata = {"description": description, "at_least": at_least, "env": env}
+def setting(
+    default: Any,
+    description: str,
+    *,
+    at_least: int | None = None,
+    one_of: tuple[str, ...] | None = None,
+    env: str = "",
+) -> Any:
+    """A field of Settings with its documentation and its allowed values."""
+    metadata = {"description": description, "at_least": at_least, "one_of": one_of, "env": env}
     return field(default=default, metadata=metadata)
 
 
@@ -34,7 +41,11 @@ class Settings:
     max_side: int = setting(16_000, "longest side of an accepted picture, pixels", at_least=1)
     max_upload_bytes: int = setting(32 * 1024 * 1024, "bytes of an accepted request", at_least=1)
     window: int = setting(160, "height and width of a tile with its halo, pixels", at_least=64)
-    precision: str = setting("auto", "float32, bfloat16, or auto: by what the processor has")
+    precision: str = setting(
+        "auto",
+        "float32, bfloat16, or auto: by what the processor has",
+        one_of=("float32", "bfloat16", "auto"),
+    )
     inference_threads: int = setting(0, "threads of the network, 0 for one per core", at_least=0)
     workers: int = setting(1, "server processes, each with a copy of the model", at_least=1)
     request_threads: int = setting(96, "requests read or answered at once", at_least=1)
@@ -50,6 +61,11 @@ class Settings:
             if at_least is not None and value < at_least:
                 raise InvalidSetting(
                     f"{variable_name(f)} must be at least {at_least}. Received: {value}"
+                )
+            if f.metadata["one_of"] and value not in f.metadata["one_of"]:
+                raise InvalidSetting(
+                    f"{variable_name(f)} must be one of {', '.join(f.metadata['one_of'])}. "
+                    f"Received: {value!r}"
                 )
 
     @classmethod

@@ -27,6 +27,10 @@ def test_switches_take_the_usual_words(text, value):
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
+        (
+            {"ENHANCER_PRECISION": "float16"},
+            "ENHANCER_PRECISION must be one of float32, bfloat16, auto. Received: 'float16'",
+        ),
         ({"ENHANCER_WINDOW": "big"}, "ENHANCER_WINDOW must be a whole number. Received: 'big'"),
         ({"ENHANCER_WINDOW": "15"}, "ENHANCER_WINDOW must be at least 64. Received: 15"),
         ({"CORS_ENABLE": "perhaps"}, "CORS_ENABLE must be true or false. Received: 'perhaps'"),
