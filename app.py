@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, g
@@ -12,7 +13,7 @@ from api import Service, create_api
 from api.tracing import TRUTH_HEADERS
 from config import ROOT, InvalidSetting, Settings
 from core.admission import MEGABYTE, Admission
-from core.card import read_card, read_verified_graph
+from core.card import faithful_path, read_card, read_verified_graph
 from core.errors import GraphMismatch
 from core.images import Limits
 from core.machine import memory_limit, resident_memory
@@ -84,11 +85,20 @@ def from_environment() -> Flask:
     return create_app(Settings.from_env())
 
 
+def check_graphs(card_path: Path) -> None:
+    """Raise GraphMismatch unless a graph, and its faithful one, are those of their cards."""
+    card = read_card(card_path)
+    read_verified_graph(card_path, card)
+    other_path = faithful_path(card_path, card)
+    if other_path is not None:
+        check_graphs(other_path)
+
+
 def serve() -> None:
     """Become the production server, unless its settings or its graph are wrong."""
     try:
         settings = Settings.from_env()
-        read_verified_graph(settings.card, read_card(settings.card))
+        check_graphs(settings.card)
     except (InvalidSetting, GraphMismatch) as error:
         sys.exit(f"app.py: {error}")
     configuration = str(ROOT / "gunicorn.conf.py")

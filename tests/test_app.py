@@ -7,7 +7,7 @@ import pytest
 
 from app import create_app, from_environment, serve
 from config import ROOT, Settings
-from core.card import read_card
+from core.card import faithful_path, graph_path, read_card
 
 
 def run_app(**environ):
@@ -35,13 +35,17 @@ def test_the_server_does_not_start_with_a_wrong_setting():
     assert done.stderr == "app.py: ENHANCER_PORT must be a whole number. Received: 'http'\n"
 
 
-def test_the_server_does_not_start_with_a_changed_graph(tmp_path):
+@pytest.mark.parametrize("changed", ["srgan.pb", "srresnet.pb"])
+def test_the_server_does_not_start_with_a_changed_graph(tmp_path, changed):
     card = Settings().card
-    tmp_path.joinpath(card.name).write_bytes(card.read_bytes())
-    tmp_path.joinpath("srresnet.pb").write_bytes(b"changed")
+    for path in (card, faithful_path(card, read_card(card))):
+        tmp_path.joinpath(path.name).write_bytes(path.read_bytes())
+        graph = graph_path(path, read_card(path))
+        tmp_path.joinpath(graph.name).write_bytes(graph.read_bytes())
+    tmp_path.joinpath(changed).write_bytes(b"changed")
     done = run_app(ENHANCER_CARD=str(tmp_path / card.name))
     assert done.returncode == 1
-    assert "sha256" in done.stderr
+    assert f"{changed} must have the sha256" in done.stderr
     assert "Traceback" not in done.stderr
 
 
