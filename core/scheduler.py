@@ -140,13 +140,13 @@ class Lane:
 
     def _take(self, job: _Job, patience: Patience) -> Uint8Array | BaseException:
         while True:
+            check_patience(patience, self._clock())
             with self._changed:
                 if not job.results:
                     self._changed.wait(self._next_look(patience))
                 if job.results:
                     self._changed.notify_all()
                     return job.results.popleft()
-            check_patience(patience, self._clock())
 
     def _next_look(self, patience: Patience) -> float:
         return max(0.0, min(LOOK_EVERY_S, patience.deadline - self._clock()))

@@ -125,6 +125,17 @@ def test_a_deadline_that_passes_ends_the_picture():
     assert lane.backlog_s == 0
 
 
+def test_a_deadline_counts_for_those_who_take_their_time_too():
+    now = [0.0]
+    lane = Lane(clock=lambda: now[0])
+    results = lane.run(tasks(3), ahead=3, patience=Patience(deadline=10.0))
+    next(results)
+    wait_until(lambda: len(lane._jobs[0].results) == 2)
+    now[0] = 11.0
+    with pytest.raises(DeadlineExceeded):
+        next(results)
+
+
 def test_a_caller_who_has_gone_ends_the_picture():
     lane, gate = Lane(), Gate()
     patience = Patience(is_gone=lambda: True)
