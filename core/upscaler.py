@@ -194,7 +194,7 @@ def load_upscaler(
         card_path: JSON file.
         window: height and width of a window, LR px.
         threads: threads of one operation of the network; 0 for one per core.
-        precision: that the network computes in; see `core.precision`.
+        precision: that the network computes in; see `core.graph.load_graph`.
 
     Raises:
         GraphMismatch: if card and graph do not belong together.

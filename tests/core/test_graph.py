@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import core.graph
 from config import Settings
 from core.card import graph_path, read_card, read_verified_graph, write_card
 from core.errors import GraphMismatch
-from core.graph import FrozenGraph, load_graph
+from core.graph import FrozenGraph, agreement_db, load_graph
 from core.images import Picture
 from core.upscaler import Upscaler
 from tests.stand_ins import make_card, noise
@@ -98,6 +99,28 @@ def test_a_graph_of_floats_is_refused():
         tf.identity(lr, "sr")
     with pytest.raises(GraphMismatch, match="lr:0` must be uint8. Received: float32"):
         FrozenGraph(make_card(), graph.as_graph_def().SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("has_it", "agreement", "precision"),
+    [(True, 45.0, "bfloat16"), (True, 44.9, "float32"), (False, 99.0, "float32")],
+)
+def test_bfloat16_is_used_where_it_is_there_and_accurate(monkeypatch, has_it, agreement, precision):
+    monkeypatch.setattr(core.graph, "has_bfloat16", lambda: has_it)
+    monkeypatch.setattr(core.graph, "agreement_db", lambda *_graphs: agreement)
+    assert load_graph(CARD_PATH).precision == precision
+
+
+def test_a_precision_may_be_insisted_on(monkeypatch):
+    monkeypatch.setattr(core.graph, "has_bfloat16", lambda: True)
+    assert load_graph(CARD_PATH, precision="float32").precision == "float32"
+
+
+def test_agreement_is_measured_in_decibels(graph):
+    assert agreement_db(graph, graph) > 100
+    assert agreement_db(graph, lambda lr: np.clip(graph(lr), 1, None) - 1) == pytest.approx(
+        48, abs=1
+    )
 
 
 def test_the_sums_of_the_assets_are_right():
