@@ -157,10 +157,11 @@ class Upscaler:
             )
 
     def warm_up(self) -> None:
-        """Run the network once on a whole window: the first run prepares the library."""
-        side = self.window
-        for detail in {FULL_DETAIL, self.least_detail}:
-            self._run(np.zeros((side, side, 3), np.uint8), detail)
+        """Run the network once on a whole window: the first run prepares the library.
+
+        Not those of less detail, which few ask for: they would take memory for it.
+        """
+        self._run(np.zeros((self.window, self.window, 3), np.uint8), FULL_DETAIL)
 
     def _run(self, window: Uint8Array, detail: float) -> Uint8Array:
         if self._interpolated is None or detail == FULL_DETAIL:
