@@ -6,11 +6,11 @@ import re
 import sys
 import time
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from benchmarks.apart import Failed, call_apart
 from config import Settings
+from core.machine import CPU_INFO, count_cores, has_bfloat16
 
 GEMM_SECONDS = 3.0  # for each kind of number
 NUMBERS = ("float32", "bfloat16")
@@ -22,16 +22,11 @@ def describe_machine(gemm_side: int) -> dict[str, Any]:
         "processor": processor_name(),
         "cores": count_cores(),
         "memory_gb": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9,
-        "bfloat16_instructions": has_bfloat16(processor_flags()),
+        "bfloat16_instructions": has_bfloat16(),
         "python": platform.python_version(),
         "tensorflow": tensorflow_version(),
         "gemm_gflops": {kind: gemm_gflops(kind, gemm_side) for kind in NUMBERS},
     }
-
-
-def count_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def gemm_gflops(kind: str, side: int) -> float | None:
@@ -65,23 +60,9 @@ def measure_gemm(kind: str, side: int, threads: int) -> float:
     return 2 * side**3 / fastest_s / 1e9
 
 
-def has_bfloat16(flags: set[str]) -> bool:
-    """Whether a processor of these flags multiplies bfloat16 itself."""
-    return bool(flags & {"avx512_bf16", "amx_bf16"})
-
-
-def processor_flags() -> set[str]:
-    found = re.search(r"^flags\s*: (.*)", cpuinfo(), re.MULTILINE)
-    return set(found[1].split()) if found else set()
-
-
 def processor_name() -> str:
-    found = re.search(r"^model name\s*: (.*)", cpuinfo(), re.MULTILINE)
+    found = re.search(r"^model name\s*: (.*)", CPU_INFO.read_text(), re.MULTILINE)
     return found[1] if found else platform.processor()
-
-
-def cpuinfo() -> str:
-    return Path("/proc/cpuinfo").read_text()
 
 
 def tensorflow_version() -> str:

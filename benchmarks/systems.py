@@ -19,12 +19,12 @@ from benchmarks.engines import (
     write_sample,
 )
 from benchmarks.latency import Answer, UnexpectedAnswer, measure_end_to_end
-from benchmarks.machine import count_cores
 from benchmarks.network import time_original, time_ours
 from benchmarks.plan import Plan, Rhythm
 from benchmarks.processes import peak_memory_mb
 from benchmarks.server import Running, free_port, running, running_server
 from config import Settings
+from core.machine import count_cores
 
 OURS, ORIGINAL = "ours", "original"
 SERVICE = "this service"

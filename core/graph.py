@@ -16,7 +16,6 @@ from core.pixels import LEVELS, Uint8Array
 from core.tensorflow import tf
 
 FLOAT32, BFLOAT16, AUTO = "float32", "bfloat16", "auto"
-PRECISIONS = (FLOAT32, BFLOAT16, AUTO)
 ON = 1  # of TensorFlow's RewriterConfig.Toggle
 
 LEAST_AGREEMENT_DB = 45.0

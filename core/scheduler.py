@@ -93,7 +93,7 @@ class Lane:
     def backlog_s(self) -> float:
         """Seconds that all tasks under way will take, at the rate measured so far."""
         with self._changed:
-            return sum(job.remaining for job in self._jobs) / self._rate
+            return self.seconds(sum(job.remaining for job in self._jobs))
 
     def seconds(self, work: int) -> float:
         """What some work takes when nothing else is under way."""
@@ -173,7 +173,7 @@ class Lane:
 
     def _rank(self, job: _Job) -> float:
         """Seconds left to do, less what being passed over makes up for."""
-        return job.remaining / self._rate - AGEING * (self._clock() - job.served)
+        return self.seconds(job.remaining) - AGEING * (self._clock() - job.served)
 
     def _finish(
         self, job: _Job, task: Task, result: Uint8Array | BaseException, seconds: float

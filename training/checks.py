@@ -11,8 +11,6 @@ from core.images import Limits, decode_image
 from training.likeness import Likeness, likeness_of
 from training.origins import Origin
 
-"""Names of files that `core.images` decodes; others are not looked at."""
-
 LIMITS = Limits(max_pixels=80_000_000, max_side=30_000)
 """Larger files are no photographs, but traps or panoramas. Below Pillow's own limit."""
 

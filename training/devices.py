@@ -1,14 +1,11 @@
 """What the machine computes with: in which precision, and on how many devices."""
 
-from pathlib import Path
-
 import keras
 
+from core.machine import has_bfloat16
 from training.errors import CommandFailed
 
 AUTO = "auto"
-BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # of processors that compute in bfloat16
-CPU_INFO = Path("/proc/cpuinfo")
 
 
 def use_precision(precision: str) -> str:
@@ -26,15 +23,7 @@ def use_precision(precision: str) -> str:
 
 def computes_in_bfloat16() -> bool:
     """True on an accelerator, or a processor that has instructions for it."""
-    return bool(list_accelerators() or BFLOAT16_FLAGS & processor_flags())
-
-
-def processor_flags() -> set[str]:
-    """Extensions of the instruction set, as Linux lists them; none elsewhere."""
-    if not CPU_INFO.exists():
-        return set()
-    lines = (line.split(":", 1) for line in CPU_INFO.read_text().splitlines() if ":" in line)
-    return {flag for key, flags in lines if key.strip() == "flags" for flag in flags.split()}
+    return bool(list_accelerators()) or has_bfloat16()
 
 
 def list_accelerators() -> list[str]:

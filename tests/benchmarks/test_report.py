@@ -3,7 +3,6 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.load import Load
-from benchmarks.machine import has_bfloat16
 from benchmarks.plots import draw
 from benchmarks.report import first_mark, join, last_mark, render, write_sections
 from benchmarks.results import read_results, write_results
@@ -92,9 +91,3 @@ def test_a_document_without_marks_is_refused(tmp_path):
     document.write_text("nothing\n")
     with pytest.raises(ValueError, match="must have marks"):
         write_sections(document, RESULTS)
-
-
-def test_a_processor_tells_whether_it_has_bfloat16():
-    assert has_bfloat16({"avx2", "avx512_bf16"})
-    assert has_bfloat16({"amx_bf16"})
-    assert not has_bfloat16({"avx512f", "avx2"})

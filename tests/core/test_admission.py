@@ -6,6 +6,7 @@ import pytest
 from core.admission import OVERTAKEN_S, Admission
 from core.errors import DeadlineExceeded, Overloaded, RequestAbandoned, TooMuchMemory
 from core.scheduler import Patience
+from tests.waiting import wait_until
 
 PATIENCE_S = 10
 
@@ -32,13 +33,6 @@ class Guest(threading.Thread):
                 assert self.leave.wait(PATIENCE_S)
         except Exception as error:
             self.error = error
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def test_what_fits_comes_in_and_what_leaves_makes_room():

@@ -82,6 +82,7 @@ def test_resident_memory_must_be_stated(monkeypatch, tmp_path):
     [
         ("processor : 0\nflags\t\t: fpu avx2 avx512_bf16\n", True),
         ("flags : amx_bf16\n", True),
+        ("flags : avx512f avx2\n", False),
         ("flags : avx2\nbugs : avx512_bf16\n", False),
         ("", False),
         (None, False),

@@ -6,6 +6,7 @@ import pytest
 
 from core.errors import DeadlineExceeded, RequestAbandoned
 from core.scheduler import Lane, Patience, Task
+from tests.waiting import wait_until
 
 PATIENCE_S = 10
 
@@ -44,13 +45,6 @@ def take_in_thread(lane, tasks, **options):
     thread = threading.Thread(target=lambda: list(lane.run(tasks, ahead=99, **options)))
     thread.start()
     return thread
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def test_results_come_in_their_order():

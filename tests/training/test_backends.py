@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,8 @@ import pytest
 
 from config import ROOT
 from tests.training.recipes import as_toml
-from training.checkpoint import load_checkpoint
+from tests.training.states import state
+from tests.waiting import wait_until
 from training.recipe import Adversarial
 from training.run import CHECKPOINT
 from training.train import train
@@ -25,7 +25,6 @@ ADVERSARIAL = Adversarial(
     adversarial_weight=1e-6,  # every backend draws another discriminator
     discriminator_filters=4,
 )
-GROUPS = ["generator", "optimizer", "ema"]
 TWO_DEVICES = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
 
 
@@ -50,23 +49,11 @@ def finish(process):
     assert process.returncode == 0, errors
 
 
-def state(folder):
-    step, groups = load_checkpoint(folder / CHECKPOINT, GROUPS)
-    return step, [array for group in GROUPS for array in groups[group]]
-
-
-def wait_for_a_checkpoint(folder):
-    deadline = time.monotonic() + PATIENCE_S
-    while not (folder / CHECKPOINT).exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_a_killed_run_ends_as_an_undisturbed_one(recipe, photos_folder, start, tmp_path):
     training = replace(recipe.training, steps=2000, validate_every=40)
     recipe = replace(recipe, training=training)
     killed = start(recipe, tmp_path / "killed")
-    wait_for_a_checkpoint(tmp_path / "killed")
+    wait_until((tmp_path / "killed" / CHECKPOINT).exists, PATIENCE_S)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     step, _ = state(tmp_path / "killed")

@@ -5,7 +5,7 @@ import sys
 import keras
 import pytest
 
-import training.devices
+import core.machine
 from config import ROOT
 from training.devices import share_batches, use_precision
 
@@ -31,13 +31,13 @@ def test_precision_follows_the_processor(monkeypatch, tmp_path, cpu_info, policy
     path = tmp_path / "cpuinfo"
     if cpu_info is not None:
         path.write_text(cpu_info)
-    monkeypatch.setattr(training.devices, "CPU_INFO", path)
+    monkeypatch.setattr(core.machine, "CPU_INFO", path)
     assert use_precision("auto") == policy
     assert keras.mixed_precision.global_policy().name == policy
 
 
 def test_an_accelerator_computes_in_bfloat16(monkeypatch, tmp_path):
-    monkeypatch.setattr(training.devices, "CPU_INFO", tmp_path / "nowhere")
+    monkeypatch.setattr(core.machine, "CPU_INFO", tmp_path / "nowhere")
     monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0"])
     assert use_precision("auto") == "mixed_bfloat16"
 

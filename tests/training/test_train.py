@@ -5,11 +5,10 @@ import keras
 import numpy as np
 import pytest
 
+from tests.training.states import state
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.run import CHECKPOINT, start_run
 from training.train import train
-
-GROUPS = ["generator", "optimizer", "ema"]
 
 
 @pytest.fixture(autouse=True)
@@ -20,11 +19,6 @@ def same_policy_afterwards():
 
 def until(recipe, steps):
     return replace(recipe, training=replace(recipe.training, steps=steps, decay_steps=1))
-
-
-def state(folder):
-    step, groups = load_checkpoint(folder / CHECKPOINT, GROUPS)
-    return step, [array for group in GROUPS for array in groups[group]]
 
 
 def test_training_makes_the_loss_smaller(recipe, photos_folder, tmp_path):
