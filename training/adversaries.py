@@ -13,6 +13,7 @@ from training.errors import CommandFailed
 SLOPE = 0.2  # of the leaky ReLU; Ledig et al. 2017, sec. 2.1.1
 LOCAL = 5  # px a side of the local mean; Fritsche et al. 2019, sec. 3.2
 GAIN = 8.0  # brings what is left of photographs to a deviation of about a half
+SHIFTS = 8  # places of the lattice on each side: px that three poolings make one of
 VGG_WEIGHTS = "vgg19_conv1_1_to_conv3_1.npz"
 VGG_CONVOLUTIONS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
 POOLED_AFTER = ("conv1_2", "conv2_2")
@@ -149,6 +150,32 @@ def fixed_convolution(weights: Mapping[str, np.ndarray], name: str, **kwargs) ->
         name=name,
         **kwargs,
     )
+
+
+@keras.saving.register_keras_serializable("enhancer")
+class Shift(layers.Layer):
+    """Pictures (B, H, W, C) without their first rows and columns, (B, H - 7, W - 7, C).
+
+    Networks that pool see a lattice of blocks of pixels. Patches that always begin on it
+    teach the generator to draw it, so it is laid elsewhere at every step.
+    """
+
+    @staticmethod
+    def draw(step: int, batch: int) -> np.ndarray:
+        """Where the pictures of a step begin: random, but a function of the step alone."""
+        start = np.random.default_rng(step).integers(SHIFTS, size=2, dtype=np.int32)
+        return np.tile(start, (batch, 1))
+
+    def call(self, pictures, start):
+        """`start` is (B, 2) int32, the first row and column kept, below `SHIFTS`; rows equal."""
+        batch, height, width, channels = ops.shape(pictures)
+        kept = (batch, height - SHIFTS + 1, width - SHIFTS + 1, channels)
+        return ops.slice(pictures, (0, start[0, 0], start[0, 1], 0), kept)
+
+    def compute_output_shape(self, pictures_shape, start_shape):  # noqa: ARG002, Keras wants both
+        batch, height, width, channels = pictures_shape
+        smaller = [side if side is None else side - SHIFTS + 1 for side in (height, width)]
+        return (batch, *smaller, channels)
 
 
 @keras.saving.register_keras_serializable("enhancer")

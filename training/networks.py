@@ -65,6 +65,46 @@ class PixelShuffle(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("enhancer")
+class Bilinear(layers.Layer):
+    """(B, H, W, C) -> (B, r*H, r*W, C), linear between pixel centres, flat beyond the last.
+
+    Slices and sums for sizes that are not known beforehand, which `keras.ops.image.resize`
+    must know.
+    """
+
+    def __init__(self, factor, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x):
+        return self._stretch(self._stretch(x, axis=1), axis=2)
+
+    def _stretch(self, x, axis):
+        """The same with r times as many pixels along one axis."""
+        before = ops.concatenate([edge(x, axis, 0, 1), edge(x, axis, None, -1)], axis)
+        after = ops.concatenate([edge(x, axis, 1, None), edge(x, axis, -1, None)], axis)
+        places = (np.arange(self.factor) + 0.5) / self.factor - 0.5  # from a pixel's centre
+        between = [x + abs(p) * ((before if p < 0 else after) - x) for p in places.tolist()]
+        stacked = ops.stack(between, axis + 1)
+        shape = list(ops.shape(x))
+        shape[axis] = shape[axis] * self.factor
+        return ops.reshape(stacked, shape)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        larger = [None if side is None else side * self.factor for side in (height, width)]
+        return (batch, *larger, channels)
+
+    def get_config(self):
+        return super().get_config() | {"factor": self.factor}
+
+
+def edge(x, axis, start, stop):
+    """A slice of (B, H, W, C) along one axis."""
+    return x[:, start:stop] if axis == 1 else x[:, :, start:stop]
+
+
+@keras.saving.register_keras_serializable("enhancer")
 class SubPixelNearest(keras.initializers.Initializer):
     """Start a sub-pixel convolution as a nearest-neighbour upsampling (ICNR).
 
@@ -90,8 +130,9 @@ class SubPixelNearest(keras.initializers.Initializer):
 def build_generator(architecture: Architecture) -> keras.Model:
     """LR (B, H, W, 3) -> SR (B, 4H, 4W, 3), both float32 sRGB, unit range [0, 1].
 
-    The output is not clipped. The network adds detail to a nearest-neighbour
-    upsampling of its input, which stays in float32 under mixed precision.
+    The output is not clipped. The network adds detail to a bilinear upsampling of its
+    input, which stays in float32 under mixed precision. A nearest-neighbour one shows
+    through as a lattice where much detail is added.
     """
     lr = keras.Input((None, None, 3), name="lr")
     x = head = conv(architecture.filters, name="head")(lr)
@@ -102,7 +143,7 @@ def build_generator(architecture: Architecture) -> keras.Model:
     x = upsampling_stage(x, architecture.x2_filters, name="x2")
     x = upsampling_stage(x, architecture.x4_filters, name="x4")
     detail = conv(3, name="tail", kernel_initializer=small())(x)
-    base = layers.UpSampling2D(SCALE, interpolation="nearest", dtype="float32", name="base")(lr)
+    base = Bilinear(SCALE, dtype="float32", name="base")(lr)
     sr = layers.Add(dtype="float32", name="sr")([base, detail])
     return keras.Model(lr, sr, name="generator")
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from training.adversaries import ContentDistance, build_discriminator
+from training.adversaries import ContentDistance, Shift, build_discriminator
 from training.errors import CommandFailed
 from training.losses import PixelLoss
 from training.recipe import Adversarial, Recipe
@@ -108,7 +108,9 @@ class AdversarialStage:
         copy_values(self.discriminator.trainable_variables, self.opponent.variables)
         shape = (len(hr), *self.opponent.compute_output_shape(hr.shape)[1:])
         targets = [hr, np.zeros((len(hr), 1), np.float32), np.ones(shape, np.float32)]
-        _, pixel, content, adversarial = train_on_batch(self.game, [lr, hr], targets)
+        step = int(ops.convert_to_numpy(self.game.optimizer.iterations))
+        inputs = [lr, hr, Shift.draw(step, batch=len(hr))]
+        _, pixel, content, adversarial = train_on_batch(self.game, inputs, targets)
         return {"pixel": pixel, "content": content, "adversarial": adversarial}
 
     def variables(self) -> dict[str, list]:
@@ -121,11 +123,18 @@ class AdversarialStage:
 
 
 def build_game(generator: keras.Model, opponent: keras.Model, features: keras.Model) -> keras.Model:
-    """(LR, HR) -> SR, its content distance from HR, the opponent's logits for it."""
+    """(LR, HR, start) -> SR, its content distance from HR, the opponent's logits for it.
+
+    Content is compared from `start` on, see `Shift`.
+    """
     lr, hr = keras.Input((None, None, 3), name="lr"), keras.Input((None, None, 3), name="hr")
+    start = keras.Input((2,), dtype="int32", name="start")
     sr = generator(lr)
-    content = ContentDistance(name="content")(features(sr), features(hr))
-    return keras.Model([lr, hr], [sr, content, opponent(sr)], name="game")
+    shift = Shift(dtype="float32", name="shift")
+    content = ContentDistance(name="content")(
+        features(shift(sr, start)), features(shift(hr, start))
+    )
+    return keras.Model([lr, hr, start], [sr, content, opponent(sr)], name="game")
 
 
 def train_on_batch(model: keras.Model, inputs, targets) -> list[float]:

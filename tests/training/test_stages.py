@@ -6,7 +6,7 @@ import pytest
 
 from tests.stand_ins import noise, repeat
 from tests.training.random_networks import VGG_SHAPES, random_vgg
-from training.adversaries import build_content_features, build_discriminator
+from training.adversaries import SHIFTS, Shift, build_content_features, build_discriminator
 from training.networks import build_generator
 from training.recipe import Adversarial
 from training.run import CHECKPOINT, start_run
@@ -112,6 +112,17 @@ def test_a_discriminator_sees_texture_and_no_colour():
     darker, lighter = (np.asarray(discriminator(texture + level)) for level in (0.0, 0.5))
     np.testing.assert_allclose(darker, lighter, atol=1e-4)
     assert np.abs(darker - np.asarray(discriminator(texture / 2))).max() > 1e-2
+
+
+def test_content_is_compared_on_another_lattice_at_every_step():
+    pictures = np.random.default_rng(0).random((2, 20, 24, 3), np.float32)
+    start = np.array([[3, 5]] * 2, np.int32)
+    shifted = np.asarray(Shift()(pictures, start))
+    np.testing.assert_array_equal(shifted, pictures[:, 3:16, 5:22])
+    rows = [Shift.draw(step, batch=2) for step in range(50)]
+    assert len({tuple(start[0]) for start in rows}) > 25
+    assert all(0 <= start.min() <= start.max() < SHIFTS for start in rows)
+    assert np.array_equal(rows[7], Shift.draw(7, batch=2))
 
 
 def test_the_discriminator_may_learn_at_another_rate(recipe, content, batch):
