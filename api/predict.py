@@ -17,7 +17,8 @@ from api.service import Service, current_service, error_schema, model
 from api.tracing import describe_work
 from core.costs import memory_cost
 from core.errors import InvalidDetail
-from core.images import FORMAT_NAMES, Picture, decode_image, read_header
+from core.images import FORMAT_NAMES, decode_image, read_header
+from core.picture import Picture
 from core.scheduler import Patience
 from core.upscaler import FULL_DETAIL
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 from flask import Flask, Response, g, request
 
 from api.service import current_service
-from core.images import Picture
+from core.picture import Picture
 
 log = logging.getLogger("enhancer.requests")
 

@@ -10,7 +10,8 @@ import requests
 
 from benchmarks.plan import Rhythm
 from benchmarks.timing import repeat
-from core.images import Picture, encode_png
+from core.images import encode_png
+from core.picture import Picture
 from core.pixels import Uint8Array
 
 PATIENCE_S = 600  # with one request

@@ -4,7 +4,7 @@ from benchmarks.latency import make_noise
 from benchmarks.plan import Rhythm
 from benchmarks.timing import milliseconds, repeat
 from config import Settings
-from core.images import Picture
+from core.picture import Picture
 from core.tiles import Network
 
 

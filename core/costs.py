@@ -1,6 +1,6 @@
 """What a picture will take of the memory, known from its header alone."""
 
-from core.images import Header
+from core.picture import Header
 from core.tiles import Tile
 from core.upscaler import ROWS_AHEAD
 

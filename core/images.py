@@ -7,12 +7,13 @@ does not see, alpha and the colour profile, is set aside and put back on afterwa
 import io
 import re
 from dataclasses import dataclass
-from typing import IO, NamedTuple
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from core.errors import ImageTooLarge, UnreadableImage, UnsupportedImage
+from core.picture import Extras, Header, Picture
 from core.pixels import Uint8Array, uint8_from_uint16
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
@@ -67,48 +68,6 @@ class Limits:
                 f"Image must be at most {self.max_side} pixels wide and high. "
                 f"Received: {width} x {height} pixels."
             )
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A decoded picture, upright.
-
-    Attributes:
-        pixels: colour, (H, W, 3) uint8 in [0, 255], sRGB unless `icc_profile` is given.
-        alpha: opacity, (H, W) uint8 in [0, 255], 255 opaque; None if all is opaque.
-        icc_profile: the colour space of `pixels`; None for sRGB.
-    """
-
-    pixels: Uint8Array
-    alpha: Uint8Array | None = None
-    icc_profile: bytes | None = None
-
-    @property
-    def height(self) -> int:
-        return len(self.pixels)
-
-    @property
-    def width(self) -> int:
-        return int(self.pixels.shape[1])
-
-    @property
-    def channels(self) -> int:
-        """3, or 4 with alpha."""
-        return 3 if self.alpha is None else 4
-
-
-class Header(NamedTuple):
-    """What is known of a picture before a pixel of it is decoded.
-
-    Attributes:
-        height: of the upright picture, LR px.
-        width: likewise.
-        channels: 3, or 4 with alpha.
-    """
-
-    height: int
-    width: int
-    channels: int
 
 
 def read_header(file: IO[bytes], limits: Limits | None = None) -> Header:
@@ -204,7 +163,8 @@ def _decode(image: Image.Image) -> Picture:
         pixels, alpha = _split(upright)
     except Exception as error:  # decoders raise many kinds on damaged files
         raise _damaged(error) from error
-    return Picture(pixels, alpha, icc_profile if mode in RGB_MODES else None)
+    kept = icc_profile if mode in RGB_MODES else None
+    return Picture(pixels, alpha, extras=Extras(icc_profile=kept))
 
 
 def _split(image: Image.Image) -> tuple[Uint8Array, Uint8Array | None]:
@@ -227,7 +187,7 @@ def resize_bicubic(pixels: Uint8Array, height: int, width: int) -> Uint8Array:
     return np.asarray(resized)
 
 
-def resize_bicubic_rows(pixels: Uint8Array, scale: int, top: int, bottom: int) -> Uint8Array:
+def resize_bicubic_rows(pixels: PixelArray, scale: int, top: int, bottom: int) -> Uint8Array:
     """Rows [top, bottom) of `resize_bicubic(pixels, scale*H, scale*W)`, without the others.
 
     They are the same to the last bit. With other than whole factors they would not
@@ -270,6 +230,6 @@ def encode_png(picture: Picture) -> bytes:
         pixels = np.dstack([pixels, picture.alpha])
     file = io.BytesIO()
     Image.fromarray(pixels).save(
-        file, "PNG", compress_level=PNG_LEVEL, icc_profile=picture.icc_profile
+        file, "PNG", compress_level=PNG_LEVEL, icc_profile=picture.extras.icc_profile
     )
     return file.getvalue()

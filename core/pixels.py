@@ -13,7 +13,7 @@ LEVELS_16 = 65535  # highest 16-bit level
 
 Uint8Array = NDArray[np.uint8]
 Uint16Array = NDArray[np.uint16]
-PixelArray = NDArray[np.uint8] | NDArray[np.uint16]
+PixelArray = NDArray[np.uint8 | np.uint16]
 Float32Array = NDArray[np.float32]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 from core.errors import DeadlineExceeded, RequestAbandoned
-from core.pixels import Uint8Array
+from core.pixels import PixelArray
 
 AGEING = 20.0
 """Seconds of remaining work that one second of being passed over makes up for.
@@ -43,7 +43,7 @@ class Task:
         work: what it costs, in any unit that is the same for all; LR pixels of its window.
     """
 
-    run: Callable[[], Uint8Array]
+    run: Callable[[], PixelArray]
     work: int
 
 
@@ -68,7 +68,7 @@ class _Job:
     ahead: int
     served: float
     remaining: int
-    results: deque[Uint8Array | BaseException] = field(default_factory=deque)
+    results: deque[PixelArray | BaseException] = field(default_factory=deque)
 
     @property
     def is_ready(self) -> bool:
@@ -101,7 +101,7 @@ class Lane:
 
     def run(
         self, tasks: Sequence[Task], *, ahead: int, patience: Patience | None = None
-    ) -> Generator[Uint8Array]:
+    ) -> Generator[PixelArray]:
         """Results of the tasks, in their order, each as soon as it is there.
 
         What is not yet done when the iterator is closed is never done.
@@ -138,7 +138,7 @@ class Lane:
         with self._changed:
             self._jobs.remove(job)
 
-    def _take(self, job: _Job, patience: Patience) -> Uint8Array | BaseException:
+    def _take(self, job: _Job, patience: Patience) -> PixelArray | BaseException:
         while True:
             check_patience(patience, self._clock())
             with self._changed:
@@ -176,7 +176,7 @@ class Lane:
         return self.seconds(job.remaining) - AGEING * (self._clock() - job.served)
 
     def _finish(
-        self, job: _Job, task: Task, result: Uint8Array | BaseException, seconds: float
+        self, job: _Job, task: Task, result: PixelArray | BaseException, seconds: float
     ) -> None:
         with self._changed:
             job.results.append(result)
@@ -195,7 +195,7 @@ def check_patience(patience: Patience, now: float) -> None:
         raise RequestAbandoned("Nobody waits for the picture any more.")
 
 
-def _run(task: Task) -> Uint8Array | BaseException:
+def _run(task: Task) -> PixelArray | BaseException:
     try:
         return task.run()
     except BaseException as error:  # it belongs to the picture's thread, not to the lane

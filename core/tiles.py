@@ -12,9 +12,9 @@ anew for each: at an edge a window is moved inwards, not made smaller.
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from core.pixels import Uint8Array
+from core.pixels import PixelArray
 
-Network = Callable[[Uint8Array], Uint8Array]
+Network = Callable[[PixelArray], PixelArray]
 
 
 class Span(NamedTuple):
@@ -55,7 +55,7 @@ class Box(NamedTuple):
         """The same rectangle on a grid `scale` times as fine."""
         return Box(*(scale * edge for edge in self))
 
-    def crop(self, pixels: Uint8Array) -> Uint8Array:
+    def crop(self, pixels: PixelArray) -> PixelArray:
         """View of the (H, W, C) picture inside this box."""
         return pixels[self.top : self.bottom, self.left : self.right]
 
@@ -66,7 +66,7 @@ class Tile(NamedTuple):
     core: Box
     window: Box
 
-    def upscale(self, lr: Uint8Array, network: Network, scale: int) -> Uint8Array:
+    def upscale(self, lr: PixelArray, network: Network, scale: int) -> PixelArray:
         """LR picture (H, W, C) uint8 -> SR of the core, (scale*h, scale*w, C) uint8."""
         sr_window = network(self.window.crop(lr))
         return self.core.relative_to(self.window).scaled(scale).crop(sr_window)

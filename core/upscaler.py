@@ -9,13 +9,14 @@ import numpy as np
 
 from core.card import ModelCard
 from core.errors import InvalidDetail
-from core.images import Picture, resize_bicubic_rows
-from core.pixels import Uint8Array
+from core.images import resize_bicubic_rows
+from core.picture import Picture
+from core.pixels import PixelArray
 from core.png import encode_png_rows
 from core.scheduler import Lane, Patience, Task
 from core.tiles import Network, Tile, plan_tiles
 
-InterpolatedNetwork = Callable[[Uint8Array, float], Uint8Array]
+InterpolatedNetwork = Callable[[PixelArray, float], PixelArray]
 """LR window and detail -> SR window, between a faithful and a detailed network."""
 
 Progress = Callable[[int, int], None]
@@ -72,7 +73,7 @@ class Upscaler:
         strips = list(self.strips(lr, progress, detail=detail))
         sr = np.concatenate(strips)
         alpha = None if lr.alpha is None else np.ascontiguousarray(sr[..., 3])
-        return Picture(np.ascontiguousarray(sr[..., :3]), alpha, lr.icc_profile)
+        return Picture(np.ascontiguousarray(sr[..., :3]), alpha, extras=lr.extras)
 
     def encode(
         self,
@@ -96,7 +97,7 @@ class Upscaler:
             height=self.scale * lr.height,
             width=self.scale * lr.width,
             channels=lr.channels,
-            icc_profile=lr.icc_profile,
+            icc_profile=lr.extras.icc_profile,
         )
 
     def strips(
@@ -106,7 +107,7 @@ class Upscaler:
         *,
         detail: float = FULL_DETAIL,
         patience: Patience | None = None,
-    ) -> Iterator[Uint8Array]:
+    ) -> Iterator[PixelArray]:
         """Upscale a picture, one row of tiles after the other.
 
         The result does not depend on the size of the window: the halo sees to it.
@@ -135,7 +136,7 @@ class Upscaler:
             for row in rows:
                 yield self._strip(lr, row, told)
 
-    def _strip(self, lr: Picture, row: list[Tile], results: Iterator[Uint8Array]) -> Uint8Array:
+    def _strip(self, lr: Picture, row: list[Tile], results: Iterator[PixelArray]) -> PixelArray:
         top, bottom = (self.scale * edge for edge in (row[0].core.top, row[0].core.bottom))
         strip = np.empty((bottom - top, self.scale * lr.width, lr.channels), np.uint8)
         for tile in row:
@@ -163,15 +164,15 @@ class Upscaler:
         """
         self._run(np.zeros((self.window, self.window, 3), np.uint8), FULL_DETAIL)
 
-    def _run(self, window: Uint8Array, detail: float) -> Uint8Array:
+    def _run(self, window: PixelArray, detail: float) -> PixelArray:
         if self._interpolated is None or detail == FULL_DETAIL:
             return self._network(window)
         return self._interpolated(window, detail)
 
 
 def tell(
-    results: Iterator[Uint8Array], progress: Progress | None, total: int
-) -> Iterator[Uint8Array]:
+    results: Iterator[PixelArray], progress: Progress | None, total: int
+) -> Iterator[PixelArray]:
     """Pass results on and say how many there were."""
     for done, result in enumerate(results, start=1):
         if progress is not None:

@@ -27,6 +27,7 @@ FORBIDDEN = {
     "core/quiet.py": LIBRARIES | OURS,
     "core/pixels.py": LIBRARIES - {"numpy"} | OURS,
     "core/tiles.py": LIBRARIES - {"numpy"} | OURS - {"core"},
+    "core/picture.py": LIBRARIES | OURS - {"core"},
     "core/images.py": LIBRARIES - {"numpy", "PIL"} | OURS - {"core"},
     "core/png.py": LIBRARIES - {"numpy", "isal"} | OURS - {"core"},
     "core/tensorflow.py": LIBRARIES - {"tensorflow"} | OURS - {"core"},

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core.images import Picture, encode_png
+from core.images import encode_png
+from core.picture import Picture
 from training.outputs import TestPicture, bicubic, through_core
 
 

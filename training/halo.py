@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from core.card import ModelCard
-from core.images import Picture
+from core.picture import Picture
 from core.pixels import LEVELS
 from core.tiles import Network
 from core.upscaler import Upscaler

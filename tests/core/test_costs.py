@@ -3,7 +3,8 @@ import tracemalloc
 import pytest
 
 from core.costs import memory_cost
-from core.images import Header, decode_image, read_header
+from core.images import decode_image, read_header
+from core.picture import Header
 from core.upscaler import Upscaler
 from tests.stand_ins import make_card, noise, repeat
 

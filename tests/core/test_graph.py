@@ -10,7 +10,7 @@ from config import Settings
 from core.card import graph_path, read_card, read_verified_graph, write_card
 from core.errors import GraphMismatch
 from core.graph import FrozenGraph, agreement_db, load_graph
-from core.images import Picture
+from core.picture import Picture
 from core.upscaler import Upscaler
 from tests.stand_ins import make_card, noise
 

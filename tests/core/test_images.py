@@ -11,13 +11,13 @@ from core import images
 from core.errors import ImageTooLarge, UnreadableImage, UnsupportedImage
 from core.images import (
     Limits,
-    Picture,
     decode_image,
     encode_jpeg,
     encode_png,
     resize_bicubic,
     resize_bicubic_rows,
 )
+from core.picture import Picture
 from tests.stand_ins import noise
 
 HEIGHT, WIDTH = 5, 7
@@ -126,12 +126,12 @@ def test_a_turned_photograph_is_put_upright(encode, orientation):
 def test_the_colour_profile_is_kept(encode):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     picture = decode_image(encode(RGB, icc_profile=profile))
-    assert picture.icc_profile == profile
+    assert picture.extras.icc_profile == profile
     assert Image.open(io.BytesIO(encode_png(picture))).info["icc_profile"] == profile
 
 
 def test_a_profile_that_does_not_describe_rgb_is_dropped(encode):
-    assert decode_image(encode(ALPHA, icc_profile=b"of grey")).icc_profile is None
+    assert decode_image(encode(ALPHA, icc_profile=b"of grey")).extras.icc_profile is None
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])

@@ -4,8 +4,8 @@ import tensorflow as tf
 
 from core.errors import GraphMismatch
 from core.graph import FrozenGraph
-from core.images import Picture
 from core.interpolation import InterpolatedGraph, load_interpolated_graph
+from core.picture import Picture
 from core.upscaler import load_upscaler
 from tests.stand_ins import make_card, noise, save_graph
 

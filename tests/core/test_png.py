@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from core import png
-from core.images import Picture, encode_png
+from core.images import encode_png
+from core.picture import Picture
 from core.png import encode_png_rows
 from tests.stand_ins import noise
 

@@ -6,14 +6,15 @@ import pytest
 from PIL import Image
 
 from core.errors import DeadlineExceeded, InvalidDetail
-from core.images import Picture, resize_bicubic
+from core.images import resize_bicubic
+from core.picture import Extras, Picture
 from core.scheduler import Patience
 from core.upscaler import Upscaler
 from tests.stand_ins import between, blur_then_repeat, make_card, noise, repeat
 
 
 def with_alpha(height, width):
-    return Picture(noise(height, width), noise(height, width, 1)[..., 0], icc_profile=b"profile")
+    return Picture(noise(height, width), noise(height, width, 1)[..., 0], extras=Extras(b"profile"))
 
 
 @pytest.mark.parametrize("window", [16, 30, 100])
@@ -28,7 +29,7 @@ def test_a_picture_keeps_its_alpha_and_its_profile(upscaler):
     sr = upscaler.upscale(lr)
     np.testing.assert_array_equal(sr.pixels, blur_then_repeat(lr.pixels))
     np.testing.assert_array_equal(sr.alpha, resize_bicubic(lr.alpha, 80, 120))
-    assert sr.icc_profile == b"profile"
+    assert sr.extras.icc_profile == b"profile"
 
 
 @pytest.mark.parametrize("lr", [Picture(noise(37, 61)), with_alpha(37, 61)], ids=["RGB", "RGBA"])
@@ -37,7 +38,7 @@ def test_a_picture_is_encoded_as_it_is_upscaled(upscaler, lr):
     pixels = sr.pixels if sr.alpha is None else np.dstack([sr.pixels, sr.alpha])
     png = Image.open(io.BytesIO(b"".join(upscaler.encode(lr))))
     np.testing.assert_array_equal(np.asarray(png), pixels)
-    assert png.info.get("icc_profile") == lr.icc_profile
+    assert png.info.get("icc_profile") == lr.extras.icc_profile
 
 
 def test_progress_counts_tiles(upscaler):

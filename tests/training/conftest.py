@@ -4,7 +4,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from core.images import Picture, encode_png, resize_bicubic
+from core.images import encode_png, resize_bicubic
+from core.picture import Picture
 from tests.stand_ins import noise
 from tests.training.random_networks import random_squeezenet, random_vgg
 from tests.training.web import serving

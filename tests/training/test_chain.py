@@ -10,7 +10,8 @@ import pytest
 import training.__main__ as program
 from config import ROOT
 from core.card import read_card
-from core.images import Picture, decode_image, encode_png, resize_bicubic
+from core.images import decode_image, encode_png, resize_bicubic
+from core.picture import Picture
 from core.upscaler import load_upscaler
 from tests.training.recipes import as_toml
 from training.figures import FIRST_MARK, LAST_MARK

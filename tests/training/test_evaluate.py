@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from core.card import read_card
-from core.images import Picture, decode_image, encode_png
+from core.images import decode_image, encode_png
+from core.picture import Picture
 from training.evaluate import Evaluation
 from training.figures import (
     FIRST_MARK,

@@ -8,7 +8,7 @@ import training.freeze
 from core.card import read_card
 from core.errors import GraphMismatch
 from core.graph import load_graph
-from core.images import Picture
+from core.picture import Picture
 from core.pixels import uint8_from_unit, unit_from_uint8
 from core.upscaler import load_upscaler
 from tests.stand_ins import noise, repeat

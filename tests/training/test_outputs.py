@@ -4,7 +4,8 @@ import threading
 import numpy as np
 import pytest
 
-from core.images import Picture, decode_image, encode_png
+from core.images import decode_image, encode_png
+from core.picture import Picture
 from tests.stand_ins import repeat
 from training.outputs import (
     bicubic,
