@@ -64,6 +64,7 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
         ),
         deadline_s=settings.deadline_s,
         max_upload_bytes=settings.max_upload_bytes,
+        has_note=settings.synthetic_note,
     )
     create_api(app, service)
     if settings.cors:

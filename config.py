@@ -53,6 +53,7 @@ class Settings:
     memory_mb: int = setting(0, "for all pictures at once; 0 for what is free", at_least=0)
     deadline_s: int = setting(300, "time in which a picture must be finished", at_least=1)
     graceful_timeout_s: int = setting(60, "time to finish requests when stopped", at_least=1)
+    synthetic_note: bool = setting(True, "whether files say that their detail is synthetic")
     cors: bool = setting(False, "whether pages of any origin may call", env="CORS_ENABLE")
 
     def __post_init__(self) -> None:

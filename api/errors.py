@@ -39,8 +39,16 @@ STATUS: dict[type[SuperResolutionError], int] = {
 }
 
 
-class InvalidUpload(Exception):
+class InvalidRequest(Exception):
+    """The request is not what the route takes."""
+
+
+class InvalidUpload(InvalidRequest):
     """The request does not carry exactly one file where it should."""
+
+
+class InvalidField(InvalidRequest):
+    """A form field is none of what it may be."""
 
 
 def register_errors(app: Flask, api: Api) -> None:
@@ -69,7 +77,7 @@ def status_of(error: Exception) -> int:
     """Status of the nearest listed ancestor; anything unlisted is our own fault."""
     if isinstance(error, HTTPException) and error.code is not None:
         return error.code
-    if isinstance(error, InvalidUpload):
+    if isinstance(error, InvalidRequest):
         return HTTPStatus.BAD_REQUEST
     for cls in type(error).__mro__:
         if issubclass(cls, SuperResolutionError) and cls in STATUS:

@@ -38,6 +38,8 @@ class Service:
     """From the arrival of a picture to its last row."""
     max_upload_bytes: int
     """Of a whole request, the multipart framing included."""
+    has_note: bool
+    """Whether files say that their detail is synthetic."""
 
 
 def current_service() -> Service:

@@ -23,6 +23,8 @@ TRUTH_HEADERS = [
     "X-Input-Size",
     "X-Output-Size",
     "X-Tiles",
+    "X-Alpha",
+    "X-Consistency-PSNR",
     "Server-Timing",
 ]
 """Also readable by pages of other origins, where CORS is enabled."""

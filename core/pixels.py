@@ -1,8 +1,9 @@
 """Pixel ranges, and the only conversions between them.
 
 The name of a range is part of the name of a function: `uint8` is [0, 255], `uint16`
-is [0, 65535], `levels` is [0, 255] with fractions, `unit` is [0, 1]. Serving and training convert here and nowhere else.
-A range belongs to the type, never to the picture: a dark picture stays dark.
+is [0, 65535], `levels` is [0, 255] with fractions, `unit` is [0, 1]. Serving and
+training convert here and nowhere else. A range belongs to the type, never to the
+picture: a dark picture stays dark.
 """
 
 import numpy as np
