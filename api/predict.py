@@ -17,13 +17,14 @@ from api.service import Service, current_service, error_schema, model
 from api.tracing import describe_work
 from api.wishes import MEDIA_TYPES, add_wishes, read_wish
 from core.costs import Plan
-from core.images import FORMAT_NAMES, WITH_ALPHA, decode_image, read_header
+from core.images import FORMAT_NAMES, decode_image, read_header
 from core.picture import Picture
 from core.rendering import Rendering, Wish
 from core.scheduler import Patience
 
 FIELD = "image"
 PARTS_BEFORE_A_ROW = 1  # of a PNG: its header
+WITHOUT_ALPHA = ("jpeg",)
 FLATTENED = "flattened on white"
 
 upload = model.parser()
@@ -128,7 +129,7 @@ def send(work: Work, body: bytes | Iterable[bytes]) -> Response:
     describe_work(work.lr, work.plan.tiles, work.wish.detail, work.timings_ms)
     name = work.wish.format
     headers = {"Content-Disposition": f"inline; filename=result.{name}"}
-    if work.lr.alpha is not None and name not in WITH_ALPHA:
+    if work.lr.alpha is not None and name in WITHOUT_ALPHA:
         headers["X-Alpha"] = FLATTENED
     return Response(body, mimetype=MEDIA_TYPES[name], headers=headers)
 

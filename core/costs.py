@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from core.images import STREAMED
 from core.picture import Header
 from core.tiles import Tile
 from core.upscaler import ROWS_AHEAD
@@ -21,6 +20,10 @@ WHOLE_BYTES = 16_000_000
 
 COPIES = 4
 """Of the SR pixels of a file that is encoded in one piece: strips, picture, encoder, file."""
+
+
+STREAMED = ("png",)
+"""Formats whose first rows can be sent while the last ones are made."""
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,20 @@ from dataclasses import dataclass
 
 from core.chunks import Chunk, extra_chunks, text_chunk
 from core.consistency import Consistency
-from core.images import Output, check_output, encode_picture, from_srgb, synthetic_note
+from core.images import (
+    Output,
+    check_output_size,
+    encode_picture,
+    from_srgb,
+    note_synthetic_detail,
+)
 from core.picture import Extras, Picture
 from core.pixels import PixelArray
 from core.png import Layout, encode_png_rows
 from core.scheduler import Patience
 from core.upscaler import FULL_DETAIL, Progress, Upscaler, assemble
 
-PNG = "png"
+PNG = "png"  # what can be sent while it is made
 CONSISTENCY = "Consistency-PSNR"  # keyword in a PNG
 
 
@@ -44,7 +50,7 @@ class Wish:
             icc_profile=lr.icc_profile if self.keeps_profile else None,
             dpi=None if lr.dpi is None else (scale * lr.dpi[0], scale * lr.dpi[1]),
             exif=lr.exif if self.keeps_metadata else None,
-            xmp=synthetic_note(xmp) if self.has_note else xmp,
+            xmp=note_synthetic_detail(xmp) if self.has_note else xmp,
         )
 
 
@@ -77,7 +83,7 @@ class Rendering:
     ) -> None:
         scale = upscaler.scale
         upscaler.check_detail(wish.detail)
-        check_output(wish.format, scale * lr.height, scale * lr.width)
+        check_output_size(wish.format, scale * lr.height, scale * lr.width)
         self.consistency = Consistency(lr, scale)
         self._lr, self._wish = lr, wish
         self._extras = wish.extras(lr.extras, scale)
