@@ -10,7 +10,7 @@ import numpy as np
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # of PNG, by channels
 
-SHORT, LONG = 3, 4  # types of a TIFF's values
+SHORT, LONG, BYTES = 3, 4, 7  # types of a TIFF's values
 
 D65 = [0.3127, 0.3290, 1.0]
 P3_PRIMARIES = [0.68, 0.32, 1, 0.265, 0.69, 1, 0.15, 0.06, 1]
@@ -109,7 +109,7 @@ def _write_tiff(entries, strips, order, next_offset):
 
 
 def _pack(tag, order="<"):
-    code = {SHORT: "H", LONG: "I"}[tag.type]
+    code = {SHORT: "H", LONG: "I", BYTES: "B"}[tag.type]
     return struct.pack(f"{order}{len(tag.values)}{code}", *tag.values)
 
 

@@ -44,14 +44,20 @@ def fill_transparent(pixels: PixelArray, alpha: PixelArray) -> PixelArray:
     coarse = _complete(*_halve_picture(pixels, alpha))
     filled = pixels.copy()
     for top, bottom in _strips(*alpha.shape):
-        where = faint[top:bottom]
-        if where.any():
-            nearby = _enlarge_rows(coarse, top, bottom, alpha.shape[1])[where]
-            trust = alpha[top:bottom][where][:, None] / np.float32(TRUSTED * highest)
-            own = pixels[top:bottom][where]
-            blended = np.rint(nearby + trust * (own - nearby))
-            filled[top:bottom][where] = np.clip(blended, 0, highest).astype(pixels.dtype)
+        if (where := faint[top:bottom]).any():
+            nearby = _enlarge_rows(coarse, top, bottom, alpha.shape[1])
+            blended = _blend(nearby, pixels[top:bottom], alpha[top:bottom])
+            np.copyto(filled[top:bottom], blended, casting="unsafe", where=where[..., None])
     return filled
+
+
+def _blend(nearby: Float32Array, pixels: PixelArray, alpha: PixelArray) -> Float32Array:
+    """As much of its own colour as a pixel is trusted with, whole levels; in `nearby`."""
+    highest = np.iinfo(alpha.dtype).max
+    trust = np.minimum(alpha * np.float32(1 / (TRUSTED * highest)), np.float32(1))[..., None]
+    nearby *= 1 - trust
+    nearby += pixels * trust
+    return np.clip(np.rint(nearby, out=nearby), 0, highest, out=nearby)
 
 
 def _strips(height: int, width: int) -> Iterator[tuple[int, int]]:
@@ -89,22 +95,29 @@ def _sum_pairs(values: Float32Array, axis: int) -> Float32Array:
 
 
 def _complete(colour: Float32Array, weight: Float32Array) -> Float32Array:
-    """Mean colour (h, w, 3) everywhere: from a coarser level where there is little here."""
-    mean = np.asarray(colour / np.maximum(weight, LEAST_WEIGHT)[..., None], np.float32)
+    """Mean colour (h, w, 3) everywhere: from a coarser level where there is little here.
+
+    Works in the memory of `colour`.
+    """
+    share = 1 / np.maximum(weight, LEAST_WEIGHT)
     if weight.min() >= 1 or weight.size == 1:
-        return mean
+        colour *= share[..., None]
+        return colour
     coarse = _complete(*_halve(colour, weight))
+    trust = np.minimum(weight, np.float32(1))
+    colour *= (trust * share)[..., None]
     nearby = _enlarge_rows(coarse, 0, *weight.shape)
-    trust = np.minimum(weight, np.float32(1))[..., None]
-    return np.asarray(nearby + trust * (mean - nearby), np.float32)
+    nearby *= (1 - trust)[..., None]
+    nearby += colour
+    return nearby
 
 
 def _enlarge_rows(coarse: Float32Array, top: int, bottom: int, width: int) -> Float32Array:
     """Rows [top, bottom) of twice the size, bilinear; `top` is even."""
     first, last = max(top // 2 - 1, 0), min(-(-bottom // 2) + 1, len(coarse))
     size = (2 * coarse.shape[1], 2 * (last - first))
-    channels = [
-        np.asarray(Image.fromarray(channel).resize(size, Image.Resampling.BILINEAR))
-        for channel in np.moveaxis(coarse[first:last], 2, 0)
-    ]
-    return np.dstack(channels)[top - 2 * first : bottom - 2 * first, :width]
+    fine = np.empty((bottom - top, width, 3), np.float32)
+    for index, channel in enumerate(np.moveaxis(coarse[first:last], 2, 0)):
+        enlarged = Image.fromarray(channel).resize(size, Image.Resampling.BILINEAR)
+        fine[..., index] = np.asarray(enlarged)[top - 2 * first : bottom - 2 * first, :width]
+    return fine

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from core.images.samples import CMYK, GREY, RGB, Samples
-from core.pixels import LEVELS_16, PixelArray, Uint8Array
+from core.pixels import LEVELS_16, PixelArray, Uint8Array, uint8_from_uint16
 
 KINDS = {"RGB": RGB, "GRAY": GREY, "CMYK": CMYK}
 """What a profile describes, as ICC calls it."""
@@ -126,22 +126,23 @@ def _conversion(source: bytes, target: bytes, bits: int) -> Conversion:
 
 
 def _grey_conversion(source: bytes, target: bytes, bits: int) -> Conversion:
-    """A table of all levels, to or from sRGB of equal channels."""
-    ramp = np.arange(2**bits, dtype=f"uint{bits}")[None]
+    """A table of all levels, to or from sRGB of equal channels; made of 16 bits at any rate."""
+    ramp = (np.arange(2**bits) * (LEVELS_16 // (2**bits - 1))).astype(np.uint16)[None]
     if kind_of(source) == RGB:
         ramp = np.repeat(ramp[..., None], 3, axis=2)
-    table = _colour_conversion(source, target, bits)(ramp)[0]
-    levels = table[..., 1] if table.ndim == 2 and table.shape[1] == 3 else table.reshape(-1)
-    return lambda strip: levels[strip]
+    table = _colour_conversion(source, target, 16)(ramp)[0]
+    levels = np.asarray(table if table.ndim == 1 else table[:, 1], np.uint16)  # all are equal
+    fitting = uint8_from_uint16(levels) if bits == 8 else levels
+    return lambda strip: fitting[strip]
 
 
 def _colour_conversion(source: bytes, target: bytes, bits: int) -> Conversion:
-    """Of pixels themselves; grey is (h, W) going in, and (h, W) or (h, W, 1) coming out."""
+    """Of the pixels themselves; grey is (h, W), all other colour (h, W, C)."""
     kinds = kind_of(source) or "", kind_of(target) or ""
     if bits == 8:
         return _uint8_conversion(source, target, *kinds)
     return lambda strip: imagecodecs.cms_transform(
-        strip if strip.ndim == 3 else strip[..., None],
+        np.ascontiguousarray(strip),
         source,
         target,
         colorspace=SPACES[kinds[0]],
