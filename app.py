@@ -1,8 +1,10 @@
 """Where the parts meet; `python app.py` starts the production server."""
 
+import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,17 +96,39 @@ def check_graphs(card_path: Path) -> None:
         check_graphs(other_path)
 
 
-def serve() -> None:
-    """Become the production server, unless its settings or its graph are wrong."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Check settings and graph; then become the production server, unless only that is asked for.
+
+    Exits with 1 if a setting or a graph is wrong, with 2 if an argument is.
+    """
+    only_check = read_arguments(arguments).check
     try:
         settings = Settings.from_env()
         check_graphs(settings.card)
     except (InvalidSetting, GraphMismatch) as error:
         sys.exit(f"app.py: {error}")
+    if only_check:
+        sys.stdout.writelines(f"{line}\n" for line in settings.lines())
+    else:
+        serve()
+
+
+def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="app.py", description="Serve. All settings are in the environment, see README.md."
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="check settings and graph, print the settings"
+    )
+    return parser.parse_args(arguments)
+
+
+def serve() -> None:
+    """Become the production server."""
     configuration = str(ROOT / "gunicorn.conf.py")
     command = [sys.executable, "-m", "gunicorn", "--config", configuration]
     os.execv(sys.executable, command)
 
 
 if __name__ == "__main__":
-    serve()
+    main()

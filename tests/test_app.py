@@ -5,14 +5,14 @@ import sys
 
 import pytest
 
-from app import create_app, from_environment, serve
+from app import create_app, from_environment, main
 from config import ROOT, Settings
 from core.card import faithful_path, graph_path, read_card
 
 
-def run_app(**environ):
+def run_app(*arguments, **environ):
     return subprocess.run(
-        [sys.executable, ROOT / "app.py"],
+        [sys.executable, ROOT / "app.py", *arguments],
         env={"PATH": ""} | environ,
         capture_output=True,
         text=True,
@@ -49,10 +49,32 @@ def test_the_server_does_not_start_with_a_changed_graph(tmp_path, changed):
     assert "Traceback" not in done.stderr
 
 
+def test_settings_are_checked_and_told():
+    done = run_app("--check", ENHANCER_PORT="8080", ENHANCER_API_KEYS="k" * 20)
+    assert done.returncode == 0
+    assert "ENHANCER_PORT=8080 (environment)" in done.stdout.splitlines()
+    assert "ENHANCER_API_KEYS=(secret) (environment)" in done.stdout.splitlines()
+    assert "ENHANCER_HOST=0.0.0.0 (default)" in done.stdout.splitlines()
+    assert done.stderr == ""
+
+
+def test_a_check_of_wrong_settings_fails(tmp_path):
+    done = run_app("--check", ENHANCER_CARD=str(tmp_path / "none.json"))
+    assert done.returncode == 1
+    assert "none.json must be a model card" in done.stderr
+    assert done.stdout == ""
+
+
+def test_an_unknown_argument_is_answered_with_the_usage():
+    done = run_app("--chek")
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: app.py")
+
+
 def test_with_the_right_settings_and_graph_the_program_becomes_the_server(monkeypatch):
     started = []
     monkeypatch.setattr(os, "execv", lambda _program, arguments: started.append(arguments))
-    serve()
+    main([])
     assert started == [
         [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py")]
     ]
