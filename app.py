@@ -5,13 +5,15 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, g
+from flask import Flask
 from flask_cors import CORS
 
 from api import Service, create_api
+from api.errors import status_of
 from api.tracing import TRUTH_HEADERS
 from config import ROOT, InvalidSetting, Settings
 from core.admission import MEGABYTE, Admission
@@ -31,10 +33,13 @@ log = logging.getLogger("enhancer")
 
 
 class Application(Flask):
-    """A Flask application that logs a failure under the id of its request."""
+    """A Flask application that tells faults of its own from refusals in the log."""
 
     def log_exception(self, exc_info: Any) -> None:
-        log.error("request_id=%s failed", g.request_id, exc_info=exc_info)
+        if status_of(exc_info[1]) == HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("Request failed", exc_info=exc_info)
+        else:
+            log.warning("%s", exc_info[1])
 
 
 def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
@@ -83,7 +88,7 @@ def memory_budget(settings: Settings) -> int:
 
 def from_environment() -> Flask:
     """The application of a server process, with settings from the environment."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.captureWarnings(True)  # else they would stand between the lines of the log
     return create_app(Settings.from_env())
 
 

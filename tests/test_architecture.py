@@ -7,6 +7,10 @@ import pytest
 from config import ROOT
 
 LIBRARIES = {
+    "flask_limiter",
+    "gunicorn",
+    "prometheus_client",
+    "pythonjsonlogger",
     "numpy",
     "PIL",
     "isal",
@@ -18,6 +22,13 @@ LIBRARIES = {
     "werkzeug",
 }
 FLASK = {"flask", "flask_restx", "flask_cors", "werkzeug"}
+SERVER = {"flask_limiter", "gunicorn", "prometheus_client", "pythonjsonlogger"}
+ONLY_IN = {
+    "flask_limiter": {"api/access.py"},
+    "gunicorn": {"api/logs.py", "api/worker.py"},
+    "prometheus_client": {"api/metrics.py"},
+    "pythonjsonlogger": {"api/logs.py"},
+}
 OURS = {"api", "app", "benchmarks", "config", "core", "training", "upscale"}
 
 FORBIDDEN = {
@@ -38,7 +49,7 @@ FORBIDDEN = {
     "core/scheduler.py": LIBRARIES | OURS - {"core"},
     "core/admission.py": LIBRARIES | OURS - {"core"},
     "core/costs.py": LIBRARIES | OURS - {"core"},
-    "api": LIBRARIES - FLASK | OURS - {"api", "core"},
+    "api": LIBRARIES - FLASK - SERVER | OURS - {"api", "core"},
     "app.py": LIBRARIES - {"flask", "flask_cors"} | {"benchmarks", "training", "upscale"},
     "upscale.py": LIBRARIES | OURS - {"config", "core"},
     "training": FLASK | {"PIL", "api", "app", "benchmarks", "config", "upscale"},
@@ -71,3 +82,13 @@ def test_every_module_of_core_has_its_rule():
     ruled = {layer for layer in FORBIDDEN if layer.startswith("core/")}
     there = {str(p.relative_to(ROOT)) for p in sources("core") if p.name != "__init__.py"}
     assert there == ruled
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_of_the_server_has_its_place(library):
+    importers = {
+        str(path.relative_to(ROOT))
+        for path in sources("api")
+        if library in set(imported_packages(path))
+    }
+    assert importers <= ONLY_IN[library]

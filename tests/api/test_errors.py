@@ -31,10 +31,19 @@ def test_a_fault_of_ours_is_a_500_that_tells_nothing_but_is_logged(
     response = faulty_app.test_client().post("/model/predict", data=data)
     assert response.status_code == 500
     assert response.json == {"message": "Internal Server Error"}
-    request_id = response.headers["X-Request-Id"]
     failures = [r for r in caplog.records if r.levelname == "ERROR"]
-    assert [r.getMessage() for r in failures] == [f"request_id={request_id} failed"]
+    assert [r.getMessage() for r in failures] == ["Request failed"]
     assert "a secret path" in caplog.text
+
+
+def test_a_refusal_is_no_fault_and_leaves_no_traceback(app, post, encode, caplog):
+    admission = app.extensions["enhancer"].admission
+    admission.queue = 0
+    with admission.admit(admission.budget):
+        assert post(encode(noise(3, 4))).status_code == 503
+    (record,) = caplog.records
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
+    assert "may wait" in record.getMessage()
 
 
 def test_a_fault_outside_the_api_is_answered_and_logged_alike(app, caplog):
