@@ -72,7 +72,7 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
         deadline_s=settings.deadline_s,
         max_upload_bytes=settings.max_upload_bytes,
     )
-    create_api(app, service)
+    create_api(app, service, shared_metrics=settings.workers > 1)
     if settings.cors:
         CORS(app, send_wildcard=True, expose_headers=TRUTH_HEADERS)
     return app

@@ -5,6 +5,8 @@ from flask_restx import Api
 
 from api import metadata, predict
 from api.errors import register_errors
+from api.health import health
+from api.metrics import METRICS, Metrics, metrics
 from api.service import EXTENSION, Service, model
 from api.tracing import register_tracing
 
@@ -14,8 +16,12 @@ TITLE = "MAX Image Resolution Enhancer"
 VERSION = "1.0.0"
 
 
-def create_api(app: Flask, service: Service) -> Api:
-    """Put the API on an application: its routes, its error answers, its headers."""
+def create_api(app: Flask, service: Service, *, shared_metrics: bool = False) -> Api:
+    """Put the API on an application: its routes, its error answers, its headers.
+
+    Args:
+        shared_metrics: whether other processes count in the same files.
+    """
     app.config.update(
         MAX_CONTENT_LENGTH=service.max_upload_bytes,
         RESTX_MASK_SWAGGER=False,
@@ -34,7 +40,9 @@ def create_api(app: Flask, service: Service) -> Api:
         license="Apache-2.0",
         license_url="https://www.apache.org/licenses/LICENSE-2.0",
     )
-    api.add_namespace(model)
+    for namespace in (model, health, metrics):
+        api.add_namespace(namespace)
+    figures = app.extensions[METRICS] = Metrics(service, shared=shared_metrics, version=VERSION)
     register_errors(app, api)
-    register_tracing(app)
+    register_tracing(app, [figures.observe])
     return api

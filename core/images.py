@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from core.errors import ImageTooLarge, UnreadableImage, UnsupportedImage
 from core.picture import Extras, Header, Picture
-from core.pixels import Uint8Array, uint8_from_uint16
+from core.pixels import PixelArray, Uint8Array, uint8_from_uint16
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 """What is decoded; Pillow is not even asked about anything else."""
