@@ -13,6 +13,7 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
 )
 
+from api.connection import RequestTimeout
 from core.errors import (
     DeadlineExceeded,
     ImageTooLarge,
@@ -71,6 +72,8 @@ def status_of(error: Exception) -> int:
         return error.code
     if isinstance(error, InvalidUpload):
         return HTTPStatus.BAD_REQUEST
+    if isinstance(error, RequestTimeout):
+        return HTTPStatus.REQUEST_TIMEOUT
     for cls in type(error).__mro__:
         if issubclass(cls, SuperResolutionError) and cls in STATUS:
             return STATUS[cls]
