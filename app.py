@@ -11,9 +11,11 @@ from typing import Any
 
 from flask import Flask
 from flask_cors import CORS
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import Service, create_api
+from api import Access, Service, create_api
 from api.errors import status_of
+from api.rates import UnknownStorage, check_storage
 from api.tracing import TRUTH_HEADERS
 from config import ROOT, InvalidSetting, Settings
 from core.admission import MEGABYTE, Admission
@@ -72,10 +74,22 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
         deadline_s=settings.deadline_s,
         max_upload_bytes=settings.max_upload_bytes,
     )
-    create_api(app, service, shared_metrics=settings.workers > 1)
-    if settings.cors:
-        CORS(app, send_wildcard=True, expose_headers=TRUTH_HEADERS)
+    access = Access(settings.api_keys, settings.rate_limit, settings.rate_limit_storage)
+    create_api(app, service, access, shared_metrics=settings.workers > 1)
+    let_pages_call(app, settings)
+    if settings.proxies:
+        trusted = {"x_for": settings.proxies, "x_proto": settings.proxies}
+        app.wsgi_app = ProxyFix(app.wsgi_app, **trusted)  # type: ignore[method-assign]
     return app
+
+
+def let_pages_call(app: Flask, settings: Settings) -> None:
+    """Put CORS headers on answers to pages of other origins, of any or of those listed."""
+    exposed = [*TRUTH_HEADERS, "Retry-After"]
+    if settings.cors:
+        CORS(app, send_wildcard=True, expose_headers=exposed)
+    elif settings.cors_origins:
+        CORS(app, origins=list(settings.cors_origins), expose_headers=exposed)
 
 
 def memory_budget(settings: Settings) -> int:
@@ -101,6 +115,17 @@ def check_graphs(card_path: Path) -> None:
         check_graphs(other_path)
 
 
+def check_rate_limit(settings: Settings) -> None:
+    """Raise InvalidSetting if requests cannot be counted where they should be."""
+    try:
+        check_storage(settings.rate_limit_storage)
+    except UnknownStorage as error:
+        raise InvalidSetting(
+            "ENHANCER_RATE_LIMIT_STORAGE must be one whose library is installed. "
+            f"Received: one of which is said: {error}"
+        ) from error
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Check settings and graph; then become the production server, unless only that is asked for.
 
@@ -110,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         settings = Settings.from_env()
         check_graphs(settings.card)
+        check_rate_limit(settings)
     except (InvalidSetting, GraphMismatch) as error:
         sys.exit(f"app.py: {error}")
     if only_check:

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask_restx import Resource, fields
 
-from api.service import current_service, model
+from api.service import current_service, error_schema, model
 from core.images import FORMATS
 from core.upscaler import FULL_DETAIL
 
@@ -63,6 +63,8 @@ class Metadata(Resource):
 
     @model.doc("metadata")
     @model.response(200, "Success", metadata_schema)
+    @model.response(401, "No key, or a wrong one, where keys are set", error_schema)
+    @model.response(429, "Too many requests; Retry-After says when", error_schema)
     def get(self) -> dict[str, Any]:
         """What the model is and what it accepts"""
         service = current_service()

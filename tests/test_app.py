@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from api.rates import UnknownStorage
 from app import create_app, from_environment, main
 from config import ROOT, Settings
 from core.card import faithful_path, graph_path, read_card
@@ -29,10 +30,42 @@ def test_cors_is_closed_unless_it_is_enabled(upscaler):
             assert "X-Request-Id" in headers["Access-Control-Expose-Headers"]
 
 
+def test_cors_can_be_open_to_some_origins(upscaler):
+    origins = ("https://here.example", "http://localhost:3000")
+    client = create_app(Settings(cors_origins=origins), upscaler).test_client()
+    for origin in (*origins, "https://there.example", "https://here.example.evil.org"):
+        headers = client.get("/model/metadata", headers={"Origin": origin}).headers
+        expected = origin if origin in origins else None
+        assert headers.get("Access-Control-Allow-Origin") == expected
+        assert expected is None or headers["Vary"] == "Origin"
+
+
+def test_a_page_that_may_call_may_send_its_key(upscaler):
+    settings = Settings(cors_origins=("https://here.example",), api_keys=("k" * 20,))
+    headers = {
+        "Origin": "https://here.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "x-api-key",
+    }
+    client = create_app(settings, upscaler).test_client()
+    answer = client.options("/model/predict", headers=headers)
+    assert answer.status_code == 200
+    assert "x-api-key" in answer.headers["Access-Control-Allow-Headers"]
+
+
 def test_the_server_does_not_start_with_a_wrong_setting():
     done = run_app(ENHANCER_PORT="http")
     assert done.returncode == 1
     assert done.stderr == "app.py: ENHANCER_PORT must be a whole number. Received: 'http'\n"
+
+
+def test_the_server_does_not_start_where_requests_cannot_be_counted(monkeypatch):
+    def refuse(_storage):
+        raise UnknownStorage("no library")
+
+    monkeypatch.setattr("app.check_storage", refuse)
+    with pytest.raises(SystemExit, match="app.py: ENHANCER_RATE_LIMIT_STORAGE must be .* no lib"):
+        main([])
 
 
 @pytest.mark.parametrize("changed", ["srgan.pb", "srresnet.pb"])
