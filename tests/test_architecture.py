@@ -7,6 +7,11 @@ import pytest
 from config import ROOT
 
 LIBRARIES = {
+    "flask_limiter",
+    "gunicorn",
+    "limits",
+    "prometheus_client",
+    "pythonjsonlogger",
     "numpy",
     "PIL",
     "pillow_heif",
@@ -22,6 +27,14 @@ LIBRARIES = {
 }
 PICTURES = {"PIL", "pillow_heif", "imagecodecs", "defusedxml"}
 FLASK = {"flask", "flask_restx", "flask_cors", "werkzeug"}
+SERVER = {"flask_limiter", "gunicorn", "limits", "prometheus_client", "pythonjsonlogger"}
+ONLY_IN = {
+    "flask_limiter": {"api/rates.py"},
+    "gunicorn": {"api/logs.py", "api/worker.py"},
+    "limits": {"api/rates.py"},
+    "prometheus_client": {"api/metrics.py"},
+    "pythonjsonlogger": {"api/logs.py"},
+}
 OURS = {"api", "app", "benchmarks", "config", "core", "training", "upscale"}
 
 FORBIDDEN = {
@@ -46,8 +59,9 @@ FORBIDDEN = {
     "core/scheduler.py": LIBRARIES | OURS - {"core"},
     "core/admission.py": LIBRARIES | OURS - {"core"},
     "core/costs.py": LIBRARIES | OURS - {"core"},
-    "api": LIBRARIES - FLASK | OURS - {"api", "core"},
-    "app.py": LIBRARIES - {"flask", "flask_cors"} | {"benchmarks", "training", "upscale"},
+    "api": LIBRARIES - FLASK - SERVER | OURS - {"api", "core"},
+    "app.py": LIBRARIES - {"flask", "flask_cors", "werkzeug"}
+    | {"benchmarks", "training", "upscale"},
     "upscale.py": LIBRARIES | OURS - {"config", "core"},
     "training": FLASK | PICTURES | {"api", "app", "benchmarks", "config", "upscale"},
     "benchmarks": {"tensorflow", "keras", "flask_restx", "flask_cors", "api", "app", "upscale"},
@@ -81,3 +95,13 @@ def test_every_module_of_core_has_its_rule():
     packages = {path.parent for path in (ROOT / "core").glob("*/__init__.py")}
     there = {str(path.relative_to(ROOT)) for path in modules | packages}
     assert there == ruled
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_of_the_server_has_its_place(library):
+    importers = {
+        str(path.relative_to(ROOT))
+        for path in sources("api")
+        if library in set(imported_packages(path))
+    }
+    assert importers == ONLY_IN[library]
