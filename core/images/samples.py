@@ -87,8 +87,13 @@ def _split(image: ImageFile.ImageFile, stored: str) -> Samples:
         image.info["transparency"] *= LEVELS // FEW_BITS[stored]
     kind = GREY if is_grey(image) else RGB
     if not image.has_transparency_data:
-        return Samples(kind, np.asarray(image.convert(kind)), None)
-    return _apart(np.asarray(image.convert(f"{kind}A")))
+        return Samples(kind, _channels(image, kind), None)
+    return _apart(_channels(image, f"{kind}A"))
+
+
+def _channels(image: ImageFile.ImageFile, mode: str) -> PixelArray:
+    """In another mode if need be, since Pillow would copy it in any case."""
+    return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
 def _split_uint16(image: ImageFile.ImageFile, stored: str) -> Samples:
