@@ -4,6 +4,7 @@ import io
 from dataclasses import replace
 from typing import IO
 
+import numpy as np
 from PIL import ImageFile
 
 from core.images.alpha import fill_transparent
@@ -18,7 +19,7 @@ from core.images.resolution import read_dpi
 from core.images.samples import GREY, Samples, read_samples
 from core.images.xmp import clean_xmp
 from core.picture import Extras, Header, Picture
-from core.pixels import PixelArray
+from core.pixels import PixelArray, Uint8Array, uint8_from_uint16
 
 
 def read_header(file: IO[bytes], limits: Limits | None = None) -> Header:
@@ -71,6 +72,14 @@ def _read(file: IO[bytes], limits: Limits | None) -> tuple[Samples, object, Extr
         _check_again(samples, header, limits)
         extras = Extras(dpi=dpi, exif=kept_exif, xmp=clean_xmp(image.info.get("xmp")))
         return samples, image.info.get("icc_profile"), extras
+
+
+def decode_rgb(data: bytes | IO[bytes], limits: Limits | None = None) -> Uint8Array:
+    """The colour alone of `decode_image`, (H, W, 3) uint8; 16 bits are rounded."""
+    pixels = decode_image(data, limits).pixels
+    if pixels.dtype == np.uint16:
+        return uint8_from_uint16(np.asarray(pixels, np.uint16))
+    return np.asarray(pixels, np.uint8)
 
 
 def _judge(image: ImageFile.ImageFile, file: IO[bytes], limits: Limits | None) -> Header:
