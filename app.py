@@ -14,6 +14,7 @@ from api.tracing import TRUTH_HEADERS
 from config import ROOT, InvalidSetting, Settings
 from core.admission import MEGABYTE, Admission
 from core.card import faithful_path, read_card, read_verified_graph
+from core.decoding import Decoder, DecoderHere, Decoders, decoding_bytes
 from core.errors import GraphMismatch
 from core.images import Limits
 from core.machine import memory_limit, resident_memory
@@ -45,6 +46,8 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
     Raises:
         GraphMismatch: if the graph is not what its card announces.
     """
+    decoder = create_decoder(settings)
+    decoder_bytes = decoder.start()
     if upscaler is None:
         upscaler = load_upscaler(
             settings.card,
@@ -57,8 +60,9 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
     service = Service(
         upscaler=upscaler,
         limits=Limits(settings.max_pixels, settings.max_side),
+        decoder=decoder,
         admission=Admission(
-            budget=memory_budget(settings),
+            budget=memory_budget(settings, decoder_bytes),
             queue=settings.queue,
             backlog_s=lambda: upscaler.lane.backlog_s,
         ),
@@ -71,12 +75,24 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
     return app
 
 
-def memory_budget(settings: Settings) -> int:
-    """Bytes for all pictures at once: what is left of this process's share of the limit."""
+def create_decoder(settings: Settings) -> Decoder:
+    """What decodes pictures: processes, or none if the settings say so."""
+    if not settings.decoders:
+        return DecoderHere()
+    memory_bytes = settings.decoder_memory_mb * MEGABYTE or decoding_bytes(settings.max_pixels)
+    return Decoders(settings.decoders, memory_bytes=memory_bytes, wall_s=settings.decode_timeout_s)
+
+
+def memory_budget(settings: Settings, decoder_bytes: int) -> int:
+    """Bytes for all pictures at once: what is left of this process's share of the limit.
+
+    Args:
+        decoder_bytes: that the decoders of this process have.
+    """
     if settings.memory_mb:
         return settings.memory_mb * MEGABYTE
     share = memory_limit() * USABLE_SHARE / settings.workers
-    return max(LEAST_BUDGET, int(share) - resident_memory())
+    return max(LEAST_BUDGET, int(share) - resident_memory() - decoder_bytes)
 
 
 def from_environment() -> Flask:

@@ -52,6 +52,13 @@ class Settings:
     queue: int = setting(64, "pictures that may wait for memory", at_least=0)
     memory_mb: int = setting(0, "for all pictures at once; 0 for what is free", at_least=0)
     deadline_s: int = setting(300, "time in which a picture must be finished", at_least=1)
+    decoders: int = setting(
+        2, "processes that decode pictures; 0 to decode in the server process", at_least=0
+    )
+    decoder_memory_mb: int = setting(
+        0, "that each of them may take; 0 for what the largest picture may need", at_least=0
+    )
+    decode_timeout_s: int = setting(20, "time in which a picture must be decoded", at_least=1)
     graceful_timeout_s: int = setting(60, "time to finish requests when stopped", at_least=1)
     cors: bool = setting(False, "whether pages of any origin may call", env="CORS_ENABLE")
 

@@ -17,7 +17,7 @@ from api.service import Service, current_service, error_schema, model
 from api.tracing import describe_work
 from core.costs import memory_cost
 from core.errors import InvalidDetail
-from core.images import FORMAT_NAMES, decode_image, read_header
+from core.images import FORMAT_NAMES
 from core.picture import Picture
 from core.scheduler import Patience
 from core.upscaler import FULL_DETAIL
@@ -101,13 +101,13 @@ def begin_work(service: Service, detail: float, stack: ExitStack) -> Work:
     patience = Patience(time.monotonic() + service.deadline_s, watch_client(request.environ))
     timings_ms: dict[str, float] = {}
     file = read_upload()
-    header = read_header(file, service.limits)
+    header = service.decoder.read_header(file, service.limits)
     rows = service.upscaler.plan(header.height, header.width)
     with stopwatch(timings_ms, "queue"):
         cost = memory_cost(header, rows, service.upscaler.scale)
         stack.enter_context(service.admission.admit(cost, patience))
     with stopwatch(timings_ms, "decode"):
-        lr = decode_image(file, service.limits)
+        lr = service.decoder.decode(file, service.limits)
     parts = service.upscaler.encode(lr, detail=detail, patience=patience)
     stack.callback(parts.close)
     tiles = sum(len(row) for row in rows)

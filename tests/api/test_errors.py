@@ -19,7 +19,7 @@ def faulty(_lr):
 
 @pytest.fixture
 def faulty_app():
-    return create_app(Settings(), Upscaler(make_card(), faulty, window=16))
+    return create_app(Settings(decoders=0), Upscaler(make_card(), faulty, window=16))
 
 
 @pytest.mark.parametrize("testing", [False, True])

@@ -69,7 +69,7 @@ def test_a_longer_answer_is_sent_while_it_is_made(encode):
     upscaler = Upscaler(make_card(), lambda lr: windows.append(1) or repeat(lr), window=64)
     lr = noise(1200, 100)  # a row of tiles has to be more than the compressor holds back
     data = {"image": (io.BytesIO(encode(lr)), "a.png")}
-    client = create_app(Settings(), upscaler).test_client()
+    client = create_app(Settings(decoders=0), upscaler).test_client()
     response = client.post("/model/predict", data=data, buffered=False)
     begun = len(windows)
     png = b"".join(response.iter_encoded())
