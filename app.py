@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, g
+from flask import Flask, Request, g
 from flask_cors import CORS
+from werkzeug.exceptions import BadHost
+from werkzeug.routing import MapAdapter
 
 from api import Service, create_api
 from api.tracing import TRUTH_HEADERS
@@ -26,11 +28,25 @@ USABLE_SHARE = 0.8
 LEAST_BUDGET = 64 * MEGABYTE
 """For a picture of a megapixel, even where the limit is too low to say so."""
 
+ANY_HOST = "localhost"  # routes are the same for all
+
 log = logging.getLogger("enhancer")
 
 
 class Application(Flask):
-    """A Flask application that logs a failure under the id of its request."""
+    """A Flask application that logs a failure under the id of its request.
+
+    It also survives a header `Host` that names no host: Flask answers 400, but Flask-RESTX,
+    to see whose error that is, asks for the routes of that host again.
+    """
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        try:
+            return super().create_url_adapter(request)
+        except BadHost:
+            if request is not None:
+                request.environ["HTTP_HOST"] = ANY_HOST
+            raise
 
     def log_exception(self, exc_info: Any) -> None:
         log.error("request_id=%s failed", g.request_id, exc_info=exc_info)

@@ -185,7 +185,7 @@ def describe_request(count: int) -> str:
         return f"Content-Type {request.mimetype!r}"
     if FIELD in request.form:
         return f"a text in the field `{FIELD}`"
-    names = sorted({*request.files, *request.form})
+    names = sorted(str(name) for name in {*request.files, *request.form})  # None without one
     return f"the fields {names}" if names else "no fields"
 
 

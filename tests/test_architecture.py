@@ -44,7 +44,8 @@ FORBIDDEN = {
     "core/admission.py": LIBRARIES | OURS - {"core"},
     "core/costs.py": LIBRARIES | OURS - {"core"},
     "api": LIBRARIES - FLASK | OURS - {"api", "core"},
-    "app.py": LIBRARIES - {"flask", "flask_cors"} | {"benchmarks", "training", "upscale"},
+    "app.py": LIBRARIES - {"flask", "flask_cors", "werkzeug"}
+    | {"benchmarks", "training", "upscale"},
     "upscale.py": LIBRARIES | OURS - {"config", "core"},
     "training": FLASK | {"PIL", "api", "app", "benchmarks", "config", "upscale"},
     "benchmarks": {"tensorflow", "keras", "flask_restx", "flask_cors", "api", "app", "upscale"},

@@ -84,6 +84,13 @@ def test_the_nearest_ancestor_decides():
     assert status_of(errors.GraphMismatch()) == 500
 
 
+@pytest.mark.parametrize("path", ["/model/metadata", "/model/predict", "/nope", "/"])
+def test_a_host_that_is_none_is_the_callers_fault(client, path):
+    response = client.get(path, headers={"Host": "a" * 64})
+    assert response.status_code == 400
+    assert response.json["message"]
+
+
 def test_two_applications_share_nothing(app, faulty_app):
     assert isinstance(app, Flask)
     metadata = [a.test_client().get("/model/metadata").json["limits"] for a in (app, faulty_app)]

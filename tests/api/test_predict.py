@@ -173,6 +173,13 @@ def test_a_truncated_picture_is_refused_and_the_next_one_is_served(post, encode)
         ({"data": b"raw", "content_type": "image/png"}, "Content-Type 'image/png'"),
         ({"data": {"image": "text"}, "content_type": "multipart/form-data"}, "a text in the field"),
         ({"data": {"img": (io.BytesIO(b"x"), "x.png")}}, "the fields ['img']"),
+        (
+            {
+                "data": b"--x\r\nContent-Disposition: form-data\r\n\r\n1\r\n--x--",
+                "content_type": "multipart/form-data; boundary=x",
+            },
+            "['None']",
+        ),
         ({"data": {"a": "1", "b": "2"}, "content_type": "multipart/form-data"}, "['a', 'b']"),
         ({"content_type": "multipart/form-data; boundary=x", "data": b"--x--"}, "no fields"),
     ],
