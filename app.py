@@ -9,9 +9,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Request
 from flask_cors import CORS
+from werkzeug.exceptions import BadHost
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import MapAdapter
 
 from api import Access, Service, create_api
 from api.errors import status_of
@@ -20,6 +22,7 @@ from api.tracing import TRUTH_HEADERS
 from config import ROOT, InvalidSetting, Settings
 from core.admission import MEGABYTE, Admission
 from core.card import faithful_path, read_card, read_verified_graph
+from core.decoding import Decoder, DecoderHere, Decoders, decoding_bytes
 from core.errors import GraphMismatch
 from core.images import Limits
 from core.machine import memory_limit, resident_memory
@@ -31,11 +34,25 @@ USABLE_SHARE = 0.8
 LEAST_BUDGET = 64 * MEGABYTE
 """For a picture of a megapixel, even where the limit is too low to say so."""
 
+ANY_HOST = "localhost"  # routes are the same for all
+
 log = logging.getLogger("enhancer")
 
 
 class Application(Flask):
-    """A Flask application that tells faults of its own from refusals in the log."""
+    """A Flask application that tells faults of its own from refusals in the log.
+
+    It also survives a header `Host` that names no host: Flask answers 400, but Flask-RESTX,
+    to see whose error that is, asks for the routes of that host again.
+    """
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        try:
+            return super().create_url_adapter(request)
+        except BadHost:
+            if request is not None:
+                request.environ["HTTP_HOST"] = ANY_HOST
+            raise
 
     def log_exception(self, exc_info: Any) -> None:
         if status_of(exc_info[1]) == HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -54,6 +71,8 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
     Raises:
         GraphMismatch: if the graph is not what its card announces.
     """
+    decoder = create_decoder(settings)
+    decoder_bytes = decoder.start()
     if upscaler is None:
         upscaler = load_upscaler(
             settings.card,
@@ -66,8 +85,9 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
     service = Service(
         upscaler=upscaler,
         limits=Limits(settings.max_pixels, settings.max_side, settings.max_frames),
+        decoder=decoder,
         admission=Admission(
-            budget=memory_budget(settings),
+            budget=memory_budget(settings, decoder_bytes),
             queue=settings.queue,
             backlog_s=lambda: upscaler.lane.backlog_s,
         ),
@@ -93,12 +113,24 @@ def let_pages_call(app: Flask, settings: Settings) -> None:
         CORS(app, origins=list(settings.cors_origins), expose_headers=exposed)
 
 
-def memory_budget(settings: Settings) -> int:
-    """Bytes for all pictures at once: what is left of this process's share of the limit."""
+def create_decoder(settings: Settings) -> Decoder:
+    """What decodes pictures: processes, or none if the settings say so."""
+    if not settings.decoders:
+        return DecoderHere()
+    memory_bytes = settings.decoder_memory_mb * MEGABYTE or decoding_bytes(settings.max_pixels)
+    return Decoders(settings.decoders, memory_bytes=memory_bytes, wall_s=settings.decode_timeout_s)
+
+
+def memory_budget(settings: Settings, decoder_bytes: int) -> int:
+    """Bytes for all pictures at once: what is left of this process's share of the limit.
+
+    Args:
+        decoder_bytes: that the decoders of this process have.
+    """
     if settings.memory_mb:
         return settings.memory_mb * MEGABYTE
     share = memory_limit() * USABLE_SHARE / settings.workers
-    return max(LEAST_BUDGET, int(share) - resident_memory())
+    return max(LEAST_BUDGET, int(share) - resident_memory() - decoder_bytes)
 
 
 def from_environment() -> Flask:

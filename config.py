@@ -123,6 +123,13 @@ class Settings:
     queue: int = setting(64, "pictures that may wait for memory", at_least(0))
     memory_mb: int = setting(0, "for all pictures at once; 0 for what is free", at_least(0))
     deadline_s: int = setting(300, "time in which a picture must be finished", at_least(1))
+    decoders: int = setting(
+        2, "processes that decode pictures; 0 to decode in the server process", at_least(0)
+    )
+    decoder_memory_mb: int = setting(
+        0, "that each of them may take; 0 for what the largest picture may need", at_least(0)
+    )
+    decode_timeout_s: int = setting(20, "time in which a picture must be decoded", at_least(1))
     read_timeout_s: float = setting(
         30.0, "time in which a request must arrive, from its first byte", above(0)
     )

@@ -17,7 +17,7 @@ from api.service import Service, current_service, error_schema, model
 from api.tracing import Facts, describe
 from api.wishes import MEDIA_TYPES, add_wishes, read_wish
 from core.costs import Plan
-from core.images import FORMAT_NAMES, check_output_size, decode_image, read_header
+from core.images import FORMAT_NAMES, check_output_size
 from core.picture import Picture
 from core.rendering import Rendering, Wish
 from core.scheduler import Patience
@@ -96,14 +96,14 @@ def begin_work(service: Service, wish: Wish, stack: ExitStack) -> Work:
     patience = Patience(time.monotonic() + service.deadline_s, watch_client(request.environ))
     timings_ms: dict[str, float] = {}
     file = read_upload()
-    header = read_header(file, service.limits)
+    header = service.decoder.read_header(file, service.limits)
     scale = service.upscaler.scale
     check_output_size(wish.format, scale * header.height, scale * header.width)
     plan = Plan(header, service.upscaler.plan(header.height, header.width), wish.format, scale)
     with stopwatch(timings_ms, "queue"):
         stack.enter_context(service.admission.admit(plan.memory_bytes, patience))
     with stopwatch(timings_ms, "decode"):
-        lr = decode_image(file, service.limits)
+        lr = service.decoder.decode(file, service.limits)
     rendering = Rendering(service.upscaler, lr, wish, patience=patience)
     parts = rendering.parts()
     stack.callback(parts.close)
@@ -179,7 +179,7 @@ def describe_request(count: int) -> str:
         return f"Content-Type {request.mimetype!r}"
     if FIELD in request.form:
         return f"a text in the field `{FIELD}`"
-    names = sorted({*request.files, *request.form})
+    names = sorted(str(name) for name in {*request.files, *request.form})  # None without one
     return f"the fields {names}" if names else "no fields"
 
 

@@ -7,6 +7,7 @@ from flask import current_app
 from flask_restx import Namespace, fields
 
 from core.admission import Admission
+from core.decoding import Decoder
 from core.images import Limits
 from core.upscaler import Upscaler
 
@@ -33,6 +34,7 @@ class Service:
 
     upscaler: Upscaler
     limits: Limits
+    decoder: Decoder
     admission: Admission
     deadline_s: int
     """From the arrival of a picture to its last row."""

@@ -12,6 +12,8 @@ SuperResolutionError
 └── GraphMismatch         the frozen graph is not what its card announces
 """
 
+import functools
+
 
 class SuperResolutionError(Exception):
     """Base of every error raised on purpose in core/."""
@@ -47,6 +49,10 @@ class Overloaded(SuperResolutionError):
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """With its keyword, which pickle would forget."""
+        return functools.partial(type(self), retry_after_s=self.retry_after_s), self.args
 
 
 class DeadlineExceeded(SuperResolutionError):

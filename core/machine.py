@@ -31,10 +31,12 @@ def memory_limit() -> int:
 
 def resident_memory() -> int:
     """Bytes of memory that this process has now."""
-    for line in STATUS.read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * KILOBYTE
-    raise OSError(f"{STATUS} must state VmRSS.")
+    return _status("VmRSS")
+
+
+def data_memory() -> int:
+    """Bytes that this process may write to and shares with no other, touched or not."""
+    return _status("VmData")
 
 
 def has_bfloat16() -> bool:
@@ -44,6 +46,13 @@ def has_bfloat16() -> bool:
     lines = (line.partition(":") for line in CPU_INFO.read_text().splitlines())
     flags = {flag for key, _, text in lines if key.strip() == "flags" for flag in text.split()}
     return bool(flags & BFLOAT16_FLAGS)
+
+
+def _status(name: str) -> int:
+    for line in STATUS.read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * KILOBYTE
+    raise OSError(f"{STATUS} must state {name}.")
 
 
 def _cpu_quota() -> float | None:

@@ -27,7 +27,12 @@ def upscaler():
 @pytest.fixture
 def app(upscaler):
     settings = Settings(
-        max_pixels=2000, max_side=200, max_upload_bytes=100_000, memory_mb=16, deadline_s=30
+        max_pixels=2000,
+        max_side=200,
+        max_upload_bytes=100_000,
+        memory_mb=16,
+        deadline_s=30,
+        decoders=0,
     )
     return create_app(settings, upscaler)
 

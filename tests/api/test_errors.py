@@ -22,7 +22,7 @@ def faulty(_lr):
 
 @pytest.fixture
 def faulty_app():
-    return create_app(Settings(), Upscaler(make_card(), faulty, window=16))
+    return create_app(Settings(decoders=0), Upscaler(make_card(), faulty, window=16))
 
 
 @pytest.mark.parametrize("testing", [False, True])
@@ -123,6 +123,13 @@ def test_the_nearest_ancestor_decides():
 
     assert status_of(StillTooLarge()) == 413
     assert status_of(errors.GraphMismatch()) == 500
+
+
+@pytest.mark.parametrize("path", ["/model/metadata", "/model/predict", "/nope", "/"])
+def test_a_host_that_is_none_is_the_callers_fault(client, path):
+    response = client.get(path, headers={"Host": "a" * 64})
+    assert response.status_code == 400
+    assert response.json["message"]
 
 
 def test_two_applications_share_nothing(app, faulty_app):

@@ -82,7 +82,7 @@ def test_a_larger_answer_is_sent_while_it_is_made(encode):
     upscaler = Upscaler(make_card(), lambda lr: windows.append(1) or repeat(lr), window=64)
     lr = noise(1200, 100)  # a row of tiles has to be more than the compressor holds back
     data = {"image": (io.BytesIO(encode(lr)), "a.png")}
-    client = create_app(Settings(), upscaler).test_client()
+    client = create_app(Settings(decoders=0), upscaler).test_client()
     response = client.post("/model/predict", data=data, buffered=False)
     begun = len(windows)
     png = b"".join(response.iter_encoded())
@@ -192,6 +192,13 @@ def test_a_truncated_picture_is_refused_and_the_next_one_is_served(post, encode)
         ({"data": b"raw", "content_type": "image/png"}, "Content-Type 'image/png'"),
         ({"data": {"image": "text"}, "content_type": "multipart/form-data"}, "a text in the field"),
         ({"data": {"img": (io.BytesIO(b"x"), "x.png")}}, "the fields ['img']"),
+        (
+            {
+                "data": b"--x\r\nContent-Disposition: form-data\r\n\r\n1\r\n--x--",
+                "content_type": "multipart/form-data; boundary=x",
+            },
+            "['None']",
+        ),
         ({"data": {"a": "1", "b": "2"}, "content_type": "multipart/form-data"}, "['a', 'b']"),
         ({"content_type": "multipart/form-data; boundary=x", "data": b"--x--"}, "no fields"),
     ],

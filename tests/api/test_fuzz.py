@@ -1,0 +1,205 @@
+"""Requests that nobody would think of: never a fault of ours, never slow, never any harm."""
+
+import io
+import time
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from app import create_app
+from config import Settings
+from core.upscaler import Upscaler
+from tests.fuzzing.mutations import damaged
+from tests.fuzzing.seeds import built_in
+from tests.pictures import encoded
+from tests.stand_ins import between, blur_then_repeat, make_card, noise
+
+SEEDS = built_in()
+REFERENCE = encoded(noise(21, 34))
+PATIENCE_S = 5
+EXAMPLES = 300
+
+bounded = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(scope="module")
+def client():
+    upscaler = Upscaler(
+        make_card(faithful="plain"), blur_then_repeat, window=32, interpolated=between
+    )
+    limits = {"max_pixels": 2000, "max_side": 200, "max_upload_bytes": 20_000}
+    return create_app(Settings(memory_mb=16, decoders=0, **limits), upscaler).test_client()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def the_reference_is_answered_as_before(client):
+    before = post(client, {"image": (io.BytesIO(REFERENCE), "a.png")}).data
+    yield
+    assert post(client, {"image": (io.BytesIO(REFERENCE), "a.png")}).data == before
+
+
+def post(client, data, path="/model/predict", **kwargs):
+    """Post, and hold the answer to what every answer must be."""
+    began = time.monotonic()
+    response = client.post(path, data=data, buffered=True, **kwargs)
+    assert time.monotonic() - began < PATIENCE_S
+    assert response.status_code < 500
+    if response.status_code == 200:
+        assert_four_times_as_large(response)
+    else:
+        assert response.content_type == "application/json"
+        assert isinstance(response.json["message"], str)
+    return response
+
+
+def assert_four_times_as_large(response):
+    width, height = response.headers["X-Input-Size"].split("x")
+    with Image.open(io.BytesIO(response.data), formats=["PNG"]) as sr:
+        assert sr.size == (4 * int(width), 4 * int(height))
+        assert np.asarray(sr).size
+
+
+@pytest.mark.parametrize("number", range(len(SEEDS)))
+def test_a_seed_as_it_is_makes_no_trouble(client, number):
+    post(client, {"image": (io.BytesIO(SEEDS[number]), "seed")})
+
+
+@bounded
+@given(random=st.randoms(use_true_random=False))
+def test_damaged_files_make_no_trouble(client, random):
+    post(client, {"image": (io.BytesIO(damaged(random, SEEDS)), "damaged")})
+
+
+FRAGMENTS = [
+    b"--x",
+    b"--x--",
+    b"--",
+    b"\r\n",
+    b"\n",
+    b"\r\n\r\n",
+    b'Content-Disposition: form-data; name="image"; filename="a.png"',
+    b"Content-Disposition: form-data; name=\"image\"; filename*=UTF-8''%FF%FE",
+    b'Content-Disposition: form-data; name="detail"',
+    b'Content-Disposition: form-data; name="',
+    b"Content-Disposition: form-data",
+    b"Content-Type: image/png",
+    b"Content-Type: multipart/mixed; boundary=x",
+    b"Content-Transfer-Encoding: base64",
+    b"Content-Length: -1",
+    b":",
+    b"0.5",
+    b"\xff\xfe",
+    REFERENCE,
+]
+
+BODIES = st.one_of(
+    st.lists(st.sampled_from(FRAGMENTS), max_size=16).map(b"".join),
+    st.lists(st.sampled_from(FRAGMENTS), max_size=8).map(b"\r\n".join),
+    st.binary(max_size=200),
+)
+
+CONTENT_TYPES = st.sampled_from(
+    [
+        "multipart/form-data; boundary=x",
+        "multipart/form-data; boundary=",
+        'multipart/form-data; boundary="x',
+        "multipart/form-data; boundary=" + "x" * 300,
+        "multipart/form-data; boundary=\xe9",
+        "multipart/form-data; charset=utf-16; boundary=x",
+        "multipart/form-data",
+        "multipart/mixed; boundary=x",
+        "application/x-www-form-urlencoded",
+        "application/json",
+        "image/png",
+        ";;;",
+        "",
+    ]
+)
+
+
+@bounded
+@given(body=BODIES, content_type=CONTENT_TYPES)
+def test_malformed_bodies_make_no_trouble(client, body, content_type):
+    post(client, body, content_type=content_type)
+
+
+VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"))
+HEADERS = st.dictionaries(
+    st.sampled_from(
+        [
+            "Accept",
+            "Accept-Encoding",
+            "Accept-Language",
+            "Content-Encoding",
+            "Content-Length",
+            "Content-MD5",
+            "Cookie",
+            "Expect",
+            "Forwarded",
+            "Host",
+            "If-Modified-Since",
+            "If-None-Match",
+            "Origin",
+            "Range",
+            "Transfer-Encoding",
+            "Upgrade",
+            "X-Fields",
+            "X-Forwarded-For",
+            "X-HTTP-Method-Override",
+            "X-Request-Id",
+        ]
+    ),
+    st.one_of(
+        VALUES, st.sampled_from(["0", "-1", "9" * 30, "chunked", "gzip", "*/*;q=x", "a" * 9000])
+    ),
+    max_size=4,
+)
+
+
+@bounded
+@given(headers=HEADERS)
+def test_odd_headers_make_no_trouble(client, headers):
+    post(client, {"image": (io.BytesIO(REFERENCE), "a.png")}, headers=headers)
+
+
+FIELDS = st.dictionaries(
+    st.one_of(st.sampled_from(["detail", "image", "Image", "detail ", ""]), st.text(max_size=8)),
+    st.one_of(
+        st.text(max_size=20),
+        st.floats().map(str),
+        st.integers().map(str),
+        st.lists(st.text(max_size=3), max_size=3),
+        st.binary(max_size=9).map(lambda data: (io.BytesIO(data), "file")),
+    ),
+    max_size=4,
+)
+
+
+@bounded
+@given(fields=FIELDS, with_image=st.booleans(), name=st.text(max_size=20))
+def test_odd_fields_make_no_trouble(client, fields, with_image, name):
+    image = {"image": (io.BytesIO(REFERENCE), name)} if with_image else {}
+    post(client, fields | image, content_type="multipart/form-data")
+
+
+@bounded
+@given(path=st.text(max_size=30), method=st.sampled_from(["GET", "POST", "PUT", "HEAD", "TRACE"]))
+def test_odd_paths_make_no_trouble(client, path, method):
+    response = client.open(f"/model/{path}", method=method)
+    assert response.status_code < 500
+
+
+def test_the_seeds_hold_every_format_and_damage_changes_them():
+    assert {Image.open(io.BytesIO(seed)).format for seed in SEEDS} >= {"PNG", "JPEG", "TIFF", "GIF"}
+    random = Random(1)
+    assert sum(damaged(random, SEEDS) not in SEEDS for _ in range(100)) > 90
