@@ -66,7 +66,7 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
         max_upload_bytes=settings.max_upload_bytes,
         has_note=settings.synthetic_note,
     )
-    create_api(app, service)
+    create_api(app, service, has_page=not settings.no_page)
     if settings.cors:
         CORS(app, send_wildcard=True, expose_headers=TRUTH_HEADERS)
     return app

@@ -54,6 +54,9 @@ class Settings:
     deadline_s: int = setting(300, "time in which a picture must be finished", at_least=1)
     graceful_timeout_s: int = setting(60, "time to finish requests when stopped", at_least=1)
     synthetic_note: bool = setting(True, "whether files say that their detail is synthetic")
+    no_page: bool = setting(
+        False, "whether there is no page at /app/", env="DISABLE_WEB_APP"
+    )
     cors: bool = setting(False, "whether pages of any origin may call", env="CORS_ENABLE")
 
     def __post_init__(self) -> None:

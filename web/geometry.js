@@ -7,6 +7,11 @@ export function clamp(value, least, most) {
   return Math.min(Math.max(value, least), most);
 }
 
+/** @param {Rectangle} r @param {Point} p @returns {Point} the nearest one in the rectangle */
+export function inside(r, p) {
+  return { x: clamp(p.x, r.left, r.left + r.width), y: clamp(p.y, r.top, r.top + r.height) };
+}
+
 /** @param {Size} view @param {Size} picture @returns {number} the zoom that fills the view */
 export function fitZoom(view, picture) {
   return Math.min(view.width / picture.width, view.height / picture.height);

@@ -44,7 +44,7 @@ function listenForDrops(onFiles, onNothing) {
 
 /** @param {(files: File[]) => void} onFiles @param {(message: string) => void} onNothing */
 function listenForSamples(onFiles, onNothing) {
-  byId("samples").addEventListener("click", async (e) => {
+  byId("samples").addEventListener("click", async (/** @type {Event} */ e) => {
     const target = /** @type {HTMLElement} */ (e.target);
     const image = target.closest("button")?.querySelector("img");
     if (!image) return;

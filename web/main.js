@@ -22,9 +22,9 @@ const canvas = byId("canvas");
 let metadata = null;
 let hasPixels = false;
 
-const viewer = new Viewer(byId("view"), canvas, byId("divider"), showZoom);
+const viewer = new Viewer(byId("view"), canvas, byId("lens"), byId("seen"), byId("divider"), showZoom);
 const queue = new Queue(changed);
-const roll = new Roll(show, (picture) => queue.cancel(picture));
+const roll = new Roll(choose, (picture) => queue.cancel(picture));
 const panel = new Panel((picture) => queue.put(picture));
 
 /** @param {File[]} files */
@@ -56,6 +56,12 @@ function changed(picture) {
 }
 
 /** @param {Picture|null} picture */
+function choose(picture) {
+  show(picture);
+  byId("stage").scrollIntoView({ block: "nearest" });
+}
+
+/** @param {Picture|null} picture */
 function show(picture) {
   byId("prompt").hidden = picture !== null;
   byId("tools").hidden = !picture?.after;
@@ -76,7 +82,6 @@ function showPicture(picture) {
   const grown = after ? 1 : scale;
   const result = { width: grown * image.naturalWidth, height: grown * image.naturalHeight };
   viewer.show(before ?? (after && madeSmall(after, scale)), after, result);
-  byId("tag-after").hidden = !after;
   byId("tag-after").textContent = `${scale}×`;
   byId("tag-before").textContent = before ? `your picture, ${hasPixels ? "pixels" : "smooth"}` : "result, made small again";
   canvas.setAttribute("aria-label", describe(picture, result));
@@ -165,7 +170,7 @@ function listen() {
   byId("now").addEventListener("click", () => queue.hurry());
   byId("retry").addEventListener("click", () => roll.selected && queue.put(roll.selected));
   byId("loupe").addEventListener("click", () => viewer.toggleLoupe());
-  byId("tools").addEventListener("click", (e) => {
+  byId("tools").addEventListener("click", (/** @type {Event} */ e) => {
     const { dataset } = /** @type {HTMLElement} */ (e.target);
     if (dataset.zoom) zoom(dataset.zoom);
     if (dataset.base) chooseBase(dataset.base);

@@ -16,6 +16,11 @@ export function paint(context, scene) {
   const right = scene.after ? clamp(dividerX, seen.left, seen.left + seen.width) : view.width;
   within(context, [0, 0, right, view.height], () => drawBefore(context, scene, picture));
   within(context, [right, 0, view.width - right, view.height], () => drawAfter(context, scene, picture));
+}
+
+/** @param {CanvasRenderingContext2D} context over everything else @param {Scene} scene */
+export function paintLoupe(context, scene) {
+  context.clearRect(0, 0, scene.view.width, scene.view.height);
   if (scene.loupeAt && scene.after) drawLoupe(context, scene, scene.loupeAt);
 }
 

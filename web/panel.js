@@ -74,13 +74,12 @@ function writeDetail() {
 
 /** @param {Answer} answer @param {File} file */
 function writeFacts(answer, file) {
-  const computed = answer.computedMs === null ? "" : `, ${seconds(answer.computedMs)} of it computing`;
+  const computed = answer.computedMs === null ? "" : `, ${seconds(answer.computedMs)} of them computing`;
   const facts = [
     ["Your picture", `${answer.inputSize.replace("x", " × ")}, ${bytes(file.size)}`],
     ["Result", `${answer.outputSize.replace("x", " × ")}, ${bytes(answer.blob.size)}`],
     ["Time", seconds(answer.elapsedMs) + computed],
     ["Model", answer.model],
-    ["Detail", answer.wish.detail.toFixed(2)],
   ];
   if (answer.consistencyDb) {
     facts.push(["Consistency", `${answer.consistencyDb} dB`, "made small again, against your picture"]);

@@ -31,7 +31,7 @@ export class Save {
     this.#onWish = onWish;
     formatChoice.addEventListener("change", () => this.#chooseFormat());
     quality.addEventListener("input", () => this.#onWish());
-    form.addEventListener("submit", (e) => {
+    form.addEventListener("submit", (/** @type {Event} */ e) => {
       e.preventDefault();
       if (this.#control) this.#control.abort();
       else void this.#save();

@@ -47,7 +47,9 @@ export async function loadMetadata() {
  * @returns {Promise<Answer>}
  */
 export async function upscale(file, wish, signal, onProgress) {
-  const { request, elapsedMs } = await send(formOf(file, wish), signal, onProgress);
+  const started = performance.now();
+  const request = await send(formOf(file, wish), signal, onProgress);
+  const elapsedMs = performance.now() - started;
   const header = (/** @type {string} */ name) => request.getResponseHeader(name) ?? "";
   if (request.status !== 200) {
     const message = messageIn(await request.response.text());
@@ -80,24 +82,20 @@ function formOf(file, wish) {
  * @param {FormData} form
  * @param {AbortSignal} signal
  * @param {(progress: Progress) => void} onProgress
- * @returns {Promise<{request: XMLHttpRequest, elapsedMs: number}>}
+ * @returns {Promise<XMLHttpRequest>} that is answered
  */
 function send(form, signal, onProgress) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const request = new XMLHttpRequest(); // fetch tells nothing of an upload
-    let sent = performance.now();
     request.open("POST", PREDICT);
     request.responseType = "blob";
     for (const [name, value] of Object.entries(keyHeaders())) request.setRequestHeader(name, value);
     request.upload.onprogress = (e) => onProgress({ stage: "uploading", done: e.loaded, of: e.total });
-    request.upload.onload = () => {
-      sent = performance.now();
-      onProgress({ stage: "computing" });
-    };
+    request.upload.onload = () => onProgress({ stage: "computing" });
     request.onprogress = (e) =>
       onProgress({ stage: "downloading", done: e.loaded, of: e.lengthComputable ? e.total : null });
-    request.onload = () => resolve({ request, elapsedMs: performance.now() - sent });
+    request.onload = () => resolve(request);
     request.onerror = () => reject(new Unreachable());
     request.onabort = () => reject(signal.reason);
     signal.addEventListener("abort", () => request.abort(), { once: true });

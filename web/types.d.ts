@@ -45,7 +45,7 @@ interface Answer {
   /** Exactly what the service sent. */
   blob: Blob;
   wish: Wish;
-  /** From the last byte sent to the last received. */
+  /** From the first byte sent to the last received. */
   elapsedMs: number;
   computedMs: number | null;
   /** Such as "113x75". */

@@ -1,7 +1,7 @@
 /** The picture under the loupe: divider, zoom, pan; by mouse, touch and keyboard. */
 
-import { MOST_ZOOM, clamp, fitZoom, place, settle, visible } from "./geometry.js";
-import { paint } from "./painter.js";
+import { MOST_ZOOM, clamp, fitZoom, inside, place, settle, visible } from "./geometry.js";
+import { paint, paintLoupe } from "./painter.js";
 
 const ZOOM_STEP = Math.SQRT2;
 const WHEEL_STEP = 0.01;
@@ -52,15 +52,17 @@ export class Viewer {
   /**
    * @param {HTMLElement} view
    * @param {HTMLCanvasElement} canvas
-   * @param {HTMLElement} divider
+   * @param {HTMLCanvasElement} loupe a canvas over everything else
+   * @param {HTMLElement} seen what is laid over the picture
+   * @param {HTMLElement} divider in it
    * @param {() => void} onChange of zoom or loupe
    */
-  constructor(view, canvas, divider, onChange) {
+  constructor(view, canvas, loupe, seen, divider, onChange) {
     this.view = view;
-    this.canvas = canvas;
+    this.layers = [canvas, loupe];
+    this.seen = seen;
     this.divider = divider;
     this.onChange = onChange;
-    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     new ResizeObserver(() => this.#resize()).observe(view);
     this.#listen();
   }
@@ -88,7 +90,7 @@ export class Viewer {
     this.#before = before;
     this.#after = after;
     this.#picture = picture;
-    this.divider.hidden = !after;
+    this.seen.hidden = !after;
     if (isOther) this.#centre = { x: picture.width / 2, y: picture.height / 2 };
     this.#update();
   }
@@ -134,8 +136,10 @@ export class Viewer {
     const { clientWidth: width, clientHeight: height } = this.view;
     if (!width || !height) return;
     this.#view = { width, height };
-    this.canvas.width = Math.round(width * devicePixelRatio);
-    this.canvas.height = Math.round(height * devicePixelRatio);
+    for (const layer of this.layers) {
+      layer.width = Math.round(width * devicePixelRatio);
+      layer.height = Math.round(height * devicePixelRatio);
+    }
     this.#update();
   }
 
@@ -155,10 +159,8 @@ export class Viewer {
     const picture = place(this.#view, this.#picture, this.#zoom, this.#centre);
     const seen = visible(this.#view, picture);
     const dividerX = seen.left + this.#split * seen.width;
-    this.#placeDivider(dividerX, seen);
-    const ratio = this.canvas.width / this.#view.width;
-    this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    paint(this.context, {
+    this.#frame(seen);
+    const scene = {
       view: this.#view,
       picture,
       before: this.#before,
@@ -166,14 +168,21 @@ export class Viewer {
       zoom: this.#zoom,
       dividerX,
       hasPixels: this.#hasPixels,
-      loupeAt: this.#loupeAt,
-    });
+      loupeAt: this.#loupeAt && inside(seen, this.#loupeAt),
+    };
+    const [canvas, loupe] = this.layers.map((layer) => scaled(layer, this.#view));
+    paint(canvas, scene);
+    paintLoupe(loupe, scene);
   }
 
-  #placeDivider(/** @type {number} */ x, /** @type {Rectangle} */ seen) {
-    this.divider.style.left = `${x}px`;
-    this.divider.style.top = `${seen.top}px`;
-    this.divider.style.height = `${seen.height}px`;
+  /** Divider and tags lie over the part of the picture that is in view. */
+  #frame(/** @type {Rectangle} */ seen) {
+    const { style } = this.seen;
+    style.left = `${seen.left}px`;
+    style.top = `${seen.top}px`;
+    style.width = `${seen.width}px`;
+    style.height = `${seen.height}px`;
+    this.divider.style.left = `${100 * this.#split}%`;
     const percent = Math.round(100 * this.#split);
     this.divider.setAttribute("aria-valuenow", String(percent));
     this.divider.setAttribute("aria-valuetext", `${percent} % your picture, the rest result`);
@@ -259,10 +268,7 @@ export class Viewer {
   }
 
   #moveLoupe(/** @type {Point} */ at) {
-    this.#loupeAt = {
-      x: clamp(at.x, 0, this.#view.width),
-      y: clamp(at.y, 0, this.#view.height),
-    };
+    this.#loupeAt = inside({ left: 0, top: 0, ...this.#view }, at);
     this.#update();
   }
 
@@ -300,6 +306,14 @@ export class Viewer {
     else return false;
     return true;
   }
+}
+
+/** @param {HTMLCanvasElement} canvas @param {Size} view @returns {CanvasRenderingContext2D} */
+function scaled(canvas, view) {
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const ratio = canvas.width / view.width;
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  return context;
 }
 
 /**
