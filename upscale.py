@@ -139,7 +139,7 @@ def check_targets_differ(jobs: list[Job]) -> None:
 
 def run_jobs(jobs: list[Job], settings: Settings, wish: Wish) -> int:
     """Upscale one picture after the other; 1 if any failed, 2 if `detail` is wrong, else 0."""
-    limits = Limits(settings.max_pixels, settings.max_side)
+    limits = Limits(settings.max_pixels, settings.max_side, settings.max_frames)
     try:
         upscaler = load_upscaler(
             settings.card,

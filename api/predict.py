@@ -14,10 +14,10 @@ from werkzeug.datastructures import FileStorage
 from api.client import watch_client
 from api.errors import InvalidUpload
 from api.service import Service, current_service, error_schema, model
-from api.tracing import describe_work
+from api.tracing import Facts, describe
 from api.wishes import MEDIA_TYPES, add_wishes, read_wish
 from core.costs import Plan
-from core.images import FORMAT_NAMES, decode_image, read_header
+from core.images import FORMAT_NAMES, check_output_size, decode_image, read_header
 from core.picture import Picture
 from core.rendering import Rendering, Wish
 from core.scheduler import Patience
@@ -49,8 +49,11 @@ class Predict(Resource):
     @model.produces(list(MEDIA_TYPES.values()))
     @model.response(200, "The picture, four times as wide and high", picture_schema)
     @model.response(400, "No readable picture in `image`, or a wrong field", error_schema)
+    @model.response(401, "No key, or a wrong one, where keys are set", error_schema)
+    @model.response(408, "The request did not arrive in time", error_schema)
     @model.response(413, "Picture or request over the limits", error_schema)
     @model.response(415, "A kind of picture that is not taken", error_schema)
+    @model.response(429, "Too many requests; Retry-After says when", error_schema)
     @model.response(503, "Too many pictures are waiting; Retry-After says when", error_schema)
     @model.response(504, "The picture was not finished in time", error_schema)
     @model.response(500, "A fault of the service; it is in the log", error_schema)
@@ -95,6 +98,7 @@ def begin_work(service: Service, wish: Wish, stack: ExitStack) -> Work:
     file = read_upload()
     header = read_header(file, service.limits)
     scale = service.upscaler.scale
+    check_output_size(wish.format, scale * header.height, scale * header.width)
     plan = Plan(header, service.upscaler.plan(header.height, header.width), wish.format, scale)
     with stopwatch(timings_ms, "queue"):
         stack.enter_context(service.admission.admit(plan.memory_bytes, patience))
@@ -125,8 +129,20 @@ def answer_in_parts(work: Work) -> Response:
     return send(work, chain([first], work.parts))
 
 
+def describe_work(work: Work) -> None:
+    """Note the work for the headers of its answer, the log and the metrics."""
+    facts = Facts(
+        lr=work.lr,
+        frames=work.plan.header.frames,
+        tiles=work.plan.tiles,
+        detail=work.wish.detail,
+        consistency=work.rendering.consistency,
+    )
+    describe(facts, work.timings_ms)
+
+
 def send(work: Work, body: bytes | Iterable[bytes]) -> Response:
-    describe_work(work.lr, work.plan.tiles, work.wish.detail, work.timings_ms)
+    describe_work(work)
     name = work.wish.format
     headers = {"Content-Disposition": f"inline; filename=result.{name}"}
     if work.lr.alpha is not None and name in WITHOUT_ALPHA:

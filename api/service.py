@@ -42,5 +42,17 @@ class Service:
     """Whether files say that their detail is synthetic."""
 
 
+@dataclass(frozen=True)
+class Access:
+    """Who may use the service, and how often."""
+
+    keys: tuple[str, ...] = ()
+    """Of which a request must carry one; without any, it need not."""
+    rate_limit: str = ""
+    """Requests of one caller, such as `60/minute`; empty for no limit."""
+    rate_limit_storage: str = "memory://"
+    """Where they are counted."""
+
+
 def current_service() -> Service:
     return cast(Service, current_app.extensions[EXTENSION])

@@ -52,10 +52,10 @@ class Consistency:
 def downscale(sr: PixelArray, scale: int) -> Float32Array:
     """(scale*h, scale*W, C) -> (h, W, C) float32, the mean of every block."""
     total = np.uint16 if sr.dtype == np.uint8 else np.uint32
-    rows = sr[::scale].astype(total)  # sums in place: a reduction takes four times as long
-    for k in range(1, scale):
-        rows += sr[k::scale]
-    blocks = rows[:, ::scale].copy()
-    for k in range(1, scale):
-        blocks += rows[:, k::scale]
+    rows = np.zeros((len(sr) // scale, *sr.shape[1:]), total)
+    for k in range(scale):  # a reduction of numpy takes four times as long
+        np.add(rows, sr[k::scale], out=rows)
+    blocks = np.zeros((len(rows), sr.shape[1] // scale, sr.shape[2]), total)
+    for k in range(scale):
+        np.add(blocks, rows[:, k::scale], out=blocks)
     return blocks.astype(np.float32) / np.float32(scale**2)

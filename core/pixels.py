@@ -44,7 +44,8 @@ def uint16_from_levels(pixels: Float32Array) -> Uint16Array:
 def grey_from_rgb(pixels: PixelArray) -> PixelArray:
     """(..., 3) -> (..., 1), the mean of the channels, of the same type."""
     total = pixels.sum(axis=-1, keepdims=True, dtype=np.uint32)
-    return ((total + 1) // 3).astype(pixels.dtype)
+    grey: PixelArray = ((total + 1) // 3).astype(pixels.dtype)
+    return grey
 
 
 def uint8_from_uint16(pixels: Uint16Array) -> Uint8Array:

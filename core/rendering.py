@@ -4,6 +4,8 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+import numpy as np
+
 from core.chunks import Chunk, extra_chunks, text_chunk
 from core.consistency import Consistency
 from core.images import (
@@ -98,20 +100,26 @@ class Rendering:
         """
         if self._wish.format == PNG:
             return encode_png_rows(
-                self._finished(),
+                self._in_profile(),
                 self._layout,
                 opening=extra_chunks(self._extras),
                 closing=self._closing_chunks,
             )
         return self._whole()
 
-    def _finished(self) -> Iterator[PixelArray]:
-        """Strips in the colour space of the file."""
+    def _compared(self) -> Iterator[PixelArray]:
+        """Strips that consistency has seen."""
         with closing(self._strips):
             for strip in self._strips:
                 self.consistency.add(strip)
-                yield from_srgb(strip, self._extras.icc_profile)
+                yield strip
                 del strip  # frees it while the next one is made
+
+    def _in_profile(self) -> Iterator[PixelArray]:
+        """Strips in the colour space of the file."""
+        for strip in self._compared():
+            yield convert(strip, self._lr, self._extras.icc_profile)
+            del strip
 
     def _closing_chunks(self) -> Sequence[Chunk]:
         if not self._wish.has_note:
@@ -119,5 +127,14 @@ class Rendering:
         return (text_chunk(CONSISTENCY, f"{self.consistency.psnr_db:.2f} dB"),)
 
     def _whole(self) -> Generator[bytes]:
-        sr = assemble(self._finished(), self._lr)
+        sr = assemble(self._compared(), self._lr)
         yield encode_picture(sr, Output(self._wish.format, self._wish.quality, self._extras))
+
+
+def convert(strip: PixelArray, lr: Picture, icc_profile: bytes | None) -> PixelArray:
+    """A strip, with the alpha that `lr` has, in a profile of its kind; sRGB without one."""
+    if icc_profile is None:
+        return strip
+    colours = 1 if lr.is_grey else 3
+    converted = from_srgb(strip[..., :colours], icc_profile)[..., :colours]
+    return np.concatenate([converted, strip[..., colours:]], axis=2)

@@ -152,7 +152,8 @@ def test_the_detail_is_that_asked_for(picture, tmp_path):
 )
 def test_the_suffix_says_in_which_format(picture, tmp_path, name, expected):
     assert run(picture, tmp_path / name) == 0
-    assert Image.open(tmp_path / name).format == expected
+    with Image.open(tmp_path / name) as image:
+        assert image.format == expected
 
 
 def test_a_folder_has_one_format_and_one_quality(picture, tmp_path):
@@ -173,7 +174,8 @@ def test_metadata_is_kept_if_that_is_asked_for(tmp_path, encode):
     (tmp_path / "cat.jpg").write_bytes(encode(Image.fromarray(LR), "JPEG", exif=exif))
     for option, expected in (([], None), (["--keep-metadata"], "a maker of cameras")):
         assert run(tmp_path / "cat.jpg", tmp_path / "out.png", *option) == 0
-        assert Image.open(tmp_path / "out.png").getexif().get(0x010F) == expected
+        with Image.open(tmp_path / "out.png") as image:
+            assert image.getexif().get(0x010F) == expected
 
 
 def test_a_wrong_detail_is_told(picture, tmp_path, capsys):

@@ -10,7 +10,7 @@ def document(client):
 
 def test_the_document_is_titled_as_the_original(document):
     assert document["info"]["title"] == "MAX Image Resolution Enhancer"
-    assert [tag["name"] for tag in document["tags"]] == ["model"]
+    assert [tag["name"] for tag in document["tags"]] == ["model", "health", "metrics"]
 
 
 def test_the_page_is_at_the_root(client):
