@@ -47,7 +47,9 @@ def test_the_page_has_nothing_inline_and_nothing_from_elsewhere():
 def test_what_the_page_names_is_there(client):
     names = re.findall(r'(?:src|href)="(?!#|\.\./)([^"]+)"', INDEX)
     names += [
-        module for path in FILES.glob("*.js") for module in re.findall(r'"\./(\w+\.js)"', path.read_text())
+        module
+        for path in FILES.glob("*.js")
+        for module in re.findall(r'"\./(\w+\.js)"', path.read_text())
     ]
     assert len(names) > 20
     for name in names:
@@ -93,7 +95,8 @@ def test_scripts_and_styles_are_small(client):
 
 
 @pytest.mark.parametrize(
-    "name", ["nope.js", "types.d.ts", "../config.py", "%2e%2e/config.py", "samples/", "samples/../main.js"]
+    "name",
+    ["nope.js", "types.d.ts", "../config.py", "%2e%2e/config.py", "samples/", "samples/../main.js"],
 )
 def test_nothing_else_is_served(client, name):
     assert client.get(f"/app/{name}").status_code == 404

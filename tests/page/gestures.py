@@ -28,7 +28,11 @@ def colours(page, canvas="#canvas"):
     """How many colours a canvas shows, transparency not counted."""
     return page.locator(canvas).evaluate(
         """(canvas) => {
-          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          const { width, height } = canvas;
+          const copy = new OffscreenCanvas(width, height);
+          const context = copy.getContext("2d", { willReadFrequently: true });
+          context.drawImage(canvas, 0, 0);
+          const { data } = context.getImageData(0, 0, width, height);
           const seen = new Set(new Uint32Array(data.buffer));
           seen.delete(0);
           return seen.size;

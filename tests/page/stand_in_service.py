@@ -1,10 +1,10 @@
-"""The service behind a real server, with a network that waits when told to, and answers that fail."""
+"""The service behind a real server, with a network that waits and answers that are chosen."""
 
 import threading
 from contextlib import contextmanager
 from wsgiref.headers import Headers
 
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from app import create_app
 from config import Settings
@@ -20,34 +20,40 @@ class StandInService:
     Attributes:
         url: of its root.
         gate: shut, the network waits at it.
-        failures: WSGI applications that answer the next requests for pictures.
+        instead: WSGI applications that answer the next requests for pictures.
         key: that requests for the model must carry; None for none.
         received: requests for pictures, so far.
     """
 
     def __init__(self):
         self.gate = threading.Event()
-        self.gate.set()
-        self.failures = []
-        self.key = None
-        self.received = 0
         self.url = ""
+        self.reset()
         card = make_card(faithful="plain")
         network = self._behind_the_gate(blur_then_repeat)
         interpolated = self._behind_the_gate(between)
         settings = Settings(
             max_pixels=30_000, max_side=300, max_upload_bytes=120_000, memory_mb=64, deadline_s=30
         )
-        self.app = create_app(settings, Upscaler(card, network, window=64, interpolated=interpolated))
+        self.app = create_app(
+            settings, Upscaler(card, network, window=64, interpolated=interpolated)
+        )
+
+    def reset(self):
+        """Open and ready, as at first."""
+        self.gate.set()
+        self.instead = []
+        self.key = None
+        self.received = 0
 
     def __call__(self, environ, start_response):
-        if self.key and environ["PATH_INFO"].startswith("/model/"):
-            if environ.get("HTTP_X_API_KEY") != self.key:
-                return refuse(401, "Request must carry a key.")(environ, start_response)
+        is_open = not self.key or not environ["PATH_INFO"].startswith("/model/")
+        if not is_open and environ.get("HTTP_X_API_KEY") != self.key:
+            return refuse(401, "Request must carry a key.")(environ, start_response)
         if environ["PATH_INFO"] == PREDICT:
             self.received += 1
-            if self.failures:
-                return self.failures.pop(0)(environ, start_response)
+            if self.instead:
+                return self.instead.pop(0)(environ, start_response)
         return self.app(environ, start_response)
 
     def _behind_the_gate(self, network):
@@ -72,6 +78,19 @@ def refuse(status, message, **headers):
     return application
 
 
+def answer_with(body):
+    """A WSGI application that sends a PNG and says nothing about it."""
+
+    def application(environ, start_response):
+        take_body(environ)
+        start_response(
+            "200 OK", [("Content-Type", "image/png"), ("Content-Length", str(len(body)))]
+        )
+        return [body]
+
+    return application
+
+
 def break_off(environ, start_response):
     """A WSGI application that promises more than it sends."""
     take_body(environ)
@@ -84,9 +103,18 @@ def take_body(environ):
     environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
 
 
+class Handler(WSGIRequestHandler):
+    """Keeps connections open, as servers of production do, and says nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log(self, *_args):
+        pass
+
+
 @contextmanager
 def running(service):
-    server = make_server("127.0.0.1", 0, service, threaded=True)
+    server = make_server("127.0.0.1", 0, service, threaded=True, request_handler=Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -9,7 +9,8 @@ from tests.page.gestures import wait_until_done
 GRAVE = ("serious", "critical")
 LEAST_TARGET_PX = 24
 
-SMALL_TARGETS = """(least) => [...document.querySelectorAll("a, button, input, select, summary, [role=slider]")]
+SMALL_TARGETS = """(least) => [
+    ...document.querySelectorAll("a, button, input, select, summary, [role=slider]")]
   .filter((e) => e.checkVisibility() && !e.matches("p a, .skip"))
   .map((e) => [e.id || e.textContent, e.getBoundingClientRect()])
   .filter(([, box]) => box.width < least || box.height < least)
@@ -20,6 +21,11 @@ SMALL_TARGETS = """(least) => [...document.querySelectorAll("a, button, input, s
 def looked_at(request, open_page):
     scheme, width = request.param
     return open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+
+
+@pytest.fixture(params=[1440, 360])
+def sized(request, open_page):
+    return open_page(viewport={"width": request.param, "height": 800})
 
 
 def grave_violations(page):
@@ -50,33 +56,33 @@ def test_the_checker_would_notice(page):
     assert [name for name, _ in grave_violations(page)] == ["button-name"]
 
 
-def test_nothing_is_too_small_to_hit_or_too_wide_to_see(looked_at, give, picture):
-    give(looked_at, ("a-rather-long-name-of-a-picture-of-a-cat.png", picture))
-    wait_until_done(looked_at)
-    assert looked_at.evaluate(SMALL_TARGETS, LEAST_TARGET_PX) == []
-    assert looked_at.evaluate("document.documentElement.scrollWidth <= innerWidth")
+def test_nothing_is_too_small_to_hit_or_too_wide_to_see(sized, give, picture):
+    give(sized, ("a-rather-long-name-of-a-picture-of-a-cat.png", picture))
+    wait_until_done(sized)
+    assert sized.evaluate(SMALL_TARGETS, LEAST_TARGET_PX) == []
+    assert sized.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_the_dark_is_dark_and_the_light_is_light(open_page):
+def test_the_dark_is_dark_and_the_light_is_light(page):
     levels = []
     for scheme in ("dark", "light"):
-        page = open_page(color_scheme=scheme)
+        page.emulate_media(color_scheme=scheme)
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
         levels.append(int(colour.removeprefix("rgb(").split(",")[0]))
     assert levels[0] < 50 < 200 < levels[1]
 
 
-def test_that_details_are_invented_is_always_in_view(looked_at, give, picture):
-    give(looked_at, ("cat.png", picture))
-    wait_until_done(looked_at)
+def test_that_details_are_invented_is_always_in_view(sized, give, picture):
+    give(sized, ("cat.png", picture))
+    wait_until_done(sized)
     for place in (0, 400, 100_000):
-        looked_at.evaluate(f"scrollTo({{top: {place}, behavior: 'instant'}})")
-        expect(looked_at.locator(".truth")).to_be_in_viewport()
-    looked_at.click(".truth a")
-    expect(looked_at.locator("#limits-title")).to_be_in_viewport()
+        sized.evaluate(f"scrollTo({{top: {place}, behavior: 'instant'}})")
+        expect(sized.locator(".truth")).to_be_in_viewport()
+    sized.click(".truth a")
+    expect(sized.locator("#limits-title")).to_be_in_viewport()
 
 
-def test_each_stage_is_announced_once(page, give, picture, service):
+def test_each_stage_is_announced_once(page, give, picture):
     page.evaluate(
         """() => {
           window.heard = [];

@@ -6,7 +6,6 @@ from playwright.sync_api import expect
 
 from tests.page.gestures import save, wait_until_done
 from tests.page.stand_in_service import break_off, refuse
-from tests.stand_ins import noise
 
 
 def expect_problem(page, title, told=""):
@@ -38,13 +37,15 @@ def test_a_picture_of_too_many_pixels_is_not_sent(
 
 def test_a_file_of_too_many_bytes_is_not_sent(page, give, service):
     give(page, ("large.png", bytes(130_000)))
-    expect(page.locator("#problem-advice")).to_contain_text("It has 130 kB, at most 118 kB are taken")
+    expect(page.locator("#problem-advice")).to_contain_text(
+        "It has 130 kB, at most 118 kB are taken"
+    )
     assert service.received == 0
 
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_service_is_asked_again_when_it_said(page, give, picture, service, answer, status):
-    service.failures = [refuse(status, "Come back later.", Retry_After="2")]
+    service.instead = [refuse(status, "Come back later.", Retry_After="2")]
     give(page, ("cat.png", picture))
     expect(page.locator("#working-text")).to_contain_text("Next try in 2 s. Come back later.")
     expect(page.locator("#working-text")).to_contain_text("Next try in 1 s.")
@@ -54,14 +55,14 @@ def test_a_busy_service_is_asked_again_when_it_said(page, give, picture, service
 
 
 def test_a_busy_service_can_be_asked_at_once(page, give, picture, service):
-    service.failures = [refuse(503, "Come back later.", Retry_After="600")]
+    service.instead = [refuse(503, "Come back later.", Retry_After="600")]
     give(page, ("cat.png", picture))
     page.click("#now")
     wait_until_done(page)
 
 
 def test_what_waits_for_a_busy_service_can_be_cancelled(page, give, picture, service):
-    service.failures = [refuse(503, "Come back later.", Retry_After="1")]
+    service.instead = [refuse(503, "Come back later.", Retry_After="1")]
     give(page, ("cat.png", picture))
     expect(page.locator("#working-text")).to_contain_text("Next try in")
     page.click("#cancel")
@@ -84,7 +85,7 @@ def test_cancelling_ends_the_request(page, give, picture, service):
 
 
 def test_an_answer_that_ends_early_is_no_answer(page, give, picture, service):
-    service.failures = [break_off]
+    service.instead = [break_off]
     give(page, ("cat.png", picture))
     expect_problem(page, "The service does not answer, or stopped in the middle.")
     page.click("#retry")
@@ -92,7 +93,7 @@ def test_an_answer_that_ends_early_is_no_answer(page, give, picture, service):
 
 
 def test_a_fault_of_the_service_is_told(page, give, picture, service):
-    service.failures = [refuse(500, "Internal Server Error")]
+    service.instead = [refuse(500, "Internal Server Error")]
     give(page, ("cat.png", picture))
     expect_problem(page, "The service failed.", "Internal Server Error")
 
@@ -100,7 +101,7 @@ def test_a_fault_of_the_service_is_told(page, give, picture, service):
 def test_saving_tells_what_went_wrong(page, give, picture, service):
     give(page, ("cat.png", picture))
     wait_until_done(page)
-    service.failures = [refuse(503, "Come back later.", Retry_After="7")]
+    service.instead = [refuse(503, "Come back later.", Retry_After="7")]
     page.select_option("#format", "avif")
     page.click("#save-button")
     expect(page.locator("#save-note")).to_have_text(

@@ -25,19 +25,28 @@ def tab_to(page, element):
     """Press Tab until an element has the focus."""
     for _ in range(60):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.id || document.activeElement.innerText") == element:
+        if (
+            page.evaluate("document.activeElement.id || document.activeElement.innerText")
+            == element
+        ):
             return
     raise AssertionError(f"{element} must be reached by Tab. It was not.")
 
 
-def test_everything_can_be_done_by_keyboard(page, answer):
+def test_everything_can_be_done_by_keyboard(page):
     tab_to(page, "coins")
     page.keyboard.press("Enter")
     wait_until_done(page)
     page.keyboard.press("Home")
     page.evaluate("document.querySelector('.skip').focus()")
     tab_to(page, "divider")
-    for key, expected in (("ArrowRight", 51), ("ArrowLeft", 50), ("PageUp", 60), ("Home", 0), ("End", 100)):
+    for key, expected in (
+        ("ArrowRight", 51),
+        ("ArrowLeft", 50),
+        ("PageUp", 60),
+        ("Home", 0),
+        ("End", 100),
+    ):
         page.keyboard.press(key)
         page.wait_for_timeout(60)
         assert divider_at(page) == expected
@@ -90,7 +99,7 @@ def test_a_zoomed_picture_is_moved_and_the_divider_stays(shown):
     assert shown.locator("#canvas").screenshot() != before
 
 
-def test_the_input_is_shown_smooth_or_as_its_pixels(shown, picture):
+def test_the_input_is_shown_smooth_or_as_its_pixels(shown):
     shown.locator("#divider").press("End")
     shown.wait_for_timeout(60)
     smooth = colours(shown)
