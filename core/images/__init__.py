@@ -6,7 +6,7 @@ aside, to be put back on afterwards.
 """
 
 from core.images.colour import from_srgb
-from core.images.decoding import decode_image, read_header
+from core.images.decoding import decode_image, decode_rgb, read_header
 from core.images.encoding import encode_jpeg, encode_picture, encode_png
 from core.images.formats import FORMAT_NAMES, FORMATS, SUFFIXES
 from core.images.limits import Limits
@@ -23,6 +23,7 @@ __all__ = [
     "Output",
     "check_output_size",
     "decode_image",
+    "decode_rgb",
     "encode_jpeg",
     "encode_picture",
     "encode_png",

@@ -69,11 +69,13 @@ def _strips(height: int, width: int) -> Iterator[tuple[int, int]]:
 
 def _halve_picture(pixels: PixelArray, alpha: PixelArray) -> tuple[Float32Array, Float32Array]:
     """Sums over 2 x 2 pixels of colour times opacity, and of opacity in [0, 1]."""
-    halves = [
-        _halve(*_weigh(pixels[top:bottom], alpha[top:bottom]))
-        for top, bottom in _strips(*alpha.shape)
-    ]
-    colour, weight = (np.concatenate(parts) for parts in zip(*halves, strict=True))
+    height, width = (-(-side // 2) for side in alpha.shape)
+    colour = np.empty((height, width, 3), np.float32)
+    weight = np.empty((height, width), np.float32)
+    for top, bottom in _strips(*alpha.shape):
+        half = slice(top // 2, -(-bottom // 2))
+        weighed = _weigh(pixels[top:bottom], alpha[top:bottom])
+        colour[half], weight[half] = _halve(*weighed)
     return colour, weight
 
 

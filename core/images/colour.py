@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from core.images.samples import CMYK, GREY, RGB, Samples
-from core.pixels import LEVELS_16, PixelArray, Uint8Array, uint8_from_uint16
+from core.pixels import LEVELS_16, PixelArray, uint8_from_uint16
 
 KINDS = {"RGB": RGB, "GRAY": GREY, "CMYK": CMYK}
 """What a profile describes, as ICC calls it."""
@@ -36,8 +36,8 @@ LONGEST_PROFILE = 8_000_000
 LATTICE = 9
 """Levels of each channel on which profiles are compared."""
 
-LEAST_CONTRAST = 64
-"""8-bit levels of sRGB between a profile's black and white; less is nonsense."""
+LEAST_CONTRAST = 0.25
+"""Between a profile's black and white, on sRGB's scale from 0 to 1; less is nonsense."""
 
 STRIP_PIXELS = 500_000
 """Converted at a time."""
@@ -70,14 +70,13 @@ def to_srgb(samples: Samples, profile: object) -> tuple[PixelArray, bytes | None
         (H, W) if grey, else (H, W, 3), of the type of the samples; and the profile, if
         it is not sRGB and what has become of the picture can be converted back to it.
     """
-    usable = profile if isinstance(profile, bytes) and _is_usable(profile, samples.kind) else None
-    if usable is None:
-        pixels = _without_ink(samples.colour) if samples.kind == CMYK else samples.colour
-        return pixels, None
-    if _is_srgb(usable):
-        return samples.colour, None
-    conversion = _conversion(usable, SRGB, _bits(samples.colour))
-    return _by_strips(conversion, samples.colour), usable if _leads_back(usable) else None
+    kind, colour, bits = samples.kind, samples.colour, _bits(samples.colour)
+    if not isinstance(profile, bytes) or not _is_usable(profile, kind, bits):
+        return (_without_ink(colour) if kind == CMYK else colour), None
+    if kind != CMYK and _is_srgb(profile):
+        return colour, None
+    pixels = _by_strips(_conversion(profile, SRGB, bits), colour)
+    return pixels, profile if _leads_back(profile, bits) else None
 
 
 def from_srgb(pixels: PixelArray, icc_profile: bytes) -> PixelArray:
@@ -176,47 +175,44 @@ def _by_strips(conversion: Conversion, pixels: PixelArray) -> PixelArray:
 
 
 @lru_cache(maxsize=2)
-def _is_usable(profile: bytes, kind: str) -> bool:
+def _is_usable(profile: bytes, kind: str, bits: int) -> bool:
     """Whether it describes this kind of colour, and tells black from white."""
     try:
         if len(profile) > LONGEST_PROFILE or kind_of(profile) != kind:
             return False
-        black, white = _in_srgb(profile, _extremes(kind)).astype(int).reshape(2, -1).mean(axis=1)
+        extremes = _conversion(profile, SRGB, bits)(_extremes(kind, bits)).astype(int)
     except Exception:  # of many kinds, and what is damaged is ignored
         return False
+    black, white = extremes.reshape(2, -1).mean(axis=1) / (2**bits - 1)
     return bool(white - black >= LEAST_CONTRAST)
 
 
-def _extremes(kind: str) -> Uint8Array:
+def _extremes(kind: str, bits: int) -> PixelArray:
     """One row of two pixels: the darkest and the lightest."""
+    levels = np.array([[0, 2**bits - 1]], f"uint{bits}")
     if kind == GREY:
-        return np.array([[0, 255]], np.uint8)
-    dark, light = (255, 0) if kind == CMYK else (0, 255)
-    return np.array([[[dark] * len(kind), [light] * len(kind)]], np.uint8)
-
-
-def _in_srgb(profile: bytes, pixels: Uint8Array) -> PixelArray:
-    return _conversion(profile, SRGB, 8)(pixels)
+        return levels
+    return np.repeat((levels[:, ::-1] if kind == CMYK else levels)[..., None], len(kind), axis=2)
 
 
 @lru_cache(maxsize=2)
 def _is_srgb(profile: bytes) -> bool:
-    """Whether it changes no colour by more than a level."""
+    """Whether a profile of grey or RGB changes no colour by more than a level of 255."""
+    levels = np.linspace(0, 255, LATTICE).astype(np.uint8)
+    lattice = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
+    pixels = np.arange(256, dtype=np.uint8)[None] if kind_of(profile) == GREY else lattice
+    converted = _conversion(profile, SRGB, 8)(pixels).astype(int)
+    return int(np.abs(converted - pixels).max()) <= 1
+
+
+@lru_cache(maxsize=2)
+def _leads_back(profile: bytes, bits: int) -> bool:
+    """Whether sRGB can be converted to it: not to ink, nor to what only a scanner sees."""
     kind = kind_of(profile)
     if kind == CMYK:
         return False
-    levels = np.linspace(0, 255, LATTICE).astype(np.uint8)
-    lattice = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
-    pixels = np.arange(256, dtype=np.uint8)[None] if kind == GREY else lattice
-    return int(np.abs(_in_srgb(profile, pixels).astype(int) - pixels).max()) <= 1
-
-
-def _leads_back(profile: bytes) -> bool:
-    """Whether sRGB can be converted to it: not to ink, nor to what only a scanner sees."""
-    if kind_of(profile) == CMYK:
-        return False
     try:
-        _conversion(SRGB, profile, 8)
-    except ImageCms.PyCMSError:
+        _conversion(SRGB, profile, bits)(_extremes(kind or RGB, bits))
+    except Exception:  # of many kinds
         return False
     return True

@@ -1,8 +1,10 @@
 """Files to pictures: the header is judged first, then pixels are decoded."""
 
 import io
+from dataclasses import replace
 from typing import IO
 
+import numpy as np
 from PIL import ImageFile
 
 from core.images.alpha import fill_transparent
@@ -17,7 +19,7 @@ from core.images.resolution import read_dpi
 from core.images.samples import GREY, Samples, read_samples
 from core.images.xmp import clean_xmp
 from core.picture import Extras, Header, Picture
-from core.pixels import PixelArray
+from core.pixels import PixelArray, Uint8Array, uint8_from_uint16
 
 
 def read_header(file: IO[bytes], limits: Limits | None = None) -> Header:
@@ -51,19 +53,33 @@ def decode_image(data: bytes | IO[bytes], limits: Limits | None = None) -> Pictu
         ImageTooLarge: if the header announces more than `limits`.
     """
     file = io.BytesIO(data) if isinstance(data, bytes) else data
-    with damage_reported(), open_image(file, limits) as image:
+    with damage_reported():
+        samples, profile, extras = _read(file, limits)
+        pixels, kept_profile = to_srgb(samples, profile)
+        extras = replace(extras, icc_profile=kept_profile)
+        return _assemble(samples, pixels, extras)
+
+
+def _read(file: IO[bytes], limits: Limits | None) -> tuple[Samples, object, Extras]:
+    """Samples, profile, and extras without it; the decoder's own memory is free again."""
+    with open_image(file, limits) as image:
         header = _judge(image, file, limits)
         exif = read_exif(image, file)
         orientation = read_orientation(image, exif)
         dpi = _turned_dpi(read_dpi(image, exif), orientation)
         kept_exif = clean_exif(exif)
-        profile = image.info.get("icc_profile")
         samples = read_samples(image, file, orientation)
         _check_again(samples, header, limits)
-        kept_xmp = clean_xmp(image.info.get("xmp"))
-        pixels, kept_profile = to_srgb(samples, profile)
-        extras = Extras(kept_profile, dpi, kept_exif, kept_xmp)
-        return _assemble(samples, pixels, extras)
+        extras = Extras(dpi=dpi, exif=kept_exif, xmp=clean_xmp(image.info.get("xmp")))
+        return samples, image.info.get("icc_profile"), extras
+
+
+def decode_rgb(data: bytes | IO[bytes], limits: Limits | None = None) -> Uint8Array:
+    """The colour alone of `decode_image`, (H, W, 3) uint8; 16 bits are rounded."""
+    pixels = decode_image(data, limits).pixels
+    if pixels.dtype == np.uint16:
+        return uint8_from_uint16(np.asarray(pixels, np.uint16))
+    return np.asarray(pixels, np.uint8)
 
 
 def _judge(image: ImageFile.ImageFile, file: IO[bytes], limits: Limits | None) -> Header:

@@ -10,10 +10,9 @@ from PIL import ImageFile, TiffImagePlugin
 from core.images.kinds import (
     IMAGE_LENGTH,
     IMAGE_WIDTH,
-    PHOTOMETRIC,
     PLANAR_CONFIGURATION,
     SEPARATE_PLANES,
-    WHITE_IS_ZERO,
+    is_negative,
 )
 from core.pixels import LEVELS_16, PixelArray, Uint16Array
 
@@ -35,7 +34,7 @@ def decode_deep(image: ImageFile.ImageFile, kind: str, data: bytes) -> Uint16Arr
         return None
     if channels.dtype != np.uint16 or channels.shape[:2] != _stored_size(image):
         return None
-    if _white_is_zero(image):
+    if is_negative(image):
         channels[..., 0] = LEVELS_16 - channels[..., 0]
     return _without_extras(np.asarray(channels, np.uint16), kind)
 
@@ -55,12 +54,6 @@ def _stored_size(image: ImageFile.ImageFile) -> tuple[int, int]:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return image.tag_v2[IMAGE_LENGTH], image.tag_v2[IMAGE_WIDTH]
     return image.height, image.width
-
-
-def _white_is_zero(image: ImageFile.ImageFile) -> bool:
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return False
-    return bool(image.tag_v2.get(PHOTOMETRIC, WHITE_IS_ZERO) == WHITE_IS_ZERO)
 
 
 def _without_extras(channels: Uint16Array, kind: str) -> Uint16Array:

@@ -68,6 +68,13 @@ def is_grey(image: ImageFile.ImageFile) -> bool:
     return image.mode in GREY_MODES or (deep_kind(image) or "").startswith("L")
 
 
+def is_negative(image: ImageFile.ImageFile) -> bool:
+    """Whether level 0 is white: in a TIFF, where Pillow inverts 8 bits only."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False
+    return bool(image.tag_v2.get(PHOTOMETRIC, WHITE_IS_ZERO) == WHITE_IS_ZERO)
+
+
 def count_channels(image: ImageFile.ImageFile) -> int:
     """Of colour, 1 or 3, and one more with alpha."""
     return (1 if is_grey(image) else 3) + image.has_transparency_data

@@ -7,7 +7,7 @@ from PIL import ImageFile
 
 from core.errors import UnreadableImage
 from core.images.deep import decode_deep
-from core.images.kinds import UINT16_MODES, deep_kind, is_grey, raw_mode
+from core.images.kinds import UINT16_MODES, deep_kind, is_grey, is_negative, raw_mode
 from core.images.orientation import UPRIGHT, put_upright
 from core.pixels import LEVELS, LEVELS_16, PixelArray, Uint16Array
 
@@ -54,7 +54,6 @@ def read_samples(image: ImageFile.ImageFile, file: IO[bytes], orientation: int) 
         if channels is not None:
             return _apart(channels).turned(orientation)
         _check_pillow_can(stored)
-    file.seek(0)
     image.load()
     if image.format == "TIFF":  # Pillow has turned it
         orientation = UPRIGHT
@@ -87,8 +86,13 @@ def _split(image: ImageFile.ImageFile, stored: str) -> Samples:
         image.info["transparency"] *= LEVELS // FEW_BITS[stored]
     kind = GREY if is_grey(image) else RGB
     if not image.has_transparency_data:
-        return Samples(kind, np.asarray(image.convert(kind)), None)
-    return _apart(np.asarray(image.convert(f"{kind}A")))
+        return Samples(kind, _channels(image, kind), None)
+    return _apart(_channels(image, f"{kind}A"))
+
+
+def _channels(image: ImageFile.ImageFile, mode: str) -> PixelArray:
+    """In another mode if need be, since Pillow would copy it in any case."""
+    return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
 def _split_uint16(image: ImageFile.ImageFile, stored: str) -> Samples:
@@ -96,7 +100,9 @@ def _split_uint16(image: ImageFile.ImageFile, stored: str) -> Samples:
     transparent, alpha = image.info.get("transparency"), None
     if transparent is not None:
         alpha = np.where(levels == int(transparent), 0, LEVELS_16).astype(np.uint16)
-    return Samples(GREY, _scaled_12_bits(levels) if stored == "I;12" else levels, alpha)
+    if stored == "I;12":
+        levels = _scaled_12_bits(levels)
+    return Samples(GREY, LEVELS_16 - levels if is_negative(image) else levels, alpha)
 
 
 def _scaled_12_bits(levels: Uint16Array) -> Uint16Array:

@@ -42,8 +42,7 @@ def clean_xmp(packet: object) -> bytes | None:
         return None
     try:
         document = _parse(packet)
-        for name in WRONG_OF_THE_OUTPUT:
-            _remove(document, *name)
+        _remove(document, *WRONG_OF_THE_OUTPUT)
         return _serialise(document)
     except Exception:  # parsers raise many kinds, deep nesting RecursionError
         return None
@@ -57,7 +56,7 @@ def note_synthetic_detail(packet: bytes | None) -> bytes:
             One that cannot be read counts as none.
     """
     document = _parse(clean_xmp(packet) or EMPTY)
-    _remove(document, *SOURCE_TYPE)
+    _remove(document, SOURCE_TYPE)
     root = document.getElementsByTagNameNS(RDF, "RDF")[0]
     root.appendChild(_describe(document, root))
     return _serialise(document)
@@ -87,12 +86,13 @@ def _parse(packet: bytes) -> Document:
     return document
 
 
-def _remove(document: Document, namespace: str, name: str) -> None:
-    """A property, which may be an element or an attribute."""
+def _remove(document: Document, *names: tuple[str, str]) -> None:
+    """Properties by namespace and name, each of which may be an element or an attribute."""
     for element in list(_elements(document)):
-        if element.hasAttributeNS(namespace, name):
-            element.removeAttributeNS(namespace, name)
-        if (element.namespaceURI, element.localName) == (namespace, name) and element.parentNode:
+        for name in names:
+            if element.hasAttributeNS(*name):
+                element.removeAttributeNS(*name)
+        if (element.namespaceURI, element.localName) in names and element.parentNode:
             element.parentNode.removeChild(element)
 
 

@@ -28,12 +28,6 @@ def post_fields(client, encode):
     return post_fields
 
 
-@pytest.fixture
-def sent_in_parts(monkeypatch):
-    """No picture is small enough to be sent only when it is complete."""
-    monkeypatch.setattr("core.costs.WHOLE_BYTES", 0)
-
-
 @pytest.mark.parametrize("accept", [None, "application/json", "image/png", "*/*"])
 def test_a_picture_comes_back_four_times_as_large_whatever_is_accepted(post, encode, accept):
     response = post(encode(LR), headers={"Accept": accept} if accept else {})

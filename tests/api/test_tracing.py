@@ -26,6 +26,7 @@ def test_a_request_is_logged_with_what_was_done(post, encode, caplog):
     assert not hasattr(record, "server_timing")
 
 
+@pytest.mark.usefixtures("sent_in_parts")
 def test_of_an_answer_in_parts_all_is_counted(post, encode, caplog):
     response = post(encode(noise(60, 16)), buffered=True)
     (record,) = caplog.records
@@ -33,6 +34,7 @@ def test_of_an_answer_in_parts_all_is_counted(post, encode, caplog):
     assert record.upscale_ms >= record.first_ms > 0
 
 
+@pytest.mark.usefixtures("sent_in_parts")
 @pytest.mark.parametrize("parts", [0, 1])
 def test_an_answer_that_breaks_off_is_not_whole(app, encode, caplog, parts):
     data = {"image": (io.BytesIO(encode(noise(60, 16))), "a.png")}
@@ -46,13 +48,14 @@ def test_an_answer_that_breaks_off_is_not_whole(app, encode, caplog, parts):
     assert not hasattr(record, "upscale_ms")
 
 
-def test_an_answer_that_fails_on_its_way_is_logged(app, upscaler, encode, caplog, monkeypatch):
-    def fail(*_arguments, **_keywords):
+@pytest.mark.usefixtures("sent_in_parts")
+def test_an_answer_that_fails_on_its_way_is_logged(app, encode, caplog, monkeypatch):
+    def fail(_rendering):
         yield b"header"
         yield b"first row"
         raise DeadlineExceeded
 
-    monkeypatch.setattr(upscaler, "encode", fail)
+    monkeypatch.setattr("core.rendering.Rendering.parts", fail)
     data = {"image": (io.BytesIO(encode(noise(60, 16))), "a.png")}
     response = app.test_client().post("/model/predict", data=data, buffered=False)
     with pytest.raises(DeadlineExceeded):

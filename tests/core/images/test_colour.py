@@ -253,3 +253,9 @@ def test_a_tiff_of_16_bits_is_converted_as_well():
     profile = display_p3()
     data = tiff(deep, tags=[Tag(34675, list(profile), BYTES)])
     np.testing.assert_allclose(decode_image(data).pixels, srgb_from_p3(deep, 65535), atol=30)
+
+
+def test_the_greys_of_srgb_change_nothing_and_are_not_kept():
+    picture = decode_image(with_profile(GREY, colour.SRGB_GREY))
+    np.testing.assert_array_equal(picture.pixels, np.repeat(GREY, 3, axis=2))
+    assert picture.extras.icc_profile is None

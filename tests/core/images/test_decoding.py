@@ -435,3 +435,34 @@ def test_what_is_no_picture_is_refused_with_what_came(data, received):
 def test_a_format_outside_the_list_is_not_even_tried():
     with pytest.raises(UnreadableImage, match="PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF or HEIC"):
         decode_image(saved(RGB, "PPM"))
+
+
+def fail(*_, **__):
+    raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("data", "levels"),
+    [
+        (lambda: png(DEEP), DEEP / 257),
+        (lambda: tiff(DEEP), DEEP / 257),
+        (lambda: tiff(DEEP_GREY), three(DEEP_GREY)),
+        (lambda: tiff(DEEP_GREY, photometric=0), three(65535 - DEEP_GREY)),
+    ],
+)
+def test_what_is_left_to_pillow_has_the_bits_that_it_has(monkeypatch, data, levels):
+    monkeypatch.setattr("imagecodecs.png_decode", fail)
+    monkeypatch.setattr("imagecodecs.tiff_decode", fail)
+    np.testing.assert_allclose(decode_image(data()).pixels, levels, atol=1)
+
+
+def test_what_pillow_would_read_wrongly_is_not_left_to_it(monkeypatch):
+    monkeypatch.setattr("imagecodecs.tiff_decode", fail)
+    with pytest.raises(UnreadableImage, match="planes that cannot be decoded"):
+        decode_image(tiff(DEEP, planar=2))
+
+
+def test_planes_of_16_bits_of_ink_are_refused():
+    ink = np.dstack([DEEP, DEEP_GREY])
+    with pytest.raises(UnsupportedImage, match="planes of 16 bits"):
+        decode_image(tiff(ink, photometric=5, planar=2))

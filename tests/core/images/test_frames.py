@@ -39,10 +39,9 @@ def test_frames_of_a_gif_with_palettes_and_comments_are_counted():
     assert frames_of(file.getvalue()) == Image.open(file).n_frames == 4
 
 
-@pytest.mark.parametrize("make", [big_tiff])
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_pages_of_a_big_tiff_are_counted(make, count):
-    assert frames_of(make(count)) == count
+def test_pages_of_a_big_tiff_are_counted(count):
+    assert frames_of(big_tiff(count)) == count
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -87,7 +87,7 @@ def test_a_file_without_its_second_half_is_refused(name):
 
 
 @settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -194,10 +194,10 @@ def test_a_tiff_of_many_layers_is_refused():
 
 def test_a_gif_of_a_million_frames_is_refused_in_no_time():
     data = gif_of_frames(1_000_000)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ImageTooLarge, match="at most 10 frames"):
         read_header(io.BytesIO(data), LIMITS)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_an_apng_that_announces_a_billion_frames_is_refused():
