@@ -12,6 +12,7 @@ const BY_STATUS = {
     "Check that it opens elsewhere, and save it again as PNG or JPEG.", false],
   401: ["The service wants a key.", "Try again to enter it.", true],
   403: ["Your key does not allow this.", "Ask whoever runs the service.", false],
+  408: ["Sending took too long.", "Try again, with a better connection if there is one.", true],
   413: ["This picture is too large.", "Make it smaller, or cut out the part you need.", false],
   415: ["Pictures of this kind are not taken.",
     "Save it as PNG or JPEG with 8 or 16 bits a colour.", false],
