@@ -111,9 +111,10 @@ def answer_with(file: StaticFile) -> Response:
     etag = file.etag
     if file.compressed is not None:
         response.headers["Vary"] = "Accept-Encoding"
-        if GZIP in request.accept_encodings:
+        if request.accept_encodings.quality(GZIP) > 0:
             response.data = file.compressed
             response.headers["Content-Encoding"] = GZIP
             etag = f"{etag}-{GZIP}"
     response.set_etag(etag)
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response

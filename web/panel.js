@@ -74,7 +74,7 @@ function writeDetail() {
 
 /** @param {Answer} answer @param {File} file */
 function writeFacts(answer, file) {
-  const computed = answer.computedMs === null ? "" : `, ${seconds(answer.computedMs)} of them computing`;
+  const computed = answer.computedMs === null ? "" : `, computing ${seconds(answer.computedMs)}`;
   const facts = [
     ["Your picture", `${answer.inputSize.replace("x", " × ")}, ${bytes(file.size)}`],
     ["Result", `${answer.outputSize.replace("x", " × ")}, ${bytes(answer.blob.size)}`],

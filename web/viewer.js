@@ -128,7 +128,7 @@ export class Viewer {
 
   toggleLoupe() {
     this.#hasLoupe = !this.#hasLoupe;
-    this.#loupeAt = this.#hasLoupe ? { x: this.#view.width / 2, y: this.#view.height / 2 } : null;
+    this.#loupeAt = this.#hasLoupe ? { x: this.#view.width / 3, y: this.#view.height / 2 } : null;
     this.#update();
   }
 

@@ -82,7 +82,8 @@ def test_the_wheel_zooms_with_ctrl_only(shown):
     shown.keyboard.down("Control")
     shown.mouse.wheel(0, -40)
     shown.keyboard.up("Control")
-    shown.wait_for_function(f"parseInt(document.getElementById('zoom').textContent) > {fit}")
+    expect(shown.locator("#zoom")).not_to_have_text(f"{fit} %")
+    assert zoom_of(shown) > fit
 
 
 def test_a_zoomed_picture_is_moved_and_the_divider_stays(shown):
