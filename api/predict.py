@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import IO
+from typing import IO, ClassVar
 
 from flask import Response, request
 from flask_restx import Resource
@@ -27,6 +27,13 @@ DETAIL_FIELD = "detail"
 PARTS_BEFORE_A_ROW = 1  # of a PNG: its header
 LONGEST_QUOTE = 40  # characters of a caller's text in an answer
 
+
+class DocumentedDetail(float):
+    """The type of `detail` for the OpenAPI document; `read_detail` reads it."""
+
+    __schema__: ClassVar = {"type": "number", "minimum": 0, "maximum": FULL_DETAIL}
+
+
 upload = model.parser()
 upload.add_argument(
     FIELD,
@@ -38,7 +45,7 @@ upload.add_argument(
 
 upload.add_argument(
     DETAIL_FIELD,
-    type=float,
+    type=DocumentedDetail,
     location="form",
     default=FULL_DETAIL,
     help="How much texture is made up, from 0 (faithful, soft) to 1 (photo-realistic).",
@@ -53,7 +60,7 @@ class Predict(Resource):
 
     @model.doc("predict")
     @model.expect(upload)
-    @model.produces(["image/png"])
+    @model.produces(["image/png", "application/json"])
     @model.response(200, "PNG, four times as wide and high", picture_schema)
     @model.response(400, "No readable picture in `image`, or a wrong `detail`", error_schema)
     @model.response(413, "Picture or request over the limits", error_schema)

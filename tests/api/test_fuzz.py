@@ -21,7 +21,7 @@ from tests.stand_ins import between, blur_then_repeat, make_card, noise
 SEEDS = built_in()
 REFERENCE = encoded(noise(21, 34))
 PATIENCE_S = 5
-EXAMPLES = 300
+EXAMPLES = 200
 
 bounded = settings(
     max_examples=EXAMPLES,

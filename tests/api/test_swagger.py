@@ -29,13 +29,14 @@ def test_predict_takes_one_file_and_gives_a_png(document):
         True,
     )
     assert predict["consumes"] == ["multipart/form-data"]
-    assert predict["produces"] == ["image/png"]
+    assert predict["produces"] == ["image/png", "application/json"]
 
 
 def test_predict_takes_a_detail(document):
     _, detail = document["paths"]["/model/predict"]["post"]["parameters"]
     assert (detail["name"], detail["in"], detail["type"]) == ("detail", "formData", "number")
     assert detail["default"] == 1
+    assert (detail["minimum"], detail["maximum"]) == (0, 1)
     assert "required" not in detail
 
 
