@@ -1,17 +1,23 @@
 """Where the parts meet; `python app.py` starts the production server."""
 
+import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Request, g
+from flask import Flask, Request
 from flask_cors import CORS
 from werkzeug.exceptions import BadHost
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import MapAdapter
 
-from api import Service, create_api
+from api import Access, Service, create_api
+from api.errors import status_of
+from api.rates import UnknownStorage, check_storage
 from api.tracing import TRUTH_HEADERS
 from config import ROOT, InvalidSetting, Settings
 from core.admission import MEGABYTE, Admission
@@ -34,7 +40,7 @@ log = logging.getLogger("enhancer")
 
 
 class Application(Flask):
-    """A Flask application that logs a failure under the id of its request.
+    """A Flask application that tells faults of its own from refusals in the log.
 
     It also survives a header `Host` that names no host: Flask answers 400, but Flask-RESTX,
     to see whose error that is, asks for the routes of that host again.
@@ -49,7 +55,10 @@ class Application(Flask):
             raise
 
     def log_exception(self, exc_info: Any) -> None:
-        log.error("request_id=%s failed", g.request_id, exc_info=exc_info)
+        if status_of(exc_info[1]) == HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("Request failed", exc_info=exc_info)
+        else:
+            log.warning("%s", exc_info[1])
 
 
 def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
@@ -75,7 +84,7 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
     app = Application(__name__, static_folder=None)
     service = Service(
         upscaler=upscaler,
-        limits=Limits(settings.max_pixels, settings.max_side),
+        limits=Limits(settings.max_pixels, settings.max_side, settings.max_frames),
         decoder=decoder,
         admission=Admission(
             budget=memory_budget(settings, decoder_bytes),
@@ -84,11 +93,24 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
         ),
         deadline_s=settings.deadline_s,
         max_upload_bytes=settings.max_upload_bytes,
+        has_note=settings.synthetic_note,
     )
-    create_api(app, service)
-    if settings.cors:
-        CORS(app, send_wildcard=True, expose_headers=TRUTH_HEADERS)
+    access = Access(settings.api_keys, settings.rate_limit, settings.rate_limit_storage)
+    create_api(app, service, access, shared_metrics=settings.workers > 1)
+    let_pages_call(app, settings)
+    if settings.proxies:
+        trusted = {"x_for": settings.proxies, "x_proto": settings.proxies}
+        app.wsgi_app = ProxyFix(app.wsgi_app, **trusted)  # type: ignore[method-assign]
     return app
+
+
+def let_pages_call(app: Flask, settings: Settings) -> None:
+    """Put CORS headers on answers to pages of other origins, of any or of those listed."""
+    exposed = [*TRUTH_HEADERS, "Retry-After"]
+    if settings.cors:
+        CORS(app, send_wildcard=True, expose_headers=exposed)
+    elif settings.cors_origins:
+        CORS(app, origins=list(settings.cors_origins), expose_headers=exposed)
 
 
 def create_decoder(settings: Settings) -> Decoder:
@@ -113,7 +135,7 @@ def memory_budget(settings: Settings, decoder_bytes: int) -> int:
 
 def from_environment() -> Flask:
     """The application of a server process, with settings from the environment."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.captureWarnings(True)  # else they would stand between the lines of the log
     return create_app(Settings.from_env())
 
 
@@ -126,17 +148,51 @@ def check_graphs(card_path: Path) -> None:
         check_graphs(other_path)
 
 
-def serve() -> None:
-    """Become the production server, unless its settings or its graph are wrong."""
+def check_rate_limit(settings: Settings) -> None:
+    """Raise InvalidSetting if requests cannot be counted where they should be."""
+    try:
+        check_storage(settings.rate_limit_storage)
+    except UnknownStorage as error:
+        raise InvalidSetting(
+            "ENHANCER_RATE_LIMIT_STORAGE must be one whose library is installed. "
+            f"Received: one of which is said: {error}"
+        ) from error
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Check settings and graph; then become the production server, unless only that is asked for.
+
+    Exits with 1 if a setting or a graph is wrong, with 2 if an argument is.
+    """
+    only_check = read_arguments(arguments).check
     try:
         settings = Settings.from_env()
         check_graphs(settings.card)
+        check_rate_limit(settings)
     except (InvalidSetting, GraphMismatch) as error:
         sys.exit(f"app.py: {error}")
+    if only_check:
+        sys.stdout.writelines(f"{line}\n" for line in settings.lines())
+    else:
+        serve()
+
+
+def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="app.py", description="Serve. All settings are in the environment, see README.md."
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="check settings and graph, print the settings"
+    )
+    return parser.parse_args(arguments)
+
+
+def serve() -> None:
+    """Become the production server."""
     configuration = str(ROOT / "gunicorn.conf.py")
     command = [sys.executable, "-m", "gunicorn", "--config", configuration]
     os.execv(sys.executable, command)
 
 
 if __name__ == "__main__":
-    serve()
+    main()

@@ -5,19 +5,38 @@ from flask_restx import Api
 
 from api import metadata, predict
 from api.errors import register_errors
-from api.service import EXTENSION, Service, model
+from api.headers import register_headers
+from api.health import health
+from api.keys import SCHEMES, KeyRing, register_keys
+from api.metrics import METRICS, Metrics, metrics
+from api.rates import register_rate_limit
+from api.service import EXTENSION, Access, Service, model
 from api.tracing import register_tracing
 
-__all__ = ["Service", "create_api", "metadata", "predict"]
+__all__ = ["Access", "Service", "create_api", "metadata", "predict"]
 
 TITLE = "MAX Image Resolution Enhancer"
 VERSION = "1.0.0"
 
+MOST_FORM_PARTS = 32
+MOST_FORM_BYTES = 128 * 1024  # of all fields that are no files; more than Werkzeug reads at once
 
-def create_api(app: Flask, service: Service) -> Api:
-    """Put the API on an application: its routes, its error answers, its headers."""
+
+def create_api(
+    app: Flask, service: Service, access: Access | None = None, *, shared_metrics: bool = False
+) -> Api:
+    """Put the API on an application: its routes, its error answers, its headers.
+
+    Args:
+        access: who may use it, and how often; None for everybody, always.
+        shared_metrics: whether other processes count in the same files.
+    """
+    access = access or Access()
+    keys = KeyRing(access.keys)
     app.config.update(
         MAX_CONTENT_LENGTH=service.max_upload_bytes,
+        MAX_FORM_PARTS=MOST_FORM_PARTS,
+        MAX_FORM_MEMORY_SIZE=MOST_FORM_BYTES,
         RESTX_MASK_SWAGGER=False,
         ERROR_INCLUDE_MESSAGE=False,
         SWAGGER_UI_DOC_EXPANSION="list",
@@ -31,10 +50,17 @@ def create_api(app: Flask, service: Service) -> Api:
             f"Makes pictures {service.upscaler.scale} times as wide and high. "
             f"{service.upscaler.card.description} Details are invented, not recovered."
         ),
+        authorizations=SCHEMES if keys else None,
+        security=list(SCHEMES) if keys else None,
         license="Apache-2.0",
         license_url="https://www.apache.org/licenses/LICENSE-2.0",
     )
-    api.add_namespace(model)
+    for namespace in (model, health, metrics):
+        api.add_namespace(namespace)
+    figures = app.extensions[METRICS] = Metrics(service, shared=shared_metrics, version=VERSION)
     register_errors(app, api)
-    register_tracing(app)
+    register_tracing(app, [figures.observe])  # first, so that refusals are traced too
+    register_headers(app)
+    register_keys(app, keys)
+    register_rate_limit(app, access.rate_limit, access.rate_limit_storage)
     return api

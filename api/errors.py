@@ -3,7 +3,7 @@
 import sys
 from http import HTTPStatus
 
-from flask import Flask, current_app, request
+from flask import Flask, current_app, g, request
 from flask.typing import ResponseReturnValue
 from flask_restx import Api
 from werkzeug.exceptions import (
@@ -11,8 +11,12 @@ from werkzeug.exceptions import (
     MethodNotAllowed,
     NotFound,
     RequestEntityTooLarge,
+    TooManyRequests,
+    Unauthorized,
 )
 
+from api.connection import RequestTimeout
+from api.keys import CHALLENGE
 from core.errors import (
     DeadlineExceeded,
     ImageTooLarge,
@@ -39,8 +43,16 @@ STATUS: dict[type[SuperResolutionError], int] = {
 }
 
 
-class InvalidUpload(Exception):
+class InvalidRequest(Exception):
+    """The request is not what the route takes."""
+
+
+class InvalidUpload(InvalidRequest):
     """The request does not carry exactly one file where it should."""
+
+
+class InvalidField(InvalidRequest):
+    """A form field is none of what it may be."""
 
 
 def register_errors(app: Flask, api: Api) -> None:
@@ -69,8 +81,10 @@ def status_of(error: Exception) -> int:
     """Status of the nearest listed ancestor; anything unlisted is our own fault."""
     if isinstance(error, HTTPException) and error.code is not None:
         return error.code
-    if isinstance(error, InvalidUpload):
+    if isinstance(error, InvalidRequest):
         return HTTPStatus.BAD_REQUEST
+    if isinstance(error, RequestTimeout):
+        return HTTPStatus.REQUEST_TIMEOUT
     for cls in type(error).__mro__:
         if issubclass(cls, SuperResolutionError) and cls in STATUS:
             return STATUS[cls]
@@ -89,8 +103,9 @@ def message_of(error: Exception, status: int) -> str:
         allowed = ", ".join(error.valid_methods or ())
         return f"Method must be one of {allowed}. Received: {request.method}"
     if isinstance(error, RequestEntityTooLarge):
-        limit = current_app.config["MAX_CONTENT_LENGTH"]
-        return f"Request must have at most {limit} bytes. Received: {received_length()}."
+        return describe_excess()
+    if isinstance(error, TooManyRequests):
+        return f"Requests must be at most {error.description}. Received: one more."
     if isinstance(error, HTTPException):
         return str(error.description)
     return str(error)
@@ -99,6 +114,19 @@ def message_of(error: Exception, status: int) -> str:
 def known_paths() -> list[str]:
     """Paths of the documented routes."""
     return sorted({rule.rule for rule in current_app.url_map.iter_rules() if not rule.arguments})
+
+
+def describe_excess() -> str:
+    """Which limit on the whole request is passed."""
+    config, length = current_app.config, request.content_length
+    if length is None or length > config["MAX_CONTENT_LENGTH"]:
+        limit = config["MAX_CONTENT_LENGTH"]
+        return f"Request must have at most {limit} bytes. Received: {received_length()}."
+    parts, field_bytes = config["MAX_FORM_PARTS"], config["MAX_FORM_MEMORY_SIZE"]
+    return (
+        f"Request must have at most {parts} parts, and at most {field_bytes} bytes in those "
+        "that are no files. Received: more."
+    )
 
 
 def received_length() -> str:
@@ -110,6 +138,10 @@ def headers_of(error: Exception) -> dict[str, str]:
     """Headers that belong to the status, as `Allow` does to 405."""
     if isinstance(error, MethodNotAllowed):
         return {"Allow": ", ".join(error.valid_methods or ())}
+    if isinstance(error, Unauthorized):
+        return {"WWW-Authenticate": CHALLENGE}
+    if isinstance(error, TooManyRequests):
+        return {"Retry-After": str(g.get("retry_after_s", 1))}
     if isinstance(error, Overloaded):
         return {"Retry-After": str(error.retry_after_s)}
     return {}

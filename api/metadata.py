@@ -4,8 +4,8 @@ from typing import Any
 
 from flask_restx import Resource, fields
 
-from api.service import current_service, model
-from core.images import FORMATS
+from api.service import current_service, error_schema, model
+from core.images import FORMATS, OUTPUT_FORMATS
 from core.upscaler import FULL_DETAIL
 
 limits_schema = model.model(
@@ -14,7 +14,9 @@ limits_schema = model.model(
         "max_pixels": fields.Integer(description="Width times height of a picture"),
         "max_side": fields.Integer(description="Width or height of a picture"),
         "max_upload_bytes": fields.Integer(description="Bytes of a whole request"),
+        "max_frames": fields.Integer(description="In a file, of which the first is taken"),
         "formats": fields.List(fields.String, description="Accepted file formats"),
+        "output_formats": fields.List(fields.String, description="What `format` may be"),
     },
 )
 
@@ -63,6 +65,8 @@ class Metadata(Resource):
 
     @model.doc("metadata")
     @model.response(200, "Success", metadata_schema)
+    @model.response(401, "No key, or a wrong one, where keys are set", error_schema)
+    @model.response(429, "Too many requests; Retry-After says when", error_schema)
     def get(self) -> dict[str, Any]:
         """What the model is and what it accepts"""
         service = current_service()
@@ -78,7 +82,9 @@ class Metadata(Resource):
                 "max_pixels": service.limits.max_pixels,
                 "max_side": service.limits.max_side,
                 "max_upload_bytes": service.max_upload_bytes,
+                "max_frames": service.limits.max_frames,
                 "formats": list(FORMATS),
+                "output_formats": list(OUTPUT_FORMATS),
             },
             "detail": {
                 "least": service.upscaler.least_detail,

@@ -1,11 +1,11 @@
-"""POST /model/predict: a picture in, a PNG four times as wide and high out."""
+"""POST /model/predict: a picture in, one four times as wide and high out."""
 
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import IO, ClassVar
+from typing import IO
 
 from flask import Response, request
 from flask_restx import Resource
@@ -14,25 +14,18 @@ from werkzeug.datastructures import FileStorage
 from api.client import watch_client
 from api.errors import InvalidUpload
 from api.service import Service, current_service, error_schema, model
-from api.tracing import describe_work
-from core.costs import memory_cost
-from core.errors import InvalidDetail
-from core.images import FORMAT_NAMES
+from api.tracing import Facts, describe
+from api.wishes import MEDIA_TYPES, add_wishes, read_wish
+from core.costs import Plan
+from core.images import FORMAT_NAMES, check_output_size
 from core.picture import Picture
+from core.rendering import Rendering, Wish
 from core.scheduler import Patience
-from core.upscaler import FULL_DETAIL
 
 FIELD = "image"
-DETAIL_FIELD = "detail"
 PARTS_BEFORE_A_ROW = 1  # of a PNG: its header
-LONGEST_QUOTE = 40  # characters of a caller's text in an answer
-
-
-class DocumentedDetail(float):
-    """The type of `detail` for the OpenAPI document; `read_detail` reads it."""
-
-    __schema__: ClassVar = {"type": "number", "minimum": 0, "maximum": FULL_DETAIL}
-
+WITHOUT_ALPHA = ("jpeg",)
+FLATTENED = "flattened on white"
 
 upload = model.parser()
 upload.add_argument(
@@ -42,14 +35,7 @@ upload.add_argument(
     required=True,
     help=f"A {FORMAT_NAMES} file; the limits on its size are in /model/metadata.",
 )
-
-upload.add_argument(
-    DETAIL_FIELD,
-    type=DocumentedDetail,
-    location="form",
-    default=FULL_DETAIL,
-    help="How much texture is made up, from 0 (faithful, soft) to 1 (photo-realistic).",
-)
+add_wishes(upload)
 
 picture_schema = model.schema_model("Picture", {"type": "string", "format": "binary"})
 
@@ -60,22 +46,25 @@ class Predict(Resource):
 
     @model.doc("predict")
     @model.expect(upload)
-    @model.produces(["image/png", "application/json"])
-    @model.response(200, "PNG, four times as wide and high", picture_schema)
-    @model.response(400, "No readable picture in `image`, or a wrong `detail`", error_schema)
+    @model.produces([*MEDIA_TYPES.values(), "application/json"])
+    @model.response(200, "The picture, four times as wide and high", picture_schema)
+    @model.response(400, "No readable picture in `image`, or a wrong field", error_schema)
+    @model.response(401, "No key, or a wrong one, where keys are set", error_schema)
+    @model.response(408, "The request did not arrive in time", error_schema)
     @model.response(413, "Picture or request over the limits", error_schema)
     @model.response(415, "A kind of picture that is not taken", error_schema)
+    @model.response(429, "Too many requests; Retry-After says when", error_schema)
     @model.response(503, "Too many pictures are waiting; Retry-After says when", error_schema)
     @model.response(504, "The picture was not finished in time", error_schema)
     @model.response(500, "A fault of the service; it is in the log", error_schema)
     def post(self) -> Response:
         """Make a picture four times as wide and high"""
         service = current_service()
-        detail = read_detail()
-        service.upscaler.check_detail(detail)
+        wish = read_wish(has_note=service.has_note)
+        service.upscaler.check_detail(wish.detail)
         with ExitStack() as stack:  # closed here if something fails, else with the answer
-            work = begin_work(service, detail, stack)
-            response = answer_whole(work) if work.is_short else answer_in_parts(work)
+            work = begin_work(service, wish, stack)
+            response = answer_whole(work) if work.plan.is_whole else answer_in_parts(work)
             response.call_on_close(stack.pop_all().close)
         return response
 
@@ -85,21 +74,20 @@ class Work:
     """A picture under way.
 
     Attributes:
-        parts: of its PNG, made as they are asked for.
-        tiles: that it is cut into.
-        is_short: one row of tiles, so that nothing is ready before nearly all is.
+        parts: of its file, made as they are asked for.
+        plan: how it is made.
         timings_ms: milliseconds by stage, as far as they are over.
     """
 
     lr: Picture
-    detail: float
+    wish: Wish
+    rendering: Rendering
     parts: Iterator[bytes]
-    tiles: int
-    is_short: bool
+    plan: Plan
     timings_ms: dict[str, float]
 
 
-def begin_work(service: Service, detail: float, stack: ExitStack) -> Work:
+def begin_work(service: Service, wish: Wish, stack: ExitStack) -> Work:
     """Admit the picture of a request, decode it and begin to upscale it.
 
     Args:
@@ -109,23 +97,26 @@ def begin_work(service: Service, detail: float, stack: ExitStack) -> Work:
     timings_ms: dict[str, float] = {}
     file = read_upload()
     header = service.decoder.read_header(file, service.limits)
-    rows = service.upscaler.plan(header.height, header.width)
+    scale = service.upscaler.scale
+    check_output_size(wish.format, scale * header.height, scale * header.width)
+    plan = Plan(header, service.upscaler.plan(header.height, header.width), wish.format, scale)
     with stopwatch(timings_ms, "queue"):
-        cost = memory_cost(header, rows, service.upscaler.scale)
-        stack.enter_context(service.admission.admit(cost, patience))
+        stack.enter_context(service.admission.admit(plan.memory_bytes, patience))
     with stopwatch(timings_ms, "decode"):
         lr = service.decoder.decode(file, service.limits)
-    parts = service.upscaler.encode(lr, detail=detail, patience=patience)
+    rendering = Rendering(service.upscaler, lr, wish, patience=patience)
+    parts = rendering.parts()
     stack.callback(parts.close)
-    tiles = sum(len(row) for row in rows)
-    return Work(lr, detail, parts, tiles, len(rows) == 1, timings_ms)
+    return Work(lr, wish, rendering, parts, plan, timings_ms)
 
 
 def answer_whole(work: Work) -> Response:
-    """The answer with its length, and all timings."""
+    """The answer with its length, all timings, and what it was found to be."""
     with stopwatch(work.timings_ms, "upscale"):
-        png = b"".join(work.parts)
-    return send_png(work, png)
+        body = b"".join(work.parts)
+    response = send(work, body)
+    response.headers["X-Consistency-PSNR"] = f"{work.rendering.consistency.psnr_db:.2f}"
+    return response
 
 
 def answer_in_parts(work: Work) -> Response:
@@ -135,13 +126,28 @@ def answer_in_parts(work: Work) -> Response:
     """
     with stopwatch(work.timings_ms, "first"):
         first = b"".join(islice(work.parts, PARTS_BEFORE_A_ROW + 1))
-    return send_png(work, chain([first], work.parts))
+    return send(work, chain([first], work.parts))
 
 
-def send_png(work: Work, body: bytes | Iterable[bytes]) -> Response:
-    describe_work(work.lr, work.tiles, work.detail, work.timings_ms)
-    disposition = "inline; filename=result.png"
-    return Response(body, mimetype="image/png", headers={"Content-Disposition": disposition})
+def describe_work(work: Work) -> None:
+    """Note the work for the headers of its answer, the log and the metrics."""
+    facts = Facts(
+        lr=work.lr,
+        frames=work.plan.header.frames,
+        tiles=work.plan.tiles,
+        detail=work.wish.detail,
+        consistency=work.rendering.consistency,
+    )
+    describe(facts, work.timings_ms)
+
+
+def send(work: Work, body: bytes | Iterable[bytes]) -> Response:
+    describe_work(work)
+    name = work.wish.format
+    headers = {"Content-Disposition": f"inline; filename=result.{name}"}
+    if work.lr.alpha is not None and name in WITHOUT_ALPHA:
+        headers["X-Alpha"] = FLATTENED
+    return Response(body, mimetype=MEDIA_TYPES[name], headers=headers)
 
 
 def read_upload() -> IO[bytes]:
@@ -163,25 +169,6 @@ def read_upload() -> IO[bytes]:
         )
     file.seek(0)
     return file
-
-
-def read_detail() -> float:
-    """The number in the field `detail`; without one, all of it.
-
-    Raises:
-        InvalidDetail: if it is no number, or there are several.
-    """
-    texts = request.form.getlist(DETAIL_FIELD)
-    if DETAIL_FIELD in request.files:
-        raise InvalidDetail(f"`{DETAIL_FIELD}` must be a number. Received: a file.")
-    if len(texts) > 1:
-        raise InvalidDetail(f"`{DETAIL_FIELD}` must be one number. Received: {len(texts)} fields.")
-    try:
-        return float(texts[0]) if texts else FULL_DETAIL
-    except ValueError:
-        raise InvalidDetail(
-            f"`{DETAIL_FIELD}` must be a number. Received: {texts[0][:LONGEST_QUOTE]!r}"
-        ) from None
 
 
 def describe_request(count: int) -> str:

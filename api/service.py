@@ -40,6 +40,20 @@ class Service:
     """From the arrival of a picture to its last row."""
     max_upload_bytes: int
     """Of a whole request, the multipart framing included."""
+    has_note: bool
+    """Whether files say that their detail is synthetic."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may use the service, and how often."""
+
+    keys: tuple[str, ...] = ()
+    """Of which a request must carry one; without any, it need not."""
+    rate_limit: str = ""
+    """Requests of one caller, such as `60/minute`; empty for no limit."""
+    rate_limit_storage: str = "memory://"
+    """Where they are counted."""
 
 
 def current_service() -> Service:

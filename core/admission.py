@@ -53,6 +53,16 @@ class Admission:
         self._line: list[_Waiting] = []
         self._changed = threading.Condition()
 
+    @property
+    def taken(self) -> int:
+        """Bytes of the budget that are promised to pictures under way."""
+        return self._taken
+
+    @property
+    def waiting(self) -> int:
+        """Pictures that wait for their memory."""
+        return len(self._line)
+
     @contextmanager
     def admit(self, cost: int, patience: Patience | None = None) -> Iterator[None]:
         """Hold `cost` bytes of the budget for as long as the block runs.

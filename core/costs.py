@@ -1,28 +1,72 @@
 """What a picture will take of the memory, known from its header alone."""
 
+from dataclasses import dataclass
+
 from core.picture import Header
 from core.tiles import Tile
 from core.upscaler import ROWS_AHEAD
 
-DECODED_BYTES = 12
-"""Of a decoded pixel: Pillow's own, its copy as RGBA, ours. Measured, rounded up."""
+DECODED_BYTES = {8: 20, 16: 28}
+"""Of a decoded pixel, by bits: the library's own, copies with alpha, ours. Measured as 10 to 19
+and 18 to 26, by format and alpha."""
 
-STRIPS = ROWS_AHEAD + 2
-"""Rows of tiles of one picture: waiting, being made, being encoded."""
+STRIPS = ROWS_AHEAD + 4
+"""Rows of tiles of one picture: waiting, put together, made small again, being encoded."""
 
 BASE_BYTES = 4_000_000
 """Of a request, whatever its picture."""
 
+WHOLE_BYTES = 16_000_000
+"""Of SR pixels: up to here the file is sent when it is complete, with its length."""
 
-def memory_cost(header: Header, rows: list[list[Tile]], scale: int) -> int:
-    """Bytes that a picture takes at most, from its first pixel to its last row.
+COPIES = 4
+"""Of the SR pixels of a file that is encoded in one piece: strips, picture, encoder, file."""
 
-    Args:
+
+STREAMED = ("png",)
+"""Formats whose first rows can be sent while the last ones are made."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a picture is made, and what that takes.
+
+    Attributes:
         header: of the picture.
         rows: its tiles.
+        format: of the file that is made.
         scale: SR pixels per LR pixel, on each side.
     """
-    decoded = DECODED_BYTES * header.height * header.width
-    tallest = max(row[0].core.bottom - row[0].core.top for row in rows)
-    strip = header.channels * scale * tallest * scale * header.width
-    return BASE_BYTES + decoded + STRIPS * strip
+
+    header: Header
+    rows: list[list[Tile]]
+    format: str
+    scale: int
+
+    @property
+    def tiles(self) -> int:
+        """How many there are."""
+        return sum(len(row) for row in self.rows)
+
+    @property
+    def sr_bytes(self) -> int:
+        """Of the SR pixels."""
+        samples = self.header.channels * self.header.bits // 8
+        return samples * self.scale**2 * self.header.height * self.header.width
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file is sent when it is complete, and not as it is made."""
+        small = self.sr_bytes <= WHOLE_BYTES
+        return small or len(self.rows) == 1 or self.format not in STREAMED
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the picture takes at most, from its first pixel to its last row."""
+        height, width = self.header.height, self.header.width
+        decoded = DECODED_BYTES[self.header.bits] * height * width
+        tallest = max(row[0].core.height for row in self.rows)
+        total = BASE_BYTES + decoded + STRIPS * self.sr_bytes * tallest // height
+        if self.format not in STREAMED:
+            return total + COPIES * self.sr_bytes
+        return total + (self.sr_bytes if self.is_whole else 0)

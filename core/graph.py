@@ -4,6 +4,7 @@ TensorFlow does not survive a fork, so a graph is loaded in the process that run
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 from core.card import ModelCard, read_card, read_verified_graph
 from core.errors import GraphMismatch
 from core.machine import count_cores, has_bfloat16
-from core.pixels import LEVELS, Uint8Array
+from core.pixels import LEVELS, PixelArray, levels_from_uint16, uint16_from_levels
 from core.tensorflow import tf
 
 FLOAT32, BFLOAT16, AUTO = "float32", "bfloat16", "auto"
@@ -30,7 +31,8 @@ PROBE_SHAPE = (1, 3, 5, 3)  # of the first run, which also warms the library up
 class FrozenGraph:
     """A network as a callable: LR (h, w, 3) uint8 -> SR (scale*h, scale*w, 3) uint8.
 
-    Calls may come from several threads.
+    Pictures of uint16 come out as uint16: the graph computes in floating point, so no
+    level is lost on the way. Calls may come from several threads.
 
     Args:
         card: what the graph is.
@@ -48,23 +50,70 @@ class FrozenGraph:
         self.card = card
         self.precision = precision
         session = open_session(_import_graph(card, graph_def), threads, precision)
-        self._run = session.make_callable(card.output_tensor, feed_list=[card.input_tensor])
+        self._run = Passage(session, card)
         self._check()
 
-    def __call__(self, lr: Uint8Array) -> Uint8Array:
-        sr: Uint8Array = self._run(lr[None])[0]
+    def __call__(self, lr: PixelArray) -> PixelArray:
+        sr: PixelArray = self._run(lr[None])[0]
         return sr
 
     def _check(self) -> None:
         batch, height, width, channels = PROBE_SHAPE
         scale = self.card.scale
         expected = (batch, scale * height, scale * width, channels)
-        received = self._run(tf.zeros(PROBE_SHAPE, tf.uint8).numpy())
+        received = self._run(np.zeros(PROBE_SHAPE, np.uint8))
         if received.shape != expected or received.dtype != "uint8":
             raise GraphMismatch(
                 f"Graph `{self.card.name}` must answer {PROBE_SHAPE} with {expected} uint8. "
                 f"Received: {received.shape} {received.dtype}"
             )
+
+
+class Passage:
+    """The ways through a graph: for 8-bit levels as it is, for 16-bit levels without rounding.
+
+    Args:
+        session: of the graph.
+        card: names its ends.
+        parameters: names of other tensors to be fed.
+
+    Raises:
+        GraphMismatch: if the graph does not begin and end by converting its levels.
+    """
+
+    def __init__(
+        self, session: tf.compat.v1.Session, card: ModelCard, parameters: Sequence[str] = ()
+    ) -> None:
+        lr, sr = inner_ends(session.graph, card)
+        self._of_uint8 = session.make_callable(
+            card.output_tensor, feed_list=[card.input_tensor, *parameters]
+        )
+        self._of_levels = session.make_callable(sr, feed_list=[lr, *parameters])
+
+    def __call__(self, lr: PixelArray, *parameters: float) -> PixelArray:
+        """LR (B, h, w, 3) -> SR (B, scale*h, scale*w, 3), of the same type."""
+        sr: PixelArray
+        if lr.dtype == np.uint16:
+            levels = levels_from_uint16(np.asarray(lr, np.uint16))
+            sr = uint16_from_levels(self._of_levels(levels, *parameters))
+        else:
+            sr = self._of_uint8(lr, *parameters)
+        return sr
+
+
+def inner_ends(graph: tf.Graph, card: ModelCard) -> tuple[str, str]:
+    """Names of the tensors of levels, float32, just behind the input and before rounding."""
+    lr, sr = (graph.get_tensor_by_name(n) for n in (card.input_tensor, card.output_tensor))
+    casts = [op.outputs[0] for op in lr.consumers() if op.type == "Cast"]
+    rounding = sr.op
+    while rounding.type in ("Identity", "Cast"):
+        rounding = rounding.inputs[0].op
+    if len(casts) != 1 or casts[0].dtype != tf.float32 or rounding.type != "Round":
+        raise GraphMismatch(
+            f"Graph `{card.name}` must begin by a Cast to float32 and end by Round and Cast. "
+            f"Received: {[op.type for op in lr.consumers()]} and {rounding.type}"
+        )
+    return casts[0].name, rounding.inputs[0].name
 
 
 def open_session(graph: tf.Graph, threads: int, precision: str) -> tf.compat.v1.Session:

@@ -11,15 +11,15 @@ from typing import Any
 
 from core.card import ModelCard, faithful_path, read_card, read_verified_graph
 from core.errors import GraphMismatch
-from core.graph import FLOAT32, open_session
-from core.pixels import Float32Array, Uint8Array
+from core.graph import FLOAT32, Passage, open_session
+from core.pixels import Float32Array, PixelArray
 from core.tensorflow import tf
 
 
 class InterpolatedGraph:
     """A callable: LR (h, w, 3) uint8, detail -> SR (scale*h, scale*w, 3) uint8.
 
-    Calls may come from several threads.
+    Pictures of uint16 come out as uint16. Calls may come from several threads.
 
     Args:
         card: of the detailed graph.
@@ -49,12 +49,10 @@ class InterpolatedGraph:
             )
         graph, detail = _interpolate(low, high)
         session = open_session(graph, threads, precision)
-        self._run = session.make_callable(
-            card.output_tensor, feed_list=[card.input_tensor, detail.name]
-        )
+        self._run = Passage(session, card, [detail.name])
 
-    def __call__(self, lr: Uint8Array, detail: float) -> Uint8Array:
-        sr: Uint8Array = self._run(lr[None], detail)[0]
+    def __call__(self, lr: PixelArray, detail: float) -> PixelArray:
+        sr: PixelArray = self._run(lr[None], detail)[0]
         return sr
 
 

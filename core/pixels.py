@@ -1,8 +1,9 @@
 """Pixel ranges, and the only conversions between them.
 
 The name of a range is part of the name of a function: `uint8` is [0, 255], `uint16`
-is [0, 65535], `unit` is [0, 1]. Serving and training convert here and nowhere else.
-A range belongs to the type, never to the picture: a dark picture stays dark.
+is [0, 65535], `levels` is [0, 255] with fractions, `unit` is [0, 1]. Serving and
+training convert here and nowhere else. A range belongs to the type, never to the
+picture: a dark picture stays dark.
 """
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 LEVELS = 255  # highest 8-bit level
 LEVELS_16 = 65535  # highest 16-bit level
+STEP = LEVELS_16 // LEVELS  # 16-bit levels in one 8-bit level
 
 Uint8Array = NDArray[np.uint8]
 Uint16Array = NDArray[np.uint16]
@@ -28,7 +30,24 @@ def uint8_from_unit(pixels: Float32Array) -> Uint8Array:
     return np.asarray(levels, np.uint8)
 
 
+def levels_from_uint16(pixels: Uint16Array) -> Float32Array:
+    """[0, 65535] uint16 -> [0, 255] float32, any shape."""
+    return pixels.astype(np.float32) / np.float32(STEP)
+
+
+def uint16_from_levels(pixels: Float32Array) -> Uint16Array:
+    """[0, 255] float32 -> [0, 65535] uint16, clipped and rounded to the nearest level."""
+    levels = np.clip(np.rint(pixels * np.float32(STEP)), 0, LEVELS_16)
+    return np.asarray(levels, np.uint16)
+
+
+def grey_from_rgb(pixels: PixelArray) -> PixelArray:
+    """(..., 3) -> (..., 1), the mean of the channels, of the same type."""
+    total = pixels.sum(axis=-1, keepdims=True, dtype=np.uint32)
+    grey: PixelArray = ((total + 1) // 3).astype(pixels.dtype)
+    return grey
+
+
 def uint8_from_uint16(pixels: Uint16Array) -> Uint8Array:
     """[0, 65535] uint16 -> [0, 255] uint8, rounded to the nearest level."""
-    step = LEVELS_16 // LEVELS
-    return ((pixels.astype(np.uint32) + step // 2) // step).astype(np.uint8)
+    return ((pixels.astype(np.uint32) + STEP // 2) // STEP).astype(np.uint8)

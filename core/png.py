@@ -1,23 +1,28 @@
 """Pixels to PNG, strip by strip: the upper rows are sent while the lower ones are made.
 
-Only colour and alpha of 8 bits, never interlaced. Whole pictures are encoded, and all
+Grey or colour, alpha or not, of 8 or 16 bits, never interlaced. Whole pictures are encoded, and all
 pictures decoded, in `core/images.py`.
 
 Source: Portable Network Graphics, third edition, https://www.w3.org/TR/png-3/.
 """
 
 import struct
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from isal import isal_zlib
 
-from core.pixels import Uint8Array
+from core.chunks import Chunk
+from core.pixels import PixelArray, Uint8Array
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-COLOUR_TYPES = {3: 2, 4: 6}
-"""How PNG calls RGB and RGBA, by their channels."""
+COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+"""How PNG calls grey, grey with alpha, RGB and RGBA, by their channels."""
+
+SAMPLE_TYPES = {8: "u1", 16: ">u2"}
+"""How samples are written, by their bits."""
 
 MAX_SIDE = 2**31 - 1
 """Highest height and width, px."""
@@ -32,13 +37,72 @@ BLOCK_BYTES = 64 * 1024
 """Of pixels filtered and compressed at a time: little enough to stay in a core's cache."""
 
 
+@dataclass(frozen=True)
+class Layout:
+    """What the rows of a PNG are made of.
+
+    Attributes:
+        height, width: of the picture, px.
+        channels: grey, grey and alpha, RGB or RGBA, from 1 to 4.
+        bits: of a sample, 8 or 16.
+    """
+
+    height: int
+    width: int
+    channels: int
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        if self.channels not in COLOUR_TYPES or self.bits not in SAMPLE_TYPES:
+            raise ValueError(
+                "`channels` must be from 1 to 4 and `bits` 8 or 16. "
+                f"Received: channels={self.channels}, bits={self.bits}"
+            )
+        if not (1 <= self.height <= MAX_SIDE and 1 <= self.width <= MAX_SIDE):
+            raise ValueError(
+                f"`height` and `width` must be from 1 to {MAX_SIDE}. "
+                f"Received: height={self.height}, width={self.width}"
+            )
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of a pixel in the file, uncompressed."""
+        return self.channels * self.bits // 8
+
+    @property
+    def header(self) -> Chunk:
+        """The chunk that says all this."""
+        colour_type = COLOUR_TYPES[self.channels]
+        return Chunk(
+            b"IHDR",
+            struct.pack(">IIBBBBB", self.width, self.height, self.bits, colour_type, 0, 0, 0),
+        )
+
+    def samples(self, pixels: PixelArray) -> Uint8Array:
+        """(h, W, C) of one of the sample types -> (h, W, pixel_bytes) uint8, as in the file."""
+        written = pixels.astype(SAMPLE_TYPES[self.bits]).tobytes()
+        return np.frombuffer(written, np.uint8).reshape(len(pixels), self.width, self.pixel_bytes)
+
+    def check(self, strip: PixelArray, rows: int) -> None:
+        """Raise ValueError unless a strip fits; `rows` are all up to its end."""
+        expected = np.dtype(f"u{self.bits // 8}")
+        if strip.shape[1:] != (self.width, self.channels) or strip.dtype != expected:
+            raise ValueError(
+                f"`strips` must be (h, {self.width}, {self.channels}) {expected}. "
+                f"Received: {strip.shape} {strip.dtype}"
+            )
+        if rows > self.height:
+            raise ValueError(
+                f"`strips` must have {self.height} rows in all. Received: {rows} or more"
+            )
+
+
 def encode_png_rows(
-    strips: Iterable[Uint8Array],
+    strips: Iterable[PixelArray],
+    layout: Layout,
     *,
-    height: int,
-    width: int,
-    channels: int,
-    icc_profile: bytes | None = None,
+    opening: Sequence[Chunk] = (),
+    closing: Callable[[], Sequence[Chunk]] = tuple,
 ) -> Generator[bytes]:
     """Encode a picture that comes in strips, as they come.
 
@@ -46,40 +110,26 @@ def encode_png_rows(
     before the next is. Of the pixels, one strip is held, and not while the next is made.
 
     Args:
-        strips: from top to bottom, (h, W, C) uint8 in [0, 255], sRGB unless
-            `icc_profile` is given; the fourth channel is opacity, 255 opaque.
-        height: of all strips together.
-        width: W.
-        channels: C, 3 or 4.
-        icc_profile: the colour space; None for sRGB.
+        strips: from top to bottom, (h, W, C) uint8 in [0, 255] or, of 16 bits, uint16
+            in [0, 65535]; the last channel of 2 or 4 is opacity.
+        layout: of all strips together.
+        opening: chunks that say something about the pixels.
+        closing: asked after the last strip for chunks about what only then is known.
 
     Returns:
         The parts of the file, none of them empty.
 
     Raises:
-        ValueError: at once if the sizes are none of a PNG; on the way if a strip has
-            another shape or type, or if all strips have not `height` rows.
+        ValueError: on the way, if a strip has another shape or type, or if all strips
+            have not the height of the layout.
     """
-    if channels not in COLOUR_TYPES:
-        raise ValueError(f"`channels` must be 3 or 4. Received: {channels}")
-    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
-        raise ValueError(
-            f"`height` and `width` must be from 1 to {MAX_SIDE}. "
-            f"Received: height={height}, width={width}"
-        )
-    header = struct.pack(">IIBBBBB", width, height, 8, COLOUR_TYPES[channels], 0, 0, 0)
-    return _parts(header, icc_profile, _filter(strips, height, width, channels))
-
-
-def _parts(
-    header: bytes, icc_profile: bytes | None, filtered: Iterator[Uint8Array]
-) -> Generator[bytes]:
-    yield SIGNATURE + _chunk(b"IHDR", header) + _profile(icc_profile)
+    yield SIGNATURE + b"".join(_chunk(*chunk) for chunk in (layout.header, *opening))
     compressor = isal_zlib.compressobj(LEVEL)
-    for rows in filtered:
+    for rows in _filter(strips, layout):
         if compressed := compressor.compress(rows):
             yield _chunk(b"IDAT", compressed)
-    yield _chunk(b"IDAT", compressor.flush()) + _chunk(b"IEND", b"")
+    yield _chunk(b"IDAT", compressor.flush())
+    yield b"".join(_chunk(*chunk) for chunk in (*closing(), Chunk(b"IEND", b"")))
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
@@ -87,41 +137,23 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
     return b"".join([struct.pack(">I", len(body)), kind, body, struct.pack(">I", checksum)])
 
 
-def _profile(icc_profile: bytes | None) -> bytes:
-    if not icc_profile:
-        return b""
-    return _chunk(b"iCCP", b"ICC Profile\0\0" + isal_zlib.compress(icc_profile))
-
-
-def _filter(
-    strips: Iterable[Uint8Array], height: int, width: int, channels: int
-) -> Iterator[Uint8Array]:
-    """Strips to blocks of filtered rows, (h, 1 + W*C) uint8."""
-    block = max(1, min(height, BLOCK_BYTES // (width * channels)))
+def _filter(strips: Iterable[PixelArray], layout: Layout) -> Iterator[Uint8Array]:
+    """Strips to blocks of filtered rows, (h, 1 + W*pixel_bytes) uint8."""
+    block = max(1, min(layout.height, BLOCK_BYTES // (layout.width * layout.pixel_bytes)))
     # Zeros left of every row and above the first one, as the filter wants them.
-    framed = np.zeros((1 + block, 1 + width, channels), np.uint8)
+    framed = np.zeros((1 + block, 1 + layout.width, layout.pixel_bytes), np.uint8)
     rows = 0
     for strip in strips:
         rows += len(strip)
-        _check(strip, rows, height, width, channels)
+        layout.check(strip, rows)
         for top in range(0, len(strip), block):
             last = len(strip[top : top + block])
-            framed[1 : 1 + last, 1:] = strip[top : top + block]
+            framed[1 : 1 + last, 1:] = layout.samples(strip[top : top + block])
             yield _subtract_paeth(framed[: 1 + last])
             framed[0] = framed[last]
         del strip  # frees it while the next one is made
-    if rows < height:
-        raise ValueError(f"`strips` must have {height} rows in all. Received: {rows}")
-
-
-def _check(strip: Uint8Array, rows: int, height: int, width: int, channels: int) -> None:
-    if strip.ndim != 3 or strip.shape[1:] != (width, channels) or strip.dtype != np.uint8:
-        raise ValueError(
-            f"`strips` must be (h, {width}, {channels}) uint8. "
-            f"Received: {strip.shape} {strip.dtype}"
-        )
-    if rows > height:
-        raise ValueError(f"`strips` must have {height} rows in all. Received: {rows} or more")
+    if rows < layout.height:
+        raise ValueError(f"`strips` must have {layout.height} rows in all. Received: {rows}")
 
 
 def _subtract_paeth(framed: Uint8Array) -> Uint8Array:

@@ -80,9 +80,13 @@ class Lane:
 
     Args:
         clock: seconds, monotonic.
+
+    Attributes:
+        on_done: told of each task, done or failed, how many seconds it took.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
+        self.on_done: Callable[[float], None] = lambda _seconds: None
         self._clock = clock
         self._jobs: list[_Job] = []
         self._changed = threading.Condition()
@@ -94,6 +98,12 @@ class Lane:
         """Seconds that all tasks under way will take, at the rate measured so far."""
         with self._changed:
             return self.seconds(sum(job.remaining for job in self._jobs))
+
+    @property
+    def tiles_waiting(self) -> int:
+        """Tasks under way that are not yet begun."""
+        with self._changed:
+            return sum(len(job.tasks) for job in self._jobs)
 
     def seconds(self, work: int) -> float:
         """What some work takes when nothing else is under way."""
@@ -162,7 +172,9 @@ class Lane:
             job, task = self._next_task()
             started = self._clock()
             result = _run(task)
-            self._finish(job, task, result, self._clock() - started)
+            seconds = self._clock() - started
+            self.on_done(seconds)
+            self._finish(job, task, result, seconds)
 
     def _next_task(self) -> tuple[_Job, Task]:
         with self._changed:

@@ -33,9 +33,17 @@ class Box(NamedTuple):
     right: int
 
     @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
     def pixels(self) -> int:
         """Height times width."""
-        return (self.bottom - self.top) * (self.right - self.left)
+        return self.height * self.width
 
     def grown(self, halo: int, height: int, width: int) -> "Box":
         """This box plus `halo` pixels a side, clipped to a height x width picture."""

@@ -1,18 +1,18 @@
 """The facade: the one object through which the program upscales anything."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from core.alpha import upscale_alpha
 from core.card import ModelCard
 from core.errors import InvalidDetail
-from core.images import resize_bicubic_rows
 from core.picture import Picture
-from core.pixels import PixelArray
-from core.png import encode_png_rows
+from core.pixels import PixelArray, grey_from_rgb
 from core.scheduler import Lane, Patience, Task
 from core.tiles import Network, Tile, plan_tiles
 
@@ -26,7 +26,7 @@ FULL_DETAIL = 1.0
 """The network as it is; 0 is the faithful one that it began with."""
 
 ROWS_AHEAD = 2
-"""Rows of tiles that may wait to be encoded."""
+"""Rows of tiles that may wait to be taken."""
 
 
 class Upscaler:
@@ -37,7 +37,8 @@ class Upscaler:
 
     Args:
         card: what `network` is; its scale and halo are obeyed.
-        network: LR window (h, w, 3) uint8 -> SR window (scale*h, scale*w, 3) uint8.
+        network: LR window (h, w, 3) uint8 or uint16 -> SR window (scale*h, scale*w, 3) of
+            the same type.
         window: height and width of a window, LR px.
         interpolated: less detailed networks, for `detail` in [0, 1); None if there are none.
     """
@@ -69,36 +70,8 @@ class Upscaler:
     def upscale(
         self, lr: Picture, progress: Progress | None = None, *, detail: float = FULL_DETAIL
     ) -> Picture:
-        """Upscale a whole picture with its alpha, which is interpolated, and its profile."""
-        strips = list(self.strips(lr, progress, detail=detail))
-        sr = np.concatenate(strips)
-        alpha = None if lr.alpha is None else np.ascontiguousarray(sr[..., 3])
-        return Picture(np.ascontiguousarray(sr[..., :3]), alpha, extras=lr.extras)
-
-    def encode(
-        self,
-        lr: Picture,
-        progress: Progress | None = None,
-        *,
-        detail: float = FULL_DETAIL,
-        patience: Patience | None = None,
-    ) -> Generator[bytes]:
-        """Upscale a picture and encode it as PNG; parts of the file, as they are made.
-
-        Nothing is computed that is not asked for, two rows of tiles at most.
-
-        Raises:
-            InvalidDetail: at once, if `detail` is outside what the networks offer.
-            DeadlineExceeded, RequestAbandoned: on the way, as `patience` says.
-        """
-        self.check_detail(detail)
-        return encode_png_rows(
-            self.strips(lr, progress, detail=detail, patience=patience),
-            height=self.scale * lr.height,
-            width=self.scale * lr.width,
-            channels=lr.channels,
-            icc_profile=lr.extras.icc_profile,
-        )
+        """Upscale a whole picture with its alpha; what else the file held goes with it."""
+        return assemble(self.strips(lr, progress, detail=detail), lr)
 
     def strips(
         self,
@@ -107,10 +80,11 @@ class Upscaler:
         *,
         detail: float = FULL_DETAIL,
         patience: Patience | None = None,
-    ) -> Iterator[PixelArray]:
+    ) -> Generator[PixelArray]:
         """Upscale a picture, one row of tiles after the other.
 
-        The result does not depend on the size of the window: the halo sees to it.
+        The result does not depend on the size of the window: the halo sees to it. Nothing
+        is computed that is not asked for, two rows of tiles at most.
 
         Args:
             lr: LR picture, H, W >= 1.
@@ -119,32 +93,26 @@ class Upscaler:
             patience: how long the caller waits; None for ever.
 
         Returns:
-            Strips of the SR picture from top to bottom, (h, scale*W, C) uint8 in
-            [0, 255], sRGB; C is 4 with alpha, else 3.
+            Strips of the SR picture from top to bottom, (h, scale*W, C) of the type of
+            `lr`, sRGB; C is 1 for grey, else 3, and one more with alpha, which comes last.
+
+        Raises:
+            InvalidDetail: if there is no network of this detail.
+            DeadlineExceeded, RequestAbandoned: as `patience` says.
         """
         self.check_detail(detail)
         rows = self.plan(lr.height, lr.width)
-        tiles = [tile for row in rows for tile in row]
         network = partial(self._run, detail=detail)
+        tiles = [tile for row in rows for tile in row]
         tasks = [
-            Task(partial(tile.upscale, lr.pixels, network, self.scale), tile.window.pixels)
+            Task(partial(upscale_tile, lr, tile, network, self.scale), tile.window.pixels)
             for tile in tiles
         ]
         ahead = ROWS_AHEAD * len(rows[0])
         with closing(self.lane.run(tasks, ahead=ahead, patience=patience)) as results:
             told = tell(results, progress, len(tiles))
             for row in rows:
-                yield self._strip(lr, row, told)
-
-    def _strip(self, lr: Picture, row: list[Tile], results: Iterator[PixelArray]) -> PixelArray:
-        top, bottom = (self.scale * edge for edge in (row[0].core.top, row[0].core.bottom))
-        strip = np.empty((bottom - top, self.scale * lr.width, lr.channels), np.uint8)
-        for tile in row:
-            core = tile.core.scaled(self.scale)
-            strip[:, core.left : core.right, :3] = next(results)
-        if lr.alpha is not None:
-            strip[..., 3] = resize_bicubic_rows(lr.alpha, self.scale, top, bottom)
-        return strip
+                yield np.concatenate(list(islice(told, len(row))), axis=1)
 
     def plan(self, height: int, width: int) -> list[list[Tile]]:
         """The tiles of a picture, in rows."""
@@ -168,6 +136,24 @@ class Upscaler:
         if self._interpolated is None or detail == FULL_DETAIL:
             return self._network(window)
         return self._interpolated(window, detail)
+
+
+def upscale_tile(lr: Picture, tile: Tile, network: Network, scale: int) -> PixelArray:
+    """The core of a tile, (scale*h, scale*w, C), with alpha if the picture has any."""
+    sr = tile.upscale(lr.pixels, network, scale)
+    if lr.is_grey:
+        sr = grey_from_rgb(sr)
+    if lr.alpha is None:
+        return sr
+    return np.concatenate([sr, upscale_alpha(lr.alpha, tile, network, scale)], axis=2)
+
+
+def assemble(strips: Iterable[PixelArray], lr: Picture) -> Picture:
+    """The SR picture of `lr` that its strips make."""
+    sr = np.concatenate(list(strips))
+    alpha = None if lr.alpha is None else np.ascontiguousarray(sr[..., -1])
+    colour = np.repeat(sr[..., :1], 3, axis=2) if lr.is_grey else sr[..., :3]
+    return Picture(np.ascontiguousarray(colour), alpha, lr.is_grey, lr.extras)
 
 
 def tell(

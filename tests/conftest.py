@@ -53,6 +53,12 @@ def post(client):
 
 
 @pytest.fixture
+def sent_in_parts(monkeypatch):
+    """No picture is small enough to be sent only when it is complete."""
+    monkeypatch.setattr("core.costs.WHOLE_BYTES", 0)
+
+
+@pytest.fixture
 def encode():
     """Encode an array or a Pillow image with Pillow itself."""
 

@@ -17,7 +17,7 @@ def blur_then_repeat(lr):
     padded = np.pad(lr.astype(np.int64), ((RADIUS, RADIUS), (RADIUS, RADIUS), (0, 0)))
     height, width, _ = lr.shape
     total = sum(padded[y : y + height, x : x + width] for y in range(span) for x in range(span))
-    blurred = (total // span**2).astype(np.uint8)
+    blurred = (total // span**2).astype(lr.dtype)
     return blurred.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
 
 
@@ -29,7 +29,7 @@ def repeat(lr):
 def between(lr, detail):
     """Detail 0 repeats, detail 1 blurs; in between, their mean weighted so."""
     mixed = (1 - detail) * repeat(lr) + detail * blur_then_repeat(lr).astype(float)
-    return np.rint(mixed).astype(np.uint8)
+    return np.rint(mixed).astype(lr.dtype)
 
 
 def make_card(**changes):

@@ -5,14 +5,15 @@ import sys
 
 import pytest
 
-from app import create_app, from_environment, serve
+from api.rates import UnknownStorage
+from app import create_app, from_environment, main
 from config import ROOT, Settings
 from core.card import faithful_path, graph_path, read_card
 
 
-def run_app(**environ):
+def run_app(*arguments, **environ):
     return subprocess.run(
-        [sys.executable, ROOT / "app.py"],
+        [sys.executable, ROOT / "app.py", *arguments],
         env={"PATH": ""} | environ,
         capture_output=True,
         text=True,
@@ -29,10 +30,42 @@ def test_cors_is_closed_unless_it_is_enabled(upscaler):
             assert "X-Request-Id" in headers["Access-Control-Expose-Headers"]
 
 
+def test_cors_can_be_open_to_some_origins(upscaler):
+    origins = ("https://here.example", "http://localhost:3000")
+    client = create_app(Settings(cors_origins=origins), upscaler).test_client()
+    for origin in (*origins, "https://there.example", "https://here.example.evil.org"):
+        headers = client.get("/model/metadata", headers={"Origin": origin}).headers
+        expected = origin if origin in origins else None
+        assert headers.get("Access-Control-Allow-Origin") == expected
+        assert expected is None or headers["Vary"] == "Origin"
+
+
+def test_a_page_that_may_call_may_send_its_key(upscaler):
+    settings = Settings(cors_origins=("https://here.example",), api_keys=("k" * 20,))
+    headers = {
+        "Origin": "https://here.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "x-api-key",
+    }
+    client = create_app(settings, upscaler).test_client()
+    answer = client.options("/model/predict", headers=headers)
+    assert answer.status_code == 200
+    assert "x-api-key" in answer.headers["Access-Control-Allow-Headers"]
+
+
 def test_the_server_does_not_start_with_a_wrong_setting():
     done = run_app(ENHANCER_PORT="http")
     assert done.returncode == 1
     assert done.stderr == "app.py: ENHANCER_PORT must be a whole number. Received: 'http'\n"
+
+
+def test_the_server_does_not_start_where_requests_cannot_be_counted(monkeypatch):
+    def refuse(_storage):
+        raise UnknownStorage("no library")
+
+    monkeypatch.setattr("app.check_storage", refuse)
+    with pytest.raises(SystemExit, match="app.py: ENHANCER_RATE_LIMIT_STORAGE must be .* no lib"):
+        main([])
 
 
 @pytest.mark.parametrize("changed", ["srgan.pb", "srresnet.pb"])
@@ -49,10 +82,32 @@ def test_the_server_does_not_start_with_a_changed_graph(tmp_path, changed):
     assert "Traceback" not in done.stderr
 
 
+def test_settings_are_checked_and_told():
+    done = run_app("--check", ENHANCER_PORT="8080", ENHANCER_API_KEYS="k" * 20)
+    assert done.returncode == 0
+    assert "ENHANCER_PORT=8080 (environment)" in done.stdout.splitlines()
+    assert "ENHANCER_API_KEYS=(secret) (environment)" in done.stdout.splitlines()
+    assert "ENHANCER_HOST=0.0.0.0 (default)" in done.stdout.splitlines()
+    assert done.stderr == ""
+
+
+def test_a_check_of_wrong_settings_fails(tmp_path):
+    done = run_app("--check", ENHANCER_CARD=str(tmp_path / "none.json"))
+    assert done.returncode == 1
+    assert "none.json must be a model card" in done.stderr
+    assert done.stdout == ""
+
+
+def test_an_unknown_argument_is_answered_with_the_usage():
+    done = run_app("--chek")
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: app.py")
+
+
 def test_with_the_right_settings_and_graph_the_program_becomes_the_server(monkeypatch):
     started = []
     monkeypatch.setattr(os, "execv", lambda _program, arguments: started.append(arguments))
-    serve()
+    main([])
     assert started == [
         [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py")]
     ]

@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from config import InvalidSetting, Settings, variable_name
+from config import HIDDEN, ROOT, InvalidSetting, Settings, as_text, variable_name
+
+KEY = "abcdefghijklmnop"
 
 
 def test_without_an_environment_the_defaults_hold():
@@ -12,9 +14,26 @@ def test_without_an_environment_the_defaults_hold():
 
 def test_the_environment_overrides_by_name_and_type():
     settings = Settings.from_env(
-        {"ENHANCER_WINDOW": "128", "ENHANCER_CARD": "/models/a.json", "CORS_ENABLE": "true"}
+        {
+            "ENHANCER_WINDOW": "128",
+            "ENHANCER_CARD": "/models/a.json",
+            "CORS_ENABLE": "true",
+            "ENHANCER_DRAIN_S": "2.5",
+            "ENHANCER_API_KEYS": f"{KEY}, {KEY[::-1]}",
+        }
     )
-    assert settings == Settings(window=128, card=Path("/models/a.json"), cors=True)
+    assert settings == Settings(
+        window=128,
+        card=Path("/models/a.json"),
+        cors=True,
+        drain_s=2.5,
+        api_keys=(KEY, KEY[::-1]),
+    )
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_list_has_nothing_in_it(text):
+    assert Settings.from_env({"ENHANCER_API_KEYS": text}).api_keys == ()
 
 
 @pytest.mark.parametrize(
@@ -34,6 +53,23 @@ def test_switches_take_the_usual_words(text, value):
         ({"ENHANCER_WINDOW": "big"}, "ENHANCER_WINDOW must be a whole number. Received: 'big'"),
         ({"ENHANCER_WINDOW": "15"}, "ENHANCER_WINDOW must be at least 64. Received: 15"),
         ({"CORS_ENABLE": "perhaps"}, "CORS_ENABLE must be true or false. Received: 'perhaps'"),
+        ({"ENHANCER_PORT": "65536"}, "ENHANCER_PORT must be from 1 to 65535. Received: 65536"),
+        ({"ENHANCER_HOST": "a b"}, "ENHANCER_HOST must be an IP address or .* Received: 'a b'"),
+        ({"ENHANCER_DRAIN_S": "soon"}, "ENHANCER_DRAIN_S must be a number. Received: 'soon'"),
+        ({"ENHANCER_DRAIN_S": "-1"}, "ENHANCER_DRAIN_S must be at least 0. Received: -1"),
+        ({"ENHANCER_READ_TIMEOUT_S": "nan"}, "must be a number. Received: 'nan'"),
+        ({"ENHANCER_WRITE_TIMEOUT_S": "inf"}, "must be a number. Received: 'inf'"),
+        ({"ENHANCER_READ_TIMEOUT_S": "0"}, "ENHANCER_READ_TIMEOUT_S must be above 0. Received: 0"),
+        ({"ENHANCER_RATE_LIMIT": "60"}, "ENHANCER_RATE_LIMIT must be empty, or .* Received: '60'"),
+        ({"ENHANCER_RATE_LIMIT": "0/minute"}, "such as 60/minute. Received: '0/minute'"),
+        ({"ENHANCER_RATE_LIMIT_STORAGE": "file:///x"}, "ENHANCER_RATE_LIMIT_STORAGE must be mem"),
+        ({"ENHANCER_CORS_ORIGINS": "*"}, r"ENHANCER_CORS_ORIGINS must be .* Received: \*"),
+        ({"ENHANCER_CORS_ORIGINS": "https://a.org/"}, "Received: https://a.org/"),
+        (
+            {"ENHANCER_CORS_ORIGINS": "https://a.org", "CORS_ENABLE": "true"},
+            "ENHANCER_CORS_ORIGINS must be empty where CORS_ENABLE",
+        ),
+        ({"ENHANCER_LOG_LEVEL": "loud"}, "ENHANCER_LOG_LEVEL must be one of debug, info"),
         ({"ENHANCER_WINDOWS": "64"}, "ENHANCER_WINDOW, .* Received: ENHANCER_WINDOWS"),
     ],
 )
@@ -42,10 +78,36 @@ def test_a_wrong_setting_is_named_with_what_was_expected(environ, message):
         Settings.from_env(environ)
 
 
+@pytest.mark.parametrize("text", ["too short", f"{KEY},", f"{KEY},short", "with a space inside"])
+def test_a_wrong_key_is_refused_and_not_told(text):
+    with pytest.raises(InvalidSetting) as refused:
+        Settings.from_env({"ENHANCER_API_KEYS": text})
+    assert "ENHANCER_API_KEYS must be a comma-separated list" in str(refused.value)
+    assert str(refused.value).endswith(f"Received: {HIDDEN}")
+
+
+@pytest.mark.parametrize("host", ["::1", "127.0.0.1", "localhost", "a-b.example.org"])
+def test_a_host_is_an_address_or_a_name(host):
+    assert Settings(host=host).host == host
+
+
+def test_settings_are_told_with_their_origin_and_without_secrets():
+    environ = {"ENHANCER_API_KEYS": KEY, "ENHANCER_PORT": "5000"}
+    settings = Settings.from_env(environ)
+    lines = list(settings.lines(environ))
+    assert len(lines) == len(fields(Settings))
+    assert f"ENHANCER_API_KEYS={HIDDEN} (environment)" in lines
+    assert "ENHANCER_PORT=5000 (environment)" in lines
+    assert "ENHANCER_DRAIN_S=0 (default)" in lines
+    assert "ENHANCER_RATE_LIMIT_STORAGE=memory:// (default)" in lines
+    assert KEY not in "".join(lines) + repr(settings)
+
+
 def test_every_setting_is_documented_in_the_readme():
-    readme = Path(__file__).parents[1].joinpath("README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in readme.splitlines()]
     for field in fields(Settings):
-        default = field.default if not isinstance(field.default, Path) else field.default.name
-        row = next(line for line in readme.splitlines() if f"`{variable_name(field)}`" in line)
-        assert str(default).lower() in row.lower()
-        assert field.metadata["description"] in row
+        is_path = isinstance(field.default, Path)
+        default = field.default.relative_to(ROOT) if is_path else field.default
+        name = f"`{variable_name(field)}`"
+        assert [name, as_text(default), field.metadata["description"]] in rows

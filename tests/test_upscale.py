@@ -106,7 +106,7 @@ def test_an_unreadable_file_is_named(picture, tmp_path, capsys):
     ("source", "target", "message"),
     [
         ("nowhere.png", "out.png", "not there"),
-        ("cat.png", "out.jpg", "must be a .png file or a folder"),
+        ("cat.png", "out.gif", "a file ending in .png, .jpeg, .webp, .avif, .jpg"),
         ("empty", "out", "which holds none"),
         ("full", "cat.png", "a file"),
         ("full", "full", "another folder than IN"),
@@ -144,6 +144,38 @@ def test_a_graph_that_does_not_load_is_told(picture, tmp_path, monkeypatch, caps
 def test_the_detail_is_that_asked_for(picture, tmp_path):
     assert run(picture, tmp_path / "out.png", "--detail", "0.25") == 0
     np.testing.assert_array_equal(read(tmp_path / "out.png"), between(LR, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("out.jpg", "JPEG"), ("out.JPEG", "JPEG"), ("out.webp", "WEBP"), ("out.avif", "AVIF")],
+)
+def test_the_suffix_says_in_which_format(picture, tmp_path, name, expected):
+    assert run(picture, tmp_path / name) == 0
+    with Image.open(tmp_path / name) as image:
+        assert image.format == expected
+
+
+def test_a_folder_has_one_format_and_one_quality(picture, tmp_path):
+    sizes = []
+    for quality in (10, 95):
+        out = tmp_path / f"out{quality}"
+        arguments = ("--format", "jpeg", "--quality", quality)
+        assert run(picture.parent, out, *arguments) == 0
+        (made,) = out.iterdir()
+        assert made.name == "cat.jpeg"
+        sizes.append(made.stat().st_size)
+    assert sizes[0] < sizes[1] / 2
+
+
+def test_metadata_is_kept_if_that_is_asked_for(tmp_path, encode):
+    exif = Image.Exif()
+    exif[0x010F] = "a maker of cameras"
+    (tmp_path / "cat.jpg").write_bytes(encode(Image.fromarray(LR), "JPEG", exif=exif))
+    for option, expected in (([], None), (["--keep-metadata"], "a maker of cameras")):
+        assert run(tmp_path / "cat.jpg", tmp_path / "out.png", *option) == 0
+        with Image.open(tmp_path / "out.png") as image:
+            assert image.getexif().get(0x010F) == expected
 
 
 def test_a_wrong_detail_is_told(picture, tmp_path, capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import SuperResolutionError
-from core.images import Limits, decode_image
+from core.images import Limits, decode_rgb
 from training.likeness import Likeness, likeness_of
 from training.origins import Origin
 
@@ -94,7 +94,7 @@ def read_file(path: Path) -> bytes:
 
 def decode(data: bytes) -> np.ndarray:
     try:
-        return decode_image(data, LIMITS).pixels
+        return decode_rgb(data, LIMITS)
     except SuperResolutionError as error:
         raise Refusal("unreadable", str(error)) from error
 

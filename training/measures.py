@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from core.images import decode_image
+from core.images import decode_rgb
 from training.checks import channel_range
 from training.photos import Photo
 
@@ -43,7 +43,7 @@ def measure_all(photos: Sequence[Photo]) -> list[Measures]:
 
 
 def measure_file(photo: Photo) -> Measures:
-    return measure(decode_image(photo.path.read_bytes()).pixels)
+    return measure(decode_rgb(photo.path.read_bytes()))
 
 
 def measure(pixels: np.ndarray) -> Measures:

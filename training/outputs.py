@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import requests
 
-from core.images import decode_image, resize_bicubic
+from core.images import decode_image, decode_rgb, resize_bicubic
+from core.rendering import Rendering, Wish
 from core.upscaler import load_upscaler
 
 WINDOW = 256  # LR px
@@ -30,10 +31,10 @@ class TestPicture:
         return self.hr_path.stem
 
     def decode_lr(self) -> np.ndarray:
-        return decode_image(self.lr_path.read_bytes()).pixels
+        return decode_rgb(self.lr_path.read_bytes())
 
     def decode_hr(self) -> np.ndarray:
-        return decode_image(self.hr_path.read_bytes()).pixels
+        return decode_rgb(self.hr_path.read_bytes())
 
 
 Output = Callable[[TestPicture], np.ndarray]
@@ -66,8 +67,8 @@ def through_core(card_path: Path) -> Output:
     upscaler = load_upscaler(card_path, window=WINDOW, threads=0)
 
     def upscale(picture):
-        parts = upscaler.encode(decode_image(picture.lr_path.read_bytes()))
-        return decode_image(b"".join(parts)).pixels
+        lr = decode_image(picture.lr_path.read_bytes())
+        return decode_rgb(b"".join(Rendering(upscaler, lr, Wish()).parts()))
 
     return upscale
 
@@ -79,7 +80,7 @@ def through_service(url: str) -> Output:
         files = {"image": picture.lr_path.read_bytes()}
         answer = requests.post(f"{url}/model/predict", files=files, timeout=PATIENCE_S)
         answer.raise_for_status()
-        return decode_image(answer.content).pixels
+        return decode_rgb(answer.content)
 
     return upscale
 
@@ -89,7 +90,7 @@ def from_folder(folder: Path) -> Output:
 
     def read(picture):
         path = folder / picture.test_set / picture.hr_path.name
-        return decode_image(path.read_bytes()).pixels
+        return decode_rgb(path.read_bytes())
 
     return read
 

@@ -51,7 +51,7 @@ def unit_vectors(features: np.ndarray) -> np.ndarray:
 def build_features(weights: Weights) -> keras.Model:
     """RGB (B, H, W, 3) float32 in [0, 255] -> the activations that are compared."""
     rgb = keras.Input((None, None, 3), dtype="float32")
-    x = rgb[..., ::-1] - ops.array(CAFFE_MEAN_BGR, "float32")
+    x = ops.flip(rgb, axis=-1) - ops.array(CAFFE_MEAN_BGR, "float32")
     x = convolve(x, weights, "conv1", strides=2, padding="valid")
     compared = [x]
     for index in range(2, 10):

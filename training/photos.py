@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from core.images import decode_image, resize_bicubic
+from core.images import decode_rgb, resize_bicubic
 from training.errors import CommandFailed
 from training.networks import SCALE
 
@@ -91,10 +91,7 @@ def load_pairs(photos: Sequence[Photo]) -> list[Pair]:
 
     Everything stays in memory: 3.2 bytes a HR pixel, 0.9 GB for 282 megapixels.
     """
-    return [
-        make_pair(decode_image(photo.path.read_bytes()).pixels)
-        for photo in tqdm(photos, unit="photo")
-    ]
+    return [make_pair(decode_rgb(photo.path.read_bytes())) for photo in tqdm(photos, unit="photo")]
 
 
 def make_pair(photo: np.ndarray) -> Pair:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from core.images import decode_image
+from core.images import decode_rgb
 from training.collection import MANIFEST
 from training.measures import measure_all
 from training.photos import Pair, Photo, make_pair, read_manifest
@@ -101,7 +101,7 @@ def sample(photos: Sequence[Photo]) -> list[Photo]:
 
 def patch_of(photo: Photo) -> Pair:
     """The place of a photograph with the most detail, (96, 96, 3), and its quarter."""
-    pixels = decode_image(photo.path.read_bytes()).pixels
+    pixels = decode_rgb(photo.path.read_bytes())
     top, left = busiest_place(pixels)
     return make_pair(pixels[top : top + CROP_PX, left : left + CROP_PX])
 

@@ -1,10 +1,13 @@
 import inspect
 import io
+import time
+from itertools import count
 
 import pytest
 from flask import Flask
 from werkzeug.exceptions import ImATeapot
 
+from api.connection import RequestTimeout
 from api.errors import STATUS, status_of
 from app import create_app
 from config import Settings
@@ -31,10 +34,19 @@ def test_a_fault_of_ours_is_a_500_that_tells_nothing_but_is_logged(
     response = faulty_app.test_client().post("/model/predict", data=data)
     assert response.status_code == 500
     assert response.json == {"message": "Internal Server Error"}
-    request_id = response.headers["X-Request-Id"]
     failures = [r for r in caplog.records if r.levelname == "ERROR"]
-    assert [r.getMessage() for r in failures] == [f"request_id={request_id} failed"]
+    assert [r.getMessage() for r in failures] == ["Request failed"]
     assert "a secret path" in caplog.text
+
+
+def test_a_refusal_is_no_fault_and_leaves_no_traceback(app, post, encode, caplog):
+    admission = app.extensions["enhancer"].admission
+    admission.queue = 0
+    with admission.admit(admission.budget):
+        assert post(encode(noise(3, 4))).status_code == 503
+    (record,) = caplog.records
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
+    assert "may wait" in record.getMessage()
 
 
 def test_a_fault_outside_the_api_is_answered_and_logged_alike(app, caplog):
@@ -58,6 +70,35 @@ def test_a_wrong_method_is_told_the_right_ones(client, path):
     assert response.status_code == 405
     assert "Received: DELETE" in response.json["message"]
     assert set(response.headers["Allow"].split(", ")) & {"GET", "POST"}
+
+
+@pytest.mark.parametrize(
+    "fields", [[b"x"] * 50_000, [b"x"] * 33, [b"x" * 200_000]], ids=["very many", "many", "long"]
+)
+def test_too_many_fields_or_too_long_ones_are_refused_precisely(upscaler, fields):
+    client = create_app(Settings(), upscaler).test_client()
+    heads = (b'--x\r\nContent-Disposition: form-data; name="f%d"\r\n\r\n' % n for n in count())
+    body = b"".join(head + content + b"\r\n" for head, content in zip(heads, fields, strict=False))
+    started = time.monotonic()
+    response = client.post(
+        "/model/predict", data=body + b"--x--\r\n", content_type="multipart/form-data; boundary=x"
+    )
+    assert time.monotonic() - started < 1
+    assert response.status_code == 413
+    assert response.json["message"] == (
+        "Request must have at most 32 parts, and at most 131072 bytes in those that are no files. "
+        "Received: more."
+    )
+
+
+def test_a_request_that_comes_too_slowly_is_a_408(app):
+    def view():
+        raise RequestTimeout("Request must arrive within 1 s. It did not.")
+
+    app.add_url_rule("/slow", view_func=view)
+    response = app.test_client().get("/slow")
+    assert response.status_code == 408
+    assert response.json == {"message": "Request must arrive within 1 s. It did not."}
 
 
 def test_any_other_http_error_keeps_its_status_and_description(app):

@@ -16,7 +16,9 @@ def test_the_limits_are_those_in_force(client):
         "max_pixels": 2000,
         "max_side": 200,
         "max_upload_bytes": 100_000,
-        "formats": ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"],
+        "max_frames": 1000,
+        "formats": ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF"],
+        "output_formats": ["png", "jpeg", "webp", "avif"],
     }
 
 

@@ -17,6 +17,17 @@ def read_png(response):
     return np.asarray(Image.open(io.BytesIO(response.data)))
 
 
+@pytest.fixture
+def post_fields(client, encode):
+    """Post LR with other fields beside it."""
+
+    def post_fields(lr=LR, **fields):
+        data = {"image": (io.BytesIO(encode(lr)), "a.png")} | fields
+        return client.post("/model/predict", data=data)
+
+    return post_fields
+
+
 @pytest.mark.parametrize("accept", [None, "application/json", "image/png", "*/*"])
 def test_a_picture_comes_back_four_times_as_large_whatever_is_accepted(post, encode, accept):
     response = post(encode(LR), headers={"Accept": accept} if accept else {})
@@ -53,18 +64,20 @@ def test_what_was_done_is_told(post, encode):
     assert headers["X-Output-Size"] == "136x84"
     assert headers["X-Tiles"] == "6"
     stages = [part.split(";dur=") for part in headers["Server-Timing"].split(", ")]
-    assert [name for name, _ in stages] == ["queue", "decode", "first"]
+    assert [name for name, _ in stages] == ["queue", "decode", "upscale"]
     assert all(float(ms) >= 0 for _, ms in stages)
 
 
-def test_an_answer_of_one_row_of_tiles_has_its_length_and_all_timings(post, encode):
-    response = post(encode(noise(16, 40)))
+def test_a_small_answer_has_its_length_and_is_compared_with_its_input(post, encode):
+    response = post(encode(np.zeros((16, 40, 3), np.uint8)))
     assert int(response.headers["Content-Length"]) == len(response.data)
-    stages = [part.split(";dur=")[0] for part in response.headers["Server-Timing"].split(", ")]
-    assert stages == ["queue", "decode", "upscale"]
+    assert response.headers["X-Consistency-PSNR"] == "100.00"
+    blurred = post(encode(LR))
+    assert 5 < float(blurred.headers["X-Consistency-PSNR"]) < 30
 
 
-def test_a_longer_answer_is_sent_while_it_is_made(encode):
+@pytest.mark.usefixtures("sent_in_parts")
+def test_a_larger_answer_is_sent_while_it_is_made(encode):
     windows = []
     upscaler = Upscaler(make_card(), lambda lr: windows.append(1) or repeat(lr), window=64)
     lr = noise(1200, 100)  # a row of tiles has to be more than the compressor holds back
@@ -74,28 +87,34 @@ def test_a_longer_answer_is_sent_while_it_is_made(encode):
     begun = len(windows)
     png = b"".join(response.iter_encoded())
     assert "Content-Length" not in response.headers
+    assert "X-Consistency-PSNR" not in response.headers
+    assert response.headers["Server-Timing"].split(";")[0] == "queue"
+    assert "first;dur=" in response.headers["Server-Timing"]
     assert 0 < begun < len(windows) / 2
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), repeat(lr))
+    image = Image.open(io.BytesIO(png))
+    np.testing.assert_array_equal(np.asarray(image), repeat(lr))
+    assert image.info["Consistency-PSNR"] == "100.00 dB"
 
 
 def current(app):
     return app.extensions["enhancer"]
 
 
+@pytest.mark.usefixtures("sent_in_parts")
 def test_memory_is_held_until_the_answer_has_been_sent(app, encode):
     admission = current(app).admission
     data = {"image": (io.BytesIO(encode(noise(60, 16))), "a.png")}
     response = app.test_client().post("/model/predict", data=data, buffered=False)
-    assert admission._taken > 0
+    assert admission.taken > 0
     response.close()
-    assert admission._taken == 0
+    assert admission.taken == 0
     assert current(app).upscaler.lane.backlog_s == 0
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", None])
 def test_a_refused_picture_holds_no_memory(app, post, encode, data):
     assert post(encode(LR)[:-40] if data is None else data).status_code == 400
-    assert current(app).admission._taken == 0
+    assert current(app).admission.taken == 0
 
 
 def test_too_many_are_told_when_to_come_back(app, post, encode):
@@ -122,7 +141,7 @@ def test_a_picture_that_takes_too_long_is_given_up(app, post, encode, size):
     response = post(encode(noise(*size)))
     assert response.status_code == 504
     assert "before its deadline" in response.json["message"]
-    assert current(app).admission._taken == 0
+    assert current(app).admission.taken == 0
 
 
 def test_too_large_a_picture_is_refused_with_the_limit(post, encode):
@@ -203,39 +222,102 @@ def test_other_fields_do_not_disturb(client, encode):
     assert client.post("/model/predict", data=data).status_code == 200
 
 
-@pytest.fixture
-def post_detail(client, encode):
-    def post_detail(detail):
-        data = {"image": (io.BytesIO(encode(LR)), "a.png"), "detail": detail}
-        return client.post("/model/predict", data=data)
-
-    return post_detail
-
-
 @pytest.mark.parametrize("detail", ["0", "0.5", "1", "1.0", "5e-1"])
-def test_the_caller_chooses_the_detail(post_detail, detail):
-    response = post_detail(detail)
+def test_the_caller_chooses_the_detail(post_fields, detail):
+    response = post_fields(detail=detail)
     assert response.headers["X-Detail"] == f"{float(detail):g}"
     np.testing.assert_array_equal(read_png(response), between(LR, float(detail)))
 
 
-@pytest.mark.parametrize(
-    ("detail", "received"),
-    [
-        ("1.01", "a number from 0 to 1. Received: 1.01"),
-        ("-1", "Received: -1"),
-        ("nan", "Received: nan"),
-        ("inf", "Received: inf"),
-        ("", "Received: ''"),
-        ("much", "Received: 'much'"),
-        ("9" * 500, "Received: inf"),
-        ("x" * 500, f"Received: '{'x' * 40}'"),
-        (["0.5", "0.5"], "one number. Received: 2 fields"),
-        ((io.BytesIO(b"0.5"), "detail.txt"), "Received: a file"),
-    ],
-)
-def test_a_wrong_detail_is_refused_with_what_came(post_detail, detail, received):
-    response = post_detail(detail)
+@pytest.mark.parametrize("name", ["png", "jpeg", "webp", "avif"])
+def test_the_caller_chooses_the_format(client, encode, post_fields, name):
+    by_field = post_fields(format=name.upper())
+    data = {"image": (io.BytesIO(encode(LR)), "a.png")}
+    accept = {"Accept": f"image/{name}, */*;q=0.5"}
+    by_header = client.post("/model/predict", data=data, headers=accept)
+    for response in (by_field, by_header):
+        assert response.status_code == 200
+        assert response.content_type == f"image/{name}"
+        assert f"filename=result.{name}" in response.headers["Content-Disposition"]
+        assert "X-Consistency-PSNR" in response.headers
+        image = Image.open(io.BytesIO(response.data))
+        assert (image.format, image.size) == (name.upper(), (136, 84))
+
+
+def test_a_field_comes_before_the_header(client, encode):
+    data = {"image": (io.BytesIO(encode(LR)), "a.png"), "format": "webp"}
+    response = client.post("/model/predict", data=data, headers={"Accept": "image/jpeg"})
+    assert response.content_type == "image/webp"
+
+
+@pytest.mark.parametrize("accept", ["image/jpeg, image/webp", "image/tiff", "image/*", "x"])
+def test_what_is_not_one_known_image_type_gives_a_png(post, encode, accept):
+    assert post(encode(LR), headers={"Accept": accept}).content_type == "image/png"
+
+
+def test_quality_is_obeyed(post_fields):
+    low, high = (len(post_fields(format="jpeg", quality=q).data) for q in ("10", "95"))
+    assert low < high / 2
+
+
+def test_transparency_that_a_format_cannot_hold_is_told(post_fields):
+    lr = np.dstack([LR, np.full((21, 34), 0, np.uint8)])
+    response = post_fields(lr, format="jpg")
+    assert response.headers["X-Alpha"] == "flattened on white"
+    assert read_png(response).min() > 250
+    assert "X-Alpha" not in post_fields(lr, format="webp").headers
+    assert "X-Alpha" not in post_fields(format="jpg").headers
+
+
+def test_metadata_stays_behind_unless_it_is_asked_for(client, encode):
+    exif = Image.Exif()
+    exif[0x010F] = "a maker of cameras"
+    data = encode(Image.fromarray(LR), "JPEG", exif=exif)
+
+    def maker(**fields):
+        form = {"image": (io.BytesIO(data), "a.jpg")} | fields
+        answer = client.post("/model/predict", data=form)
+        return Image.open(io.BytesIO(answer.data)).getexif().get(0x010F)
+
+    assert maker() is None
+    assert maker(metadata="drop") is None
+    assert maker(metadata="keep") == "a maker of cameras"
+
+
+def test_what_a_format_cannot_hold_is_told_with_its_limit(upscaler, encode):
+    client = create_app(Settings(), upscaler).test_client()
+    data = {"image": (io.BytesIO(encode(noise(1, 4100))), "a.png"), "format": "webp"}
+    response = client.post("/model/predict", data=data)
+    assert response.status_code == 413
+    assert "16383" in response.json["message"]
+
+
+WRONG = [
+    ("detail", "1.01", "a number from 0 to 1. Received: 1.01"),
+    ("detail", "-1", "Received: -1"),
+    ("detail", "nan", "Received: nan"),
+    ("detail", "inf", "Received: inf"),
+    ("detail", "", "Received: ''"),
+    ("detail", "much", "Received: 'much'"),
+    ("detail", "9" * 500, "Received: inf"),
+    ("detail", "x" * 500, f"Received: '{'x' * 40}'"),
+    ("detail", ["0.5", "0.5"], "given once. Received: 2 fields"),
+    ("detail", (io.BytesIO(b"0.5"), "detail.txt"), "Received: a file"),
+    ("format", "gif", "one of png, jpeg, webp, avif. Received: 'gif'"),
+    ("format", "", "Received: ''"),
+    ("quality", "0", "a whole number from 1 to 100. Received: '0'"),
+    ("quality", "101", "Received: '101'"),
+    ("quality", "9" * 5000, "Received: '9999"),
+    ("quality", "ten", "Received: 'ten'"),
+    ("quality", "\u0663", "Received: '\u0663'"),
+    ("profile", "p3", "one of srgb, keep. Received: 'p3'"),
+    ("metadata", "all", "one of drop, keep. Received: 'all'"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "received"), WRONG)
+def test_a_wrong_field_is_refused_with_what_came(post_fields, field, value, received):
+    response = post_fields(**{field: value})
     assert response.status_code == 400
+    assert f"`{field}` must be" in response.json["message"]
     assert received in response.json["message"]
-    assert "`detail` must be" in response.json["message"]

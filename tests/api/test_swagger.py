@@ -10,7 +10,7 @@ def document(client):
 
 def test_the_document_is_titled_as_the_original(document):
     assert document["info"]["title"] == "MAX Image Resolution Enhancer"
-    assert [tag["name"] for tag in document["tags"]] == ["model"]
+    assert [tag["name"] for tag in document["tags"]] == ["model", "health", "metrics"]
 
 
 def test_the_page_is_at_the_root(client):
@@ -21,7 +21,7 @@ def test_the_page_is_at_the_root(client):
 
 def test_predict_takes_one_file_and_gives_a_png(document):
     predict = document["paths"]["/model/predict"]["post"]
-    image, _ = predict["parameters"]
+    image = predict["parameters"][0]
     assert (image["name"], image["in"], image["type"], image["required"]) == (
         "image",
         "formData",
@@ -29,15 +29,34 @@ def test_predict_takes_one_file_and_gives_a_png(document):
         True,
     )
     assert predict["consumes"] == ["multipart/form-data"]
-    assert predict["produces"] == ["image/png", "application/json"]
+    pictures = ["image/png", "image/jpeg", "image/webp", "image/avif"]
+    assert predict["produces"] == [*pictures, "application/json"]
 
 
-def test_predict_takes_a_detail(document):
-    _, detail = document["paths"]["/model/predict"]["post"]["parameters"]
-    assert (detail["name"], detail["in"], detail["type"]) == ("detail", "formData", "number")
-    assert detail["default"] == 1
-    assert (detail["minimum"], detail["maximum"]) == (0, 1)
-    assert "required" not in detail
+@pytest.mark.parametrize(
+    ("name", "kind", "default"),
+    [
+        ("detail", "number", 1),
+        ("format", "string", "png"),
+        ("quality", "integer", None),
+        ("profile", "string", "srgb"),
+        ("metadata", "string", "drop"),
+    ],
+)
+def test_predict_takes_wishes(document, name, kind, default):
+    parameters = document["paths"]["/model/predict"]["post"]["parameters"]
+    (wish,) = [parameter for parameter in parameters if parameter["name"] == name]
+    assert (wish["in"], wish["type"], wish.get("default")) == ("formData", kind, default)
+    assert "required" not in wish
+    assert wish["description"]
+
+
+@pytest.mark.parametrize(("name", "most"), [("detail", 1), ("quality", 100)])
+def test_the_range_of_a_wish_is_told(document, name, most):
+    parameters = document["paths"]["/model/predict"]["post"]["parameters"]
+    (wish,) = [parameter for parameter in parameters if parameter["name"] == name]
+    assert wish["maximum"] == most
+    assert "minimum" in wish
 
 
 def test_every_response_has_a_description_and_a_schema_that_is_defined(document):

@@ -41,7 +41,7 @@ def test_what_fits_comes_in_and_what_leaves_makes_room():
     assert first.inside.wait(PATIENCE_S)
     assert second.inside.wait(PATIENCE_S)
     third = Guest(house, 50)
-    wait_until(lambda: len(house._line) == 1)
+    wait_until(lambda: house.waiting == 1)
     assert not third.inside.is_set()
     first.leave.set()
     assert third.inside.wait(PATIENCE_S)
@@ -62,7 +62,7 @@ def test_beyond_the_queue_one_is_told_when_to_come_back():
     house = admission(queue=1)
     with house.admit(90):
         waiting = Guest(house, 50)
-        wait_until(lambda: len(house._line) == 1)
+        wait_until(lambda: house.waiting == 1)
         with (
             pytest.raises(Overloaded, match="At most 1 pictures may wait") as caught,
             house.admit(50),
@@ -79,12 +79,12 @@ def test_a_small_one_passes_a_large_one_for_a_while_only():
     house = admission(clock=lambda: now[0])
     with house.admit(50):
         large = Guest(house, 80)
-        wait_until(lambda: len(house._line) == 1)
+        wait_until(lambda: house.waiting == 1)
         with house.admit(10):
             pass  # passed
         now[0] = OVERTAKEN_S + 1
         small = Guest(house, 10)
-        wait_until(lambda: len(house._line) == 2)
+        wait_until(lambda: house.waiting == 2)
         assert not small.inside.wait(0.05)
     assert large.inside.wait(PATIENCE_S)
     assert small.inside.wait(PATIENCE_S)
@@ -115,3 +115,10 @@ def test_a_failure_inside_makes_room_too():
         raise ZeroDivisionError
     with house.admit(100):
         pass
+
+
+def test_what_is_promised_is_known():
+    house = admission()
+    with house.admit(30), house.admit(20):
+        assert (house.taken, house.waiting) == (50, 0)
+    assert house.taken == 0

@@ -2,34 +2,68 @@ import tracemalloc
 
 import pytest
 
-from core.costs import memory_cost
+from core.costs import Plan
 from core.images import decode_image, read_header
 from core.picture import Header
+from core.rendering import Rendering, Wish
 from core.upscaler import Upscaler
 from tests.stand_ins import make_card, noise, repeat
 
 
-@pytest.mark.parametrize(("size", "channels"), [((300, 400), 3), ((300, 400), 4), ((40, 2000), 3)])
-def test_no_picture_takes_more_than_its_header_announced(encode, size, channels, tmp_path):
-    upscaler = Upscaler(make_card(), repeat, window=64)
+@pytest.fixture
+def upscaler():
+    return Upscaler(make_card(), repeat, window=64)
+
+
+def plan(upscaler, header, name="png"):
+    return Plan(header, upscaler.plan(header.height, header.width), name, upscaler.scale)
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "name"),
+    [
+        ((300, 400), 3, "png"),
+        ((300, 400), 4, "png"),
+        ((40, 2000), 3, "png"),
+        ((900, 700), 3, "png"),
+        ((300, 400), 3, "jpeg"),
+        ((300, 400), 4, "webp"),
+    ],
+)
+def test_no_picture_takes_more_than_its_header_announced(
+    upscaler, encode, size, channels, name, tmp_path
+):
     path = tmp_path / "lr.png"
     path.write_bytes(encode(noise(*size, channels)))
     with path.open("rb") as file:
-        header = read_header(file)
-        cost = memory_cost(header, upscaler.plan(header.height, header.width), upscaler.scale)
+        planned = plan(upscaler, read_header(file), name)
         tracemalloc.start()
-        for _ in upscaler.encode(decode_image(file)):
-            pass
+        parts = Rendering(upscaler, decode_image(file), Wish(name, quality=50)).parts()
+        held = list(parts) if planned.is_whole else sum(len(part) for part in parts)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert cost / 8 < peak < cost
+    assert held
+    assert planned.memory_bytes / 12 < peak < planned.memory_bytes
 
 
-def test_a_wide_picture_costs_more_than_a_high_one():
-    upscaler = Upscaler(make_card(), repeat, window=64)
+def test_a_wide_picture_costs_more_than_a_high_one(upscaler):
+    wide, high = (plan(upscaler, Header(*size, 3)) for size in ((300, 4000), (4000, 300)))
+    assert wide.memory_bytes > high.memory_bytes
 
-    def cost(height, width):
-        header = Header(height, width, 3)
-        return memory_cost(header, upscaler.plan(height, width), upscaler.scale)
 
-    assert cost(100, 4000) > cost(4000, 100)
+def test_sixteen_bits_cost_more_than_eight(upscaler):
+    narrow, wide = (plan(upscaler, Header(900, 900, 3, bits)) for bits in (8, 16))
+    assert wide.memory_bytes > 1.5 * narrow.memory_bytes
+
+
+@pytest.mark.parametrize(
+    ("size", "name", "is_whole"),
+    [
+        ((500, 500), "png", True),
+        ((600, 600), "png", False),
+        ((40, 15000), "png", True),
+        ((600, 600), "jpeg", True),
+    ],
+)
+def test_only_large_png_are_sent_while_they_are_made(upscaler, size, name, is_whole):
+    assert plan(upscaler, Header(*size, 3), name).is_whole is is_whole

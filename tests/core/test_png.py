@@ -4,14 +4,16 @@ import tracemalloc
 import weakref
 import zlib
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
 
 from core import png
+from core.chunks import Chunk, text_chunk
 from core.images import encode_png
 from core.picture import Picture
-from core.png import encode_png_rows
+from core.png import Layout, encode_png_rows
 from tests.stand_ins import noise
 
 SIZES = [(1, 1), (1, 7), (7, 1), (2, 3), (37, 53)]
@@ -31,9 +33,8 @@ def cut(pixels, rows):
 
 
 def parts_of(pixels, rows, **kwargs):
-    height, width, channels = pixels.shape
-    strips = iter(cut(pixels, rows))
-    return encode_png_rows(strips, height=height, width=width, channels=channels, **kwargs)
+    layout = Layout(*pixels.shape, bits=8 * pixels.itemsize)
+    return encode_png_rows(iter(cut(pixels, rows)), layout, **kwargs)
 
 
 def encode(pixels, rows=16, **kwargs):
@@ -55,13 +56,22 @@ def chunks_of(data):
         start += 12 + length
 
 
-@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("drawn", [noise, gradient, flat])
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize("rows", [1, 5, 64])
 def test_another_decoder_reads_what_was_encoded(drawn, height, width, channels, rows):
     pixels = drawn(height, width, channels)
-    np.testing.assert_array_equal(decode(encode(pixels, rows)), pixels)
+    decoded = decode(encode(pixels, rows)).reshape(pixels.shape)
+    np.testing.assert_array_equal(decoded, pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_sixteen_bits_are_written_to_the_last_one(height, width, channels):
+    pixels = np.random.default_rng(0).integers(0, 65536, (height, width, channels), np.uint16)
+    decoded = imagecodecs.png_decode(encode(pixels, 5)).reshape(pixels.shape)
+    np.testing.assert_array_equal(decoded, pixels)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -74,7 +84,7 @@ def test_a_picture_of_any_size_comes_back_from_strips_of_any_height(seed, monkey
     pixels = np.where(random.random((height, 1, 1)) < 0.5, grain, smooth)
     edges = np.sort(random.integers(0, height + 1, random.integers(0, 9)))
     strips = np.split(pixels, edges)  # some of them without rows
-    parts = encode_png_rows(strips, height=height, width=width, channels=channels)
+    parts = encode_png_rows(strips, Layout(height, width, channels))
     np.testing.assert_array_equal(decode(b"".join(parts)), pixels)
 
 
@@ -121,16 +131,25 @@ def test_the_pixels_are_one_zlib_stream_without_a_remainder():
     assert (len(rows), stream.eof, stream.unused_data) == (300 * (1 + 200 * 3), True, b"")
 
 
-def test_the_colour_profile_is_kept():
-    profile = bytes(range(256)) * 3
-    assert Image.open(io.BytesIO(encode(noise(5, 7), icc_profile=profile))).info == {
-        "icc_profile": profile
-    }
+def test_chunks_may_come_before_and_after_the_pixels():
+    said = [Chunk(b"tEXt", b"Author\0me")]
+    counted = []
+
+    def strips():
+        yield noise(5, 7)
+        counted.append(text_chunk("Rows", "5"))
+
+    parts = encode_png_rows(strips(), Layout(5, 7, 3), opening=said, closing=lambda: counted)
+    data = b"".join(parts)
+    kinds = [kind for kind, _, _ in chunks_of(data)]
+    assert kinds == [b"IHDR", b"tEXt", b"IDAT", b"tEXt", b"IEND"]
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    assert image.info == {"Author": "me", "Rows": "5"}
 
 
-def test_without_a_profile_nothing_is_said_about_colour():
-    for data in (encode(noise(5, 7)), encode(noise(5, 7), icc_profile=b"")):
-        assert Image.open(io.BytesIO(data)).info == {}
+def test_nothing_is_said_that_was_not_asked_for():
+    assert Image.open(io.BytesIO(encode(noise(5, 7)))).info == {}
 
 
 def test_a_photograph_takes_no_more_than_when_pillow_writes_it():
@@ -139,7 +158,7 @@ def test_a_photograph_takes_no_more_than_when_pillow_writes_it():
 
 
 def test_the_header_is_out_before_the_first_strip_is_asked_for():
-    parts = encode_png_rows(never(), height=5, width=7, channels=3)
+    parts = encode_png_rows(never(), Layout(5, 7, 3))
     assert next(parts).startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
 
 
@@ -159,7 +178,7 @@ def test_a_strip_is_out_before_the_next_is_asked_for():
             yield strip
 
     out = bytearray()
-    for part in encode_png_rows(strips(), height=800, width=600, channels=3):
+    for part in encode_png_rows(strips(), Layout(800, 600, 3)):
         out += part
     expected = [strip_bytes * done - may_be_held_back for done in range(4)]
     assert all(np.greater(sent, expected))
@@ -175,7 +194,7 @@ def test_the_picture_is_never_held():
 
     tracemalloc.start()
     try:
-        for _ in encode_png_rows(strips(), height=height, width=width, channels=3):
+        for _ in encode_png_rows(strips(), Layout(height, width, 3)):
             pass
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -195,7 +214,7 @@ def test_no_strip_is_held_while_the_next_is_made():
             del made
             held.append(alive() is not None)
 
-    for _ in encode_png_rows(strips(), height=6, width=5, channels=3):
+    for _ in encode_png_rows(strips(), Layout(6, 5, 3)):
         pass
     assert held == [False, False]
 
@@ -210,7 +229,7 @@ def test_closing_early_lets_go_of_the_strips():
         finally:
             closed.append(True)
 
-    parts = encode_png_rows(strips(), height=1000, width=300, channels=3)
+    parts = encode_png_rows(strips(), Layout(1000, 300, 3))
     assert len([next(parts) for _ in range(3)]) == 3
     parts.close()
     assert closed == [True]
@@ -222,7 +241,7 @@ def test_an_error_in_a_strip_comes_through():
         raise RuntimeError("the network is gone")
 
     with pytest.raises(RuntimeError, match="the network is gone"):
-        list(encode_png_rows(strips(), height=6, width=5, channels=3))
+        list(encode_png_rows(strips(), Layout(6, 5, 3)))
 
 
 @pytest.mark.parametrize(
@@ -236,28 +255,28 @@ def test_an_error_in_a_strip_comes_through():
 )
 def test_a_strip_of_another_kind_is_refused_with_what_came(strip, received):
     with pytest.raises(ValueError, match=r"`strips` must be \(h, 7, 3\) uint8. " + received):
-        list(encode_png_rows([strip], height=4, width=7, channels=3))
+        list(encode_png_rows([strip], Layout(4, 7, 3)))
 
 
 def test_too_few_rows_are_refused_and_the_file_has_no_end():
     out = []
     with pytest.raises(ValueError, match="`strips` must have 9 rows in all. Received: 8"):
-        out.extend(encode_png_rows(cut(noise(8, 7), 4), height=9, width=7, channels=3))
+        out.extend(encode_png_rows(cut(noise(8, 7), 4), Layout(9, 7, 3)))
     assert b"IEND" not in b"".join(out)
 
 
 def test_too_many_rows_are_refused():
     with pytest.raises(ValueError, match="must have 7 rows in all. Received: 8 or more"):
-        list(encode_png_rows(cut(noise(12, 7), 4), height=7, width=7, channels=3))
+        list(encode_png_rows(cut(noise(12, 7), 4), Layout(7, 7, 3)))
 
 
 @pytest.mark.parametrize("sizes", [{"height": 0}, {"width": 0}, {"width": 2**31}])
-def test_a_size_that_no_png_has_is_refused_at_once(sizes):
+def test_a_size_that_no_png_has_is_refused(sizes):
     with pytest.raises(ValueError, match="`height` and `width` must be from 1 to 2147483647"):
-        encode_png_rows([], **({"height": 5, "width": 7, "channels": 3} | sizes))
+        Layout(**({"height": 5, "width": 7, "channels": 3} | sizes))
 
 
-@pytest.mark.parametrize("channels", [1, 2, 5])
-def test_channels_other_than_rgb_and_alpha_are_refused_at_once(channels):
-    with pytest.raises(ValueError, match=f"`channels` must be 3 or 4. Received: {channels}"):
-        encode_png_rows([], height=5, width=7, channels=channels)
+@pytest.mark.parametrize(("channels", "bits"), [(0, 8), (5, 8), (3, 4), (3, 32)])
+def test_samples_that_no_png_of_ours_has_are_refused(channels, bits):
+    with pytest.raises(ValueError, match=f"Received: channels={channels}, bits={bits}"):
+        Layout(5, 7, channels, bits)

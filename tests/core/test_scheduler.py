@@ -162,3 +162,26 @@ def test_many_pictures_at_once_each_get_their_own():
     for thread in threads:
         thread.join(PATIENCE_S)
     assert received == {name: [n + name for n in range(20)] for name in range(30)}
+
+
+def test_of_each_task_its_time_is_told():
+    now, told = [0.0], []
+    lane = Lane(clock=lambda: now[0])
+    lane.on_done = told.append
+
+    def run(number):
+        now[0] += number
+        return result(number)
+
+    list(lane.run(tasks(3, run=run), ahead=9))
+    assert told == [0.0, 1.0, 2.0]
+
+
+def test_tasks_that_wait_are_counted():
+    lane, gate = Lane(), Gate()
+    thread = take_in_thread(lane, gate.tasks("a", 3, 1))
+    assert gate.entered.wait(PATIENCE_S)
+    assert lane.tiles_waiting == 2
+    gate.opened.set()
+    thread.join()
+    assert lane.tiles_waiting == 0

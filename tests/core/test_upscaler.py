@@ -1,20 +1,16 @@
-import io
 import threading
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from core.errors import DeadlineExceeded, InvalidDetail
-from core.images import resize_bicubic
+from core.errors import InvalidDetail
 from core.picture import Extras, Picture
-from core.scheduler import Patience
 from core.upscaler import Upscaler
 from tests.stand_ins import between, blur_then_repeat, make_card, noise, repeat
 
 
-def with_alpha(height, width):
-    return Picture(noise(height, width), noise(height, width, 1)[..., 0], extras=Extras(b"profile"))
+def wide_noise(height, width):
+    return np.random.default_rng(0).integers(0, 65536, (height, width, 3), np.uint16)
 
 
 @pytest.mark.parametrize("window", [16, 30, 100])
@@ -24,21 +20,27 @@ def test_the_result_does_not_depend_on_the_window(window):
     np.testing.assert_array_equal(sr.pixels, blur_then_repeat(lr))
 
 
-def test_a_picture_keeps_its_alpha_and_its_profile(upscaler):
-    lr = with_alpha(20, 30)
-    sr = upscaler.upscale(lr)
-    np.testing.assert_array_equal(sr.pixels, blur_then_repeat(lr.pixels))
-    np.testing.assert_array_equal(sr.alpha, resize_bicubic(lr.alpha, 80, 120))
-    assert sr.extras.icc_profile == b"profile"
+@pytest.mark.parametrize("drawn", [noise, wide_noise])
+def test_a_picture_keeps_its_depth_its_alpha_and_what_goes_with_it(drawn):
+    pixels = drawn(20, 30)
+    lr = Picture(pixels, pixels[..., 1], extras=Extras(b"profile"))
+    sr = Upscaler(make_card(), repeat, window=16).upscale(lr)
+    assert sr.pixels.dtype == lr.pixels.dtype
+    np.testing.assert_array_equal(sr.pixels, repeat(lr.pixels))
+    np.testing.assert_array_equal(sr.alpha, repeat(lr.alpha))
+    assert sr.extras == lr.extras
 
 
-@pytest.mark.parametrize("lr", [Picture(noise(37, 61)), with_alpha(37, 61)], ids=["RGB", "RGBA"])
-def test_a_picture_is_encoded_as_it_is_upscaled(upscaler, lr):
-    sr = upscaler.upscale(lr)
-    pixels = sr.pixels if sr.alpha is None else np.dstack([sr.pixels, sr.alpha])
-    png = Image.open(io.BytesIO(b"".join(upscaler.encode(lr))))
-    np.testing.assert_array_equal(np.asarray(png), pixels)
-    assert png.info.get("icc_profile") == lr.extras.icc_profile
+def test_grey_stays_grey_whatever_the_network_does():
+    def colourful(lr):
+        return repeat(lr) + np.array([3, 0, 0], np.uint8)
+
+    grey = np.repeat(noise(20, 30, 1) // 2, 3, axis=2)
+    upscaler = Upscaler(make_card(), colourful, window=16)
+    sr = upscaler.upscale(Picture(grey, is_grey=True))
+    assert (sr.is_grey, sr.channels) == (True, 1)
+    np.testing.assert_array_equal(sr.pixels, repeat(grey) + 1)
+    assert next(upscaler.strips(Picture(grey, grey[..., 0], is_grey=True))).shape[2] == 2
 
 
 def test_progress_counts_tiles(upscaler):
@@ -61,17 +63,6 @@ def test_what_is_not_asked_for_is_not_computed(upscaler):
     strips.close()
     assert len(runs) <= 5
     assert upscaler.lane.backlog_s == 0
-
-
-def test_a_wrong_detail_is_told_before_anything_is_made(upscaler):
-    with pytest.raises(InvalidDetail):
-        upscaler.encode(Picture(noise(2, 2)), detail=2.0)
-
-
-def test_a_deadline_is_kept(upscaler):
-    parts = upscaler.encode(Picture(noise(40, 40)), patience=Patience(deadline=0.0))
-    with pytest.raises(DeadlineExceeded):
-        b"".join(parts)
 
 
 def test_warming_up_runs_the_network_on_a_whole_window():

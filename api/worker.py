@@ -1,0 +1,267 @@
+"""A server process: Gunicorn's threaded one, without what would let a caller down.
+
+- It answers while the application is still being loaded: alive, not ready.
+- Probes have threads of their own, so they are answered when all others are busy.
+- A connection takes a thread only once there is something to read.
+- Callers who are too slow lose their connection (`api.connection`).
+- When stopped, it may stay open for a while, not ready; then it takes every
+  connection that was made, and refuses the rest (`api.listener`).
+"""
+
+import errno
+import json
+import re
+import selectors
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from gunicorn import util
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from api.client import SOCKET
+from api.connection import CallerSocket, RequestTimeout
+from api.health import DRAINING, LIVE, STARTING
+from api.listener import is_held_by, turn_newcomers_away
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+PROBE = re.compile(rb"GET (/health/live|/health/ready|/metrics)[? ].*\r\n\r\n", re.DOTALL)
+PROBE_BYTES = 4096  # at most, of one that gets a thread of its own
+PROBE_THREADS = 2
+
+EARLY_ANSWERS = {
+    "/health/live": (HTTPStatus.OK, LIVE),
+    "/health/ready": (HTTPStatus.SERVICE_UNAVAILABLE, STARTING),
+    "/metrics": (HTTPStatus.SERVICE_UNAVAILABLE, STARTING),
+}
+"""While there is no application."""
+
+FIRST_BYTE_S = 5.0
+"""How long a new connection may stay silent."""
+
+HANDSHAKE_S = 0.1
+"""For connections that were begun before newcomers were turned away."""
+
+LINGER_S = 2.0
+LINGER_BYTES = 64 * 1024 * 1024
+"""Read and thrown away after the last answer: a caller who is still sending must not be
+reset before the answer has been read."""
+
+NOT_NOW = {errno.EAGAIN, errno.EWOULDBLOCK}
+GONE = {errno.ECONNABORTED}
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server process waits.
+
+    Attributes:
+        read_s: for a request, from its first byte.
+        write_s: for a caller to take anything of an answer.
+        drain_s: from the signal to stop until it does, not ready but still accepting.
+    """
+
+    read_s: float
+    write_s: float
+    drain_s: float
+
+
+class Connection(TConn):
+    """A connection that can be closed twice, by a thread and by the main loop."""
+
+    def close(self, graceful: bool = False) -> None:
+        if self.sock.fileno() < 0:
+            return
+        if graceful:
+            util.close_graceful(self.sock, timeout=LINGER_S, max_drain=LINGER_BYTES)
+        else:
+            util.close(self.sock)
+
+
+class Worker(ThreadWorker):
+    """A server process.
+
+    Attributes:
+        patience: of all processes; set by `create_worker_class`.
+        is_draining: true from the signal to stop.
+    """
+
+    patience: Patience
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.sockets: list[Any]
+        self.is_draining = False
+        self._loaded = threading.Event()
+        self._failure: BaseException | None = None
+        self._application: Any = None
+
+    # Loading
+
+    def init_process(self) -> None:
+        self._probe_pool = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the application in the background."""
+        self.wsgi = self.answer
+        threading.Thread(target=self._load, name="load", daemon=True).start()
+
+    def _load(self) -> None:
+        try:
+            self._application = self.app.wsgi()
+        except BaseException as error:  # it belongs to the main loop
+            self._failure = error
+        finally:
+            self._loaded.set()
+
+    def notify(self) -> None:
+        """Called by the main loop every second; ends it if there is no application to serve."""
+        super().notify()
+        if self._failure is not None:
+            self.booted = False  # tells Gunicorn that another process would fare no better
+            raise self._failure
+
+    def answer(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """The application; before it is there, probes are answered and all others wait."""
+        if not self._loaded.is_set():
+            if environ["PATH_INFO"] in EARLY_ANSWERS:
+                return answer_early(environ["PATH_INFO"], start_response)
+            self._loaded.wait()
+        environ[DRAINING] = self.is_draining
+        start = partial(self._start_response, environ[SOCKET], start_response)
+        body: Iterable[bytes] = self._application(environ, start)
+        return body
+
+    def _start_response(
+        self,
+        connection: CallerSocket,
+        start_response: "StartResponse",
+        status: str,
+        *others: Any,
+    ) -> Callable[[bytes], object]:
+        """Say `Connection: close` where there will be no next request."""
+        if self.is_draining or status.startswith(f"{HTTPStatus.REQUEST_TIMEOUT:d} "):
+            connection.request.force_close()
+        return start_response(status, *others)
+
+    # Connections
+
+    def accept(self, listener: Any) -> None:
+        self._accept_one(listener)
+
+    def _accept_one(self, listener: Any) -> bool:
+        """Take a connection that waits; false if there is none."""
+        try:
+            accepted, address = listener.accept()
+        except OSError as error:
+            if error.errno in NOT_NOW | GONE:
+                return error.errno in GONE
+            raise
+        self.nr_conns += 1
+        connection = CallerSocket(
+            accepted, read_timeout_s=self.patience.read_s, write_timeout_s=self.patience.write_s
+        )
+        self._await_request(Connection(self.cfg, connection, address, listener.getsockname()))
+        return True
+
+    def _await_request(self, conn: Connection) -> None:
+        """Give it to a thread once there is something to read."""
+        conn.timeout = time.monotonic() + FIRST_BYTE_S
+        self.pending_conns.append(conn)
+        callback = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, callback)
+
+    def enqueue_req(self, conn: Connection) -> None:
+        pool = self._probe_pool if is_probe(conn.sock) else self.tpool
+        pool.submit(self.handle, conn).add_done_callback(partial(self._return, conn))
+
+    def _return(self, conn: Connection, done: "Future[Any]") -> None:
+        self.method_queue.defer(self.finish_request, conn, done)
+
+    def handle(self, conn: Connection) -> Any:
+        """Answer a request, in a thread; true if there may be another on its connection."""
+        conn.sock.expect_request()
+        stays_open = super().handle(conn)
+        if not stays_open:
+            conn.close(graceful=True)  # which may take seconds that the main loop has not
+        return stays_open
+
+    def handle_request(self, req: Any, conn: Connection) -> Any:
+        conn.sock.request = req
+        return super().handle_request(req, conn)
+
+    def handle_error(self, req: Any, client: CallerSocket, addr: Any, exc: Exception) -> None:
+        if not isinstance(exc, RequestTimeout):
+            super().handle_error(req, client, addr, exc)
+            return
+        self.log.info("Request from %s came too slowly.", addr[0])
+        with suppress(OSError):
+            status = HTTPStatus.REQUEST_TIMEOUT
+            util.write_error(client, status.value, status.phrase, str(exc))
+
+    # The end
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Not be ready any more, and stop once that has got about."""
+        if self.is_draining:
+            return
+        self.is_draining = True
+        stop = super().handle_exit
+        if not self.patience.drain_s:
+            stop(sig, frame)
+            return
+        signal.signal(signal.SIGALRM, stop)
+        signal.setitimer(signal.ITIMER_REAL, self.patience.drain_s)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        """Take all connections that were made, then refuse others."""
+        for listener in self.sockets:
+            listener.setblocking(False)
+            if not is_held_by(self.ppid, listener):  # else other processes go on listening
+                with suppress(OSError):
+                    turn_newcomers_away(listener)
+                    time.sleep(HANDSHAKE_S)
+            while self._accept_one(listener):
+                pass
+            listener.close()
+        self.sockets = []
+
+
+def create_worker_class(patience: Patience) -> type[Worker]:
+    """The class of server processes that wait so long."""
+    return type("Worker", (Worker,), {"patience": patience})
+
+
+def is_probe(connection: socket.socket) -> bool:
+    """True for a request that is all there and that no other may hold up."""
+    try:
+        head = connection.recv(PROBE_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError:
+        return False
+    return PROBE.match(head) is not None
+
+
+def answer_early(path: str, start_response: "StartResponse") -> list[bytes]:
+    status, content = EARLY_ANSWERS[path]
+    body = json.dumps(content).encode() + b"\n"
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    start_response(f"{status.value} {status.phrase}", headers)
+    return [body]

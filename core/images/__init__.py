@@ -1,0 +1,35 @@
+"""Encoded pictures to arrays and back; the only importer of the libraries that do it.
+
+A picture is judged by its header before a pixel of it is decoded. What comes out is
+sRGB and upright, of 8 or 16 bits; alpha and all that the network does not see are set
+aside, to be put back on afterwards.
+"""
+
+from core.images.colour import from_srgb
+from core.images.decoding import decode_image, decode_rgb, read_header
+from core.images.encoding import encode_jpeg, encode_picture, encode_png
+from core.images.formats import FORMAT_NAMES, FORMATS, SUFFIXES
+from core.images.limits import Limits
+from core.images.output import OUTPUT_FORMATS, Output, check_output_size
+from core.images.resizing import resize_bicubic, resize_bicubic_rows
+from core.images.xmp import note_synthetic_detail
+
+__all__ = [
+    "FORMATS",
+    "FORMAT_NAMES",
+    "OUTPUT_FORMATS",
+    "SUFFIXES",
+    "Limits",
+    "Output",
+    "check_output_size",
+    "decode_image",
+    "decode_rgb",
+    "encode_jpeg",
+    "encode_picture",
+    "encode_png",
+    "from_srgb",
+    "note_synthetic_detail",
+    "read_header",
+    "resize_bicubic",
+    "resize_bicubic_rows",
+]

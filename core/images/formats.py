@@ -1,0 +1,49 @@
+"""Which formats are decoded, and what Pillow has to be taught for it."""
+
+import pillow_heif
+from PIL import TiffImagePlugin
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
+"""What is decoded, as Pillow calls it; it is not even asked about anything else."""
+
+SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".gif",
+    ".avif",
+    ".heic",
+    ".heif",
+    ".hif",
+)
+"""Of files in these formats, in lower case."""
+
+FORMAT_NAMES = "PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF or HEIC"
+
+HEIF_THREADS = 1
+"""To decode HEIC: more would only take cores from the network."""
+
+
+def teach_pillow() -> None:
+    """Let Pillow open HEIC, and TIFF of 16-bit grey in all its kinds.
+
+    Of the latter it learns enough to judge the header. What it cannot unpack has a raw
+    mode that it does not know: only `core.images.deep` reads those.
+    """
+    pillow_heif.register_heif_opener(
+        thumbnails=False, depth_images=False, aux_images=False, decode_threads=HEIF_THREADS
+    )
+    kinds = TiffImagePlugin.OPEN_INFO
+    kinds[b"MM", 0, (1,), 1, (16,), ()] = ("I;16B", "I;16B")
+    for order in (b"II", b"MM"):
+        for white_is in (0, 1):
+            kinds[order, white_is, (1,), 1, (16, 16), (0,)] = ("I;16", "LX;16L")
+            kinds[order, white_is, (1,), 1, (16, 16), (1,)] = ("LA", "La;16L")
+            kinds[order, white_is, (1,), 1, (16, 16), (2,)] = ("LA", "LA;16L")
+
+
+teach_pillow()

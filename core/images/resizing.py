@@ -1,0 +1,62 @@
+"""Classical interpolation of pixels, whole or strip by strip."""
+
+import numpy as np
+from PIL import Image
+
+from core.pixels import LEVELS_16, PixelArray, Uint16Array
+
+BICUBIC_RADIUS = 2
+"""How far the kernel sees, LR px. Source: Keys 1981, as for `resize_bicubic`."""
+
+
+def resize_bicubic(pixels: PixelArray, height: int, width: int) -> PixelArray:
+    """Classical interpolation, antialiased when smaller.
+
+    Args:
+        pixels: (H, W) or (H, W, 3) uint8 in [0, 255] or uint16 in [0, 65535].
+        height: of the result.
+        width: likewise.
+
+    Returns:
+        (height, width) or (height, width, 3) of the same type and range.
+
+    Source: Keys 1981, doi:10.1109/TASSP.1981.1163711, a = -0.5, as MATLAB's `imresize`.
+    """
+    if pixels.dtype == np.uint16:
+        return _resize_uint16(pixels, height, width)
+    resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(resized)
+
+
+def _resize_uint16(pixels: PixelArray, height: int, width: int) -> Uint16Array:
+    """In floating point, channel by channel: Pillow clips 16 bits between the two sides."""
+    if pixels.ndim == 3:
+        channels = np.moveaxis(pixels, 2, 0)
+        return np.dstack([_resize_uint16(channel, height, width) for channel in channels])
+    image = Image.fromarray(pixels.astype(np.float32))
+    resized = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    return np.asarray(np.clip(np.rint(resized), 0, LEVELS_16), np.uint16)
+
+
+def resize_bicubic_rows(pixels: PixelArray, scale: int, top: int, bottom: int) -> PixelArray:
+    """Rows [top, bottom) of `resize_bicubic(pixels, scale*H, scale*W)`, without the others.
+
+    They are the same to the last bit. With other than whole factors they would not
+    always be: Pillow then lets the shape decide which side it resizes first.
+
+    Args:
+        pixels: (H, W) or (H, W, 3) uint8 in [0, 255] or uint16 in [0, 65535].
+        scale: new pixels per old one, on each side.
+        top: first row wanted, at least 0.
+        bottom: row after the last one wanted, at most scale*H.
+
+    Returns:
+        (bottom - top, scale*W) or (bottom - top, scale*W, 3) of the same type and range.
+    """
+    height, width = pixels.shape[:2]
+    if not 0 <= top < bottom <= scale * height:
+        raise ValueError(f"Rows must be some of [0, {scale * height}). Received: [{top}, {bottom})")
+    first = max(top // scale - BICUBIC_RADIUS, 0)
+    last = min(-(-bottom // scale) + BICUBIC_RADIUS, height)
+    resized = resize_bicubic(pixels[first:last], scale * (last - first), scale * width)
+    return resized[top - scale * first : bottom - scale * first]

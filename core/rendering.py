@@ -1,0 +1,140 @@
+"""From a decoded picture to the file that its caller wants."""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.chunks import Chunk, extra_chunks, text_chunk
+from core.consistency import Consistency
+from core.images import (
+    Output,
+    check_output_size,
+    encode_picture,
+    from_srgb,
+    note_synthetic_detail,
+)
+from core.picture import Extras, Picture
+from core.pixels import PixelArray
+from core.png import Layout, encode_png_rows
+from core.scheduler import Patience
+from core.upscaler import FULL_DETAIL, Progress, Upscaler, assemble
+
+PNG = "png"  # what can be sent while it is made
+CONSISTENCY = "Consistency-PSNR"  # keyword in a PNG
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a caller wants the SR picture.
+
+    Attributes:
+        format: of the file, one of `core.images.OUTPUT_FORMATS`.
+        quality: from 1 to 100, of formats that lose something; None for the usual one.
+        detail: how much is made up, in [0, 1].
+        keeps_profile: whether the pixels are converted back to the profile they came in.
+        keeps_metadata: whether EXIF and XMP go with the picture.
+        has_note: whether the file says that its detail is synthetic.
+    """
+
+    format: str = PNG
+    quality: int | None = None
+    detail: float = FULL_DETAIL
+    keeps_profile: bool = False
+    keeps_metadata: bool = False
+    has_note: bool = True
+
+    def extras(self, lr: Extras, scale: int) -> Extras:
+        """What goes into the file of what the LR file held; the print size stays."""
+        xmp = lr.xmp if self.keeps_metadata else None
+        return Extras(
+            icc_profile=lr.icc_profile if self.keeps_profile else None,
+            dpi=None if lr.dpi is None else (scale * lr.dpi[0], scale * lr.dpi[1]),
+            exif=lr.exif if self.keeps_metadata else None,
+            xmp=note_synthetic_detail(xmp) if self.has_note else xmp,
+        )
+
+
+class Rendering:
+    """One picture on its way: upscaled, compared with its input, encoded.
+
+    Attributes:
+        consistency: of the rows that are done.
+
+    Args:
+        upscaler: what upscales.
+        lr: the picture.
+        wish: how the caller wants it.
+        progress: told after each tile.
+        patience: how long the caller waits; None for ever.
+
+    Raises:
+        InvalidDetail: if there is no network of the detail wished for.
+        ImageTooLarge: if the format wished for cannot hold the SR picture.
+    """
+
+    def __init__(
+        self,
+        upscaler: Upscaler,
+        lr: Picture,
+        wish: Wish,
+        *,
+        progress: Progress | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        scale = upscaler.scale
+        upscaler.check_detail(wish.detail)
+        check_output_size(wish.format, scale * lr.height, scale * lr.width)
+        self.consistency = Consistency(lr, scale)
+        self._lr, self._wish = lr, wish
+        self._extras = wish.extras(lr.extras, scale)
+        self._layout = Layout(scale * lr.height, scale * lr.width, lr.channels, lr.bits)
+        self._strips = upscaler.strips(lr, progress, detail=wish.detail, patience=patience)
+
+    def parts(self) -> Generator[bytes]:
+        """The file: a PNG as it is made, other formats in one part.
+
+        Raises:
+            DeadlineExceeded, RequestAbandoned: on the way, as `patience` says.
+        """
+        if self._wish.format == PNG:
+            return encode_png_rows(
+                self._in_profile(),
+                self._layout,
+                opening=extra_chunks(self._extras),
+                closing=self._closing_chunks,
+            )
+        return self._whole()
+
+    def _compared(self) -> Iterator[PixelArray]:
+        """Strips that consistency has seen."""
+        with closing(self._strips):
+            for strip in self._strips:
+                self.consistency.add(strip)
+                yield strip
+                del strip  # frees it while the next one is made
+
+    def _in_profile(self) -> Iterator[PixelArray]:
+        """Strips in the colour space of the file."""
+        for strip in self._compared():
+            yield convert(strip, self._lr, self._extras.icc_profile)
+            del strip
+
+    def _closing_chunks(self) -> Sequence[Chunk]:
+        if not self._wish.has_note:
+            return ()
+        return (text_chunk(CONSISTENCY, f"{self.consistency.psnr_db:.2f} dB"),)
+
+    def _whole(self) -> Generator[bytes]:
+        sr = assemble(self._compared(), self._lr)
+        yield encode_picture(sr, Output(self._wish.format, self._wish.quality, self._extras))
+
+
+def convert(strip: PixelArray, lr: Picture, icc_profile: bytes | None) -> PixelArray:
+    """A strip, with the alpha that `lr` has, in a profile of its kind; sRGB without one."""
+    if icc_profile is None:
+        return strip
+    colours = 1 if lr.is_grey else 3
+    converted = from_srgb(strip[..., :colours], icc_profile)[..., :colours]
+    return np.concatenate([converted, strip[..., colours:]], axis=2)

@@ -1,0 +1,60 @@
+import io
+import struct
+
+import pytest
+from PIL import Image
+
+from core.errors import ImageTooLarge
+from core.images import Limits, read_header
+from tests.picture_files import gif_of_frames, tiff
+from tests.stand_ins import noise
+
+
+def frames_of(data, max_frames=None):
+    limits = None if max_frames is None else Limits(10_000, 1000, max_frames)
+    return read_header(io.BytesIO(data), limits).frames
+
+
+def big_tiff(pages):
+    """Directories of 64-bit offsets, of which the first is whole enough to be opened."""
+    tags = {256: 1, 257: 1, 258: 8, 259: 1, 262: 1, 273: 0, 277: 1, 279: 1}
+    entries = b"".join(struct.pack("<HHQQ", tag, 3, 1, value) for tag, value in tags.items())
+    length = 8 + len(entries) + 8
+    data = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16)
+    for page in range(pages):
+        following = 16 + (page + 1) * length if page + 1 < pages else 0
+        data += struct.pack("<Q", len(tags)) + entries + struct.pack("<Q", following)
+    return data
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_frames_of_a_gif_are_counted(count):
+    assert frames_of(gif_of_frames(count)) == count
+
+
+def test_frames_of_a_gif_with_palettes_and_comments_are_counted():
+    file = io.BytesIO()
+    frames = [Image.fromarray(noise(20, 30, seed=i)) for i in range(4)]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], comment=b"a" * 600)
+    assert frames_of(file.getvalue()) == Image.open(file).n_frames == 4
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_pages_of_a_big_tiff_are_counted(count):
+    assert frames_of(big_tiff(count)) == count
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_page_that_is_not_there_is_not_counted_on(order):
+    assert frames_of(tiff(noise(5, 7), order, next_offset=10**9)) == 1
+
+
+def test_as_many_frames_as_allowed_are_taken():
+    assert frames_of(gif_of_frames(7), max_frames=7) == 7
+    with pytest.raises(ImageTooLarge, match="at most 6 frames. Received: more"):
+        frames_of(gif_of_frames(7), max_frames=6)
+
+
+def test_without_a_limit_very_many_are_not_counted():
+    assert frames_of(gif_of_frames(1000)) == 1000
+    assert frames_of(gif_of_frames(1001)) == 0
