@@ -17,7 +17,13 @@ from tests.stand_ins import between, blur_then_repeat, make_card
 NOT_EXPRESSIBLE = [positive_data_acceptance, negative_data_rejection]
 """A document cannot say which files are pictures, nor a form that a list is empty."""
 
-OPERATIONS = ["GET /model/metadata", "POST /model/predict"]
+GET = [
+    "GET /model/metadata",
+    "GET /health/live",
+    "GET /health/ready",
+    "GET /metrics",
+]
+POST = "POST /model/predict"
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +42,15 @@ def operations(document):
 
 
 def test_every_operation_is_tried(operations):
-    assert set(operations) == set(OPERATIONS)
+    assert set(operations) == {*GET, POST}
 
 
 @pytest.mark.parametrize(
     ("label", "mode"),
     [
-        ("GET /model/metadata", GenerationMode.POSITIVE),
-        ("POST /model/predict", GenerationMode.POSITIVE),
-        ("POST /model/predict", GenerationMode.NEGATIVE),
+        *((label, GenerationMode.POSITIVE) for label in GET),
+        (POST, GenerationMode.POSITIVE),
+        (POST, GenerationMode.NEGATIVE),
     ],
 )
 def test_answers_are_those_of_the_document(operations, label, mode):
