@@ -11,7 +11,7 @@ SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
   --no-header --quiet --upgrade
 
-.PHONY: help run test test-page train-smoke lint format bench image lock clean
+.PHONY: help run test test-page train-smoke fuzz lint format bench image lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -27,6 +27,9 @@ test-page: $(VENV)/.development  ## only the tests of the page in a browser; the
 
 train-smoke: $(VENV)/.development  ## photographs to measured weights, the whole chain in small
 	$(BIN)/python -m pytest tests/training/test_chain.py
+
+fuzz: $(VENV)/.development  ## throw damaged files at the decoders; FUZZ=folder of files, MINUTES=10, URL=of a server
+	$(BIN)/python -m tests.fuzzing $(if $(FUZZ),--seeds $(FUZZ)) $(if $(URL),--url $(URL)) $(if $(MINUTES),--minutes $(MINUTES))
 
 lint: $(VENV)/.development  ## style, spelling, types
 	$(BIN)/ruff check .

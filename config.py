@@ -129,7 +129,7 @@ class Settings:
     decoder_memory_mb: int = setting(
         0, "that each of them may take; 0 for what the largest picture may need", at_least(0)
     )
-    decode_timeout_s: int = setting(20, "time in which a picture must be decoded", at_least(1))
+    decode_timeout_s: float = setting(20.0, "time in which a picture must be decoded", above(0))
     read_timeout_s: float = setting(
         30.0, "time in which a request must arrive, from its first byte", above(0)
     )

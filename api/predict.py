@@ -46,7 +46,7 @@ class Predict(Resource):
 
     @model.doc("predict")
     @model.expect(upload)
-    @model.produces(list(MEDIA_TYPES.values()))
+    @model.produces([*MEDIA_TYPES.values(), "application/json"])
     @model.response(200, "The picture, four times as wide and high", picture_schema)
     @model.response(400, "No readable picture in `image`, or a wrong field", error_schema)
     @model.response(401, "No key, or a wrong one, where keys are set", error_schema)

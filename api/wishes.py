@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from flask import request
 from flask_restx.reqparse import RequestParser
@@ -17,9 +17,22 @@ T = TypeVar("T")
 LONGEST_QUOTE = 40  # characters of a caller's text in an answer
 SRGB, KEEP, DROP = "srgb", "keep", "drop"
 HIGHEST_QUALITY = 100
+MOST_DIGITS = 9  # what is longer takes Python long to read, or is not read at all
 
 MEDIA_TYPES = {name: f"image/{name}" for name in OUTPUT_FORMATS}
 ALIASES = {"jpg": "jpeg"}
+
+
+class DocumentedDetail(float):
+    """The type of `detail` for the OpenAPI document; `number` reads it."""
+
+    __schema__: ClassVar = {"type": "number", "minimum": 0, "maximum": FULL_DETAIL}
+
+
+class DocumentedQuality(int):
+    """The type of `quality`, likewise; `whole_number` reads it."""
+
+    __schema__: ClassVar = {"type": "integer", "minimum": 1, "maximum": HIGHEST_QUALITY}
 
 
 def add_wishes(parser: RequestParser) -> None:
@@ -27,12 +40,16 @@ def add_wishes(parser: RequestParser) -> None:
     add = partial(parser.add_argument, location="form")
     add(
         "detail",
-        type=float,
+        type=DocumentedDetail,
         default=FULL_DETAIL,
         help="How much texture is made up, from 0 (faithful, soft) to 1 (photo-realistic).",
     )
     add("format", choices=OUTPUT_FORMATS, default=PNG, help="Of the answer.")
-    add("quality", type=int, help=f"From 1 to {HIGHEST_QUALITY}, of formats that lose something.")
+    add(
+        "quality",
+        type=DocumentedQuality,
+        help=f"From 1 to {HIGHEST_QUALITY}, of formats that lose something.",
+    )
     add(
         "profile",
         choices=(SRGB, KEEP),
@@ -104,7 +121,8 @@ def whole_number(least: int, most: int) -> Callable[[str, str], int]:
     """A parser of whole numbers of a range."""
 
     def parse(name: str, text: str) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text[:9]) <= most):
+        is_short = text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
+        if not (is_short and least <= int(text) <= most):
             raise InvalidField(
                 f"`{name}` must be a whole number from {least} to {most}. Received: {quote(text)}"
             )

@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import connection
@@ -22,6 +23,8 @@ FIRST_TO_GO = "1000"
 
 REPEAT_S = 0.1
 """Until the interruption comes again: native code may swallow the first."""
+
+STANDARD_ERROR = 2
 
 GRACE_S = 1
 """Of processor time, to be interrupted in; then the kernel ends the process."""
@@ -44,6 +47,14 @@ def confine(memory_bytes: int) -> None:
         OOM_SCORE.write_text(FIRST_TO_GO)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once, also from within native code
     threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
+    _fall_silent()
+
+
+def _fall_silent() -> None:
+    """Decoders have a line to say about every damaged file, and nobody is to fill the log."""
+    warnings.simplefilter("ignore")
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), STANDARD_ERROR)
 
 
 @contextmanager

@@ -213,8 +213,8 @@ def _do(task: Task, path: str, result_path: str) -> Sizes:
     """In the process: put the result there, or the error."""
     try:
         return put(result_path, _result(task, path))
-    except MemoryError as error:
-        return put(result_path, error)
+    except MemoryError as error:  # perhaps of a kind that only some library knows
+        return put(result_path, MemoryError(str(error)))
 
 
 def _result(task: Task, path: str) -> Any:

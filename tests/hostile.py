@@ -9,6 +9,7 @@ import itertools
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,11 @@ def modules(_file, _limits=None):
 
 def megabytes(_file, count):
     return np.ones(count * 1_000_000, np.uint8).nbytes
+
+
+def chatter(_file, _limits=None):
+    warnings.warn("of a library", stacklevel=1)
+    os.write(2, b"of native code")
 
 
 def contents(file, _limits=None):

@@ -308,6 +308,7 @@ WRONG = [
     ("quality", "0", "a whole number from 1 to 100. Received: '0'"),
     ("quality", "101", "Received: '101'"),
     ("quality", "9" * 5000, "Received: '9999"),
+    ("quality", "000000001" + "9" * 5000, "Received: '000000001999"),
     ("quality", "ten", "Received: 'ten'"),
     ("quality", "\u0663", "Received: '\u0663'"),
     ("profile", "p3", "one of srgb, keep. Received: 'p3'"),

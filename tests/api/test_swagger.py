@@ -29,7 +29,8 @@ def test_predict_takes_one_file_and_gives_a_png(document):
         True,
     )
     assert predict["consumes"] == ["multipart/form-data"]
-    assert predict["produces"] == ["image/png", "image/jpeg", "image/webp", "image/avif"]
+    pictures = ["image/png", "image/jpeg", "image/webp", "image/avif"]
+    assert predict["produces"] == [*pictures, "application/json"]
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,14 @@ def test_predict_takes_wishes(document, name, kind, default):
     assert (wish["in"], wish["type"], wish.get("default")) == ("formData", kind, default)
     assert "required" not in wish
     assert wish["description"]
+
+
+@pytest.mark.parametrize(("name", "most"), [("detail", 1), ("quality", 100)])
+def test_the_range_of_a_wish_is_told(document, name, most):
+    parameters = document["paths"]["/model/predict"]["post"]["parameters"]
+    (wish,) = [parameter for parameter in parameters if parameter["name"] == name]
+    assert wish["maximum"] == most
+    assert "minimum" in wish
 
 
 def test_every_response_has_a_description_and_a_schema_that_is_defined(document):

@@ -161,6 +161,13 @@ def test_nothing_is_left_open(do):
     assert threading.active_count() == threads
 
 
+def test_what_decoders_say_does_not_fill_the_log(capfd):
+    workers = Workers(1, MEMORY_BYTES)
+    workers.do(Task(hostile.chatter, (), 10, 20), io.BytesIO())
+    workers.close()
+    assert capfd.readouterr().err == ""
+
+
 def test_a_worker_retires_after_its_tasks(monkeypatch):
     monkeypatch.setattr(module, "TASKS", 3)
     workers = Workers(1, MEMORY_BYTES)

@@ -4,11 +4,13 @@ import struct
 import zlib
 from collections.abc import Sequence
 from random import Random
+from typing import Literal
 
 MOST_DAMAGE = 6
 NUMBERS = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 """Where counters overflow."""
 
+ORDERS: tuple[Literal["big", "little"], ...] = ("big", "little")
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -45,10 +47,9 @@ def with_another_bit(random: Random, data: bytes, _seeds: Sequence[bytes]) -> by
 
 
 def with_another_number(random: Random, data: bytes, _seeds: Sequence[bytes]) -> bytes:
-    code, mask = random.choice(
-        ((">I", 0xFFFFFFFF), ("<I", 0xFFFFFFFF), (">H", 0xFFFF), ("<H", 0xFFFF))
-    )
-    return put(data, place(random, data), struct.pack(code, random.choice(NUMBERS) & mask))
+    size, order = random.choice((2, 4)), random.choice(ORDERS)
+    number = random.choice(NUMBERS) % 256**size
+    return put(data, place(random, data), number.to_bytes(size, order))
 
 
 def with_another_end(random: Random, data: bytes, seeds: Sequence[bytes]) -> bytes:

@@ -1,0 +1,101 @@
+import io
+from random import Random
+
+import pytest
+from PIL import Image
+
+from core.decoding import Decoders
+from core.images import Limits
+from tests import hostile
+from tests.fuzzing import __main__, campaign
+from tests.fuzzing.mutations import damaged, with_checksums
+from tests.fuzzing.seeds import built_in
+from tests.fuzzing.targets import DecoderTarget, Outcome, ServerTarget
+from tests.pictures import encoded
+from tests.stand_ins import noise
+
+SEEDS = built_in()
+
+
+@pytest.fixture
+def target_of():
+    made = []
+
+    def target_of(decode):
+        made.append(Decoders(1, memory_bytes=50_000_000, wall_s=1, decode=decode))
+        return DecoderTarget(made[-1], Limits(10_000, 1000))
+
+    yield target_of
+    for decoders in made:
+        decoders.close()
+
+
+def test_a_short_run_finds_no_harm(tmp_path, capsys):
+    arguments = ["--minutes", "0.05", "--random", "1", "--keep", str(tmp_path / "harm")]
+    assert __main__.main(arguments) == 0
+    told = capsys.readouterr().out
+    assert "UnreadableImage" in told
+    assert "slowest" in told
+    assert not (tmp_path / "harm").exists()
+
+
+def test_files_of_a_folder_are_damaged(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(__main__, "default_decoders", lambda: note_in(seen))
+    (tmp_path / "seed").write_bytes(b"0123456789")
+    assert __main__.main(["--seeds", str(tmp_path), "--minutes", "0.002"]) == 0
+    assert any(b"012" in data for data in seen)
+
+
+def note_in(seen):
+    def target(data):
+        seen.append(data)
+        return Outcome("seen", False)
+
+    return target
+
+
+@pytest.mark.parametrize(
+    ("decode", "name"),
+    [
+        (hostile.segfault, "crash"),
+        (hostile.sleep, "timeout"),
+        (hostile.eat_memory, "memory"),
+        (hostile.fault, "WorkerFault"),
+    ],
+)
+def test_harm_is_recognized(target_of, decode, name):
+    assert target_of(decode)(encoded(noise(2, 3))) == Outcome(name, True)
+
+
+def test_a_refusal_is_no_harm(target_of):
+    target = target_of(hostile.too_large)
+    assert target(encoded(noise(2, 3))) == Outcome("ImageTooLarge", False)
+    assert target(b"no picture") == Outcome("UnreadableImage", False)
+
+
+def test_harm_is_kept(tmp_path):
+    tally = campaign.Tally()
+    campaign.note(tally, b"good", Outcome("decoded", False), 0.1, tmp_path)
+    campaign.note(tally, b"bad", Outcome("crash", True), 0.1, tmp_path)
+    campaign.note(tally, b"slow", Outcome("decoded", False), 9.0, tmp_path)
+    assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == [b"bad", b"slow"]
+    assert "2 decoded" in campaign.describe(tally)
+    assert "slowest 9.00 s" in campaign.describe(tally)
+
+
+def test_a_server_that_is_not_there_is_harm():
+    assert ServerTarget("http://127.0.0.1:1")(b"").is_offence
+
+
+def test_a_run_can_be_repeated():
+    first, second = ([damaged(Random(7), SEEDS) for _ in range(5)] for _ in range(2))
+    assert first == second
+
+
+def test_checksums_are_put_right():
+    data = encoded(noise(2, 3))
+    assert with_checksums(data) == data
+    wrong = data[:29] + b"\0\0\0\0" + data[33:]
+    with Image.open(io.BytesIO(with_checksums(wrong))) as image:
+        image.load()
