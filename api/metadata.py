@@ -5,7 +5,7 @@ from typing import Any
 from flask_restx import Resource, fields
 
 from api.service import current_service, error_schema, model
-from core.images import FORMATS, OUTPUT_FORMATS
+from core.images import FORMATS, OUTPUT_FORMATS, TAKEN
 from core.upscaler import FULL_DETAIL
 
 limits_schema = model.model(
@@ -17,6 +17,17 @@ limits_schema = model.model(
         "max_frames": fields.Integer(description="In a file, of which the first is taken"),
         "formats": fields.List(fields.String, description="Accepted file formats"),
         "output_formats": fields.List(fields.String, description="What `format` may be"),
+    },
+)
+
+taken_schema = model.model(
+    "Taken",
+    {
+        "format": fields.String,
+        "pictures": fields.String(description="Kinds that are read"),
+        "bits": fields.List(fields.Integer, description="Of a sample that are kept"),
+        "alpha": fields.Boolean(description="Whether there may be transparency"),
+        "profiles": fields.List(fields.String, description="Kinds of colour profiles obeyed"),
     },
 )
 
@@ -53,6 +64,7 @@ metadata_schema = model.model(
         "source": fields.String(required=True),
         "license": fields.String(required=True),
         "limits": fields.Nested(limits_schema),
+        "pictures": fields.List(fields.Nested(taken_schema)),
         "detail": fields.Nested(detail_schema),
         "weights": fields.Nested(weights_schema),
     },
@@ -86,6 +98,7 @@ class Metadata(Resource):
                 "formats": list(FORMATS),
                 "output_formats": list(OUTPUT_FORMATS),
             },
+            "pictures": [taken._asdict() for taken in TAKEN],
             "detail": {
                 "least": service.upscaler.least_detail,
                 "most": FULL_DETAIL,

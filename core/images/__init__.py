@@ -8,7 +8,7 @@ aside, to be put back on afterwards.
 from core.images.colour import from_srgb
 from core.images.decoding import decode_image, decode_rgb, read_header
 from core.images.encoding import encode_jpeg, encode_picture, encode_png
-from core.images.formats import FORMAT_NAMES, FORMATS, SUFFIXES
+from core.images.formats import FORMAT_NAMES, FORMATS, SUFFIXES, TAKEN
 from core.images.limits import Limits
 from core.images.output import OUTPUT_FORMATS, Output, check_output_size
 from core.images.resizing import resize_bicubic, resize_bicubic_rows
@@ -19,6 +19,7 @@ __all__ = [
     "FORMAT_NAMES",
     "OUTPUT_FORMATS",
     "SUFFIXES",
+    "TAKEN",
     "Limits",
     "Output",
     "check_output_size",

@@ -1,10 +1,48 @@
 """Which formats are decoded, and what Pillow has to be taught for it."""
 
+from typing import NamedTuple
+
 import pillow_heif
 from PIL import TiffImagePlugin
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 """What is decoded, as Pillow calls it; it is not even asked about anything else."""
+
+
+class Taken(NamedTuple):
+    """What is taken of files in a format.
+
+    Attributes:
+        format: as people write it.
+        pictures: kinds that are read.
+        bits: of a sample that are kept.
+        alpha: whether there may be any.
+        profiles: kinds of colour whose profiles are obeyed.
+    """
+
+    format: str
+    pictures: str
+    bits: tuple[int, ...]
+    alpha: bool
+    profiles: tuple[str, ...]
+
+
+TAKEN = (
+    Taken("PNG", "grey, colour, palette, 1 to 16 bits", (8, 16), True, ("RGB", "grey")),
+    Taken("JPEG", "grey, colour, CMYK; of several the first", (8,), False, ("RGB", "grey", "CMYK")),
+    Taken("WebP", "lossy, lossless; first frame", (8,), True, ("RGB",)),
+    Taken(
+        "TIFF",
+        "grey, colour, palette, CMYK, Lab, 1 to 16 bits; first page",
+        (8, 16),
+        True,
+        ("RGB", "grey", "CMYK"),
+    ),
+    Taken("BMP", "grey, colour, palette", (8,), False, ()),
+    Taken("GIF", "first frame", (8,), True, ()),
+    Taken("AVIF", "first frame", (8,), True, ("RGB", "grey")),
+    Taken("HEIC", "main picture", (8,), True, ("RGB", "grey")),
+)
 
 SUFFIXES = (
     ".png",

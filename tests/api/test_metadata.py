@@ -1,3 +1,6 @@
+from config import ROOT
+
+
 def test_the_fields_of_the_original_are_there(client):
     metadata = client.get("/model/metadata").json
     assert metadata["id"] == "max-image-resolution-enhancer"
@@ -33,3 +36,11 @@ def test_the_range_of_detail_is_told(client):
     metadata = client.get("/model/metadata").json
     assert metadata["detail"] == {"least": 0.0, "most": 1.0, "default": 1.0}
     assert metadata["weights"]["faithful"] == "plain"
+
+
+def test_the_kinds_of_pictures_are_those_of_the_readme(client):
+    readme = (ROOT / "README.md").read_text()
+    for taken in client.get("/model/metadata").json["pictures"]:
+        bits, profiles = (", ".join(map(str, taken[name])) for name in ("bits", "profiles"))
+        cells = [taken["format"], taken["pictures"], bits, "yes" if taken["alpha"] else "–"]
+        assert f"| {' | '.join([*cells, profiles or '–'])} |\n" in readme
