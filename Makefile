@@ -11,7 +11,7 @@ SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
   --no-header --quiet --upgrade
 
-.PHONY: help run test train-smoke fuzz lint format bench image lock clean
+.PHONY: help run test test-page train-smoke fuzz lint format bench image lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -21,6 +21,9 @@ run: $(VENV)/.serving  ## install what serving needs and start the server on :50
 
 test: $(VENV)/.development  ## install what development needs and run all tests
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+test-page: $(VENV)/.development  ## only the tests of the page in a browser; they need Chromium
+	$(BIN)/python -m pytest tests/api/test_page.py tests/page
 
 train-smoke: $(VENV)/.development  ## photographs to measured weights, the whole chain in small
 	$(BIN)/python -m pytest tests/training/test_chain.py

@@ -96,7 +96,13 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
         has_note=settings.synthetic_note,
     )
     access = Access(settings.api_keys, settings.rate_limit, settings.rate_limit_storage)
-    create_api(app, service, access, shared_metrics=settings.workers > 1)
+    create_api(
+        app,
+        service,
+        access,
+        shared_metrics=settings.workers > 1,
+        has_page=not settings.no_page,
+    )
     let_pages_call(app, settings)
     if settings.proxies:
         trusted = {"x_for": settings.proxies, "x_proto": settings.proxies}

@@ -165,6 +165,9 @@ class Settings:
         one_of("debug", "info", "warning", "error"),
     )
     synthetic_note: bool = setting(True, "whether files say that their detail is synthetic")
+    no_page: bool = setting(
+        False, "whether the page for browsers, at /app/, is left out", env="DISABLE_WEB_APP"
+    )
     cors: bool = setting(False, "whether pages of any origin may call", env="CORS_ENABLE")
     cors_origins: tuple[str, ...] = setting(
         (), "comma-separated origins whose pages may call", ORIGINS

@@ -9,6 +9,7 @@ from api.headers import register_headers
 from api.health import health
 from api.keys import SCHEMES, KeyRing, register_keys
 from api.metrics import METRICS, Metrics, metrics
+from api.page import register_page
 from api.rates import register_rate_limit
 from api.service import EXTENSION, Access, Service, model
 from api.tracing import register_tracing
@@ -23,13 +24,19 @@ MOST_FORM_BYTES = 128 * 1024  # of all fields that are no files; more than Werkz
 
 
 def create_api(
-    app: Flask, service: Service, access: Access | None = None, *, shared_metrics: bool = False
+    app: Flask,
+    service: Service,
+    access: Access | None = None,
+    *,
+    shared_metrics: bool = False,
+    has_page: bool = True,
 ) -> Api:
     """Put the API on an application: its routes, its error answers, its headers.
 
     Args:
         access: who may use it, and how often; None for everybody, always.
         shared_metrics: whether other processes count in the same files.
+        has_page: whether there is a page for browsers too.
     """
     access = access or Access()
     keys = KeyRing(access.keys)
@@ -46,10 +53,7 @@ def create_api(
         app,
         version=VERSION,
         title=TITLE,
-        description=(
-            f"Makes pictures {service.upscaler.scale} times as wide and high. "
-            f"{service.upscaler.card.description} Details are invented, not recovered."
-        ),
+        description=describe(service, has_page=has_page),
         authorizations=SCHEMES if keys else None,
         security=list(SCHEMES) if keys else None,
         license="Apache-2.0",
@@ -63,4 +67,19 @@ def create_api(
     register_headers(app)
     register_keys(app, keys)
     register_rate_limit(app, access.rate_limit, access.rate_limit_storage)
+    if has_page:
+        register_page(app)
     return api
+
+
+def describe(service: Service, *, has_page: bool) -> str:
+    """What Swagger UI says above the routes, Markdown."""
+    upscaler = service.upscaler
+    sentences = [
+        f"Makes pictures {upscaler.scale} times as wide and high.",
+        upscaler.card.description,
+        "Details are invented, not recovered.",
+    ]
+    if has_page:
+        sentences.append("For pictures by hand there is [a page](app/).")
+    return " ".join(sentences)

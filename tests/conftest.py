@@ -14,7 +14,7 @@ from tests.stand_ins import between, blur_then_repeat, make_card
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
     for name in list(os.environ):
-        if name.startswith(PREFIX) or name == "CORS_ENABLE":
+        if name.startswith(PREFIX) or name in ("CORS_ENABLE", "DISABLE_WEB_APP"):
             monkeypatch.delenv(name)
 
 

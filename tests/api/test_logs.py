@@ -20,6 +20,9 @@ def lines(monkeypatch):
         kept = {n: (logging.getLogger(n).handlers[:], logging.getLogger(n).level) for n in names}
         stream = io.StringIO()
         monkeypatch.setattr("sys.stderr", stream)
+        # Configuring closes every handler there is, those of other libraries' streams included.
+        monkeypatch.setattr(logging, "_handlerList", [])
+        monkeypatch.setattr(logging, "_handlers", {})
         logging.config.dictConfig(logging_config(log_format, level))
         try:
             action()

@@ -1,0 +1,129 @@
+import io
+import shutil
+from base64 import b64encode
+
+import pytest
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+from tests.page.stand_in_service import StandInService, running
+from tests.stand_ins import noise
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE_MS = 15_000
+
+GIVE = """([event, files]) => {
+  const given = new DataTransfer();
+  for (const { name, type, body } of files) {
+    const bytes = Uint8Array.from(atob(body), (c) => c.charCodeAt(0));
+    given.items.add(new File([bytes], name, { type }));
+  }
+  const init = { bubbles: true, cancelable: true };
+  document.body.dispatchEvent(event === "paste"
+    ? new ClipboardEvent(event, { ...init, clipboardData: given })
+    : new DragEvent(event, { ...init, dataTransfer: given }));
+}"""
+
+# What a browser writes by itself about a status, or about a connection that is not there.
+SAID_BY_THE_BROWSER = "Failed to load resource: "
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; not for the whole run, because its event loop would be in the way of others."""
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running(StandInService()) as service:
+        yield service
+
+
+@pytest.fixture
+def service(server):
+    yield server
+    server.reset()
+
+
+@pytest.fixture(scope="module")
+def desk(browser):
+    """A context that tests share, each with a page of its own: half the time of a new one."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def open_page(browser, desk, service):
+    """Open the page, as another device sees it if one is described.
+
+    Afterwards, nothing may have gone wrong in it: the console must be empty, and no
+    request may have left the origin.
+    """
+    opened, faults, requested = [], [], []
+
+    def open_page(**device):
+        context = browser.new_context(**device) if device else desk
+        page = context.new_page()
+        opened.append(context if device else page)
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", lambda said: faults.append(said.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda request: requested.append(request.url))
+        page.goto(f"{service.url}/app/")
+        expect(page.locator("#about-model")).not_to_be_empty()
+        return page
+
+    yield open_page
+    for page in opened:
+        page.close()
+    assert [fault for fault in faults if not fault.startswith(SAID_BY_THE_BROWSER)] == []
+    origins = (service.url, "blob:", "data:")
+    assert [url for url in requested if not url.startswith(origins)] == []
+
+
+@pytest.fixture
+def page(open_page):
+    return open_page()
+
+
+@pytest.fixture
+def give():
+    """Drop files on the page, or paste them into it: pairs of name and bytes."""
+
+    def give(page, *files, event="drop", media_type="image/png"):
+        given = [
+            {"name": name, "type": media_type, "body": b64encode(data).decode()}
+            for name, data in files
+        ]
+        page.evaluate(GIVE, [event, given])
+
+    return give
+
+
+@pytest.fixture
+def picture(encode):
+    """A small PNG, 24 x 16 pixels."""
+    return encode(Image.fromarray(noise(16, 24)))
+
+
+@pytest.fixture
+def answer(service):
+    """What the service answers to a picture, asked for without the page."""
+
+    def answer(data, **fields):
+        client = service.app.test_client()
+        form = {"image": (io.BytesIO(data), "lr.png"), **fields}
+        return client.post("/model/predict", data=form).data
+
+    return answer

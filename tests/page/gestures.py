@@ -1,0 +1,40 @@
+"""What the tests of the page do again and again."""
+
+from playwright.sync_api import expect
+
+
+def wait_until_done(page, count=1):
+    expect(page.locator("#frames li[data-stage=done]")).to_have_count(count)
+
+
+def divider_at(page):
+    """Position of the divider, percent."""
+    return int(page.locator("#divider").get_attribute("aria-valuenow"))
+
+
+def zoom_of(page):
+    """Zoom that is told, percent."""
+    return int(page.locator("#zoom").inner_text().removesuffix(" %"))
+
+
+def save(page):
+    """Name and bytes of what the page saves."""
+    with page.expect_download() as download:
+        page.click("#save-button")
+    return download.value.suggested_filename, download.value.path().read_bytes()
+
+
+def colours(page, canvas="#canvas"):
+    """How many colours a canvas shows, transparency not counted."""
+    return page.locator(canvas).evaluate(
+        """(canvas) => {
+          const { width, height } = canvas;
+          const copy = new OffscreenCanvas(width, height);
+          const context = copy.getContext("2d", { willReadFrequently: true });
+          context.drawImage(canvas, 0, 0);
+          const { data } = context.getImageData(0, 0, width, height);
+          const seen = new Set(new Uint32Array(data.buffer));
+          seen.delete(0);
+          return seen.size;
+        }"""
+    )
