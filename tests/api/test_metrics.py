@@ -94,7 +94,7 @@ from core.upscaler import Upscaler
 from tests.stand_ins import make_card, repeat
 
 def client():
-    settings = Settings(workers=2, memory_mb=100)
+    settings = Settings(workers=2, memory_mb=100, decoders=0)
     return create_app(settings, Upscaler(make_card(), repeat, window=16)).test_client()
 
 def count():
