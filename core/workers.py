@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import util
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from queue import LifoQueue
@@ -82,6 +83,8 @@ class Workers:
             self._idle.put(worker)
         self.close = weakref.finalize(self, _close, self._all)
         """End the processes; called when this object is forgotten, or the interpreter ends."""
+        # A process of `multiprocessing` ends without that, and waits for its children.
+        util.Finalize(self, self.close, exitpriority=0)
 
     def start(self, task: Task, file: IO[bytes]) -> list[Any]:
         """Begin all processes, each with the same task; returns when all have done it."""

@@ -285,7 +285,7 @@ def test_metadata_stays_behind_unless_it_is_asked_for(client, encode):
 
 
 def test_what_a_format_cannot_hold_is_told_with_its_limit(upscaler, encode):
-    client = create_app(Settings(), upscaler).test_client()
+    client = create_app(Settings(decoders=0), upscaler).test_client()
     data = {"image": (io.BytesIO(encode(noise(1, 4100))), "a.png"), "format": "webp"}
     response = client.post("/model/predict", data=data)
     assert response.status_code == 413

@@ -1,5 +1,6 @@
 import io
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -50,6 +51,10 @@ def test_a_worker_imports_what_it_needs_and_no_network(do):
     names = {name.split(".")[0] for name in do(hostile.modules)}
     assert "PIL" in names
     assert not names & {"tensorflow", "keras", "flask", "api", "app"}
+
+
+def test_a_worker_goes_before_the_server_when_memory_is_short(do):
+    assert do(hostile.first_to_go) == "1000"
 
 
 def test_errors_of_ours_arrive_as_themselves(do):
@@ -243,6 +248,14 @@ def test_workers_end_when_the_server_is_killed(work):
         assert all(is_running(process) for process in processes)
         server.kill()
         wait_until(lambda: not any(is_running(process) for process in processes), 5)
+
+
+def test_workers_end_with_a_process_of_multiprocessing():
+    process = multiprocessing.get_context("spawn").Process(target=hostile.work_and_leave)
+    process.start()
+    process.join(30)
+    process.kill()
+    assert process.exitcode == 0
 
 
 @pytest.mark.parametrize("work", ["", BUSY])
