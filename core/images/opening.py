@@ -8,7 +8,7 @@ from typing import IO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from core.errors import ImageTooLarge, SuperResolutionError, UnreadableImage
+from core.errors import ImageTooLarge, SuperResolutionError, TooMuchMemory, UnreadableImage
 from core.images.formats import FORMAT_NAMES, FORMATS
 from core.images.limits import Limits
 
@@ -18,11 +18,19 @@ LONGEST_REASON = 200
 
 @contextmanager
 def damage_reported() -> Iterator[None]:
-    """Whatever a decoder raises within is UnreadableImage: they raise many kinds."""
+    """Whatever a decoder raises within is UnreadableImage: they raise many kinds.
+
+    But for memory that is not there, which is TooMuchMemory.
+    """
     try:
         yield
     except SuperResolutionError:
         raise
+    except MemoryError as error:
+        raise TooMuchMemory(
+            "Image must be decoded in the memory that there is for it. Received: one that "
+            "needs more."
+        ) from error
     except Exception as error:
         reason = str(error)[:LONGEST_REASON] or type(error).__name__
         raise UnreadableImage(
