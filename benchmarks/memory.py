@@ -33,5 +33,6 @@ def measure_growth(url: str, pid: int, plan: Plan) -> list[Memory]:
         statuses[post(url, make_picture(width, height, seed=count)).status] += 1
         if count in plan.memory_requests:
             resident, peak = resident_memory_mb(pid), peak_memory_mb(pid)
+            peak = max(peak, resident)  # the kernel counts the two at different times
             readings.append(Memory(count, resident, peak, dict(statuses)))
     return readings

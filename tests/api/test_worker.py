@@ -162,8 +162,16 @@ def test_several_processes_are_measured_together(picture):
 
 def metrics_folder(process):
     """Where the processes count: they have its files in memory."""
-    maps = Path(f"/proc/{workers_of(process)[0]}/maps").read_text()
-    return Path(re.search(r"(/\S*enhancer-metrics-[^/]+)/", maps)[1])
+    found = []
+
+    def has_been_found():
+        for pid in workers_of(process):
+            maps = Path(f"/proc/{pid}/maps").read_text()
+            found.extend(re.findall(r"(/\S*enhancer-metrics-[^/]+)/", maps))
+        return found
+
+    wait_until(has_been_found)
+    return Path(found[0])
 
 
 @pytest.fixture(scope="module")
