@@ -5,12 +5,6 @@ import { PREDICT } from "./service.js";
 
 const PLAIN = /^[\w.-]+$/;
 
-/**
- * @param {string} filename
- * @param {Wish} wish
- * @param {string} outputName
- * @returns {string}
- */
 export function curlLine(filename, wish, outputName) {
   const parts = ["curl", "-F", quote(imagePart(filename)), "-F", quote(`detail=${wish.detail}`)];
   if (wish.format !== "png") parts.push("-F", quote(`format=${wish.format}`));
@@ -19,13 +13,13 @@ export function curlLine(filename, wish, outputName) {
   return [...parts, PREDICT.href, "-o", quote(outputName)].join(" ");
 }
 
-/** @param {string} filename @returns {string} curl wants commas, semicolons and quotes quoted */
+/** Curl wants commas, semicolons and quotes quoted. */
 function imagePart(filename) {
   if (PLAIN.test(filename)) return `image=@${filename}`;
   return `image=@"${filename.replace(/[\\"]/g, "\\$&")}"`;
 }
 
-/** @param {string} word @returns {string} for a POSIX shell */
+/** For a POSIX shell. */
 function quote(word) {
   if (/^[\w.=@-]+$/.test(word)) return word;
   return `'${word.replaceAll("'", "'\\''")}'`;
