@@ -3,12 +3,13 @@
 import { keyHeaders } from "./key.js";
 import { PREDICT } from "./service.js";
 
-const PLAIN = /^[\w.-]+$/;
+const PLAIN = /^[\w.=@-]+$/; // for curl, and for a shell
 
 export function curlLine(filename, wish, outputName) {
-  const parts = ["curl", "-F", quote(imagePart(filename)), "-F", quote(`detail=${wish.detail}`)];
-  if (wish.format !== "png") parts.push("-F", quote(`format=${wish.format}`));
-  if (wish.quality) parts.push("-F", quote(`quality=${wish.quality}`));
+  const parts = ["curl", "-F", quote(imagePart(filename))];
+  for (const [name, value] of Object.entries(wish)) {
+    if (value !== "png") parts.push("-F", quote(`${name}=${value}`)); // which comes anyway
+  }
   if (Object.keys(keyHeaders()).length) parts.push("-H", '"X-API-Key: $API_KEY"');
   return [...parts, PREDICT.href, "-o", quote(outputName)].join(" ");
 }
@@ -21,6 +22,6 @@ function imagePart(filename) {
 
 /** For a POSIX shell. */
 function quote(word) {
-  if (/^[\w.=@-]+$/.test(word)) return word;
+  if (PLAIN.test(word)) return word;
   return `'${word.replaceAll("'", "'\\''")}'`;
 }

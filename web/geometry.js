@@ -1,6 +1,6 @@
 /**
- * Where a picture lies in its view, both of them sizes. Lengths are CSS pixels, zoom is CSS pixels
- * per result pixel, a centre is a point of the picture in result pixels.
+ * Where a picture lies in its view. Lengths are CSS pixels, zooms CSS pixels per result pixel,
+ * centres result pixels.
  */
 
 export const MOST_ZOOM = 16;

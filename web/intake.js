@@ -52,7 +52,7 @@ function listenForSamples(onFiles, onNothing) {
 
 async function fetched(address) {
   const response = await fetch(address);
-  if (!response.ok) throw new Error(`Status must be 200. Received: ${response.status}`);
+  if (!response.ok) throw new Error(`Status ${response.status}`);
   const blob = await response.blob();
   return new File([blob], address.split("/").at(-1), { type: blob.type });
 }

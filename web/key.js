@@ -30,7 +30,6 @@ export async function askForKey({ status, message }) {
 
 function ask(message) {
   write("key-told", message);
-  input.value = "";
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {

@@ -6,7 +6,7 @@ import { askForKey } from "./key.js";
 import { Panel } from "./panel.js";
 import { newPicture } from "./picture.js";
 import { OFFLINE, problemBefore, problemOf } from "./problems.js";
-import { briefly, showProblem, showProgress } from "./progress.js";
+import { showProblem, showProgress } from "./progress.js";
 import { Queue } from "./queue.js";
 import { Roll } from "./roll.js";
 import { loadMetadata } from "./service.js";
@@ -34,9 +34,7 @@ async function take(files) {
 }
 
 function begin(picture) {
-  const { before, file } = picture;
-  const dimensions = before && { width: before.naturalWidth, height: before.naturalHeight };
-  picture.problem = problemBefore(file, dimensions, metadata?.limits);
+  picture.problem = problemBefore(picture.file, picture.before, metadata?.limits);
   if (!picture.problem) return queue.put(picture);
   picture.stage = "failed";
   changed(picture);
@@ -44,7 +42,6 @@ function begin(picture) {
 
 function changed(picture) {
   roll.update(picture);
-  announce(picture);
   if (picture === roll.selected) show(picture);
 }
 
@@ -70,7 +67,7 @@ function showPicture(picture) {
   const { before, after, file } = picture;
   const scale = metadata?.weights.scale ?? 4;
   const grown = after ? 1 : scale;
-  const result = { width: grown * image.naturalWidth, height: grown * image.naturalHeight };
+  const result = { width: grown * image.width, height: grown * image.height };
   viewer.show(before ?? madeSmall(after, scale), after, result);
   write("tag-after", `${scale}×`);
   write("tag-before", before ? `your picture, ${viewer.hasPixels ? "pixels" : "smooth"}` : "result, made small again");
@@ -79,15 +76,6 @@ function showPicture(picture) {
 
 function describe({ width, height }) {
   return `your picture left of the divider, the result right of it, ${size(width, height)} pixels`;
-}
-
-const announced = new WeakMap();
-
-/** Tell screen readers each stage once, and no numbers that run. */
-function announce(picture) {
-  if (announced.get(picture) === picture.stage || !roll.pictures.includes(picture)) return;
-  announced.set(picture, picture.stage);
-  write("status", `${picture.file.name}: ${briefly(picture)}`);
 }
 
 function showZoom() {
@@ -104,7 +92,7 @@ function markPressed(name, value) {
 }
 
 function chooseBase(base) {
-  viewer.showPixels(base === "pixels");
+  viewer.hasPixels = base === "pixels";
   markPressed("base", base);
   showPicture(roll.selected);
 }
@@ -137,20 +125,16 @@ function goOn() {
   for (const picture of roll.pictures) if (picture.problem === OFFLINE) queue.put(picture);
 }
 
-function listen() {
-  listenForFiles((files) => void take(files), tellNotice);
-  byId("cancel").onclick = () => queue.cancel(roll.selected);
-  byId("now").onclick = () => queue.hurry();
-  byId("retry").onclick = () => queue.put(roll.selected);
-  byId("loupe").onclick = () => viewer.toggleLoupe();
-  byId("tools").onclick = ({ target: { dataset } }) => {
-    if (dataset.zoom) viewer.zoomAs(dataset.zoom);
-    if (dataset.base) chooseBase(dataset.base);
-  };
-  addEventListener("offline", () => tellNotice(`${OFFLINE.title} ${OFFLINE.advice}`));
-  addEventListener("online", goOn);
-  setInterval(() => showProgress(roll.selected), TICK_MS);
-}
-
-listen();
+listenForFiles(take, tellNotice);
+byId("cancel").onclick = () => queue.cancel(roll.selected);
+byId("now").onclick = () => queue.hurry();
+byId("retry").onclick = () => queue.put(roll.selected);
+byId("loupe").onclick = () => viewer.toggleLoupe();
+byId("tools").onclick = ({ target: { dataset } }) => {
+  if (dataset.zoom) viewer.zoomAs(dataset.zoom);
+  if (dataset.base) chooseBase(dataset.base);
+};
+addEventListener("offline", () => tellNotice(`${OFFLINE.title} ${OFFLINE.advice}`));
+addEventListener("online", goOn);
+setInterval(() => showProgress(roll.selected), TICK_MS);
 void meet();

@@ -18,10 +18,21 @@ export function paint(context, scene) {
   within(context, [right, 0, view.width - right, view.height], () => drawAfter(context, scene, picture));
 }
 
-/** The context is of a canvas over everything else. */
+/** Input and result of the same place side by side, on a canvas over everything else. */
 export function paintLoupe(context, scene) {
-  context.clearRect(0, 0, scene.view.width, scene.view.height);
-  if (scene.loupeAt && scene.after) drawLoupe(context, scene, scene.loupeAt);
+  const { view, zoom, loupeAt: at } = scene;
+  context.clearRect(0, 0, view.width, view.height);
+  if (!at || !scene.after) return;
+  const side = Math.min(LOUPE_SIDE, view.width / 2 - 12);
+  const times = Math.max(LOUPE_TIMES, LOUPE_LEAST_ZOOM / zoom);
+  const above = at.y - LOUPE_AWAY - side;
+  const top = above >= 4 ? above : Math.min(at.y + LOUPE_AWAY, view.height - side - 4);
+  const left = clamp(at.x - side - 1, 4, view.width - 2 * side - 6);
+  const reach = side / times;
+  outline(context, at.x - reach / 2, at.y - reach / 2, reach);
+  const pane = { scene, at, side, times, top };
+  drawPane(context, pane, left, drawBefore);
+  drawPane(context, pane, left + side + 2, drawAfter);
 }
 
 /** Draw nothing outside a box: left, top, width, height. */
@@ -65,21 +76,6 @@ function checks(context) {
   paper.fillRect(0, 0, CHECK, CHECK);
   paper.fillRect(CHECK, CHECK, CHECK, CHECK);
   return context.createPattern(tile, "repeat");
-}
-
-/** Two panes side by side of the same place, input and result. */
-function drawLoupe(context, scene, at) {
-  const { view, zoom } = scene;
-  const side = Math.min(LOUPE_SIDE, view.width / 2 - 12);
-  const times = Math.max(LOUPE_TIMES, LOUPE_LEAST_ZOOM / zoom);
-  const above = at.y - LOUPE_AWAY - side;
-  const top = above >= 4 ? above : Math.min(at.y + LOUPE_AWAY, view.height - side - 4);
-  const left = clamp(at.x - side - 1, 4, view.width - 2 * side - 6);
-  const reach = side / times;
-  outline(context, at.x - reach / 2, at.y - reach / 2, reach);
-  const pane = { scene, at, side, times, top };
-  drawPane(context, pane, left, drawBefore);
-  drawPane(context, pane, left + side + 2, drawAfter);
 }
 
 function drawPane(context, { scene, at, side, times, top }, left, drawSide) {

@@ -18,7 +18,7 @@ export class Panel {
   /** @param {(picture: Picture) => void} onDetail told when another detail is wanted */
   constructor(onDetail) {
     knob.oninput = () => this.#turn(onDetail);
-    byId("copy").onclick = () => void copy();
+    byId("copy").onclick = copy;
   }
 
   get detail() {
@@ -48,7 +48,6 @@ export class Panel {
   #turn(onDetail) {
     this.#writeDetail();
     const picture = this.#picture;
-    if (!picture) return;
     picture.detail = this.detail;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => onDetail(picture), DEBOUNCE_MS);
@@ -59,14 +58,14 @@ export class Panel {
   }
 
   #writeCommand() {
-    if (!this.#picture) return;
-    write("command", curlLine(this.#picture.file.name, this.#save.wish, this.#save.filename));
+    const { wish, filename } = this.#save;
+    write("command", curlLine(this.#picture.file.name, wish, filename));
     write("copied", "");
   }
 }
 
 function writeFacts(answer, file) {
-  const computed = answer.computedMs === null ? "" : `, computing ${seconds(answer.computedMs)}`;
+  const computed = answer.computedMs ? `, computing ${seconds(answer.computedMs)}` : "";
   const facts = [
     ["Your picture", `${answer.inputSize.replace("x", " × ")}, ${bytes(file.size)}`],
     ["Result", `${answer.outputSize.replace("x", " × ")}, ${bytes(answer.blob.size)}`],

@@ -42,14 +42,14 @@ function refused({ status, message, retryAfterS }) {
   return { ...problem(...said), told: message, retryAfterS: wait };
 }
 
-/** What can be told before a byte is sent; dimensions and limits only if they are known. */
-export function problemBefore(file, dimensions, limits) {
+/** What can be told before a byte is sent; an image and limits are there if they are known. */
+export function problemBefore(file, image, limits) {
   if (file.size === 0) return problem("This file is empty.", "Choose another.", false);
   if (!limits) return null;
   const most = limits.max_upload_bytes - FRAMING_BYTES;
   if (file.size > most) return tooLarge(bytes(file.size), bytes(most));
-  if (!dimensions) return null;
-  const { width, height } = dimensions;
+  if (!image) return null;
+  const { width, height } = image;
   const has = `${size(width, height)} pixels`;
   if (width * height > limits.max_pixels) return tooLarge(has, pixels(limits.max_pixels));
   if (Math.max(width, height) > limits.max_side) return tooLarge(has, `${limits.max_side} a side`);

@@ -29,6 +29,7 @@ export function showProblem(picture) {
 
 function words(picture) {
   const { stage, progress: { done, of }, problem } = picture;
+  const leftS = Math.max(0, Math.ceil((picture.retryAt - Date.now()) / 1000));
   switch (stage) {
     case "waiting":
       return "Waiting for its turn.";
@@ -39,12 +40,8 @@ function words(picture) {
     case "downloading":
       return of ? `Receiving ${bytes(done)} of ${bytes(of)}.` : `Computing and receiving, ${bytes(done)} so far.`;
     default:
-      return `${problem.title} Next try in ${secondsLeft(picture)} s. ${problem.told}`;
+      return `${problem.title} Next try in ${leftS} s. ${problem.told}`;
   }
-}
-
-function secondsLeft({ retryAt }) {
-  return Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
 }
 
 /** Where another word is better. */

@@ -52,10 +52,7 @@ export class Queue {
 
   #next() {
     const pauseMs = this.#quietUntil - Date.now();
-    if (pauseMs > 0) {
-      setTimeout(() => this.#next(), pauseMs);
-      return;
-    }
+    if (pauseMs > 0) return void setTimeout(() => this.#next(), pauseMs);
     while (this.#running.size < AT_ONCE && this.#waiting.length) this.#work(this.#waiting.shift());
   }
 

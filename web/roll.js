@@ -1,6 +1,6 @@
 /** The film: all pictures of this visit, of which one is shown. */
 
-import { byId, newElement } from "./dom.js";
+import { byId, newElement, write } from "./dom.js";
 import { release } from "./picture.js";
 import { briefly } from "./progress.js";
 
@@ -35,24 +35,24 @@ export class Roll {
     this.onSelect(picture);
   }
 
-  /** Show the stage of a picture. */
+  /** Show the stage of a picture; screen readers are told each once, and no numbers that run. */
   update(picture) {
     const frame = this.#frames.get(picture);
-    if (!frame) return;
+    if (!frame || frame.dataset.stage === picture.stage) return;
     frame.dataset.stage = picture.stage;
     frame.querySelector(".state").textContent = briefly(picture);
+    write("status", `${picture.file.name}: ${briefly(picture)}`);
   }
 
   remove(picture) {
-    const frame = this.#frames.get(picture);
-    const next = frame.nextElementSibling;
-    frame.remove();
+    const place = this.pictures.indexOf(picture);
+    this.#frames.get(picture).remove();
     this.#frames.delete(picture);
     this.onRemove(picture);
     release(picture.before);
     release(picture.after);
     film.hidden = this.#frames.size === 0;
-    const nearest = this.pictures.find((p) => this.#frames.get(p) === next) ?? this.pictures.at(-1) ?? null;
+    const nearest = this.pictures[place] ?? this.pictures.at(-1) ?? null;
     if (picture === this.selected) this.select(nearest);
     (this.#frames.get(nearest)?.firstElementChild ?? byId("choose")).focus();
   }
@@ -60,11 +60,10 @@ export class Roll {
   #newFrame(picture) {
     const { name } = picture.file;
     const edge = { className: "edge", textContent: `${picture.number} ${name}`, title: name };
-    const show = newElement("button", { type: "button", className: "frame" },
+    const show = newElement("button", { className: "frame" },
       thumbnail(picture), newElement("span", edge), newElement("span", { className: "state" }));
     show.onclick = () => this.select(picture);
-    const remove = newElement("button",
-      { type: "button", className: "remove", textContent: "×", ariaLabel: `Remove ${name}` });
+    const remove = newElement("button", { className: "remove", ariaLabel: `Remove ${name}` }, "×");
     remove.onclick = () => this.remove(picture);
     return newElement("li", {}, show, remove);
   }

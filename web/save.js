@@ -16,12 +16,13 @@ export class Save {
   scale = 4; // until the service told
   #picture = null;
   #control = null; // of the request under way
-  #onWish;
 
   /** @param {() => void} onWish told when format or quality is another */
   constructor(onWish) {
-    this.#onWish = onWish;
-    format.onchange = () => this.#chooseFormat();
+    format.onchange = () => {
+      this.#chooseFormat();
+      onWish();
+    };
     quality.oninput = onWish;
     byId("save").onsubmit = (e) => {
       e.preventDefault();
@@ -32,14 +33,14 @@ export class Save {
 
   /** Of the picture that is shown, in the chosen format. */
   get wish() {
-    const wish = { detail: this.#picture?.answer.wish.detail ?? 1, format: format.value };
+    const wish = { detail: this.#picture.answer.wish.detail, format: format.value };
     return format.value === "png" ? wish : { ...wish, quality: Number(quality.value) };
   }
 
   /** Such as "cat_4x.png". */
   get filename() {
     const extension = format.value === "jpeg" ? "jpg" : format.value;
-    return `${stem(this.#picture?.file.name ?? "")}_${this.scale}x.${extension}`;
+    return `${stem(this.#picture.file.name)}_${this.scale}x.${extension}`;
   }
 
   show(picture) {
@@ -57,7 +58,6 @@ export class Save {
     if (usual) quality.value = usual;
     note("");
     this.#label();
-    this.#onWish();
   }
 
   #label() {

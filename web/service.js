@@ -6,6 +6,7 @@ const METADATA = new URL("../model/metadata", document.baseURI);
 export const PREDICT = new URL("../model/predict", document.baseURI);
 
 const TAIL_BYTES = 512; // of a PNG: its last text, and its end
+const COMPUTED = /\bupscale;dur=([\d.]+)/;
 const CONSISTENCY = /Consistency-PSNR\0([\d.]+)/;
 
 /** The service answered, but not with what was asked for. */
@@ -37,7 +38,7 @@ export async function upscale(file, wish, signal, onProgress) {
     blob: request.response,
     wish,
     elapsedMs,
-    computedMs: computedMs(header("Server-Timing")),
+    computedMs: Number(COMPUTED.exec(header("Server-Timing"))?.[1]),
     inputSize: header("X-Input-Size"),
     outputSize: header("X-Output-Size"),
     model: `${header("X-Model")} ${header("X-Model-Version")}`,
@@ -87,11 +88,6 @@ function messageIn(body) {
   } catch {
     return "";
   }
-}
-
-function computedMs(timing) {
-  const found = /\bupscale;dur=([\d.]+)/.exec(timing);
-  return found ? Number(found[1]) : null;
 }
 
 /** A PNG that is sent while it is made has the figure at its end. */

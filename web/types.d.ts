@@ -51,7 +51,8 @@ interface Answer {
   wish: Wish;
   /** From the first byte sent to the last received. */
   elapsedMs: number;
-  computedMs: number | null;
+  /** NaN if unknown. */
+  computedMs: number;
   /** Such as "113x75". */
   inputSize: string;
   outputSize: string;

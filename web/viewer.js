@@ -29,7 +29,7 @@ const divider = byId("divider");
 export class Viewer {
   zoom = 1; // CSS pixels per pixel of the result; as the next two, to be read only
   isFit = true;
-  hasPixels = false; // squares instead of a smooth enlargement of the input
+  hasPixels = false; // squares instead of a smooth input, from the next `show` on
 
   #images = { before: null, after: null };
   #picture = { width: 1, height: 1 };
@@ -68,19 +68,11 @@ export class Viewer {
     this.#update();
   }
 
-  showPixels(hasPixels) {
-    this.hasPixels = hasPixels;
-    this.#update();
-  }
-
   /** By a number, or "in", "out", "fit". */
   zoomAs(how) {
-    if (how !== "fit") {
-      const steps = { in: this.zoom * ZOOM_STEP, out: this.zoom / ZOOM_STEP };
-      return this.#zoomTo(steps[how] ?? Number(how), this.#middle);
-    }
-    this.isFit = true;
-    this.#update();
+    const { zoom } = this;
+    const zooms = { in: zoom * ZOOM_STEP, out: zoom / ZOOM_STEP, fit: zoom };
+    this.#zoomTo(zooms[how] ?? Number(how), this.#middle, how === "fit");
   }
 
   toggleLoupe() {
@@ -89,13 +81,13 @@ export class Viewer {
   }
 
   /** What is `at` this point of the view stays there. */
-  #zoomTo(zoom, at) {
+  #zoomTo(zoom, at, isFit = false) {
     const least = Math.min(1, fitZoom(this.#view, this.#picture));
     const next = clamp(zoom, least, MOST_ZOOM);
     const away = moved(at, this.#middle, -1);
     this.#centre = moved(this.#centre, away, 1 / this.zoom - 1 / next);
     this.zoom = next;
-    this.isFit = false;
+    this.isFit = isFit;
     this.#update();
   }
 
@@ -198,8 +190,7 @@ export class Viewer {
   }
 
   #pinch(id, from, to) {
-    const other = [...this.#pointers].find(([otherId]) => otherId !== id)?.[1];
-    if (!other) return;
+    const [, other] = [...this.#pointers].find(([otherId]) => otherId !== id);
     const apart = (p) => Math.hypot(p.x - other.x, p.y - other.y) || 1;
     const middle = { x: (to.x + other.x) / 2, y: (to.y + other.y) / 2 };
     this.#zoomTo((this.zoom * apart(to)) / apart(from), middle);
@@ -264,8 +255,8 @@ function scaled(canvas, size) {
 
 /** What the input looked like, where the browser cannot show it: the result, made small again. */
 export function madeSmall(after, scale) {
-  const width = Math.round(after.naturalWidth / scale);
-  const height = Math.round(after.naturalHeight / scale);
+  const width = Math.round(after.width / scale);
+  const height = Math.round(after.height / scale);
   const small = newElement("canvas", { width, height });
   const context = small.getContext("2d");
   context.imageSmoothingQuality = "high";
