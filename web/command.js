@@ -3,30 +3,25 @@
 import { keyHeaders } from "./key.js";
 import { PREDICT } from "./service.js";
 
-const PLAIN = /^[\w.-]+$/;
+const PLAIN = /^[\w.=@-]+$/; // for curl, and for a shell
 
-/**
- * @param {string} filename
- * @param {Wish} wish
- * @param {string} outputName
- * @returns {string}
- */
 export function curlLine(filename, wish, outputName) {
-  const parts = ["curl", "-F", quote(imagePart(filename)), "-F", quote(`detail=${wish.detail}`)];
-  if (wish.format !== "png") parts.push("-F", quote(`format=${wish.format}`));
-  if (wish.quality) parts.push("-F", quote(`quality=${wish.quality}`));
+  const parts = ["curl", "-F", quote(imagePart(filename))];
+  for (const [name, value] of Object.entries(wish)) {
+    if (value !== "png") parts.push("-F", quote(`${name}=${value}`)); // which comes anyway
+  }
   if (Object.keys(keyHeaders()).length) parts.push("-H", '"X-API-Key: $API_KEY"');
   return [...parts, PREDICT.href, "-o", quote(outputName)].join(" ");
 }
 
-/** @param {string} filename @returns {string} curl wants commas, semicolons and quotes quoted */
+/** Curl wants commas, semicolons and quotes quoted. */
 function imagePart(filename) {
   if (PLAIN.test(filename)) return `image=@${filename}`;
   return `image=@"${filename.replace(/[\\"]/g, "\\$&")}"`;
 }
 
-/** @param {string} word @returns {string} for a POSIX shell */
+/** For a POSIX shell. */
 function quote(word) {
-  if (/^[\w.=@-]+$/.test(word)) return word;
+  if (PLAIN.test(word)) return word;
   return `'${word.replaceAll("'", "'\\''")}'`;
 }

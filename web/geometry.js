@@ -1,29 +1,30 @@
-/** Where a picture lies in its view. Lengths are CSS pixels, zoom is CSS pixels per result pixel. */
+/**
+ * Where a picture lies in its view. Lengths are CSS pixels, zooms CSS pixels per result pixel,
+ * centres result pixels.
+ */
 
 export const MOST_ZOOM = 16;
 
-/** @param {number} value @param {number} least @param {number} most */
 export function clamp(value, least, most) {
   return Math.min(Math.max(value, least), most);
 }
 
-/** @param {Rectangle} r @param {Point} p @returns {Point} the nearest one in the rectangle */
+/** A point that many times farther. */
+export function moved(p, by, times = 1) {
+  return { x: p.x + times * by.x, y: p.y + times * by.y };
+}
+
+/** The nearest point in a rectangle. */
 export function inside(r, p) {
   return { x: clamp(p.x, r.left, r.left + r.width), y: clamp(p.y, r.top, r.top + r.height) };
 }
 
-/** @param {Size} view @param {Size} picture @returns {number} the zoom that fills the view */
+/** The zoom that fills the view. */
 export function fitZoom(view, picture) {
   return Math.min(view.width / picture.width, view.height / picture.height);
 }
 
-/**
- * @param {Size} view
- * @param {Size} picture
- * @param {number} zoom
- * @param {Point} centre in the picture, result pixels
- * @returns {Rectangle} of the whole picture, in the view
- */
+/** The rectangle of the whole picture, in the view. */
 export function place(view, picture, zoom, centre) {
   return {
     left: view.width / 2 - zoom * centre.x,
@@ -33,14 +34,7 @@ export function place(view, picture, zoom, centre) {
   };
 }
 
-/**
- * The nearest centre that shows no more emptiness than it must.
- * @param {Size} view
- * @param {Size} picture
- * @param {number} zoom
- * @param {Point} centre
- * @returns {Point}
- */
+/** The nearest centre that shows no more emptiness than it must. */
 export function settle(view, picture, zoom, centre) {
   return {
     x: settleAlong(view.width / zoom, picture.width, centre.x),
@@ -48,12 +42,11 @@ export function settle(view, picture, zoom, centre) {
   };
 }
 
-/** @param {number} seen @param {number} whole @param {number} centre */
 function settleAlong(seen, whole, centre) {
   return seen >= whole ? whole / 2 : clamp(centre, seen / 2, whole - seen / 2);
 }
 
-/** @param {Size} view @param {Rectangle} r @returns {Rectangle} the part of it that is in view */
+/** The part of a rectangle that is in view. */
 export function visible(view, r) {
   const left = Math.max(0, r.left);
   const top = Math.max(0, r.top);

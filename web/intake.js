@@ -7,45 +7,39 @@ const PASTED = /^image\.\w+$/; // what browsers call a picture from the clipboar
 
 let pasted = 0;
 
-/**
- * @param {(files: File[]) => void} onFiles
- * @param {(message: string) => void} onNothing told why there are none
- */
+/** `onFiles` is given the files, `onNothing` is told why there are none. */
 export function listenForFiles(onFiles, onNothing) {
-  for (const id of ["choose", "add"]) byId(id).addEventListener("click", () => input.click());
-  input.addEventListener("change", () => {
-    onFiles([...(input.files ?? [])]);
+  for (const id of ["choose", "add"]) byId(id).onclick = () => input.click();
+  input.onchange = () => {
+    onFiles([...input.files]);
     input.value = ""; // so that the same file can be chosen again
-  });
-  listenForDrops(onFiles, onNothing);
-  document.addEventListener("paste", (e) => {
-    const files = [...(e.clipboardData?.files ?? [])];
+  };
+  document.onpaste = (e) => {
+    const files = [...e.clipboardData.files];
     if (files.length) onFiles(files.map(named));
-  });
+  };
+  listenForDrops(onFiles, onNothing);
   listenForSamples(onFiles, onNothing);
 }
 
-/** @param {(files: File[]) => void} onFiles @param {(message: string) => void} onNothing */
 function listenForDrops(onFiles, onNothing) {
-  const mark = (/** @type {boolean} */ isOver) => document.body.toggleAttribute("data-drop", isOver);
-  document.addEventListener("dragover", (e) => {
+  const mark = (isOver) => document.body.toggleAttribute("data-drop", isOver);
+  document.ondragover = (e) => {
     e.preventDefault();
     mark(true);
-  });
-  document.addEventListener("dragleave", (e) => mark(e.relatedTarget !== null));
-  document.addEventListener("drop", (e) => {
+  };
+  document.ondragleave = (e) => mark(e.relatedTarget !== null);
+  document.ondrop = (e) => {
     e.preventDefault();
     mark(false);
-    const files = [...(e.dataTransfer?.files ?? [])];
+    const files = [...e.dataTransfer.files];
     if (files.length) onFiles(files);
     else onNothing("That was no file. Save the picture first, then drop it here.");
-  });
+  };
 }
 
-/** @param {(files: File[]) => void} onFiles @param {(message: string) => void} onNothing */
 function listenForSamples(onFiles, onNothing) {
-  byId("samples").addEventListener("click", async (/** @type {Event} */ e) => {
-    const target = /** @type {HTMLElement} */ (e.target);
+  byId("samples").onclick = async ({ target }) => {
     const image = target.closest("button")?.querySelector("img");
     if (!image) return;
     try {
@@ -53,18 +47,17 @@ function listenForSamples(onFiles, onNothing) {
     } catch {
       onNothing("This sample cannot be loaded. Check the connection, then try again.");
     }
-  });
+  };
 }
 
-/** @param {string} address @returns {Promise<File>} */
 async function fetched(address) {
   const response = await fetch(address);
-  if (!response.ok) throw new Error(`Status must be 200. Received: ${response.status}`);
+  if (!response.ok) throw new Error(`Status ${response.status}`);
   const blob = await response.blob();
-  return new File([blob], address.split("/").at(-1) ?? "sample.png", { type: blob.type });
+  return new File([blob], address.split("/").at(-1), { type: blob.type });
 }
 
-/** @param {File} file @returns {File} with a name that tells it from the one before */
+/** With a name that tells it from the one before. */
 function named(file) {
   if (!PASTED.test(file.name)) return file;
   pasted += 1;

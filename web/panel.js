@@ -1,80 +1,71 @@
 /** What is known of the result, the knob, and the command. */
 
 import { curlLine } from "./command.js";
-import { byId } from "./dom.js";
+import { byId, newElement, write } from "./dom.js";
 import { Save } from "./save.js";
 import { bytes, seconds } from "./wording.js";
 
 const DEBOUNCE_MS = 400; // of the knob, so that only where it stops is asked for
 
-const panel = byId("panel");
-const detail = byId("detail");
+const knob = byId("detail");
 const command = byId("command");
-const copied = byId("copied");
 
 export class Panel {
-  /** @type {Picture|null} */
   #picture = null;
   #timer = 0;
-  #scale = 4;
   #save = new Save(() => this.#writeCommand());
 
   /** @param {(picture: Picture) => void} onDetail told when another detail is wanted */
   constructor(onDetail) {
-    detail.addEventListener("input", () => this.#turn(onDetail));
-    byId("copy").addEventListener("click", () => void copy());
+    knob.oninput = () => this.#turn(onDetail);
+    byId("copy").onclick = copy;
   }
 
-  /** @returns {number} where the knob is */
   get detail() {
-    return Number(detail.value);
+    return Number(knob.value);
   }
 
-  /** @param {any} metadata of the service */
   adapt({ weights, detail: { least, most } }) {
-    this.#scale = weights.scale;
-    detail.min = least;
-    detail.max = most;
+    this.#save.scale = weights.scale;
+    knob.min = least;
+    knob.max = most;
     byId("detail-field").hidden = least === most;
   }
 
-  /** @param {Picture|null} picture */
   show(picture) {
-    panel.hidden = !picture?.answer;
+    byId("panel").hidden = !picture?.answer;
     if (picture !== this.#picture) clearTimeout(this.#timer);
     if (!picture?.answer) return;
     this.#picture = picture;
-    byId("name").textContent = picture.file.name;
-    detail.value = String(picture.detail);
-    writeDetail();
+    write("name", picture.file.name);
+    knob.value = picture.detail;
+    this.#writeDetail();
     writeFacts(picture.answer, picture.file);
-    this.#save.show(picture, this.#scale);
+    this.#save.show(picture);
     this.#writeCommand();
   }
 
-  #turn(/** @type {(picture: Picture) => void} */ onDetail) {
-    writeDetail();
+  #turn(onDetail) {
+    this.#writeDetail();
     const picture = this.#picture;
-    if (!picture) return;
     picture.detail = this.detail;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => onDetail(picture), DEBOUNCE_MS);
   }
 
+  #writeDetail() {
+    write("detail-value", this.detail.toFixed(2));
+  }
+
   #writeCommand() {
-    if (!this.#picture) return;
-    command.textContent = curlLine(this.#picture.file.name, this.#save.wish, this.#save.filename);
-    copied.textContent = "";
+    const { wish, filename } = this.#save;
+    write("command", curlLine(this.#picture.file.name, wish, filename));
+    write("copied", "");
   }
 }
 
-function writeDetail() {
-  byId("detail-value").textContent = Number(detail.value).toFixed(2);
-}
-
-/** @param {Answer} answer @param {File} file */
 function writeFacts(answer, file) {
-  const computed = answer.computedMs === null ? "" : `, computing ${seconds(answer.computedMs)}`;
+  const computed = answer.computedMs ? `, computing ${seconds(answer.computedMs)}` : "";
   const facts = [
     ["Your picture", `${answer.inputSize.replace("x", " × ")}, ${bytes(file.size)}`],
     ["Result", `${answer.outputSize.replace("x", " × ")}, ${bytes(answer.blob.size)}`],
@@ -87,27 +78,18 @@ function writeFacts(answer, file) {
   byId("facts").replaceChildren(...facts.flatMap(entry));
 }
 
-/** @param {string[]} fact name, value, and what it means @returns {HTMLElement[]} */
 function entry([name, value, meaning]) {
-  const term = document.createElement("dt");
-  const text = document.createElement("dd");
-  term.textContent = name;
-  text.textContent = value;
-  if (meaning) {
-    const small = document.createElement("small");
-    small.textContent = meaning;
-    text.append(small);
-  }
-  return [term, text];
+  const small = meaning ? [newElement("small", {}, meaning)] : [];
+  return [newElement("dt", {}, name), newElement("dd", {}, value, ...small)];
 }
 
 /** Copy the command; pages that came without HTTPS may not, so it is selected for the user. */
 async function copy() {
   try {
-    await navigator.clipboard.writeText(command.textContent ?? "");
-    copied.textContent = "Copied.";
+    await navigator.clipboard.writeText(command.textContent);
+    write("copied", "Copied.");
   } catch {
-    getSelection()?.selectAllChildren(command);
-    copied.textContent = "Selected: copy it with Ctrl+C.";
+    getSelection().selectAllChildren(command);
+    write("copied", "Selected: copy it with Ctrl+C.");
   }
 }

@@ -4,11 +4,7 @@ export const ACTIVE = ["waiting", "uploading", "computing", "downloading", "retr
 
 let count = 0;
 
-/**
- * @param {File} file
- * @param {number} detail
- * @returns {Promise<Picture>}
- */
+/** @returns {Promise<Picture>} */
 export async function newPicture(file, detail) {
   count += 1;
   return {
@@ -16,7 +12,7 @@ export async function newPicture(file, detail) {
     file,
     detail,
     stage: "waiting",
-    progress: null,
+    progress: {},
     since: performance.now(),
     retryAt: 0,
     before: await showable(file),
@@ -27,24 +23,19 @@ export async function newPicture(file, detail) {
   };
 }
 
-/**
- * An image that the browser can draw; it is decoded when it is drawn.
- * @param {Blob} blob
- * @returns {Promise<HTMLImageElement|null>}
- */
+/** An image of a blob, decoded when it is drawn; null if this browser cannot show it. */
 export async function showable(blob) {
   const image = new Image();
   image.src = URL.createObjectURL(blob);
-  const shown = await new Promise((resolve) => {
-    image.onload = () => resolve(true);
-    image.onerror = () => resolve(false);
+  const { type } = await new Promise((resolve) => {
+    image.onload = image.onerror = resolve;
   });
-  if (shown) return image;
-  URL.revokeObjectURL(image.src);
+  if (type === "load") return image;
+  release(image);
   return null;
 }
 
-/** @param {HTMLImageElement|null} image that is not shown any more */
+/** Of an image that is not shown any more. */
 export function release(image) {
   if (image) URL.revokeObjectURL(image.src);
 }

@@ -6,7 +6,7 @@ import { bytes, pixels, size } from "./wording.js";
 const FRAMING_BYTES = 2000; // of a request, around the file
 const PATIENCE_S = 5; // where the service does not say how long to wait
 
-/** @type {Record<number, [title: string, advice: string, canRetry: boolean]>} */
+/** Title, advice, and whether it can be tried again. */
 const BY_STATUS = {
   400: ["This is not a picture that can be read.",
     "Check that it opens elsewhere, and save it again as PNG or JPEG.", false],
@@ -22,60 +22,46 @@ const BY_STATUS = {
 };
 const BUSY = [429, 503];
 
-/** @param {unknown} error @returns {Problem} */
+export const CANCELLED = problem("Cancelled.", "", true);
+export const OFFLINE = problem("You are offline.", "Pictures go on when the connection is back.", true);
+const INTERRUPTED = problem("The service does not answer, or stopped in the middle.",
+  "Check the connection, then try again.", true);
+
+/** @returns {Problem} */
 export function problemOf(error) {
   if (error instanceof Refusal) return refused(error);
-  if (error instanceof Unreachable) return navigator.onLine ? interrupted() : offline();
+  if (error instanceof Unreachable) return navigator.onLine ? INTERRUPTED : OFFLINE;
   throw error; // a fault of this page: for the console
 }
 
-/** @param {Refusal} refusal @returns {Problem} */
 function refused({ status, message, retryAfterS }) {
-  const [title, advice, canRetry] = BY_STATUS[status] ?? [
+  const said = BY_STATUS[status] ?? [
     "The service failed.", `Try again. If it happens again, tell whoever runs it (${status}).`, true,
   ];
   const wait = BUSY.includes(status) ? (retryAfterS ?? PATIENCE_S) : null;
-  return { title, advice, told: message, canRetry, retryAfterS: wait };
+  return { ...problem(...said), told: message, retryAfterS: wait };
 }
 
-/** @returns {Problem} */
-export function offline() {
-  return said("You are offline.", "Pictures go on when the connection is back.", true);
-}
-
-/** @returns {Problem} */
-function interrupted() {
-  return said("The service does not answer, or stopped in the middle.",
-    "Check the connection, then try again.", true);
-}
-
-/**
- * What can be told before a byte is sent.
- * @param {File} file
- * @param {{width: number, height: number}|null} dimensions null if this browser cannot tell
- * @param {Limits|null} limits null if they are not known
- * @returns {Problem|null}
- */
-export function problemBefore(file, dimensions, limits) {
-  if (file.size === 0) return said("This file is empty.", "Choose another.", false);
+/** What can be told before a byte is sent; an image and limits are there if they are known. */
+export function problemBefore(file, image, limits) {
+  if (file.size === 0) return problem("This file is empty.", "Choose another.", false);
   if (!limits) return null;
   const most = limits.max_upload_bytes - FRAMING_BYTES;
-  if (file.size > most) return tooLarge(`It has ${bytes(file.size)}, at most ${bytes(most)} are taken.`);
-  if (!dimensions) return null;
-  const { width, height } = dimensions;
-  const is = `It has ${size(width, height)} pixels`;
-  if (width * height > limits.max_pixels) return tooLarge(`${is}, at most ${pixels(limits.max_pixels)} are taken.`);
-  if (Math.max(width, height) > limits.max_side) return tooLarge(`${is}, at most ${limits.max_side} a side are taken.`);
+  if (file.size > most) return tooLarge(bytes(file.size), bytes(most));
+  if (!image) return null;
+  const { width, height } = image;
+  const has = `${size(width, height)} pixels`;
+  if (width * height > limits.max_pixels) return tooLarge(has, pixels(limits.max_pixels));
+  if (Math.max(width, height) > limits.max_side) return tooLarge(has, `${limits.max_side} a side`);
   return null;
 }
 
-/** @param {string} why @returns {Problem} */
-function tooLarge(why) {
+function tooLarge(has, most) {
   const [title, advice] = BY_STATUS[413];
-  return said(title, `${why} ${advice}`, false);
+  return problem(title, `It has ${has}, at most ${most} are taken. ${advice}`, false);
 }
 
-/** @param {string} title @param {string} advice @param {boolean} canRetry @returns {Problem} */
-function said(title, advice, canRetry) {
-  return { title, advice, told: "", canRetry, retryAfterS: null };
+/** @returns {Problem} that the service told nothing about */
+function problem(title, advice, canRetry) {
+  return { title, advice, canRetry, told: "", retryAfterS: null };
 }

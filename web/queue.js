@@ -2,28 +2,24 @@
 
 import { askForKey } from "./key.js";
 import { release, showable } from "./picture.js";
-import { problemOf } from "./problems.js";
-import { Refusal, upscale } from "./service.js";
+import { CANCELLED, problemOf } from "./problems.js";
+import { upscale } from "./service.js";
 
 const AT_ONCE = 2;
-const UNAUTHORIZED = 401;
 
 export class Queue {
-  /** @type {Picture[]} */
   #waiting = [];
-  /** @type {Set<AbortController>} */
-  #running = new Set();
-  /** @type {number} until when the service asked for quiet, ms */
-  #quietUntil = 0;
+  #running = new Set(); // their controls
+  #quietUntil = 0; // as the service asked, ms
   #changed;
 
-  /** @param {(picture: Picture) => void} changed told of every step */
+  /** `changed` is told of every step of a picture. */
   constructor(changed) {
     this.#changed = changed;
   }
 
   /** Begin a picture, or begin it anew: an older request for it is aborted. */
-  put(/** @type {Picture} */ picture) {
+  put(picture) {
     this.#stop(picture);
     picture.control = new AbortController();
     this.#waiting.push(picture);
@@ -32,11 +28,12 @@ export class Queue {
   }
 
   /** End the work on a picture; a result that was there before stays. */
-  cancel(/** @type {Picture} */ picture) {
+  cancel(picture) {
     this.#stop(picture);
-    this.#enter(picture, picture.answer ? "done" : "cancelled");
-    if (picture.answer) picture.detail = picture.answer.wish.detail;
-    this.#changed(picture);
+    const { answer } = picture;
+    if (answer) picture.detail = answer.wish.detail;
+    else picture.problem = CANCELLED;
+    this.#enter(picture, answer ? "done" : "cancelled");
     this.#next();
   }
 
@@ -46,7 +43,7 @@ export class Queue {
     this.#next();
   }
 
-  #stop(/** @type {Picture} */ picture) {
+  #stop(picture) {
     picture.control.abort();
     this.#running.delete(picture.control);
     this.#waiting = this.#waiting.filter((other) => other !== picture);
@@ -55,34 +52,30 @@ export class Queue {
 
   #next() {
     const pauseMs = this.#quietUntil - Date.now();
-    if (pauseMs > 0) {
-      setTimeout(() => this.#next(), pauseMs);
-      return;
-    }
-    while (this.#running.size < AT_ONCE && this.#waiting.length) {
-      this.#work(/** @type {Picture} */ (this.#waiting.shift()));
-    }
+    if (pauseMs > 0) return void setTimeout(() => this.#next(), pauseMs);
+    while (this.#running.size < AT_ONCE && this.#waiting.length) this.#work(this.#waiting.shift());
   }
 
-  async #work(/** @type {Picture} */ picture) {
+  async #work(picture) {
     const { control } = picture;
     this.#running.add(control);
+    picture.problem = null;
     try {
       await this.#develop(picture, control.signal);
     } catch (error) {
-      if (!control.signal.aborted) await this.#fail(picture, error);
+      this.#running.delete(control); // others go on while a key is asked for
+      if (!control.signal.aborted) await this.#fail(picture, control.signal, error);
     } finally {
       this.#running.delete(control);
       this.#next();
     }
   }
 
-  async #develop(/** @type {Picture} */ picture, /** @type {AbortSignal} */ signal) {
+  async #develop(picture, signal) {
     const wish = { detail: picture.detail, format: "png" };
-    this.#enter(picture, "uploading", { stage: "uploading", done: 0, of: picture.file.size });
-    const answer = await upscale(picture.file, wish, signal, (progress) =>
-      this.#enter(picture, progress.stage, progress),
-    );
+    const enter = (progress) => this.#enter(picture, progress.stage, progress);
+    enter({ stage: "uploading", done: 0, of: picture.file.size });
+    const answer = await upscale(picture.file, wish, signal, enter);
     const after = await showable(answer.blob);
     if (signal.aborted) return release(after);
     release(picture.after);
@@ -90,14 +83,10 @@ export class Queue {
     this.#enter(picture, "done");
   }
 
-  async #fail(/** @type {Picture} */ picture, /** @type {unknown} */ error) {
-    if (error instanceof Refusal && error.status === UNAUTHORIZED) {
-      this.#running.delete(picture.control);
-      const { signal } = picture.control;
-      const isGiven = await askForKey(error.message);
-      if (signal.aborted) return;
-      if (isGiven) return this.put(picture);
-    }
+  async #fail(picture, signal, error) {
+    const isGiven = await askForKey(error);
+    if (signal.aborted) return;
+    if (isGiven) return this.put(picture);
     picture.problem = problemOf(error);
     const waitS = picture.problem.retryAfterS;
     if (waitS === null) return this.#enter(picture, "failed");
@@ -106,14 +95,9 @@ export class Queue {
     this.#enter(picture, "retrying");
   }
 
-  #enter(
-    /** @type {Picture} */ picture,
-    /** @type {Stage} */ stage,
-    /** @type {Progress|null} */ progress = null,
-  ) {
+  #enter(picture, stage, progress = {}) {
     if (picture.stage !== stage) picture.since = performance.now();
-    picture.stage = stage;
-    picture.progress = progress;
+    Object.assign(picture, { stage, progress });
     this.#changed(picture);
   }
 }

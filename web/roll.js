@@ -1,6 +1,6 @@
 /** The film: all pictures of this visit, of which one is shown. */
 
-import { byId } from "./dom.js";
+import { byId, newElement, write } from "./dom.js";
 import { release } from "./picture.js";
 import { briefly } from "./progress.js";
 
@@ -8,31 +8,18 @@ const list = byId("frames");
 const film = byId("roll");
 
 export class Roll {
-  /** @type {Map<Picture, HTMLElement>} */
-  #frames = new Map();
-  /** @type {Picture|null} */
-  #selected = null;
+  #frames = new Map(); // elements, by picture
+  selected = null; // the picture that is shown; to be read only
 
-  /**
-   * @param {(picture: Picture|null) => void} onSelect
-   * @param {(picture: Picture) => void} onRemove
-   */
   constructor(onSelect, onRemove) {
     this.onSelect = onSelect;
     this.onRemove = onRemove;
   }
 
-  /** The picture that is shown. */
-  get selected() {
-    return this.#selected;
-  }
-
-  /** @returns {Picture[]} */
   get pictures() {
     return [...this.#frames.keys()];
   }
 
-  /** @param {Picture} picture */
   add(picture) {
     const frame = this.#newFrame(picture);
     this.#frames.set(picture, frame);
@@ -40,72 +27,49 @@ export class Roll {
     film.hidden = false;
   }
 
-  /** @param {Picture|null} picture */
   select(picture) {
-    this.#selected = picture;
+    this.selected = picture;
     for (const [other, frame] of this.#frames) {
-      if (other === picture) frame.firstElementChild?.setAttribute("aria-current", "true");
-      else frame.firstElementChild?.removeAttribute("aria-current");
+      frame.firstElementChild.ariaCurrent = other === picture ? "true" : null;
     }
     this.onSelect(picture);
   }
 
-  /** @param {Picture} picture whose stage is another */
+  /** Show the stage of a picture; screen readers are told each once, and no numbers that run. */
   update(picture) {
     const frame = this.#frames.get(picture);
-    if (!frame) return;
+    if (!frame || frame.dataset.stage === picture.stage) return;
     frame.dataset.stage = picture.stage;
-    /** @type {HTMLElement} */ (frame.querySelector(".state")).textContent = briefly(picture);
+    frame.querySelector(".state").textContent = briefly(picture);
+    write("status", `${picture.file.name}: ${briefly(picture)}`);
   }
 
-  /** @param {Picture} picture */
   remove(picture) {
-    const next = this.#frames.get(picture)?.nextElementSibling;
-    this.#frames.get(picture)?.remove();
+    const place = this.pictures.indexOf(picture);
+    this.#frames.get(picture).remove();
     this.#frames.delete(picture);
     this.onRemove(picture);
     release(picture.before);
     release(picture.after);
     film.hidden = this.#frames.size === 0;
-    const nearest = this.pictures.find((p) => this.#frames.get(p) === next) ?? this.pictures.at(-1) ?? null;
-    if (picture === this.#selected) this.select(nearest);
-    const target = nearest ? this.#frames.get(nearest)?.querySelector("button") : byId("choose");
-    target?.focus();
+    const nearest = this.pictures[place] ?? this.pictures.at(-1) ?? null;
+    if (picture === this.selected) this.select(nearest);
+    (this.#frames.get(nearest)?.firstElementChild ?? byId("choose")).focus();
   }
 
-  /** @param {Picture} picture @returns {HTMLElement} */
   #newFrame(picture) {
-    const frame = document.createElement("li");
-    const show = document.createElement("button");
-    show.type = "button";
-    show.className = "frame";
-    show.append(thumbnail(picture), edge(picture), Object.assign(document.createElement("span"), { className: "state" }));
-    show.addEventListener("click", () => this.select(picture));
-    const remove = document.createElement("button");
-    remove.type = "button";
-    remove.className = "remove";
-    remove.textContent = "×";
-    remove.setAttribute("aria-label", `Remove ${picture.file.name}`);
-    remove.addEventListener("click", () => this.remove(picture));
-    frame.append(show, remove);
-    return frame;
+    const { name } = picture.file;
+    const edge = { className: "edge", textContent: `${picture.number} ${name}`, title: name };
+    const show = newElement("button", { className: "frame" },
+      thumbnail(picture), newElement("span", edge), newElement("span", { className: "state" }));
+    show.onclick = () => this.select(picture);
+    const remove = newElement("button", { className: "remove", ariaLabel: `Remove ${name}` }, "×");
+    remove.onclick = () => this.remove(picture);
+    return newElement("li", {}, show, remove);
   }
 }
 
-/** @param {Picture} picture @returns {HTMLElement} */
 function thumbnail({ before, file }) {
-  if (before) return Object.assign(new Image(), { src: before.src, alt: "" });
-  const kind = document.createElement("span");
-  kind.className = "kind";
-  kind.textContent = file.name.split(".").at(-1)?.slice(0, 5) ?? "";
-  return kind;
-}
-
-/** @param {Picture} picture @returns {HTMLElement} number and name, as on the edge of a film */
-function edge({ number, file }) {
-  return Object.assign(document.createElement("span"), {
-    className: "edge",
-    textContent: `${number} ${file.name}`,
-    title: file.name,
-  });
+  if (before) return newElement("img", { src: before.src, alt: "" });
+  return newElement("span", { className: "kind" }, file.name.split(".").at(-1).slice(0, 5));
 }

@@ -1,134 +1,108 @@
 /** Saving the result: as it is, or once more from the service in another format. */
 
-import { byId } from "./dom.js";
+import { byId, newElement, write } from "./dom.js";
 import { askForKey } from "./key.js";
 import { problemOf } from "./problems.js";
-import { Refusal, upscale } from "./service.js";
+import { upscale } from "./service.js";
 import { bytes, stem } from "./wording.js";
 
-/** @type {Record<string, string>} */
-const EXTENSIONS = { jpeg: "jpg" };
-/** @type {Record<string, string>} */
-const USUAL_QUALITY = { jpeg: "90", webp: "90", avif: "75" };
+const DOING = { uploading: "Sending …", computing: "Computing …", downloading: "Receiving …" };
+const KEPT_MS = 60_000; // for the browser, which may ask where to, first
 
-const form = byId("save");
-const formatChoice = byId("format");
+const format = byId("format");
 const quality = byId("quality");
-const qualityField = byId("quality-field");
-const button = byId("save-button");
-const note = byId("save-note");
 
 export class Save {
-  /** @type {Picture|null} */
+  scale = 4; // until the service told
   #picture = null;
-  /** @type {AbortController|null} */
-  #control = null;
-  #scale = 4;
-  #onWish;
+  #control = null; // of the request under way
 
   /** @param {() => void} onWish told when format or quality is another */
   constructor(onWish) {
-    this.#onWish = onWish;
-    formatChoice.addEventListener("change", () => this.#chooseFormat());
-    quality.addEventListener("input", () => this.#onWish());
-    form.addEventListener("submit", (/** @type {Event} */ e) => {
+    format.onchange = () => {
+      this.#chooseFormat();
+      onWish();
+    };
+    quality.oninput = onWish;
+    byId("save").onsubmit = (e) => {
       e.preventDefault();
       if (this.#control) this.#control.abort();
-      else void this.#save();
-    });
+      else void this.#save(this.#picture);
+    };
   }
 
-  /** @returns {Wish} of the picture that is shown, in the chosen format */
+  /** Of the picture that is shown, in the chosen format. */
   get wish() {
-    const detail = this.#picture?.answer?.wish.detail ?? 1;
-    const format = formatChoice.value;
-    return format === "png" ? { detail, format } : { detail, format, quality: Number(quality.value) };
+    const wish = { detail: this.#picture.answer.wish.detail, format: format.value };
+    return format.value === "png" ? wish : { ...wish, quality: Number(quality.value) };
   }
 
-  /** @returns {string} such as "cat_4x.png" */
+  /** Such as "cat_4x.png". */
   get filename() {
-    const name = stem(this.#picture?.file.name ?? "");
-    return `${name}_${this.#scale}x.${EXTENSIONS[formatChoice.value] ?? formatChoice.value}`;
+    const extension = format.value === "jpeg" ? "jpg" : format.value;
+    return `${stem(this.#picture.file.name)}_${this.scale}x.${extension}`;
   }
 
-  /** @param {Picture} picture with an answer @param {number} scale */
-  show(picture, scale) {
-    if (picture !== this.#picture) this.#forget();
+  show(picture) {
+    if (picture !== this.#picture) {
+      this.#control?.abort();
+      note("");
+    }
     this.#picture = picture;
-    this.#scale = scale;
     this.#label();
-  }
-
-  #forget() {
-    this.#control?.abort();
-    note.textContent = "";
   }
 
   #chooseFormat() {
-    const usual = USUAL_QUALITY[formatChoice.value];
-    qualityField.hidden = quality.disabled = !usual;
+    const { quality: usual } = format.selectedOptions[0].dataset;
+    byId("quality-field").hidden = quality.disabled = !usual;
     if (usual) quality.value = usual;
-    note.textContent = "";
+    note("");
     this.#label();
-    this.#onWish();
   }
 
   #label() {
-    button.textContent = this.#control ? "Cancel" : `Save ${this.filename}`;
+    write("save-button", this.#control ? "Cancel" : `Save ${this.filename}`);
   }
 
-  async #save() {
-    const picture = /** @type {Picture} */ (this.#picture);
-    const answer = /** @type {Answer} */ (picture.answer);
-    if (formatChoice.value === "png") return download(answer.blob, this.filename);
-    const control = (this.#control = new AbortController());
-    const { filename } = this;
+  async #save({ file, answer }) {
+    const { filename, wish } = this;
+    if (wish.format === "png") return download(answer.blob, filename);
+    const { signal } = (this.#control = new AbortController());
     this.#label();
     try {
-      const { blob, alpha } = await this.#request(picture.file, control.signal);
+      const { blob, alpha } = await request(file, wish, signal);
       download(blob, filename);
-      note.textContent = `${bytes(blob.size)}. ${alpha ? `Transparency: ${alpha}.` : ""}`;
+      note(`${bytes(blob.size)}. ${alpha && `Transparency: ${alpha}.`}`);
     } catch (error) {
-      note.textContent = control.signal.aborted ? "Cancelled." : explain(error);
+      note(signal.aborted ? "Cancelled." : explain(error));
     } finally {
       this.#control = null;
       this.#label();
     }
   }
+}
 
-  /**
-   * @param {File} file
-   * @param {AbortSignal} signal
-   * @returns {Promise<Answer>}
-   */
-  async #request(file, signal) {
-    try {
-      return await upscale(file, this.wish, signal, tell);
-    } catch (error) {
-      const isLocked = error instanceof Refusal && error.status === 401;
-      if (isLocked && (await askForKey(error.message))) return this.#request(file, signal);
-      throw error;
-    }
+async function request(file, wish, signal) {
+  try {
+    return await upscale(file, wish, signal, ({ stage }) => note(DOING[stage]));
+  } catch (error) {
+    if (await askForKey(error)) return request(file, wish, signal);
+    throw error;
   }
 }
 
-/** @param {Progress} progress */
-function tell({ stage }) {
-  note.textContent = { uploading: "Sending …", computing: "Computing …", downloading: "Receiving …" }[stage];
+function note(text) {
+  write("save-note", text);
 }
 
-/** @param {unknown} error @returns {string} */
 function explain(error) {
   const { title, advice, told, retryAfterS } = problemOf(error);
   const next = retryAfterS === null ? advice : `Try again in ${retryAfterS} s.`;
   return [title, next, told].filter(Boolean).join(" ");
 }
 
-/** @param {Blob} blob @param {string} filename */
 function download(blob, filename) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = filename;
+  const link = newElement("a", { href: URL.createObjectURL(blob), download: filename });
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser may ask where to, first
+  setTimeout(() => URL.revokeObjectURL(link.href), KEPT_MS);
 }

@@ -6,60 +6,39 @@ const METADATA = new URL("../model/metadata", document.baseURI);
 export const PREDICT = new URL("../model/predict", document.baseURI);
 
 const TAIL_BYTES = 512; // of a PNG: its last text, and its end
+const COMPUTED = /\bupscale;dur=([\d.]+)/;
 const CONSISTENCY = /Consistency-PSNR\0([\d.]+)/;
 
-/** The service answered, but not with a picture. */
+/** The service answered, but not with what was asked for. */
 export class Refusal extends Error {
-  /**
-   * @param {number} status
-   * @param {string} message of the service
-   * @param {number|null} retryAfterS
-   */
-  constructor(status, message, retryAfterS) {
-    super(message);
+  constructor(status, body, retryAfter) {
+    super(messageIn(body));
     this.status = status;
-    this.retryAfterS = retryAfterS;
+    const seconds = Number.parseInt(retryAfter ?? "", 10);
+    this.retryAfterS = Number.isNaN(seconds) ? null : Math.max(1, seconds);
   }
 }
 
 /** The service did not answer, or stopped in the middle. */
 export class Unreachable extends Error {}
 
-/** @returns {Promise<any>} of /model/metadata */
+/** @returns {Promise<Metadata>} */
 export async function loadMetadata() {
-  let response;
-  try {
-    response = await fetch(METADATA, { headers: keyHeaders() });
-  } catch {
-    throw new Unreachable();
-  }
-  if (response.ok) return response.json();
-  const wait = response.headers.get("Retry-After");
-  throw new Refusal(response.status, messageIn(await response.text()), waitOf(wait));
+  const { response } = await send("GET", METADATA);
+  return JSON.parse(await response.text());
 }
 
-/**
- * Have a picture upscaled.
- * @param {File} file
- * @param {Wish} wish
- * @param {AbortSignal} signal ends the request itself
- * @param {(progress: Progress) => void} onProgress
- * @returns {Promise<Answer>}
- */
+/** Have a picture upscaled; the signal ends the request itself. @returns {Promise<Answer>} */
 export async function upscale(file, wish, signal, onProgress) {
   const started = performance.now();
-  const request = await send(formOf(file, wish), signal, onProgress);
+  const request = await send("POST", PREDICT, formOf(file, wish), signal, onProgress);
   const elapsedMs = performance.now() - started;
-  const header = (/** @type {string} */ name) => request.getResponseHeader(name) ?? "";
-  if (request.status !== 200) {
-    const message = messageIn(await request.response.text());
-    throw new Refusal(request.status, message, waitOf(request.getResponseHeader("Retry-After")));
-  }
+  const header = (name) => request.getResponseHeader(name) ?? "";
   return {
     blob: request.response,
     wish,
     elapsedMs,
-    computedMs: computedMs(header("Server-Timing")),
+    computedMs: Number(COMPUTED.exec(header("Server-Timing"))?.[1]),
     inputSize: header("X-Input-Size"),
     outputSize: header("X-Output-Size"),
     model: `${header("X-Model")} ${header("X-Model-Version")}`,
@@ -68,42 +47,41 @@ export async function upscale(file, wish, signal, onProgress) {
   };
 }
 
-/** @param {File} file @param {Wish} wish @returns {FormData} */
 function formOf(file, wish) {
   const form = new FormData();
   form.append("image", file, file.name);
-  form.append("detail", String(wish.detail));
-  form.append("format", wish.format);
-  if (wish.quality) form.append("quality", String(wish.quality));
+  for (const [name, value] of Object.entries(wish)) form.append(name, value);
   return form;
 }
 
-/**
- * @param {FormData} form
- * @param {AbortSignal} signal
- * @param {(progress: Progress) => void} onProgress
- * @returns {Promise<XMLHttpRequest>} that is answered
- */
-function send(form, signal, onProgress) {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
-    const request = new XMLHttpRequest(); // fetch tells nothing of an upload
-    request.open("POST", PREDICT);
-    request.responseType = "blob";
-    for (const [name, value] of Object.entries(keyHeaders())) request.setRequestHeader(name, value);
-    request.upload.onprogress = (e) => onProgress({ stage: "uploading", done: e.loaded, of: e.total });
-    request.upload.onload = () => onProgress({ stage: "computing" });
-    request.onprogress = (e) =>
-      onProgress({ stage: "downloading", done: e.loaded, of: e.lengthComputable ? e.total : null });
-    request.onload = () => resolve(request);
+/** @returns {Promise<XMLHttpRequest>} that is answered with what was asked for */
+async function send(method, address, form = null, signal = null, onProgress = null) {
+  const request = new XMLHttpRequest(); // fetch tells nothing of an upload
+  request.open(method, address);
+  request.responseType = "blob";
+  for (const [name, value] of Object.entries(keyHeaders())) request.setRequestHeader(name, value);
+  if (onProgress) watch(request, onProgress);
+  await new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    request.onload = resolve;
     request.onerror = () => reject(new Unreachable());
     request.onabort = () => reject(signal.reason);
-    signal.addEventListener("abort", () => request.abort(), { once: true });
+    signal?.addEventListener("abort", () => request.abort(), { once: true });
     request.send(form);
   });
+  if (request.status === 200) return request;
+  const body = await request.response.text();
+  throw new Refusal(request.status, body, request.getResponseHeader("Retry-After"));
 }
 
-/** @param {string} body @returns {string} the service's own words, or none */
+function watch(request, onProgress) {
+  request.upload.onprogress = (e) => onProgress({ stage: "uploading", done: e.loaded, of: e.total });
+  request.upload.onload = () => onProgress({ stage: "computing" });
+  request.onprogress = (e) =>
+    onProgress({ stage: "downloading", done: e.loaded, of: e.lengthComputable ? e.total : null });
+}
+
+/** The service's own words, or none. */
 function messageIn(body) {
   try {
     return String(JSON.parse(body).message ?? "");
@@ -112,23 +90,7 @@ function messageIn(body) {
   }
 }
 
-/** @param {string|null} header @returns {number|null} seconds */
-function waitOf(header) {
-  const seconds = Number.parseInt(header ?? "", 10);
-  return Number.isNaN(seconds) ? null : Math.max(1, seconds);
-}
-
-/** @param {string} timing the header Server-Timing @returns {number|null} */
-function computedMs(timing) {
-  const found = /\bupscale;dur=([\d.]+)/.exec(timing);
-  return found ? Number(found[1]) : null;
-}
-
-/**
- * A PNG that is sent while it is made has the figure at its end.
- * @param {Blob} blob
- * @returns {Promise<string>}
- */
+/** A PNG that is sent while it is made has the figure at its end. */
 async function consistencyInside(blob) {
   const tail = await blob.slice(-TAIL_BYTES).arrayBuffer();
   return CONSISTENCY.exec(new TextDecoder("latin1").decode(tail))?.[1] ?? "";

@@ -1,4 +1,7 @@
-/** What the modules hand to each other; for editors and `tsc`, never served. */
+/**
+ * What the modules hand to each other, for readers and editors; never served. Names tell the type:
+ * a `picture` is a Picture, a `wish` a Wish; what is shown may be null.
+ */
 
 /** Where a picture is on its way. */
 type Stage =
@@ -12,7 +15,8 @@ interface Picture {
   /** That is wanted. */
   detail: number;
   stage: Stage;
-  progress: Progress | null;
+  /** Empty where there is none to tell. */
+  progress: Partial<Progress>;
   /** When the stage began, ms of `performance.now()`. */
   since: number;
   /** When the next try is due, ms of `Date.now()`. */
@@ -47,7 +51,8 @@ interface Answer {
   wish: Wish;
   /** From the first byte sent to the last received. */
   elapsedMs: number;
-  computedMs: number | null;
+  /** NaN if unknown. */
+  computedMs: number;
   /** Such as "113x75". */
   inputSize: string;
   outputSize: string;
