@@ -9,7 +9,7 @@ export function write(id, text) {
   byId(id).textContent = text;
 }
 
-/** @returns {any} with properties, among them those of ARIA */
+/** @returns {any} with these properties and children */
 export function newElement(name, properties = {}, ...children) {
   const element = Object.assign(document.createElement(name), properties);
   element.append(...children);

@@ -71,23 +71,20 @@ function showPicture(picture) {
   viewer.show(before ?? madeSmall(after, scale), after, result);
   write("tag-after", `${scale}×`);
   write("tag-before", before ? `your picture, ${viewer.hasPixels ? "pixels" : "smooth"}` : "result, made small again");
-  byId("canvas").ariaLabel = after ? `${file.name}: ${describe(result)}` : file.name;
-}
-
-function describe({ width, height }) {
-  return `your picture left of the divider, the result right of it, ${size(width, height)} pixels`;
+  const sides = `your picture left of the divider, the result right of it, ${size(result)} pixels`;
+  byId("canvas").setAttribute("aria-label", after ? `${file.name}: ${sides}` : file.name);
 }
 
 function showZoom() {
   write("zoom", `${Math.round(100 * viewer.zoom)} %`);
-  byId("loupe").ariaPressed = viewer.hasLoupe;
+  byId("loupe").setAttribute("aria-pressed", viewer.hasLoupe);
   markPressed("zoom", viewer.isFit ? "fit" : String(viewer.zoom));
 }
 
 /** Of the buttons with that `data-`, the one that has the value is pressed. */
 function markPressed(name, value) {
   for (const button of document.querySelectorAll(`[data-${name}][aria-pressed]`)) {
-    button.ariaPressed = String(button.getAttribute(`data-${name}`) === value);
+    button.setAttribute("aria-pressed", String(button.getAttribute(`data-${name}`) === value));
   }
 }
 

@@ -50,7 +50,7 @@ export function problemBefore(file, image, limits) {
   if (file.size > most) return tooLarge(bytes(file.size), bytes(most));
   if (!image) return null;
   const { width, height } = image;
-  const has = `${size(width, height)} pixels`;
+  const has = `${size(image)} pixels`;
   if (width * height > limits.max_pixels) return tooLarge(has, pixels(limits.max_pixels));
   if (Math.max(width, height) > limits.max_side) return tooLarge(has, `${limits.max_side} a side`);
   return null;

@@ -9,7 +9,7 @@ const film = byId("roll");
 
 export class Roll {
   #frames = new Map(); // elements, by picture
-  selected = null; // the picture that is shown; to be read only
+  selected = null; // the picture that is shown
 
   constructor(onSelect, onRemove) {
     this.onSelect = onSelect;
@@ -30,7 +30,7 @@ export class Roll {
   select(picture) {
     this.selected = picture;
     for (const [other, frame] of this.#frames) {
-      frame.firstElementChild.ariaCurrent = other === picture ? "true" : null;
+      frame.firstElementChild.setAttribute("aria-current", other === picture);
     }
     this.onSelect(picture);
   }
@@ -63,7 +63,8 @@ export class Roll {
     const show = newElement("button", { className: "frame" },
       thumbnail(picture), newElement("span", edge), newElement("span", { className: "state" }));
     show.onclick = () => this.select(picture);
-    const remove = newElement("button", { className: "remove", ariaLabel: `Remove ${name}` }, "×");
+    const remove = newElement("button", { className: "remove" }, "×");
+    remove.setAttribute("aria-label", `Remove ${name}`);
     remove.onclick = () => this.remove(picture);
     return newElement("li", {}, show, remove);
   }

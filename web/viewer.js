@@ -27,7 +27,7 @@ const overlay = byId("seen"); // divider and tags, over the part of the picture 
 const divider = byId("divider");
 
 export class Viewer {
-  zoom = 1; // CSS pixels per pixel of the result; as the next two, to be read only
+  zoom = 1; // CSS pixels per pixel of the result; to be read only
   isFit = true;
   hasPixels = false; // squares instead of a smooth input, from the next `show` on
 
@@ -145,8 +145,8 @@ export class Viewer {
     for (const length of ["left", "top", "width", "height"]) overlay.style[length] = `${seen[length]}px`;
     divider.style.left = `${100 * this.#split}%`;
     const percent = Math.round(100 * this.#split);
-    divider.ariaValueNow = percent;
-    divider.ariaValueText = `${percent} % your picture, the rest result`;
+    divider.setAttribute("aria-valuenow", percent);
+    divider.setAttribute("aria-valuetext", `${percent} % your picture, the rest result`);
   }
 
   get #isPannable() {

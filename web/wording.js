@@ -17,7 +17,7 @@ export function pixels(count) {
 }
 
 /** Such as "640 × 480". */
-export function size(width, height) {
+export function size({ width, height }) {
   return `${width} × ${height}`;
 }
 
