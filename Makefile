@@ -11,7 +11,7 @@ SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
   --no-header --quiet --upgrade
 
-.PHONY: help run test test-page train-smoke fuzz lint format bench image lock clean
+.PHONY: help run test coverage test-page train-smoke fuzz lint format bench image lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -20,6 +20,9 @@ run: $(VENV)/.serving  ## install what serving needs and start the server on :50
 	$(BIN)/python app.py
 
 test: $(VENV)/.development  ## install what development needs and run all tests
+	$(BIN)/python -m pytest
+
+coverage: $(VENV)/.development  ## run all tests and say which lines they reach; takes a quarter longer
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 test-page: $(VENV)/.development  ## only the tests of the page in a browser; they need Chromium
