@@ -15,7 +15,7 @@ from core.upscaler import Upscaler
 from tests.stand_ins import make_card, noise
 
 CARD_PATH = Settings().card
-SIZES = [(1, 1), (1, 90), (2, 3), (57, 31), (80, 128), (129, 130), (500, 300)]
+SIZES = [(1, 1), (1, 90), (2, 3), (57, 31), (80, 128), (129, 130), (300, 220)]
 WINDOWS = (64, 128)
 
 
