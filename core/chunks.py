@@ -12,7 +12,7 @@ from core.picture import Extras
 
 INCHES_PER_METRE = 1 / 0.0254
 METRES = 1  # the unit of pHYs
-PERCEPTUAL = 0  # rendering intent of sRGB
+PERCEPTUAL, RELATIVE_COLORIMETRIC = 0, 1  # rendering intents of sRGB
 MOST_PER_METRE = 2**31 - 1
 LATIN_1 = "latin-1"  # of tEXt
 
@@ -23,10 +23,16 @@ class Chunk(NamedTuple):
     kind: bytes
     body: bytes
 
+    def encode(self) -> bytes:
+        """With them, as it stands in a file."""
+        checksum = isal_zlib.crc32(self.body, isal_zlib.crc32(self.kind))
+        length = struct.pack(">I", len(self.body))
+        return b"".join([length, self.kind, self.body, struct.pack(">I", checksum)])
 
-def extra_chunks(extras: Extras) -> list[Chunk]:
-    """What goes with a picture; pixels without a profile are sRGB and said to be."""
-    chunks = [colour_chunk(extras.icc_profile)]
+
+def extra_chunks(extras: Extras, intent: int = PERCEPTUAL) -> list[Chunk]:
+    """What goes with a picture; pixels without a profile are sRGB, of an intent, and said to be."""
+    chunks = [colour_chunk(extras.icc_profile, intent)]
     if extras.dpi is not None:
         chunks.append(density_chunk(extras.dpi))
     if extras.exif is not None:
@@ -36,10 +42,10 @@ def extra_chunks(extras: Extras) -> list[Chunk]:
     return chunks
 
 
-def colour_chunk(icc_profile: bytes | None) -> Chunk:
+def colour_chunk(icc_profile: bytes | None, intent: int) -> Chunk:
     """A colour profile; without one, that it is sRGB."""
     if icc_profile is None:
-        return Chunk(b"sRGB", bytes([PERCEPTUAL]))
+        return Chunk(b"sRGB", bytes([intent]))
     return Chunk(b"iCCP", b"ICC Profile\0\0" + isal_zlib.compress(icc_profile))
 
 

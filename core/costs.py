@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from core.picture import Header
+from core.rendering import PNG
 from core.tiles import Tile
 from core.upscaler import ROWS_AHEAD
 
@@ -21,10 +22,6 @@ WHOLE_BYTES = 16_000_000
 
 COPIES = 4
 """Of the SR pixels of a file that is encoded in one piece: strips, picture, encoder, file."""
-
-
-STREAMED = ("png",)
-"""Formats whose first rows can be sent while the last ones are made."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Plan:
     def is_whole(self) -> bool:
         """Whether the file is sent when it is complete, and not as it is made."""
         small = self.sr_bytes <= WHOLE_BYTES
-        return small or len(self.rows) == 1 or self.format not in STREAMED
+        return small or len(self.rows) == 1 or self.format != PNG
 
     @property
     def memory_bytes(self) -> int:
@@ -67,6 +64,6 @@ class Plan:
         decoded = DECODED_BYTES[self.header.bits] * height * width
         tallest = max(row[0].core.height for row in self.rows)
         total = BASE_BYTES + decoded + STRIPS * self.sr_bytes * tallest // height
-        if self.format not in STREAMED:
+        if self.format != PNG:
             return total + COPIES * self.sr_bytes
         return total + (self.sr_bytes if self.is_whole else 0)

@@ -123,18 +123,13 @@ def encode_png_rows(
         ValueError: on the way, if a strip has another shape or type, or if all strips
             have not the height of the layout.
     """
-    yield SIGNATURE + b"".join(_chunk(*chunk) for chunk in (layout.header, *opening))
+    yield SIGNATURE + b"".join(chunk.encode() for chunk in (layout.header, *opening))
     compressor = isal_zlib.compressobj(LEVEL)
     for rows in _filter(strips, layout):
         if compressed := compressor.compress(rows):
-            yield _chunk(b"IDAT", compressed)
-    yield _chunk(b"IDAT", compressor.flush())
-    yield b"".join(_chunk(*chunk) for chunk in (*closing(), Chunk(b"IEND", b"")))
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    checksum = isal_zlib.crc32(body, isal_zlib.crc32(kind))
-    return b"".join([struct.pack(">I", len(body)), kind, body, struct.pack(">I", checksum)])
+            yield Chunk(b"IDAT", compressed).encode()
+    yield Chunk(b"IDAT", compressor.flush()).encode()
+    yield b"".join(chunk.encode() for chunk in (*closing(), Chunk(b"IEND", b"")))
 
 
 def _filter(strips: Iterable[PixelArray], layout: Layout) -> Iterator[Uint8Array]:

@@ -21,7 +21,7 @@ from core.png import Layout, encode_png_rows
 from core.scheduler import Patience
 from core.upscaler import FULL_DETAIL, Progress, Upscaler, assemble
 
-PNG = "png"  # what can be sent while it is made
+PNG = "png"  # the one format that can be sent while it is made
 CONSISTENCY = "Consistency-PSNR"  # keyword in a PNG
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from core.errors import SuperResolutionError
-from core.images import decode_image
+from core.images import decode_rgb
 from training.checks import Candidate, Refusal
 from training.errors import CommandFailed
 from training.likeness import Gallery, likeness_of
@@ -23,10 +23,10 @@ def read_test_pictures(folder: Path | None) -> Gallery:
     gallery = Gallery(len(paths))
     for path in paths:
         try:
-            picture = decode_image(path.read_bytes())
+            pixels = decode_rgb(path.read_bytes())
         except (SuperResolutionError, OSError) as error:
             raise CommandFailed(f"{path} must be a picture. {error}") from error
-        gallery.add(path.relative_to(folder).as_posix(), likeness_of(picture.pixels))
+        gallery.add(path.relative_to(folder).as_posix(), likeness_of(pixels))
     return gallery
 
 

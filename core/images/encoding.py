@@ -1,15 +1,13 @@
 """Pictures to files, whole. PNG is also written row by row, in `core/png.py`."""
 
 import io
-import struct
-import zlib
-from collections.abc import Iterator
 from dataclasses import replace
 
 import imagecodecs
 import numpy as np
 from PIL import Image
 
+from core.chunks import RELATIVE_COLORIMETRIC, extra_chunks
 from core.images.colour import SRGB, SRGB_GREY, from_srgb, kind_of
 from core.images.exif import PREFIX, with_resolution
 from core.images.output import Output, check_output_size
@@ -25,8 +23,6 @@ Measured on upscaled photographs.
 
 IHDR_END = 33
 """Bytes of a PNG before what comes second."""
-
-METRES_PER_INCH = 0.0254
 
 FULL_COLOUR_QUALITY = 90
 """From which JPEG holds colour at full resolution: below, nobody sees the difference."""
@@ -155,23 +151,5 @@ def _encode_png(picture: Picture, extras: Extras) -> bytes:
     if channels.shape[2] == 1:
         channels = channels[..., 0]
     bare = bytes(imagecodecs.png_encode(np.ascontiguousarray(channels), PNG_LEVEL))
-    return b"".join([bare[:IHDR_END], *_chunks(extras), bare[IHDR_END:]])
-
-
-def _chunks(extras: Extras) -> Iterator[bytes]:
-    """What comes between header and pixels. Source: PNG, third edition, section 11.3."""
-    if extras.icc_profile:
-        yield _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(extras.icc_profile))
-    else:
-        yield _chunk(b"sRGB", b"\1")  # relative colorimetric
-    if extras.dpi:
-        across, down = (round(side / METRES_PER_INCH) for side in extras.dpi)
-        yield _chunk(b"pHYs", struct.pack(">IIB", across, down, 1))
-    if extras.exif:
-        yield _chunk(b"eXIf", extras.exif)
-    if extras.xmp:
-        yield _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + extras.xmp)
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    said = b"".join(chunk.encode() for chunk in extra_chunks(extras, RELATIVE_COLORIMETRIC))
+    return b"".join([bare[:IHDR_END], said, bare[IHDR_END:]])

@@ -44,6 +44,9 @@ TAKEN = (
     Taken("HEIC", "main picture", (8,), True, ("RGB", "grey")),
 )
 
+*_FIRST, _LAST = (taken.format for taken in TAKEN)
+FORMAT_NAMES = f"{', '.join(_FIRST)} or {_LAST}"
+
 SUFFIXES = (
     ".png",
     ".jpg",
@@ -59,8 +62,6 @@ SUFFIXES = (
     ".hif",
 )
 """Of files in these formats, in lower case."""
-
-FORMAT_NAMES = "PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF or HEIC"
 
 HEIF_THREADS = 1
 """To decode HEIC: more would only take cores from the network."""
