@@ -152,6 +152,18 @@ def fixed_convolution(weights: Mapping[str, np.ndarray], name: str, **kwargs) ->
     )
 
 
+def draw_start(step: int) -> np.ndarray:
+    """First row and column, (2,) int32, of the pictures of a step: a function of the step alone."""
+    return np.random.default_rng(step).integers(SHIFTS, size=2, dtype=np.int32)
+
+
+def crop(pictures: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """What `Shift` leaves of pictures that begin at `start`, (2,) int32."""
+    height, width = (side - SHIFTS + 1 for side in pictures.shape[1:3])
+    row, column = start
+    return pictures[:, row : row + height, column : column + width]
+
+
 @keras.saving.register_keras_serializable("enhancer")
 class Shift(layers.Layer):
     """Pictures (B, H, W, C) without their first rows and columns, (B, H - 7, W - 7, C).
@@ -159,12 +171,6 @@ class Shift(layers.Layer):
     Networks that pool see a lattice of blocks of pixels. Patches that always begin on it
     teach the generator to draw it, so it is laid elsewhere at every step.
     """
-
-    @staticmethod
-    def draw(step: int, batch: int) -> np.ndarray:
-        """Where the pictures of a step begin: random, but a function of the step alone."""
-        start = np.random.default_rng(step).integers(SHIFTS, size=2, dtype=np.int32)
-        return np.tile(start, (batch, 1))
 
     def call(self, pictures, start):
         """`start` is (B, 2) int32, the first row and column kept, below `SHIFTS`; rows equal."""

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from training.adversaries import ContentDistance, Shift, build_discriminator
+from training.adversaries import ContentDistance, Shift, build_discriminator, crop, draw_start
 from training.errors import CommandFailed
 from training.losses import PixelLoss
 from training.recipe import Adversarial, Recipe
@@ -99,19 +99,23 @@ class AdversarialStage:
 
     def _update_discriminator(self, lr, hr):
         sr = np.asarray(self.generator.predict_on_batch(lr))
-        shape = (len(hr), *self.discriminator.compute_output_shape(hr.shape)[1:])
-        pictures = np.concatenate([hr, sr])
+        pictures = crop(np.concatenate([hr, sr]), self._start())
+        shape = (len(hr), *self.discriminator.compute_output_shape(pictures.shape)[1:])
         targets = np.concatenate([np.ones(shape, np.float32), np.zeros(shape, np.float32)])
         return {"discriminator": train_on_batch(self.discriminator, pictures, targets)[0]}
 
     def _update_generator(self, lr, hr):
         copy_values(self.discriminator.trainable_variables, self.opponent.variables)
-        shape = (len(hr), *self.opponent.compute_output_shape(hr.shape)[1:])
+        start = self._start()
+        shape = (len(hr), *self.opponent.compute_output_shape(crop(hr, start).shape)[1:])
         targets = [hr, np.zeros((len(hr), 1), np.float32), np.ones(shape, np.float32)]
-        step = int(ops.convert_to_numpy(self.game.optimizer.iterations))
-        inputs = [lr, hr, Shift.draw(step, batch=len(hr))]
+        inputs = [lr, hr, np.tile(start, (len(hr), 1))]
         _, pixel, content, adversarial = train_on_batch(self.game, inputs, targets)
         return {"pixel": pixel, "content": content, "adversarial": adversarial}
+
+    def _start(self) -> np.ndarray:
+        """Where the pictures of this step begin, for all that look at them."""
+        return draw_start(int(ops.convert_to_numpy(self.game.optimizer.iterations)))
 
     def variables(self) -> dict[str, list]:
         return {
@@ -125,16 +129,15 @@ class AdversarialStage:
 def build_game(generator: keras.Model, opponent: keras.Model, features: keras.Model) -> keras.Model:
     """(LR, HR, start) -> SR, its content distance from HR, the opponent's logits for it.
 
-    Content is compared from `start` on, see `Shift`.
+    Content and opponent see the pictures from `start` on, see `Shift`.
     """
     lr, hr = keras.Input((None, None, 3), name="lr"), keras.Input((None, None, 3), name="hr")
     start = keras.Input((2,), dtype="int32", name="start")
     sr = generator(lr)
     shift = Shift(dtype="float32", name="shift")
-    content = ContentDistance(name="content")(
-        features(shift(sr, start)), features(shift(hr, start))
-    )
-    return keras.Model([lr, hr, start], [sr, content, opponent(sr)], name="game")
+    seen = shift(sr, start)
+    content = ContentDistance(name="content")(features(seen), features(shift(hr, start)))
+    return keras.Model([lr, hr, start], [sr, content, opponent(seen)], name="game")
 
 
 def train_on_batch(model: keras.Model, inputs, targets) -> list[float]:

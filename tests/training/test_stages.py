@@ -6,7 +6,14 @@ import pytest
 
 from tests.stand_ins import noise, repeat
 from tests.training.random_networks import VGG_SHAPES, random_vgg
-from training.adversaries import SHIFTS, Shift, build_content_features, build_discriminator
+from training.adversaries import (
+    SHIFTS,
+    Shift,
+    build_content_features,
+    build_discriminator,
+    crop,
+    draw_start,
+)
 from training.networks import build_generator
 from training.recipe import Adversarial
 from training.run import CHECKPOINT, start_run
@@ -114,15 +121,33 @@ def test_a_discriminator_sees_texture_and_no_colour():
     assert np.abs(darker - np.asarray(discriminator(texture / 2))).max() > 1e-2
 
 
-def test_content_is_compared_on_another_lattice_at_every_step():
+def test_pictures_are_judged_on_another_lattice_at_every_step():
     pictures = np.random.default_rng(0).random((2, 20, 24, 3), np.float32)
-    start = np.array([[3, 5]] * 2, np.int32)
-    shifted = np.asarray(Shift()(pictures, start))
-    np.testing.assert_array_equal(shifted, pictures[:, 3:16, 5:22])
-    rows = [Shift.draw(step, batch=2) for step in range(50)]
-    assert len({tuple(start[0]) for start in rows}) > 25
-    assert all(0 <= start.min() <= start.max() < SHIFTS for start in rows)
-    assert np.array_equal(rows[7], Shift.draw(7, batch=2))
+    start = np.array([3, 5], np.int32)
+    np.testing.assert_array_equal(crop(pictures, start), pictures[:, 3:16, 5:22])
+    shifted = np.asarray(Shift()(pictures, np.tile(start, (2, 1))))
+    np.testing.assert_array_equal(shifted, crop(pictures, start))
+    starts = [draw_start(step) for step in range(50)]
+    assert len({tuple(start) for start in starts}) > 25
+    assert all(0 <= start.min() <= start.max() < SHIFTS for start in starts)
+    assert np.array_equal(starts[7], draw_start(7))
+
+
+def test_both_networks_see_the_same_part_of_the_pictures(recipe, content, batch, monkeypatch):
+    """The opponent's logits in the game are the discriminator's of what it was shown."""
+    stage = AdversarialStage(build_generator(recipe.generator), ADVERSARIAL, content)
+    lr, hr = batch
+    seen = []
+    monkeypatch.setattr(
+        "training.stages.train_on_batch",
+        lambda _model, inputs, _targets: seen.append(inputs) or [0] * 4,
+    )
+    stage.update(lr, hr, 1e-4)
+    pictures, (_, _, start) = seen
+    sr, _, logits = stage.game([lr, hr, start])
+    np.testing.assert_array_equal(pictures, crop(np.concatenate([hr, sr]), start[0]))
+    shown = stage.discriminator(pictures[len(hr) :])
+    np.testing.assert_allclose(np.asarray(logits), np.asarray(shown), rtol=1e-4, atol=1e-4)
 
 
 def test_the_discriminator_may_learn_at_another_rate(recipe, content, batch):
