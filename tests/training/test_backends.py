@@ -18,7 +18,7 @@ from training.recipe import Adversarial
 from training.run import CHECKPOINT
 from training.train import train
 
-PATIENCE_S = 120
+PATIENCE_S = 300  # a machine with other work takes minutes to compile
 ADVERSARIAL = Adversarial(
     pixel_weight=0.1,
     content_weight=0.1,
