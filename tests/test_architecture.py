@@ -64,6 +64,9 @@ FORBIDDEN = {
     "core/scheduler.py": LIBRARIES | OURS - {"core"},
     "core/admission.py": LIBRARIES | OURS - {"core"},
     "core/costs.py": LIBRARIES | OURS - {"core"},
+    "core/clips.py": LIBRARIES | OURS - {"core"},
+    "core/media.py": LIBRARIES | OURS - {"core"},
+    "core/coherence.py": LIBRARIES | OURS - {"core"},
     "api": LIBRARIES - FLASK - SERVER | OURS - {"api", "core"},
     "app.py": LIBRARIES - {"flask", "flask_cors", "werkzeug"}
     | {"benchmarks", "training", "upscale"},
