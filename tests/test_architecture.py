@@ -18,6 +18,7 @@ LIBRARIES = {
     "imagecodecs",
     "defusedxml",
     "isal",
+    "av",
     "pebble",
     "tensorflow",
     "keras",
@@ -58,6 +59,8 @@ FORBIDDEN = {
     "core/upscaler.py": LIBRARIES - {"numpy"} | OURS - {"core"},
     "core/handover.py": LIBRARIES | OURS,
     "core/confinement.py": LIBRARIES | OURS - {"core"},
+    "core/streaming.py": LIBRARIES | OURS - {"core"},
+    "core/video": LIBRARIES - {"av", "numpy"} | OURS - {"core"},
     "core/workers.py": LIBRARIES - {"pebble"} | OURS - {"core"},
     "core/decoding.py": LIBRARIES | OURS - {"core"},
     "core/machine.py": LIBRARIES | OURS,
@@ -71,7 +74,7 @@ FORBIDDEN = {
     "app.py": LIBRARIES - {"flask", "flask_cors", "werkzeug"}
     | {"benchmarks", "training", "upscale"},
     "upscale.py": LIBRARIES | OURS - {"config", "core"},
-    "training": FLASK | PICTURES | {"api", "app", "benchmarks", "config", "upscale"},
+    "training": FLASK | PICTURES | {"av", "api", "app", "benchmarks", "config", "upscale"},
     "benchmarks": {"tensorflow", "keras", "flask_restx", "flask_cors", "api", "app", "upscale"},
 }
 
