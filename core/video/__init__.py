@@ -5,18 +5,34 @@ RGB of 8 bits, with the times that the file gives them; they go back with the sh
 their pixels and the meaning of their colours, and beside what else was in the file.
 """
 
-from core.video.containers import CODECS, FORMATS, SUFFIXES, sniff
-from core.video.encoding import Encoding
+from core.video.alone import encode_alone, join_alone
+from core.video.colour import SRGB, Colour
+from core.video.containers import CODECS, CONTAINERS, FORMATS, SUFFIXES, sniff
+from core.video.encoding import USUAL_QUALITY, Encoding
 from core.video.joining import Output
 from core.video.medium import Video, read_video_header
+from core.video.parts import write_part
+from core.video.raw import RawClip, read_raw, write_raw
+from core.video.wishes import choose_codec
 
 __all__ = [
     "CODECS",
+    "CONTAINERS",
     "FORMATS",
+    "SRGB",
     "SUFFIXES",
+    "USUAL_QUALITY",
+    "Colour",
     "Encoding",
     "Output",
+    "RawClip",
     "Video",
+    "choose_codec",
+    "encode_alone",
+    "join_alone",
+    "read_raw",
     "read_video_header",
     "sniff",
+    "write_part",
+    "write_raw",
 ]

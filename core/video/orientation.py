@@ -1,10 +1,10 @@
 """How frames are held upright, as a container's display matrix says."""
 
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 
 from core.pixels import Uint8Array
@@ -39,8 +39,9 @@ def orientation_of(frame: VideoFrame) -> Orientation:
 
     Source: ISO/IEC 14496-12, sec. 6.2.2: x' = ax + cy, y' = bx + dy.
     """
-    matrix = next((d for d in frame.side_data if d.type == Type.DISPLAYMATRIX), None)
-    if matrix is None:
+    try:
+        matrix = cast(SideDataContainer, frame.side_data)[Type.DISPLAYMATRIX]
+    except KeyError:
         return Orientation()
     a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
     if abs(a) + abs(d) >= abs(b) + abs(c):
