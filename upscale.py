@@ -1,37 +1,68 @@
-"""Upscale picture files: python upscale.py IN OUT
+"""Upscale pictures and clips: python upscale.py IN OUT
 
-IN is a picture, or a folder of pictures. OUT is the picture to write (its suffix says
-in which format), or a folder for them; it is made if it is not there. Exit code: 0 if
-all went well, 1 if a picture failed (the others of a folder are done all the same), 2 if
-an argument is wrong.
+IN is a picture, a clip (MP4, MOV, WebM, MKV), or a folder of such. OUT is the file to
+write (its suffix says in which format), or a folder for them; it is made if it is not
+there. - as IN reads raw frames (YUV4MPEG2) from a pipe, and as OUT, too, writes them to
+one. Exit code: 0 if all went well, 1 if a file failed (the others of a folder are done
+all the same), 2 if an argument is wrong.
 """
 
 import argparse
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn, TypeAlias
 
 from tqdm import tqdm
 
 from config import InvalidSetting, Settings
+from core.clips import ClipLimits, ClipWish, UpscalePicture
+from core.conversion import upscale_medium, upscale_pipe
 from core.errors import InvalidDetail, SuperResolutionError
 from core.images import OUTPUT_FORMATS, SUFFIXES, Limits, decode_image
+from core.opening import open_medium
 from core.rendering import PNG, Rendering, Wish
 from core.upscaler import FULL_DETAIL, Upscaler, load_upscaler
+from core.video import CODECS, CONTAINERS
+from core.video import SUFFIXES as CLIP_SUFFIXES
 
 QUALITIES = range(1, 101)
 OUTPUT_SUFFIXES = {f".{name}": name for name in OUTPUT_FORMATS} | {".jpg": "jpeg"}
+CLIP_OUTPUTS = {container.suffix: name for name, container in CONTAINERS.items()}
+ALIASES = {".m4v": ".mp4"}
+"""Suffixes of clips that are read, and the ones under which they are written."""
+
+PIPE = Path("-")
+
+Bar: TypeAlias = "tqdm[NoReturn]"
 
 
 class Job(NamedTuple):
-    """One picture to upscale."""
+    """One file to upscale."""
 
     source: Path
     target: Path
+
+    @property
+    def is_clip(self) -> bool:
+        return self.target.suffix.lower() in CLIP_OUTPUTS
+
+
+class Options(NamedTuple):
+    """How the results are wished for, and what may come in."""
+
+    picture: Wish
+    clip: ClipWish
+    limits: Limits
+
+    @property
+    def clip_limits(self) -> ClipLimits:
+        """Whoever is at the command line has the time that a clip takes."""
+        return ClipLimits(replace(self.limits, max_frames=None), math.inf)
 
 
 class WrongArguments(Exception):
@@ -40,6 +71,17 @@ class WrongArguments(Exception):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    parsed = parse(arguments)
+    try:
+        settings = Settings.from_env()
+        jobs = plan_jobs(parsed.source, parsed.target, parsed.format)
+    except (WrongArguments, InvalidSetting) as error:
+        complain(error)
+        return 2
+    return run_jobs(jobs, settings, read_options(parsed, settings))
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="upscale.py",
         description=__doc__,
@@ -60,7 +102,18 @@ def main(arguments: list[str] | None = None) -> int:
         help="of the pictures in a folder (default: png)",
     )
     parser.add_argument(
-        "--quality", type=int, choices=QUALITIES, metavar="1-100", help="of JPEG, WebP and AVIF"
+        "--quality",
+        type=int,
+        choices=QUALITIES,
+        metavar="1-100",
+        help="of JPEG, WebP and AVIF, and of clips",
+    )
+    parser.add_argument("--codec", choices=CODECS, help="of clips (default: h264, in WebM vp9)")
+    parser.add_argument(
+        "--coherence",
+        choices=("on", "off"),
+        default="on",
+        help="whether the frames of a clip are made to agree with those before (default: on)",
     )
     parser.add_argument(
         "--keep-profile", action="store_true", help="stay in the picture's own colour profile"
@@ -68,21 +121,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--keep-metadata", action="store_true", help="keep EXIF and XMP, places included"
     )
-    parsed = parser.parse_args(arguments)
-    try:
-        settings = Settings.from_env()
-        jobs = plan_jobs(parsed.source, parsed.target, parsed.format)
-    except (WrongArguments, InvalidSetting) as error:
-        complain(error)
-        return 2
-    wish = Wish(
+    return parser.parse_args(arguments)
+
+
+def read_options(parsed: argparse.Namespace, settings: Settings) -> Options:
+    picture = Wish(
         quality=parsed.quality,
         detail=parsed.detail,
         keeps_profile=parsed.keep_profile,
         keeps_metadata=parsed.keep_metadata,
         has_note=settings.synthetic_note,
     )
-    return run_jobs(jobs, settings, wish)
+    clip = ClipWish(
+        codec=parsed.codec,
+        quality=parsed.quality,
+        detail=parsed.detail,
+        is_coherent=parsed.coherence == "on",
+        has_note=settings.synthetic_note,
+    )
+    limits = Limits(settings.max_pixels, settings.max_side, settings.max_frames)
+    return Options(picture, clip, limits)
 
 
 def plan_jobs(source: Path, target: Path, folder_format: str = PNG) -> list[Job]:
@@ -91,55 +149,79 @@ def plan_jobs(source: Path, target: Path, folder_format: str = PNG) -> list[Job]
     Raises:
         WrongArguments: if there is nothing to upscale, or OUT is of the wrong kind.
     """
+    if source == PIPE:
+        check_is_clip(target)
+        return [Job(source, target)]
     if source.is_dir():
         jobs = list(plan_folder(source, target, folder_format))
         check_targets_differ(jobs)
         return jobs
     if not source.exists():
-        raise WrongArguments(f"IN must be a picture or a folder. Received: {source}, not there.")
+        raise WrongArguments(f"IN must be a file or a folder. Received: {source}, not there.")
     if target.is_dir():
-        target = target / f"{source.stem}.{folder_format}"
-    if target.suffix.lower() not in OUTPUT_SUFFIXES:
+        target = target / f"{source.stem}{result_suffix(source, folder_format)}"
+    suffixes = [*OUTPUT_SUFFIXES, *CLIP_OUTPUTS]
+    if target.suffix.lower() not in suffixes:
         raise WrongArguments(
-            f"OUT must be a folder or a file ending in {', '.join(OUTPUT_SUFFIXES)}. "
-            f"Received: {target}"
+            f"OUT must be a folder or a file ending in {', '.join(suffixes)}. Received: {target}"
         )
+    if target.resolve() == source.resolve():
+        raise WrongArguments(f"OUT must be another file than IN. Received: {target}")
     return [Job(source, target)]
 
 
-def plan_folder(source: Path, target: Path, folder_format: str) -> Iterator[Job]:
-    """One job for each picture of a folder, named after it.
+def check_is_clip(target: Path) -> None:
+    """Raise WrongArguments unless raw frames can be written there."""
+    if target != PIPE and target.suffix.lower() not in CLIP_OUTPUTS:
+        raise WrongArguments(
+            f"OUT must be - or a file ending in {', '.join(CLIP_OUTPUTS)}, since IN is -. "
+            f"Received: {target}"
+        )
 
-    Where two pictures differ in their suffix only, the suffix stays in the name.
+
+def result_suffix(source: Path, picture_format: str) -> str:
+    """Clips stay what they are; pictures become what is wished for."""
+    suffix = source.suffix.lower()
+    if suffix in CLIP_SUFFIXES:
+        return ALIASES.get(suffix, suffix)
+    return f".{picture_format}"
+
+
+def plan_folder(source: Path, target: Path, folder_format: str) -> Iterator[Job]:
+    """One job for each picture and each clip of a folder, named after it.
+
+    Where two differ in their suffix only, the suffix stays in the name.
     """
     if target.exists() and not target.is_dir():
         raise WrongArguments(f"OUT must be a folder, since IN is one. Received: {target}, a file.")
     if target.exists() and target.samefile(source):
         raise WrongArguments(f"OUT must be another folder than IN. Received: {target}")
-    pictures = [p for p in sorted(source.iterdir()) if p.suffix.lower() in SUFFIXES]
-    if not pictures:
-        raise WrongArguments(f"IN must hold pictures. Received: {source}, which holds none.")
-    namesakes = Counter(picture.stem for picture in pictures)
-    for picture in pictures:
-        stem = picture.stem if namesakes[picture.stem] == 1 else picture.name
-        yield Job(picture, target / f"{stem}.{folder_format}")
+    taken = {*SUFFIXES, *CLIP_SUFFIXES}
+    files = [file for file in sorted(source.iterdir()) if file.suffix.lower() in taken]
+    if not files:
+        raise WrongArguments(
+            f"IN must hold pictures or clips. Received: {source}, which holds none."
+        )
+    namesakes = Counter(file.stem for file in files)
+    for file in files:
+        stem = file.stem if namesakes[file.stem] == 1 else file.name
+        yield Job(file, target / f"{stem}{result_suffix(file, folder_format)}")
 
 
 def check_targets_differ(jobs: list[Job]) -> None:
-    """Raise WrongArguments rather than write two pictures to one file."""
+    """Raise WrongArguments rather than write two results to one file."""
     sources: dict[Path, Path] = {}
     for source, target in jobs:
         if target in sources:
             raise WrongArguments(
-                "IN must hold pictures whose names can be told apart. "
+                "IN must hold files whose names can be told apart. "
                 f"Received: {sources[target].name} and {source.name}, both for {target.name}."
             )
         sources[target] = source
 
 
-def run_jobs(jobs: list[Job], settings: Settings, wish: Wish) -> int:
-    """Upscale one picture after the other; 1 if any failed, 2 if `detail` is wrong, else 0."""
-    limits = Limits(settings.max_pixels, settings.max_side, settings.max_frames)
+def run_jobs(jobs: list[Job], settings: Settings, options: Options) -> int:
+    """Upscale one file after the other; 1 if any failed, 2 if `detail` is wrong, else 0."""
     try:
         upscaler = load_upscaler(
             settings.card,
@@ -147,7 +229,7 @@ def run_jobs(jobs: list[Job], settings: Settings, wish: Wish) -> int:
             threads=settings.inference_threads,
             precision=settings.precision,
         )
-        upscaler.check_detail(wish.detail)
+        upscaler.check_detail(options.clip.detail)
     except InvalidDetail as error:
         complain(error)
         return 2
@@ -155,27 +237,65 @@ def run_jobs(jobs: list[Job], settings: Settings, wish: Wish) -> int:
         complain(error)
         return 1
     quiet = True if len(jobs) == 1 else None  # None: no bar unless on a terminal
-    run = partial(run_job, upscaler=upscaler, wish=wish, limits=limits)
-    done = [run(job) for job in tqdm(jobs, unit="picture", disable=quiet)]
+    done = [run_job(job, upscaler, options) for job in tqdm(jobs, unit="file", disable=quiet)]
     return 0 if all(done) else 1
 
 
-def run_job(job: Job, upscaler: Upscaler, wish: Wish, limits: Limits) -> bool:
+def run_job(job: Job, upscaler: Upscaler, options: Options) -> bool:
     """Upscale one file, with a bar of its own; True if it went well."""
-    wish = replace(wish, format=OUTPUT_SUFFIXES[job.target.suffix.lower()])
-    with tqdm(unit="tile", desc=job.source.name, leave=False, disable=None) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    run = run_pipe if job.source == PIPE else run_clip if job.is_clip else run_picture
+    unit = "tile" if run is run_picture else "frame"
+    with tqdm(unit=unit, desc=job.source.name, leave=False, disable=None) as bar:
         try:
-            lr = decode_image(job.source.read_bytes(), limits)
-            write_whole(job.target, Rendering(upscaler, lr, wish, progress=show).parts())
+            run(job, upscaler, options, bar)
         except (SuperResolutionError, OSError) as error:
             complain(f"{job.source}: {error}")
             return False
     return True
+
+
+def run_picture(job: Job, upscaler: Upscaler, options: Options, bar: Bar) -> None:
+    wish = replace(options.picture, format=OUTPUT_SUFFIXES[job.target.suffix.lower()])
+
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    lr = decode_image(job.source.read_bytes(), options.limits)
+    write_whole(job.target, Rendering(upscaler, lr, wish, progress=show).parts())
+
+
+def run_clip(job: Job, upscaler: Upscaler, options: Options, bar: Bar) -> None:
+    wish = replace(options.clip, format=CLIP_OUTPUTS[job.target.suffix.lower()])
+    medium = open_medium(job.source, options.clip_limits, wish)
+    bar.reset(medium.frames)
+    upscale_medium(medium, upscale_by(upscaler, wish), job.target, partial(advance, bar))
+    if medium.damage is not None:
+        complain(f"{job.source}: {medium.damage}")
+
+
+def run_pipe(job: Job, upscaler: Upscaler, options: Options, bar: Bar) -> None:
+    is_piped = job.target == PIPE
+    wish = options.clip
+    if not is_piped:
+        wish = replace(wish, format=CLIP_OUTPUTS[job.target.suffix.lower()])
+    upscale_pipe(
+        sys.stdin.buffer,
+        sys.stdout.buffer if is_piped else job.target,
+        upscale_by(upscaler, wish),
+        options.clip_limits,
+        wish,
+        partial(advance, bar),
+    )
+
+
+def upscale_by(upscaler: Upscaler, wish: ClipWish) -> UpscalePicture:
+    """What upscales one frame as it is wished for."""
+    return partial(upscaler.upscale, detail=wish.detail)
+
+
+def advance(bar: Bar, done: int) -> None:
+    bar.update(done - bar.n)
 
 
 def write_whole(path: Path, parts: Iterable[bytes]) -> None:

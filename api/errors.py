@@ -18,6 +18,7 @@ from werkzeug.exceptions import (
 from api.connection import RequestTimeout
 from api.keys import CHALLENGE
 from core.errors import (
+    ClipTooLarge,
     DeadlineExceeded,
     ImageTooLarge,
     InvalidDetail,
@@ -25,7 +26,9 @@ from core.errors import (
     RequestAbandoned,
     SuperResolutionError,
     TooMuchMemory,
+    UnreadableClip,
     UnreadableImage,
+    UnsupportedClip,
     UnsupportedImage,
 )
 
@@ -34,6 +37,9 @@ CLIENT_CLOSED_REQUEST = 499  # for the log, as nginx has it: nobody reads the an
 STATUS: dict[type[SuperResolutionError], int] = {
     UnreadableImage: HTTPStatus.BAD_REQUEST,
     UnsupportedImage: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    UnreadableClip: HTTPStatus.BAD_REQUEST,
+    UnsupportedClip: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    ClipTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InvalidDetail: HTTPStatus.BAD_REQUEST,
     ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     TooMuchMemory: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

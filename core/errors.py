@@ -4,6 +4,9 @@ SuperResolutionError
 ├── UnreadableImage       the bytes are damaged, or no picture at all
 ├── UnsupportedImage      a picture, but of a kind that is not taken
 ├── ImageTooLarge         more pixels, or longer sides, than the limit
+├── UnreadableClip        the bytes are damaged, or no clip at all
+├── UnsupportedClip       a clip, but of a kind that is not taken, or not as wished for
+├── ClipTooLarge          longer, or of larger frames, than the limit
 ├── InvalidDetail         no place between the faithful and the detailed network
 ├── TooMuchMemory         the picture needs more memory than there is for all
 ├── Overloaded            too many pictures are waiting
@@ -29,6 +32,18 @@ class UnsupportedImage(SuperResolutionError):
 
 class ImageTooLarge(SuperResolutionError):
     """The picture has more pixels, or longer sides, than the limit."""
+
+
+class UnreadableClip(SuperResolutionError):
+    """The bytes are damaged, or no clip at all."""
+
+
+class UnsupportedClip(SuperResolutionError):
+    """A clip, but of a kind that is not taken, or cannot become what is wished for."""
+
+
+class ClipTooLarge(SuperResolutionError):
+    """The clip is longer, or has larger frames, than the limit."""
 
 
 class InvalidDetail(SuperResolutionError):

@@ -1,0 +1,88 @@
+"""What takes minutes to upscale, and how it is divided: into segments, each computed alone.
+
+A segment is computed from the file and its number, from nothing else. So segments can be
+computed in any order, by anybody, twice if need be, and the result is always the same.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from core.clips import UpscalePicture
+
+SEGMENT = 64
+"""Frames of a segment: what a restart may have to compute again."""
+
+WARM_UP = 4
+"""Frames before a segment that are computed with it, so that it continues what came before."""
+
+Report = Callable[[int], None]
+"""Told how many frames of a segment are done."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Frames of a medium that are computed together.
+
+    Attributes:
+        index: its place among the segments.
+        start: its first frame.
+        stop: the first frame after it.
+    """
+
+    index: int
+    start: int
+    stop: int
+
+    @property
+    def frames(self) -> int:
+        return self.stop - self.start
+
+
+class Medium(Protocol):
+    """A file of frames or pictures, as it is wished for.
+
+    Attributes:
+        kind: "video", "animation" or "pictures".
+        height: of a frame, LR px; of the largest of several pictures.
+        width: likewise.
+        frames: to be computed.
+        suffix: of the result's name, such as ".mp4".
+        mimetype: of the result.
+        damage: what is wrong with the file, for its owner; None if nothing is.
+    """
+
+    kind: str
+    height: int
+    width: int
+    frames: int
+    suffix: str
+    mimetype: str
+    damage: str | None
+
+    def segments(self) -> list[Segment]:
+        """All of it, in order."""
+
+    def render(
+        self, segment: Segment, upscale: UpscalePicture, target: Path, report: Report
+    ) -> None:
+        """Compute a segment and write it to a file of a form that only `join` reads.
+
+        What `upscale` or `report` raises ends the work.
+        """
+
+    def join(self, parts: Sequence[Path], target: Path) -> None:
+        """Write the result, of the files of all segments in order."""
+
+
+def plan_segments(frames: int, length: int = SEGMENT) -> list[Segment]:
+    """Segments of so many frames, the last with what is left.
+
+    >>> [segment.frames for segment in plan_segments(130)]
+    [64, 64, 2]
+    """
+    starts: Iterable[int] = range(0, frames, length)
+    return [
+        Segment(index, start, min(start + length, frames)) for index, start in enumerate(starts)
+    ]
