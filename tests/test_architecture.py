@@ -36,7 +36,7 @@ ONLY_IN = {
     "prometheus_client": {"api/metrics.py"},
     "pythonjsonlogger": {"api/logs.py"},
 }
-OURS = {"api", "app", "benchmarks", "config", "core", "training", "upscale"}
+OURS = {"api", "app", "benchmarks", "config", "core", "jobs", "training", "upscale"}
 
 FORBIDDEN = {
     "config.py": LIBRARIES | OURS,
@@ -67,12 +67,14 @@ FORBIDDEN = {
     "core/clips.py": LIBRARIES | OURS - {"core"},
     "core/media.py": LIBRARIES | OURS - {"core"},
     "core/coherence.py": LIBRARIES | OURS - {"core"},
-    "api": LIBRARIES - FLASK - SERVER | OURS - {"api", "core"},
+    "jobs": LIBRARIES | OURS - {"core", "jobs"},
+    "api": LIBRARIES - FLASK - SERVER | OURS - {"api", "core", "jobs"},
     "app.py": LIBRARIES - {"flask", "flask_cors", "werkzeug"}
     | {"benchmarks", "training", "upscale"},
     "upscale.py": LIBRARIES | OURS - {"config", "core"},
-    "training": FLASK | PICTURES | {"api", "app", "benchmarks", "config", "upscale"},
-    "benchmarks": {"tensorflow", "keras", "flask_restx", "flask_cors", "api", "app", "upscale"},
+    "training": FLASK | PICTURES | {"api", "app", "benchmarks", "config", "jobs", "upscale"},
+    "benchmarks": {"tensorflow", "keras", "flask_restx", "flask_cors"}
+    | {"api", "app", "jobs", "upscale"},
 }
 
 
