@@ -82,6 +82,8 @@ class ClipWish:
         palette: of a GIF, one of `PALETTES`.
         is_dithered: whether a GIF's colours are mixed of those of its palette.
         has_note: whether the file says that its detail is synthetic.
+        keeps_profile: whether pictures are converted back to the profile they came in.
+        keeps_metadata: whether EXIF and XMP of pictures go with them.
     """
 
     format: str | None = None
@@ -92,3 +94,5 @@ class ClipWish:
     palette: str = FRAME
     is_dithered: bool = True
     has_note: bool = True
+    keeps_profile: bool = False
+    keeps_metadata: bool = False

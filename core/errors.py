@@ -7,6 +7,8 @@ SuperResolutionError
 ├── UnreadableClip        the bytes are damaged, or no clip at all
 ├── UnsupportedClip       a clip, but of a kind that is not taken, or not as wished for
 ├── ClipTooLarge          longer, or of larger frames, than the limit
+├── UnreadableArchive     the archive is damaged, or not safe to unpack
+├── InvalidWish           such a result cannot be made of such a file
 ├── InvalidDetail         no place between the faithful and the detailed network
 ├── TooMuchMemory         the picture needs more memory than there is for all
 ├── Overloaded            too many pictures are waiting
@@ -44,6 +46,14 @@ class UnsupportedClip(SuperResolutionError):
 
 class ClipTooLarge(SuperResolutionError):
     """The clip is longer, or has larger frames, than the limit."""
+
+
+class UnreadableArchive(SuperResolutionError):
+    """The archive is damaged, or not safe to unpack."""
+
+
+class InvalidWish(SuperResolutionError):
+    """Such a result cannot be made of such a file."""
 
 
 class InvalidDetail(SuperResolutionError):

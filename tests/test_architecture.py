@@ -37,7 +37,7 @@ ONLY_IN = {
     "prometheus_client": {"api/metrics.py"},
     "pythonjsonlogger": {"api/logs.py"},
 }
-OURS = {"api", "app", "benchmarks", "config", "core", "training", "upscale"}
+OURS = {"api", "app", "benchmarks", "config", "core", "jobs", "training", "upscale"}
 
 FORBIDDEN = {
     "config.py": LIBRARIES | OURS,
@@ -67,17 +67,24 @@ FORBIDDEN = {
     "core/scheduler.py": LIBRARIES | OURS - {"core"},
     "core/admission.py": LIBRARIES | OURS - {"core"},
     "core/costs.py": LIBRARIES | OURS - {"core"},
+    "core/archives.py": LIBRARIES | OURS - {"core"},
+    "core/pictures.py": LIBRARIES | OURS - {"core"},
     "core/clips.py": LIBRARIES | OURS - {"core"},
     "core/media.py": LIBRARIES | OURS - {"core"},
     "core/opening.py": LIBRARIES | OURS - {"core"},
     "core/conversion.py": LIBRARIES | OURS - {"core"},
     "core/coherence.py": LIBRARIES | OURS - {"core"},
-    "api": LIBRARIES - FLASK - SERVER | OURS - {"api", "core"},
+    "jobs": LIBRARIES | OURS - {"core", "jobs"},
+    "api": LIBRARIES - FLASK - SERVER | OURS - {"api", "core", "jobs"},
     "app.py": LIBRARIES - {"flask", "flask_cors", "werkzeug"}
     | {"benchmarks", "training", "upscale"},
     "upscale.py": LIBRARIES | OURS - {"config", "core"},
-    "training": FLASK | PICTURES | {"av", "api", "app", "benchmarks", "config", "upscale"},
-    "benchmarks": {"tensorflow", "keras", "flask_restx", "flask_cors", "api", "app", "upscale"},
+    "training": FLASK
+    | PICTURES
+    | {"av"}
+    | {"api", "app", "benchmarks", "config", "jobs", "upscale"},
+    "benchmarks": {"tensorflow", "keras", "flask_restx", "flask_cors"}
+    | {"api", "app", "jobs", "upscale"},
 }
 
 

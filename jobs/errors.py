@@ -1,0 +1,84 @@
+"""Everything jobs/ raises on purpose, beside what core/ raises.
+
+SuperResolutionError      of core/errors
+└── JobError
+    ├── UnknownJob        there is no such job, or not any more
+    ├── KeyReused         the idempotency key came with other content before
+    ├── JobUnfinished     there is no result yet
+    ├── ResultGone        there is no result, and there will be none
+    ├── OutOfSpace        files of jobs may not take more of the disk
+    ├── TooManyJobs       too many jobs are waiting
+    ├── TooManyWatchers   too many callers watch jobs already
+    └── JobInterrupted    the job is to be left as it is: cancelled, or the server stops
+"""
+
+import functools
+
+from core.errors import SuperResolutionError
+
+
+class JobError(SuperResolutionError):
+    """Base of every error raised on purpose in jobs/."""
+
+
+class UnknownJob(JobError):
+    """There is no such job, or not any more."""
+
+    def __init__(self) -> None:
+        super().__init__("Job must be one that exists and has not expired. Received: another id.")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), ()
+
+
+class KeyReused(JobError):
+    """The idempotency key came with another file, or other wishes, before."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Idempotency key must come with the same file and fields as the first time. "
+            "Received: others."
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), ()
+
+
+class JobUnfinished(JobError):
+    """There is no result yet."""
+
+
+class ResultGone(JobError):
+    """There is no result, and there will be none: failed, cancelled or expired."""
+
+
+class _ComeBack(JobError):
+    """It may go better later.
+
+    Attributes:
+        retry_after_s: seconds after which it is worth another try.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """With its keyword, which pickle would forget."""
+        return functools.partial(type(self), retry_after_s=self.retry_after_s), self.args
+
+
+class OutOfSpace(_ComeBack):
+    """Files of jobs may not take more of the disk."""
+
+
+class TooManyJobs(_ComeBack):
+    """Too many jobs are waiting."""
+
+
+class TooManyWatchers(_ComeBack):
+    """Too many callers watch jobs already."""
+
+
+class JobInterrupted(JobError):
+    """The job is to be left as it is: it was cancelled, or the server stops."""
