@@ -6,9 +6,10 @@ SuperResolutionError      of core/errors
     ├── KeyReused         the idempotency key came with other content before
     ├── JobUnfinished     there is no result yet
     ├── ResultGone        there is no result, and there will be none
-    ├── OutOfSpace        files of jobs may not take more of the disk
-    ├── TooManyJobs       too many jobs are waiting
-    ├── TooManyWatchers   too many callers watch jobs already
+    ├── ComeBack          it may go better later
+    │   ├── OutOfSpace        files of jobs may not take more of the disk
+    │   ├── TooManyJobs       too many jobs are waiting
+    │   └── TooManyWatchers   too many callers watch jobs already
     └── JobInterrupted    the job is to be left as it is: cancelled, or the server stops
 """
 
@@ -52,7 +53,7 @@ class ResultGone(JobError):
     """There is no result, and there will be none: failed, cancelled or expired."""
 
 
-class _ComeBack(JobError):
+class ComeBack(JobError):
     """It may go better later.
 
     Attributes:
@@ -68,15 +69,15 @@ class _ComeBack(JobError):
         return functools.partial(type(self), retry_after_s=self.retry_after_s), self.args
 
 
-class OutOfSpace(_ComeBack):
+class OutOfSpace(ComeBack):
     """Files of jobs may not take more of the disk."""
 
 
-class TooManyJobs(_ComeBack):
+class TooManyJobs(ComeBack):
     """Too many jobs are waiting."""
 
 
-class TooManyWatchers(_ComeBack):
+class TooManyWatchers(ComeBack):
     """Too many callers watch jobs already."""
 
 
