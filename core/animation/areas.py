@@ -1,0 +1,39 @@
+"""Rectangles of pixels, and where two pictures differ."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from core.pixels import Uint8Array
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+class Area(NamedTuple):
+    """Rows [top, bottom) and columns [left, right)."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    def crop(self, pixels: Uint8Array) -> Uint8Array:
+        """A view of the part of (H, W) or (H, W, C)."""
+        return pixels[self.top : self.bottom, self.left : self.right]
+
+
+def bounds(mask: BoolArray) -> Area | None:
+    """The smallest area around all that is true of (H, W); None if nothing is."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    return Area(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
