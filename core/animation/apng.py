@@ -69,7 +69,7 @@ def is_apng(data: bytes) -> bool:
     if not data.startswith(SIGNATURE):
         return False
     try:
-        for chunk in _chunks(data):
+        for chunk in split_chunks(data):
             if chunk.kind in (b"acTL", b"IDAT"):
                 return chunk.kind == b"acTL"
     except _Damaged:
@@ -86,7 +86,7 @@ def read_apng(data: bytes, limits: Limits | None) -> Reel:
     """
     parser = _Parser(limits)
     try:
-        for chunk in _chunks(data):
+        for chunk in split_chunks(data):
             parser.read(chunk)
         damage = parser.missing()
     except _Damaged as error:
@@ -109,7 +109,7 @@ def read_apng(data: bytes, limits: Limits | None) -> Reel:
     )
 
 
-def _chunks(data: bytes) -> Iterator[Chunk]:
+def split_chunks(data: bytes) -> Iterator[Chunk]:
     """All up to the end; raises _Damaged if that is missing, or at a wrong checksum."""
     position, kind = len(SIGNATURE), b""
     while kind != b"IEND":
@@ -174,8 +174,8 @@ class _Parser:
         self._count(control.sequence)
         right, bottom = control.left + control.width, control.top + control.height
         is_first = not self.frames
-        fits = 0 < control.width and right <= self.width and bottom <= self.height
-        if not (fits and 0 < control.height and control.disposal < len(DISPOSALS)):
+        fits = control.width > 0 and right <= self.width and bottom <= self.height
+        if not (fits and control.height > 0 and control.disposal < len(DISPOSALS)):
             raise _Damaged(f"Frame {len(self.frames) + 1} lies outside the picture.")
         if is_first and control.disposal == DISPOSALS.index(RESTORE):
             control = control._replace(disposal=DISPOSALS.index(CLEAR))

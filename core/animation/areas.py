@@ -1,13 +1,12 @@
 """Rectangles of pixels, and where two pictures differ."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from core.pixels import Uint8Array
-
 BoolArray = npt.NDArray[np.bool_]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Area(NamedTuple):
@@ -26,7 +25,7 @@ class Area(NamedTuple):
     def width(self) -> int:
         return self.right - self.left
 
-    def crop(self, pixels: Uint8Array) -> Uint8Array:
+    def crop(self, pixels: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """A view of the part of (H, W) or (H, W, C)."""
         return pixels[self.top : self.bottom, self.left : self.right]
 

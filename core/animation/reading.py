@@ -1,5 +1,6 @@
 """Files to animations: which they are, and whether they may be that large."""
 
+from collections.abc import Callable
 from typing import IO
 
 from core.animation.apng import is_apng, read_apng
@@ -9,8 +10,11 @@ from core.animation.reel import Reel
 from core.animation.webp import is_animated_webp, read_webp
 from core.clips import ClipHeader, ClipLimits
 from core.errors import ImageTooLarge, UnsupportedImage
+from core.images.limits import Limits
 from core.images.opening import damage_reported
 
+Reader = Callable[[bytes, Limits | None], Reel]
+"""A whole file -> what it holds."""
 
 
 def is_animation(file: IO[bytes]) -> bool:
@@ -57,7 +61,7 @@ def read_animation(file: IO[bytes], limits: ClipLimits | None = None) -> Reel:
         return reel.inspected()
 
 
-def _reader_of(data: bytes):
+def _reader_of(data: bytes) -> Reader | None:
     if data.startswith(SIGNATURES):
         return read_gif
     if is_apng(data):

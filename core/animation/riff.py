@@ -42,5 +42,10 @@ def split_chunks(data: bytes, start: int = HEAD_BYTES) -> Iterator[Chunk]:
 
 def join_chunks(chunks: Iterable[Chunk]) -> bytes:
     """A file of them."""
-    body = WEBP + b"".join(chunk.encode() for chunk in chunks)
-    return RIFF + struct.pack("<I", len(body)) + body
+    body = b"".join(chunk.encode() for chunk in chunks)
+    return head_of_file(HEAD_BYTES + len(body)) + body
+
+
+def head_of_file(length: int) -> bytes:
+    """The first bytes of a file of so many bytes, `HEAD_BYTES` if it is only begun."""
+    return RIFF + struct.pack("<I", max(length, HEAD_BYTES) - 8) + WEBP

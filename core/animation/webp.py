@@ -92,5 +92,3 @@ def _draw(data: bytes, frames: int) -> Iterator[Drawn]:
 def _as_srgb(colour: Uint8Array, profile: object) -> Uint8Array:
     samples = Samples(RGB, np.ascontiguousarray(colour), None)
     return np.asarray(to_srgb(samples, profile)[0], np.uint8)
-
-
