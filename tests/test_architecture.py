@@ -67,6 +67,8 @@ FORBIDDEN = {
     "core/clips.py": LIBRARIES | OURS - {"core"},
     "core/media.py": LIBRARIES | OURS - {"core"},
     "core/coherence.py": LIBRARIES | OURS - {"core"},
+    "core/animation": LIBRARIES - {"numpy", "PIL"} | OURS - {"core"},
+    "core/recurrence.py": LIBRARIES | OURS - {"core"},
     "api": LIBRARIES - FLASK - SERVER | OURS - {"api", "core"},
     "app.py": LIBRARIES - {"flask", "flask_cors", "werkzeug"}
     | {"benchmarks", "training", "upscale"},

@@ -24,7 +24,7 @@ from core.images.limits import Limits
 from core.images.opening import open_image
 from core.images.orientation import UPRIGHT
 from core.images.samples import read_samples
-from core.pixels import LEVELS, Uint8Array, uint8_from_uint16
+from core.pixels import LEVELS, PixelArray, Uint8Array, uint8_from_uint16
 from core.png import SIGNATURE
 
 APNG = "APNG"
@@ -91,6 +91,7 @@ def read_apng(data: bytes, limits: Limits | None) -> Reel:
         damage = parser.missing()
     except _Damaged as error:
         damage = str(error)
+        parser.give_up()
     if not parser.frames:
         raise UnreadableImage(
             "Animation must have a whole frame. Received: an APNG without, or damaged before."
@@ -157,6 +158,11 @@ class _Parser:
                 self._finish()
             case kind if kind in COLOUR_KINDS:
                 self._colour.append(chunk)
+
+    def give_up(self) -> None:
+        """Add the last frame as far as it goes: decoding it will tell whether that is all."""
+        if self._body:
+            self._finish()
 
     def missing(self) -> str | None:
         """What the file announced and does not have."""
@@ -229,13 +235,15 @@ def _decode(png: bytes, limits: Limits | None) -> tuple[Uint8Array, Uint8Array]:
     with open_image(file, limits) as image:
         samples = read_samples(image, file, UPRIGHT)
         colour, _ = to_srgb(samples, image.info.get("icc_profile"))
-    alpha = samples.alpha
-    if colour.dtype == np.uint16:
-        colour = uint8_from_uint16(np.asarray(colour, np.uint16))
-    if colour.ndim == 2:
-        colour = np.repeat(colour[..., None], 3, axis=2)
-    if alpha is None:
-        return np.asarray(colour, np.uint8), np.full(colour.shape[:2], LEVELS, np.uint8)
-    if alpha.dtype == np.uint16:
-        alpha = uint8_from_uint16(np.asarray(alpha, np.uint16))
-    return np.asarray(colour, np.uint8), np.asarray(alpha, np.uint8)
+    shown = _as_uint8(colour)
+    if shown.ndim == 2:
+        shown = np.repeat(shown[..., None], 3, axis=2)
+    if samples.alpha is None:
+        return shown, np.full(shown.shape[:2], LEVELS, np.uint8)
+    return shown, _as_uint8(samples.alpha)
+
+
+def _as_uint8(levels: PixelArray) -> Uint8Array:
+    if levels.dtype == np.uint16:
+        return uint8_from_uint16(np.asarray(levels, np.uint16))
+    return np.asarray(levels, np.uint8)

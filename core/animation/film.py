@@ -9,7 +9,7 @@ import numpy as np
 
 from core.animation.areas import Area, BoolArray, bounds
 from core.picture import Picture
-from core.pixels import LEVELS, Uint8Array, uint8_from_uint16
+from core.pixels import LEVELS, Uint8Array
 
 AS_VIEWERS_SHOW = Fraction(1, 10)
 """Seconds of a frame without a duration."""
@@ -58,17 +58,12 @@ class Film:
 
 
 def rgba(picture: Picture) -> Uint8Array:
-    """Colour and opacity, (H, W, 4) uint8; what is transparent has no colour."""
-    colour, alpha = picture.pixels, picture.alpha
-    if colour.dtype == np.uint16:
-        colour = uint8_from_uint16(np.asarray(colour, np.uint16))
-    if alpha is not None and alpha.dtype == np.uint16:
-        alpha = uint8_from_uint16(np.asarray(alpha, np.uint16))
-    shown = np.full((*colour.shape[:2], 4), LEVELS, np.uint8)
-    shown[..., :3] = colour
-    if alpha is not None:
-        shown[..., 3] = alpha
-        shown[alpha == 0] = 0
+    """Colour and opacity of a picture of 8 bits, (H, W, 4); what is transparent has no colour."""
+    shown = np.full((picture.height, picture.width, 4), LEVELS, np.uint8)
+    shown[..., :3] = picture.pixels
+    if picture.alpha is not None:
+        shown[..., 3] = picture.alpha
+        shown[picture.alpha == 0] = 0
     return shown
 
 

@@ -16,6 +16,9 @@ from core.images.opening import damage_reported
 Reader = Callable[[bytes, Limits | None], Reel]
 """A whole file -> what it holds."""
 
+BEGINNING = 1_000_000
+"""Bytes in which a file says that it is animated: what comes before is colour, at most."""
+
 
 def is_animation(file: IO[bytes]) -> bool:
     """Whether a file is one that is read here: any GIF, animated PNG and WebP.
@@ -23,9 +26,9 @@ def is_animation(file: IO[bytes]) -> bool:
     The file is at its beginning again afterwards.
     """
     file.seek(0)
-    data = file.read()
+    begun = file.read(BEGINNING)
     file.seek(0)
-    return _reader_of(data) is not None
+    return _reader_of(begun) is not None
 
 
 def read_animation_header(file: IO[bytes], limits: ClipLimits | None = None) -> ClipHeader:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from core.clips import ClipHeader, Frame
-from core.errors import UnreadableImage
 from core.images.alpha import fill_transparent
 from core.images.limits import Limits
 from core.picture import Picture
@@ -81,20 +80,17 @@ class Reel:
     def inspected(self) -> "Reel":
         """Itself as it turns out when all is decoded: up to a damaged frame, alpha or not.
 
-        Raises:
-            UnreadableImage: if that is the first.
+        Raises: what the decoder does, if that is the first.
         """
         whole, has_alpha, damage = 0, False, self.damage
         try:
-            for drawn in islice(self.draw(), len(self.durations)):
+            for drawn in self.draw():
                 whole += 1
                 has_alpha = has_alpha or bool(drawn.alpha.min() < LEVELS)
         except Exception as error:  # decoders raise many kinds
             if not whole:
                 raise
             damage = f"After frame {whole} the file is damaged: {error}"
-        if not whole:
-            raise UnreadableImage("Animation must have a whole frame. Received: none.")
         durations = self.durations[:whole]
         return replace(self, durations=durations, has_alpha=has_alpha, damage=damage)
 

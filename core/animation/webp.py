@@ -31,7 +31,9 @@ def is_animated_webp(data: bytes) -> bool:
     if not is_webp(data):
         return False
     first = next(split_chunks(data), None)
-    return first is not None and first.kind == b"VP8X" and bool(first.body[:1][0] & IS_ANIMATED)
+    if first is None or first.kind != b"VP8X":
+        return False
+    return bool(int.from_bytes(first.body[:1], "little") & IS_ANIMATED)
 
 
 def read_webp(data: bytes, limits: Limits | None) -> Reel:
