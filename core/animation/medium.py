@@ -5,6 +5,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from core.animation.contours import with_contours
 from core.animation.film import Film
 from core.animation.formats import check_size, find_output
 from core.animation.parts import PARTIAL, read_part, write_part
@@ -56,7 +57,7 @@ class Animation:
         first = max(0, segment.start - WARM_UP)
         sr = upscale_frames(
             self._reel.frames(first, segment.stop),
-            upscale_once(upscale),
+            upscale_once(with_contours(upscale)),
             is_coherent=self._wish.is_coherent,
             warm_up=segment.start - first,
         )
