@@ -76,6 +76,8 @@ FORBIDDEN = {
     "core/coherence.py": LIBRARIES | OURS - {"core"},
     "jobs": LIBRARIES | OURS - {"core", "jobs"},
     "api": LIBRARIES - FLASK - SERVER | OURS - {"api", "core", "jobs"},
+    "core/animation": LIBRARIES - {"numpy", "PIL"} | OURS - {"core"},
+    "core/recurrence.py": LIBRARIES | OURS - {"core"},
     "app.py": LIBRARIES - {"flask", "flask_cors", "werkzeug"}
     | {"benchmarks", "training", "upscale"},
     "upscale.py": LIBRARIES | OURS - {"config", "core"},

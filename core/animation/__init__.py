@@ -1,0 +1,11 @@
+"""Animated GIF, PNG and WebP: read, upscaled frame by frame, and written.
+
+Frames are whole pictures, as a viewer shows them; when each is shown, and how often all of
+them are, goes from file to file exactly.
+"""
+
+from core.animation.formats import OUTPUTS
+from core.animation.medium import Animation
+from core.animation.reading import is_animation, read_animation, read_animation_header
+
+__all__ = ["OUTPUTS", "Animation", "is_animation", "read_animation", "read_animation_header"]

@@ -1,0 +1,249 @@
+"""Animated PNG: each frame is a PNG without its head.
+
+Source: Portable Network Graphics, third edition, https://www.w3.org/TR/png-3/, section 4.9
+and 11.3.6.
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from functools import partial
+from math import lcm
+from typing import NamedTuple
+
+import numpy as np
+
+from core.animation.canvas import CLEAR, KEEP, RESTORE, Canvas, Patch
+from core.animation.reel import Drawn, Reel, check_image
+from core.chunks import Chunk
+from core.errors import UnreadableImage
+from core.images.colour import to_srgb
+from core.images.limits import Limits
+from core.images.opening import open_image
+from core.images.orientation import UPRIGHT
+from core.images.samples import read_samples
+from core.pixels import LEVELS, PixelArray, Uint8Array, uint8_from_uint16
+from core.png import SIGNATURE
+
+APNG = "APNG"
+DISPOSALS = (KEEP, CLEAR, RESTORE)
+OVER = 1  # of the ways to blend; the other is to replace
+USUAL_DENOMINATOR = 100  # where a delay is given as parts of zero
+COLOUR_KINDS = (b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"sBIT")
+"""Chunks that say what the samples of all frames mean."""
+
+
+class Control(NamedTuple):
+    """The chunk fcTL: where a frame is drawn, for how long, and how."""
+
+    sequence: int
+    width: int
+    height: int
+    left: int
+    top: int
+    numerator: int
+    denominator: int
+    disposal: int
+    blend: int
+
+    @property
+    def seconds(self) -> Fraction:
+        return Fraction(self.numerator, self.denominator or USUAL_DENOMINATOR)
+
+
+class CompressedFrame(NamedTuple):
+    """A frame, and the PNG that it would be by itself."""
+
+    control: Control
+    png: bytes
+
+
+class _Damaged(Exception):
+    """Chunks cannot be read any further."""
+
+
+def is_apng(data: bytes) -> bool:
+    """Whether a PNG says that it is animated; of a damaged one, before the damage."""
+    if not data.startswith(SIGNATURE):
+        return False
+    try:
+        for chunk in split_chunks(data):
+            if chunk.kind in (b"acTL", b"IDAT"):
+                return chunk.kind == b"acTL"
+    except _Damaged:
+        pass
+    return False
+
+
+def read_apng(data: bytes, limits: Limits | None) -> Reel:
+    """Read an animated PNG.
+
+    Raises:
+        ImageTooLarge: as `limits` say.
+        UnreadableImage: without a whole frame.
+    """
+    parser = _Parser(limits)
+    try:
+        for chunk in split_chunks(data):
+            parser.read(chunk)
+        damage = parser.missing()
+    except _Damaged as error:
+        damage = str(error)
+        parser.give_up()
+    if not parser.frames:
+        raise UnreadableImage(
+            "Animation must have a whole frame. Received: an APNG without, or damaged before."
+        )
+    seconds = [frame.control.seconds for frame in parser.frames]
+    time_base = Fraction(1, lcm(*(each.denominator for each in seconds)))
+    return Reel(
+        APNG,
+        parser.height,
+        parser.width,
+        time_base,
+        tuple(int(each / time_base) for each in seconds),
+        parser.plays,
+        partial(_draw, parser.height, parser.width, parser.frames, limits),
+        damage=damage,
+    )
+
+
+def split_chunks(data: bytes) -> Iterator[Chunk]:
+    """All up to the end; raises _Damaged if that is missing, or at a wrong checksum."""
+    position, kind = len(SIGNATURE), b""
+    while kind != b"IEND":
+        if len(data) < position + 12:
+            raise _Damaged("The file ends too early.")
+        (length,) = struct.unpack_from(">I", data, position)
+        kind = data[position + 4 : position + 8]
+        end = position + 8 + length
+        if len(data) < end + 4:
+            raise _Damaged("The file ends too early.")
+        if struct.unpack_from(">I", data, end)[0] != zlib.crc32(data[position + 4 : end]):
+            raise _Damaged(f"At byte {position} the checksum of a chunk is wrong.")
+        yield Chunk(kind, data[position + 8 : end])
+        position = end + 4
+
+
+class _Parser:
+    """Chunks to frames; what comes before the first frame's fcTL is not part of it."""
+
+    def __init__(self, limits: Limits | None) -> None:
+        self.height = self.width = self.plays = self._announced = 0
+        self.frames: list[CompressedFrame] = []
+        self._limits = limits
+        self._head = b""
+        self._colour: list[Chunk] = []
+        self._control: Control | None = None
+        self._body: list[bytes] = []
+        self._sequence = 0
+
+    def read(self, chunk: Chunk) -> None:
+        match chunk.kind:
+            case b"IHDR":
+                self._read_head(chunk.body)
+            case b"acTL":
+                self._announced, self.plays = self._unpack(">II", chunk.body)
+            case b"fcTL":
+                self._finish()
+                self._begin(chunk.body)
+            case b"IDAT" if self._control is not None:
+                self._body.append(chunk.body)
+            case b"fdAT" if self._control is not None:
+                self._count(*self._unpack(">I", chunk.body[:4]))
+                self._body.append(chunk.body[4:])
+            case b"IEND":
+                self._finish()
+            case kind if kind in COLOUR_KINDS:
+                self._colour.append(chunk)
+
+    def give_up(self) -> None:
+        """Add the last frame as far as it goes: decoding it will tell whether that is all."""
+        if self._body:
+            self._finish()
+
+    def missing(self) -> str | None:
+        """What the file announced and does not have."""
+        if len(self.frames) >= self._announced:
+            return None
+        return f"Of {self._announced} frames {len(self.frames)} are in the file."
+
+    def _read_head(self, body: bytes) -> None:
+        self.width, self.height = self._unpack(">II", body[:8])
+        check_image(self._limits, self.height, self.width)
+        self._head = body
+
+    def _begin(self, body: bytes) -> None:
+        control = Control(*self._unpack(">5I2H2B", body))
+        self._count(control.sequence)
+        right, bottom = control.left + control.width, control.top + control.height
+        is_first = not self.frames
+        fits = control.width > 0 and right <= self.width and bottom <= self.height
+        if not (fits and control.height > 0 and control.disposal < len(DISPOSALS)):
+            raise _Damaged(f"Frame {len(self.frames) + 1} lies outside the picture.")
+        if is_first and control.disposal == DISPOSALS.index(RESTORE):
+            control = control._replace(disposal=DISPOSALS.index(CLEAR))
+        self._control = control
+
+    def _count(self, sequence: int) -> None:
+        if sequence != self._sequence:
+            raise _Damaged(f"After frame {len(self.frames)} parts are missing or out of order.")
+        self._sequence += 1
+
+    def _finish(self) -> None:
+        """Add the frame whose last chunk has been read."""
+        if self._control is None:
+            return
+        if not self._body:
+            raise _Damaged(f"Frame {len(self.frames) + 1} is empty.")
+        size = struct.pack(">II", self._control.width, self._control.height)
+        chunks = [
+            Chunk(b"IHDR", size + self._head[8:]),
+            *self._colour,
+            *(Chunk(b"IDAT", body) for body in self._body),
+            Chunk(b"IEND", b""),
+        ]
+        png = SIGNATURE + b"".join(chunk.encode() for chunk in chunks)
+        self.frames.append(CompressedFrame(self._control, png))
+        if self._limits is not None:
+            self._limits.check_frames(len(self.frames))
+        self._control, self._body = None, []
+
+    def _unpack(self, form: str, body: bytes) -> tuple[int, ...]:
+        if len(body) != struct.calcsize(form):
+            raise _Damaged(f"After frame {len(self.frames)} a chunk has a wrong length.")
+        return struct.unpack(form, body)
+
+
+def _draw(
+    height: int, width: int, frames: Sequence[CompressedFrame], limits: Limits | None
+) -> Iterator[Drawn]:
+    canvas = Canvas(height, width)
+    for control, png in frames:
+        colour, alpha = _decode(png, limits)
+        disposal = DISPOSALS[control.disposal]
+        is_blended = control.blend == OVER
+        canvas.draw(Patch(control.left, control.top, colour, alpha, disposal, is_blended))
+        yield Drawn(canvas.colour, canvas.alpha)
+
+
+def _decode(png: bytes, limits: Limits | None) -> tuple[Uint8Array, Uint8Array]:
+    """Colour as sRGB, (H, W, 3), and opacity, (H, W)."""
+    file = io.BytesIO(png)
+    with open_image(file, limits) as image:
+        samples = read_samples(image, file, UPRIGHT)
+        colour, _ = to_srgb(samples, image.info.get("icc_profile"))
+    shown = _as_uint8(colour)
+    if shown.ndim == 2:
+        shown = np.repeat(shown[..., None], 3, axis=2)
+    if samples.alpha is None:
+        return shown, np.full(shown.shape[:2], LEVELS, np.uint8)
+    return shown, _as_uint8(samples.alpha)
+
+
+def _as_uint8(levels: PixelArray) -> Uint8Array:
+    if levels.dtype == np.uint16:
+        return uint8_from_uint16(np.asarray(levels, np.uint16))
+    return np.asarray(levels, np.uint8)

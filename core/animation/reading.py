@@ -1,0 +1,80 @@
+"""Files to animations: which they are, and whether they may be that large."""
+
+from collections.abc import Callable
+from typing import IO
+
+from core.animation.apng import is_apng, read_apng
+from core.animation.gif import read_gif
+from core.animation.gif_blocks import SIGNATURES
+from core.animation.reel import Reel
+from core.animation.webp import is_animated_webp, read_webp
+from core.clips import ClipHeader, ClipLimits
+from core.errors import ImageTooLarge, UnsupportedImage
+from core.images.limits import Limits
+from core.images.opening import damage_reported
+
+Reader = Callable[[bytes, Limits | None], Reel]
+"""A whole file -> what it holds."""
+
+BEGINNING = 1_000_000
+"""Bytes in which a file says that it is animated: what comes before is colour, at most."""
+
+
+def is_animation(file: IO[bytes]) -> bool:
+    """Whether a file is one that is read here: any GIF, animated PNG and WebP.
+
+    The file is at its beginning again afterwards.
+    """
+    file.seek(0)
+    begun = file.read(BEGINNING)
+    file.seek(0)
+    return _reader_of(begun) is not None
+
+
+def read_animation_header(file: IO[bytes], limits: ClipLimits | None = None) -> ClipHeader:
+    """What is known of an animation; raises as `read_animation` does."""
+    return read_animation(file, limits).header
+
+
+def read_animation(file: IO[bytes], limits: ClipLimits | None = None) -> Reel:
+    """Read an animation, and try whether all of it can be decoded.
+
+    What follows a damaged place is left out, and `damage` says so.
+
+    Args:
+        file: a GIF, an animated PNG or an animated WebP.
+        limits: checked on the header, before anything is decoded; None for no limit.
+
+    Raises:
+        UnsupportedImage: if it is neither.
+        UnreadableImage: if there is no whole frame.
+        ImageTooLarge: if it is larger or longer than `limits`, or of more frames.
+    """
+    file.seek(0)
+    data = file.read()
+    reader = _reader_of(data)
+    if reader is None:
+        raise UnsupportedImage(
+            "Animation must be a GIF, an animated PNG or an animated WebP. "
+            f"Received: {len(data)} bytes that begin with {data[:8]!r}."
+        )
+    with damage_reported():
+        reel = reader(data, limits.frame if limits else None)
+        _check_length(reel, limits)
+        return reel.inspected()
+
+
+def _reader_of(data: bytes) -> Reader | None:
+    if data.startswith(SIGNATURES):
+        return read_gif
+    if is_apng(data):
+        return read_apng
+    return read_webp if is_animated_webp(data) else None
+
+
+def _check_length(reel: Reel, limits: ClipLimits | None) -> None:
+    seconds = reel.header.seconds
+    if limits is not None and seconds > limits.max_seconds:
+        raise ImageTooLarge(
+            f"Animation must last at most {limits.max_seconds:g} s. Received: {seconds:g} s."
+        )
