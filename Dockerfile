@@ -18,9 +18,9 @@ ARG VERSION=1.0.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="MAX Image Resolution Enhancer" \
       org.opencontainers.image.description="A service that makes pictures four times as wide and high" \
-      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
 # Python files come compiled: nothing can be written beside them where the root is read-only.
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONPATH=/opt/packages HOME=/tmp
 WORKDIR /opt/enhancer
