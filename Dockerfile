@@ -14,8 +14,8 @@ RUN rm -r bin tensorflow/include tensorflow/xla_aot_runtime_src clang keras grpc
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash .
 
 FROM python:${TAG}
-ARG VERSION=1.0.0
 ARG REVISION=unknown
+ARG VERSION=1.0.0
 LABEL org.opencontainers.image.title="MAX Image Resolution Enhancer" \
       org.opencontainers.image.description="A service that makes pictures four times as wide and high" \
       org.opencontainers.image.version="${VERSION}" \

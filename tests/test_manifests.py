@@ -192,7 +192,9 @@ def test_what_is_scaled_by_is_what_the_service_exports(client):
 
 def test_the_composed_service_has_settings_and_limits_of_the_cluster(pod):
     service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["enhancer"]
-    environ = {name: re.sub(r"\$\{.*\}", "", value) for name, value in service["environment"].items()}
+    environ = {
+        name: re.sub(r"\$\{.*\}", "", value) for name, value in service["environment"].items()
+    }
     settings = Settings.from_env(environ)
     limits = pod["containers"][0]["resources"]["limits"]
     assert service["mem_limit"].removesuffix("g") == limits["memory"].removesuffix("Gi")

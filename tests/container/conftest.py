@@ -4,24 +4,25 @@ import pytest
 import requests
 
 from config import ROOT
-from tests.container.podman import BASE, CONFINED, IMAGE, TAG, attempt, build, running
+from tests.container.podman import BASE, CONFINED, IMAGE, TAG, attempt, base_tag, build, running
 from tests.container.podman import wait_until_ready as wait
 
 
 @pytest.fixture(scope="session")
-def engine():
-    """Podman with the base image, or no test of this ring."""
+def base():
+    """The base image that podman has, or no test of this ring."""
     if shutil.which("podman") is None:
         pytest.skip("podman is not installed: apt-get install podman")
-    base = f"{BASE}:{TAG}"
-    if attempt("image", "exists", base).returncode and attempt("pull", base).returncode:
-        pytest.skip(f"The base image cannot be had: podman pull {base}")
+    name = f"{BASE}:{TAG}"
+    if attempt("image", "exists", name).returncode and attempt("pull", name).returncode:
+        pytest.skip(f"The base image cannot be had: podman pull {name}")
+    return base_tag()
 
 
 @pytest.fixture(scope="session")
-def image(engine, tmp_path_factory):
+def image(base, tmp_path_factory):
     """The image, built from this checkout."""
-    done = build(ROOT, IMAGE, tmp_path_factory.mktemp("build"))
+    done = build(ROOT, IMAGE, base, tmp_path_factory.mktemp("build"))
     assert done.returncode == 0, done.stdout + done.stderr
     return IMAGE
 

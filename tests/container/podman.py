@@ -74,16 +74,15 @@ def is_readable(tag):
     return attempt(*command).returncode == 0
 
 
-def build(folder, image, settings, *arguments):
-    """Build the Dockerfile of a folder; the finished command.
+def build(folder, image, tag, settings):
+    """Build the Dockerfile of a folder on a tag of the base image; the finished command.
 
     PODMAN_BUILD_OPTIONS adds options of this machine's own.
     """
-    options = ["--isolation=chroot", "--format=docker", f"--build-arg=TAG={base_tag()}"]
+    options = ["--isolation=chroot", "--format=docker", f"--build-arg=TAG={tag}"]
     options += shlex.split(os.environ.get("PODMAN_BUILD_OPTIONS", ""))
     options += lent_certificates(settings)
-    command = ("build", *options, *arguments, f"--tag={image}", str(folder))
-    return attempt(*command, timeout_s=BUILD_S)
+    return attempt("build", *options, f"--tag={image}", str(folder), timeout_s=BUILD_S)
 
 
 def lent_certificates(settings):

@@ -25,6 +25,7 @@ CONTAINER = f"{POD}-{NAME}"
 
 @pytest.fixture(scope="module")
 def pod(image):
+    podman("tag", image, f"{NAME}:latest")
     podman("play", "kube", MANIFEST)
     try:
         networks = inspect("container", infra_container())["NetworkSettings"]["Networks"]
@@ -76,6 +77,7 @@ def composed(image):
     program = shutil.which("podman-compose", path=str(Path(sys.executable).parent))
     if program is None:
         pytest.skip("podman-compose is not installed: pip install podman-compose")
+    podman("tag", image, f"{NAME}:latest")
     port = free_port()
     environ = os.environ | {"ENHANCER_PUBLISHED_PORT": str(port)}
 

@@ -73,7 +73,9 @@ def test_every_format_is_decoded_by_processes_of_their_own(container, encode, po
     answer = post_to(container.url, encode(noise(12, 20), file_format))
     assert answer.status_code == 200
     assert decode_image(answer.content).pixels.shape[:2] == (48, 80)
-    processes = podman("exec", container.name, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+    processes = podman(
+        "exec", container.name, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"
+    )
     assert "forkserver" in processes
 
 
