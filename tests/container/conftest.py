@@ -8,6 +8,9 @@ from tests.container.podman import BASE, CONFINED, IMAGE, TAG, attempt, base_tag
 from tests.container.podman import wait_until_ready as wait
 
 
+DEADLINE_S = 1200  # for a picture, however busy the machine is
+
+
 @pytest.fixture(scope="session")
 def base():
     """The base image that podman has, or no test of this ring."""
@@ -30,17 +33,18 @@ def image(base, tmp_path_factory):
 @pytest.fixture(scope="module")
 def container(image):
     """A ready container, confined as much as a container can be, with a gigabyte of memory."""
-    with running(image, *CONFINED) as container:
+    environ = {"ENHANCER_DEADLINE_S": DEADLINE_S}
+    with running(image, *CONFINED, environ=environ) as container:
         wait(container)
         yield container
 
 
 @pytest.fixture
 def post_to():
-    """Post bytes as the field `image` to a URL; seconds that the answer may take."""
+    """Post bytes as the field `image` to a URL."""
 
-    def post_to(url, data, patience_s=290):
+    def post_to(url, data):
         files = {"image": ("lr.png", data)}
-        return requests.post(f"{url}/model/predict", files=files, timeout=patience_s)
+        return requests.post(f"{url}/model/predict", files=files, timeout=DEADLINE_S)
 
     return post_to
