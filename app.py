@@ -28,9 +28,9 @@ from core.card import faithful_path, read_card, read_verified_graph
 from core.clips import ClipLimits
 from core.decoding import Decoder, DecoderHere, Decoders, decoding_bytes
 from core.errors import GraphMismatch
-from core.images import FORMATS, Limits
+from core.images import Limits
 from core.machine import held_memory, memory_limit
-from core.pictures import open_pictures
+from core.opening import TAKEN, open_medium
 from core.upscaler import Upscaler, load_upscaler
 from jobs.attempt import Workshop
 from jobs.embedded import EmbeddedJobs, Room
@@ -43,9 +43,6 @@ LEAST_BUDGET = 64 * MEGABYTE
 """For a picture of a megapixel, even where the limit is too low to say so."""
 
 ANY_HOST = "localhost"  # routes are the same for all
-
-JOB_FORMATS = (*FORMATS, "ZIP")
-"""Of files that are taken as jobs."""
 
 log = logging.getLogger("enhancer")
 
@@ -144,7 +141,7 @@ def create_jobs(
     workshop = Workshop(
         upscaler=upscaler,
         admission=admission,
-        open_medium=partial(open_pictures, decoder=decoder),
+        open_medium=partial(open_medium, decoder=decoder, scale=upscaler.scale),
         limits=limits,
         expiry_s=settings.job_expiry_s,
     )
@@ -153,7 +150,7 @@ def create_jobs(
         engine=EmbeddedJobs(room, workshop),
         limits=limits,
         max_upload_bytes=settings.max_job_bytes,
-        formats=JOB_FORMATS,
+        formats=TAKEN,
         expiry_s=settings.job_expiry_s,
         watchers=settings.job_watchers,
     )

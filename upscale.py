@@ -1,10 +1,10 @@
 """Upscale pictures and clips: python upscale.py IN OUT
 
-IN is a picture, a clip (MP4, MOV, WebM, MKV), or a folder of such. OUT is the file to
-write (its suffix says in which format), or a folder for them; it is made if it is not
-there. - as IN reads raw frames (YUV4MPEG2) from a pipe, and as OUT, too, writes them to
-one. Exit code: 0 if all went well, 1 if a file failed (the others of a folder are done
-all the same), 2 if an argument is wrong.
+IN is a picture, an animation (GIF, PNG, WebP), a video (MP4, MOV, WebM, MKV), or a folder
+of such. OUT is the file to write (its suffix says in which format), or a folder for them;
+it is made if it is not there. - as IN reads raw frames (YUV4MPEG2) from a pipe, and as
+OUT, too, writes them to one. Exit code: 0 if all went well, 1 if a file failed (the others
+of a folder are done all the same), 2 if an argument is wrong.
 """
 
 import argparse
@@ -20,8 +20,10 @@ from typing import NamedTuple, NoReturn, TypeAlias
 from tqdm import tqdm
 
 from config import InvalidSetting, Settings
-from core.clips import ClipLimits, ClipWish, UpscalePicture
+from core.animation import moves
+from core.clips import FRAME, PALETTES, ClipLimits, ClipWish, UpscalePicture
 from core.conversion import upscale_medium, upscale_pipe
+from core.decoding import DecoderHere
 from core.errors import InvalidDetail, SuperResolutionError
 from core.images import OUTPUT_FORMATS, SUFFIXES, Limits, decode_image
 from core.opening import open_medium
@@ -32,7 +34,8 @@ from core.video import SUFFIXES as CLIP_SUFFIXES
 
 QUALITIES = range(1, 101)
 OUTPUT_SUFFIXES = {f".{name}": name for name in OUTPUT_FORMATS} | {".jpg": "jpeg"}
-CLIP_OUTPUTS = {container.suffix: name for name, container in CONTAINERS.items()}
+VIDEO_OUTPUTS = {container.suffix: name for name, container in CONTAINERS.items()}
+ANIMATION_OUTPUTS = {".gif": "gif", ".apng": "apng", ".png": "apng", ".webp": "webp"}
 ALIASES = {".m4v": ".mp4"}
 """Suffixes of clips that are read, and the ones under which they are written."""
 
@@ -48,8 +51,12 @@ class Job(NamedTuple):
     target: Path
 
     @property
-    def is_clip(self) -> bool:
-        return self.target.suffix.lower() in CLIP_OUTPUTS
+    def clip_format(self) -> str | None:
+        """Format of a clip that is to be made; None for a picture."""
+        suffix = self.target.suffix.lower()
+        if suffix in OUTPUT_SUFFIXES and not moves(self.source):
+            return None
+        return (VIDEO_OUTPUTS | ANIMATION_OUTPUTS).get(suffix)
 
 
 class Options(NamedTuple):
@@ -116,6 +123,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="whether the frames of a clip are made to agree with those before (default: on)",
     )
     parser.add_argument(
+        "--palette",
+        choices=PALETTES,
+        default=FRAME,
+        help="of a GIF: one for each frame (default), or one for all",
+    )
+    parser.add_argument(
+        "--dither",
+        choices=("on", "off"),
+        default="on",
+        help="whether the colours of a GIF are mixed of those of its palette (default: on)",
+    )
+    parser.add_argument(
         "--keep-profile", action="store_true", help="stay in the picture's own colour profile"
     )
     parser.add_argument(
@@ -137,6 +156,8 @@ def read_options(parsed: argparse.Namespace, settings: Settings) -> Options:
         quality=parsed.quality,
         detail=parsed.detail,
         is_coherent=parsed.coherence == "on",
+        palette=parsed.palette,
+        is_dithered=parsed.dither == "on",
         has_note=settings.synthetic_note,
     )
     limits = Limits(settings.max_pixels, settings.max_side, settings.max_frames)
@@ -160,7 +181,7 @@ def plan_jobs(source: Path, target: Path, folder_format: str = PNG) -> list[Job]
         raise WrongArguments(f"IN must be a file or a folder. Received: {source}, not there.")
     if target.is_dir():
         target = target / f"{source.stem}{result_suffix(source, folder_format)}"
-    suffixes = [*OUTPUT_SUFFIXES, *CLIP_OUTPUTS]
+    suffixes = list(OUTPUT_SUFFIXES | VIDEO_OUTPUTS | ANIMATION_OUTPUTS)
     if target.suffix.lower() not in suffixes:
         raise WrongArguments(
             f"OUT must be a folder or a file ending in {', '.join(suffixes)}. Received: {target}"
@@ -172,9 +193,9 @@ def plan_jobs(source: Path, target: Path, folder_format: str = PNG) -> list[Job]
 
 def check_is_clip(target: Path) -> None:
     """Raise WrongArguments unless raw frames can be written there."""
-    if target != PIPE and target.suffix.lower() not in CLIP_OUTPUTS:
+    if target != PIPE and target.suffix.lower() not in VIDEO_OUTPUTS:
         raise WrongArguments(
-            f"OUT must be - or a file ending in {', '.join(CLIP_OUTPUTS)}, since IN is -. "
+            f"OUT must be - or a file ending in {', '.join(VIDEO_OUTPUTS)}, since IN is -. "
             f"Received: {target}"
         )
 
@@ -182,7 +203,7 @@ def check_is_clip(target: Path) -> None:
 def result_suffix(source: Path, picture_format: str) -> str:
     """Clips stay what they are; pictures become what is wished for."""
     suffix = source.suffix.lower()
-    if suffix in CLIP_SUFFIXES:
+    if suffix in CLIP_SUFFIXES or moves(source):
         return ALIASES.get(suffix, suffix)
     return f".{picture_format}"
 
@@ -196,7 +217,7 @@ def plan_folder(source: Path, target: Path, folder_format: str) -> Iterator[Job]
         raise WrongArguments(f"OUT must be a folder, since IN is one. Received: {target}, a file.")
     if target.exists() and target.samefile(source):
         raise WrongArguments(f"OUT must be another folder than IN. Received: {target}")
-    taken = {*SUFFIXES, *CLIP_SUFFIXES}
+    taken = {*SUFFIXES, *CLIP_SUFFIXES, *ANIMATION_OUTPUTS}
     files = [file for file in sorted(source.iterdir()) if file.suffix.lower() in taken]
     if not files:
         raise WrongArguments(
@@ -243,7 +264,7 @@ def run_jobs(jobs: list[Job], settings: Settings, options: Options) -> int:
 
 def run_job(job: Job, upscaler: Upscaler, options: Options) -> bool:
     """Upscale one file, with a bar of its own; True if it went well."""
-    run = run_pipe if job.source == PIPE else run_clip if job.is_clip else run_picture
+    run = run_pipe if job.source == PIPE else run_clip if job.clip_format else run_picture
     unit = "tile" if run is run_picture else "frame"
     with tqdm(unit=unit, desc=job.source.name, leave=False, disable=None) as bar:
         try:
@@ -266,8 +287,10 @@ def run_picture(job: Job, upscaler: Upscaler, options: Options, bar: Bar) -> Non
 
 
 def run_clip(job: Job, upscaler: Upscaler, options: Options, bar: Bar) -> None:
-    wish = replace(options.clip, format=CLIP_OUTPUTS[job.target.suffix.lower()])
-    medium = open_medium(job.source, options.clip_limits, wish)
+    wish = replace(options.clip, format=job.clip_format)
+    medium = open_medium(
+        job.source, options.clip_limits, wish, decoder=DecoderHere(), scale=upscaler.scale
+    )
     bar.reset(medium.frames)
     upscale_medium(medium, upscale_by(upscaler, wish), job.target, partial(advance, bar))
     if medium.damage is not None:
@@ -278,7 +301,7 @@ def run_pipe(job: Job, upscaler: Upscaler, options: Options, bar: Bar) -> None:
     is_piped = job.target == PIPE
     wish = options.clip
     if not is_piped:
-        wish = replace(wish, format=CLIP_OUTPUTS[job.target.suffix.lower()])
+        wish = replace(wish, format=VIDEO_OUTPUTS[job.target.suffix.lower()])
     upscale_pipe(
         sys.stdin.buffer,
         sys.stdout.buffer if is_piped else job.target,

@@ -22,15 +22,15 @@ from api.wishes import (
 from core.clips import FRAME, PALETTES, ClipWish
 from core.images import OUTPUT_FORMATS
 from core.upscaler import FULL_DETAIL
+from core.video import CODECS
+from core.video import FORMATS as VIDEOS
 
 ON, OFF = "on", "off"
 SWITCH = (ON, OFF)
 
-VIDEOS = ("mp4", "mov", "webm", "mkv")
 ANIMATIONS = ("gif", "apng")
 FORMATS = tuple(dict.fromkeys((*OUTPUT_FORMATS, *ANIMATIONS, *VIDEOS)))
 ALIASES = {"jpg": "jpeg"}
-CODECS = ("h264", "hevc", "vp9", "av1")
 
 FIELDS = (
     "detail",

@@ -1,10 +1,11 @@
 """Clips, which are pictures that move: what is known of one, its frames, how it is wished for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
+from core.errors import InvalidWish
 from core.images import Limits
 from core.picture import Picture
 
@@ -96,3 +97,26 @@ class ClipWish:
     has_note: bool = True
     keeps_profile: bool = False
     keeps_metadata: bool = False
+
+
+OPTIONS: dict[str, Callable[[ClipWish], bool]] = {
+    "codec": lambda wish: wish.codec is not None,
+    "palette": lambda wish: wish.palette != FRAME,
+    "dither": lambda wish: not wish.is_dithered,
+    "profile": lambda wish: wish.keeps_profile,
+    "metadata": lambda wish: wish.keeps_metadata,
+}
+"""What only some results have, and whether somebody wishes for it."""
+
+
+def check_unwished(wish: ClipWish, options: Sequence[str], result: str) -> None:
+    """Raise InvalidWish for an option that a result does not have.
+
+    Args:
+        wish: how the result is to be.
+        options: of `OPTIONS`, those that it has.
+        result: what it is, in words.
+    """
+    for name, is_wished in OPTIONS.items():
+        if name not in options and is_wished(wish):
+            raise InvalidWish(f"`{name}` must be left out, for {result}. Received: one.")

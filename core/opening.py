@@ -2,24 +2,49 @@
 
 from pathlib import Path
 
+from core.animation import Animation, is_animation
 from core.clips import ClipLimits, ClipWish
+from core.decoding import Decoder
+from core.images import FORMATS as PICTURES
+from core.images import OUTPUT_FORMATS
 from core.media import Medium
-from core.video import Video
+from core.pictures import open_pictures
+from core.video import CONTAINERS, Video, sniff
+
+TAKEN = (*PICTURES, *(container.name for container in CONTAINERS.values()), "ZIP")
+"""Formats of files that can be opened; GIF, PNG and WebP also where they move."""
+
+ONE_FRAME = 1
 
 
-def open_medium(path: Path, limits: ClipLimits, wish: ClipWish) -> Medium:
+def open_medium(
+    path: Path, limits: ClipLimits, wish: ClipWish, *, decoder: Decoder, scale: int
+) -> Medium:
     """A file as a medium that can be upscaled.
 
     Args:
         path: the file; its name says nothing.
         limits: what it may measure.
         wish: how the caller wants it.
+        decoder: of pictures.
+        scale: SR pixels per LR pixel, on each side.
 
     Raises:
-        UnreadableClip: if it is damaged from the start, or no clip.
-        UnsupportedClip: if it is of a kind that is not taken, or cannot become what is
-            wished for.
-        ClipTooLarge: if it passes a limit.
-        TooMuchMemory: if it takes too much to be read.
+        SuperResolutionError: as `core.video.Video`, `core.animation.Animation` and
+            `core.pictures.open_pictures` do.
     """
-    return Video(path, limits, wish)
+    if sniff(path) is not None:
+        return Video(path, limits, wish)
+    with path.open("rb") as file:
+        moves = is_animation(file)
+    if moves and not is_still(path, limits, wish, decoder):
+        return Animation(path, limits, wish, scale)
+    return open_pictures(path, limits, wish, decoder=decoder)
+
+
+def is_still(path: Path, limits: ClipLimits, wish: ClipWish, decoder: Decoder) -> bool:
+    """Whether a file of a kind that can move is one picture, and wished for as such."""
+    if wish.format not in OUTPUT_FORMATS:
+        return False
+    with path.open("rb") as file:
+        return decoder.read_header(file, limits.frame).frames == ONE_FRAME

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from core.archives import ArchiveLimits, Entry, is_archive, list_entries, open_archive, unpacked
-from core.clips import FRAME, ClipLimits, ClipWish, UpscalePicture
+from core.clips import ClipLimits, ClipWish, UpscalePicture, check_unwished
 from core.decoding import Decoder
 from core.errors import (
     ImageTooLarge,
@@ -87,13 +87,7 @@ def wish_for_picture(wish: ClipWish) -> Wish:
             f"`format` must be one of {', '.join(OUTPUT_FORMATS)}, for pictures. "
             f"Received: {output_format}"
         )
-    for name, is_usual in (
-        ("codec", wish.codec is None),
-        ("palette", wish.palette == FRAME),
-        ("dither", wish.is_dithered),
-    ):
-        if not is_usual:
-            raise InvalidWish(f"`{name}` must be left out, for pictures. Received: one.")
+    check_unwished(wish, ("profile", "metadata"), "pictures")
     return Wish(
         format=output_format,
         quality=wish.quality,

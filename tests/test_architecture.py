@@ -71,6 +71,7 @@ FORBIDDEN = {
     "core/pictures.py": LIBRARIES | OURS - {"core"},
     "core/clips.py": LIBRARIES | OURS - {"core"},
     "core/media.py": LIBRARIES | OURS - {"core"},
+    "core/reading.py": LIBRARIES | OURS - {"core"},
     "core/opening.py": LIBRARIES | OURS - {"core"},
     "core/conversion.py": LIBRARIES | OURS - {"core"},
     "core/coherence.py": LIBRARIES | OURS - {"core"},

@@ -106,7 +106,7 @@ def test_an_unreadable_file_is_named(picture, tmp_path, capsys):
     ("source", "target", "message"),
     [
         ("nowhere.png", "out.png", "not there"),
-        ("cat.png", "out.gif", "a file ending in .png, .jpeg, .webp, .avif, .jpg"),
+        ("cat.png", "out.tiff", "a file ending in .png, .jpeg, .webp, .avif, .jpg, .mp4"),
         ("empty", "out", "which holds none"),
         ("full", "cat.png", "a file"),
         ("full", "full", "another folder than IN"),

@@ -6,6 +6,13 @@ them are, goes from file to file exactly.
 
 from core.animation.formats import OUTPUTS
 from core.animation.medium import Animation
-from core.animation.reading import is_animation, read_animation, read_animation_header
+from core.animation.reading import is_animation, moves, read_animation, read_animation_header
 
-__all__ = ["OUTPUTS", "Animation", "is_animation", "read_animation", "read_animation_header"]
+__all__ = [
+    "OUTPUTS",
+    "Animation",
+    "is_animation",
+    "moves",
+    "read_animation",
+    "read_animation_header",
+]

@@ -1,51 +1,53 @@
 """Animations as work that is divided: files to segments to files."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from core.animation.apart import frames_apart, inspect_apart
 from core.animation.contours import with_contours
 from core.animation.film import Film
 from core.animation.formats import check_size, find_output
 from core.animation.parts import PARTIAL, read_part, write_part
-from core.animation.reading import read_animation
 from core.clips import ClipLimits, ClipWish, Frame, UpscalePicture
 from core.coherence import upscale_frames
-from core.images.xmp import note_synthetic_detail
+from core.images import note_synthetic_detail
 from core.media import WARM_UP, Report, Segment, plan_segments
 from core.picture import Picture
 from core.recurrence import upscale_once
-
-SCALE = 4
 
 
 class Animation:
     """An animated GIF, PNG or WebP; a `core.media.Medium`, where the attributes are described.
 
     Args:
-        source: the file, which is read here and not needed any more.
+        path: the file.
+        limits: what it may measure.
         wish: how the result is to be.
-        limits: what the file may measure; None for no limit.
+        scale: SR pixels per LR pixel, on each side.
 
     Raises:
         UnsupportedImage, UnreadableImage, ImageTooLarge: as `read_animation` does, and
             if the format wished for cannot hold the SR frames.
-        ValueError: if there is no such format.
+        UnreadableClip: if the file ends the processes that read it.
+        TooMuchMemory: if it takes too much to be read.
+        InvalidWish: if there is no such format, or it has no such option.
     """
 
     kind = "animation"
 
-    def __init__(self, source: Path, wish: ClipWish, limits: ClipLimits | None = None) -> None:
-        with source.open("rb") as file:
-            self._reel = read_animation(file, limits)
+    def __init__(self, path: Path, limits: ClipLimits, wish: ClipWish, scale: int) -> None:
+        self._path, self._wish, self._scale = path, wish, scale
+        self._max_pixels = limits.frame.max_pixels
+        self._reel = inspect_apart(path, limits)
         header = self._reel.header
         self.header = header
         self.height, self.width, self.frames = header.height, header.width, header.frames
         self.damage = header.damage
-        self._wish = wish
-        self._output = find_output(wish.format, header.format)
-        check_size(self._output, SCALE * header.height, SCALE * header.width)
+        self._output = find_output(wish, header.format)
+        check_size(self._output, scale * header.height, scale * header.width)
         self.suffix, self.mimetype = self._output.suffix, self._output.mimetype
 
     def segments(self) -> list[Segment]:
@@ -55,18 +57,19 @@ class Animation:
         self, segment: Segment, upscale: UpscalePicture, target: Path, report: Report
     ) -> None:
         first = max(0, segment.start - WARM_UP)
-        sr = upscale_frames(
-            self._reel.frames(first, segment.stop),
-            upscale_once(with_contours(upscale)),
-            is_coherent=self._wish.is_coherent,
-            warm_up=segment.start - first,
-        )
-        write_part(_reported(sr, report), target)
+        with closing(frames_apart(self._path, first, segment.stop, self._max_pixels)) as frames:
+            sr = upscale_frames(
+                frames,
+                upscale_once(with_contours(upscale)),
+                is_coherent=self._wish.is_coherent,
+                warm_up=segment.start - first,
+            )
+            write_part(_reported(sr, report), target)
 
     def join(self, parts: Sequence[Path], target: Path) -> None:
         film = Film(
-            SCALE * self.height,
-            SCALE * self.width,
+            self._scale * self.height,
+            self._scale * self.width,
             self.header.has_alpha,
             self.header.time_base,
             self._reel.durations,
@@ -76,8 +79,7 @@ class Animation:
         )
         unfinished = target.with_name(target.name + PARTIAL)
         try:
-            with unfinished.open("wb") as file:
-                self._output.write(film, self._wish, file)
+            self._output.write(film, self._wish, unfinished)
             unfinished.replace(target)
         finally:
             unfinished.unlink(missing_ok=True)

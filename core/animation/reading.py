@@ -1,6 +1,7 @@
 """Files to animations: which they are, and whether they may be that large."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO
 
 from core.animation.apng import is_apng, read_apng
@@ -9,7 +10,7 @@ from core.animation.gif_blocks import SIGNATURES
 from core.animation.reel import Reel
 from core.animation.webp import is_animated_webp, read_webp
 from core.clips import ClipHeader, ClipLimits
-from core.errors import ImageTooLarge, UnsupportedImage
+from core.errors import ImageTooLarge, SuperResolutionError, UnsupportedImage
 from core.images.limits import Limits
 from core.images.opening import damage_reported
 
@@ -31,6 +32,15 @@ def is_animation(file: IO[bytes]) -> bool:
     return _reader_of(begun) is not None
 
 
+def moves(path: Path) -> bool:
+    """Whether a file is an animation of several frames; a damaged one may be said not to be."""
+    try:
+        with path.open("rb") as file:
+            return is_animation(file) and read_reel(file).header.frames > 1
+    except (SuperResolutionError, OSError):
+        return False
+
+
 def read_animation_header(file: IO[bytes], limits: ClipLimits | None = None) -> ClipHeader:
     """What is known of an animation; raises as `read_animation` does."""
     return read_animation(file, limits).header
@@ -50,6 +60,12 @@ def read_animation(file: IO[bytes], limits: ClipLimits | None = None) -> Reel:
         UnreadableImage: if there is no whole frame.
         ImageTooLarge: if it is larger or longer than `limits`, or of more frames.
     """
+    with damage_reported():
+        return read_reel(file, limits).inspected()
+
+
+def read_reel(file: IO[bytes], limits: ClipLimits | None = None) -> Reel:
+    """Read an animation without a look at its frames; raises as `read_animation` does."""
     file.seek(0)
     data = file.read()
     reader = _reader_of(data)
@@ -61,7 +77,7 @@ def read_animation(file: IO[bytes], limits: ClipLimits | None = None) -> Reel:
     with damage_reported():
         reel = reader(data, limits.frame if limits else None)
         _check_length(reel, limits)
-        return reel.inspected()
+        return reel
 
 
 def _reader_of(data: bytes) -> Reader | None:

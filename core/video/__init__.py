@@ -8,7 +8,7 @@ their pixels and the meaning of their colours, and beside what else was in the f
 from core.video.alone import encode_alone, join_alone
 from core.video.colour import SRGB, Colour
 from core.video.containers import CODECS, CONTAINERS, FORMATS, SUFFIXES, sniff
-from core.video.encoding import USUAL_QUALITY, Encoding
+from core.video.encoding import LARGEST_SIDE, USUAL_QUALITY, Encoding
 from core.video.joining import Output
 from core.video.medium import Video, read_video_header
 from core.video.parts import write_part
@@ -19,6 +19,7 @@ __all__ = [
     "CODECS",
     "CONTAINERS",
     "FORMATS",
+    "LARGEST_SIDE",
     "SRGB",
     "SUFFIXES",
     "USUAL_QUALITY",

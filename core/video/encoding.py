@@ -1,7 +1,7 @@
 """Pictures to packets: which encoder, how good, and how fast.
 
 Presets were chosen on 48 frames of 1280 x 720, a pan over a photograph, on one core of
-Zen 4 that was busy besides: milliseconds of processor time a frame, the conversion from RGB
+Zen 3 that was busy besides: milliseconds of processor time a frame, the conversion from RGB
 included, and what came of it at the usual quality.
 
     libx264    ultrafast 12, superfast 20, veryfast 16 to 20, medium 34 ms;

@@ -7,6 +7,7 @@ from pathlib import Path
 from core.clips import ClipHeader, ClipLimits, ClipWish, UpscalePicture
 from core.coherence import upscale_frames
 from core.media import WARM_UP, Report, Segment, plan_segments
+from core.recurrence import upscale_once
 from core.video.apart import join_apart, probe_apart, read_frames_apart
 from core.video.containers import CONTAINERS
 from core.video.encoding import USUAL_QUALITY, Encoding
@@ -43,8 +44,8 @@ class Video:
         wish: how the caller wants it.
 
     Raises:
-        UnsupportedClip: if the clip is of a kind that is not taken, or cannot become what
-            is wished for.
+        UnsupportedClip: if the clip is of a kind that is not taken.
+        InvalidWish: if it cannot become what is wished for.
         UnreadableClip, ClipTooLarge, TooMuchMemory: as `read_video_header`.
     """
 
@@ -92,7 +93,12 @@ class Video:
         first = max(0, segment.start - WARM_UP) if is_coherent else segment.start
         lr = read_frames_apart(self._path, self._probe, first, segment.stop, self._max_pixels)
         with closing(lr):
-            sr = upscale_frames(lr, upscale, is_coherent=is_coherent, warm_up=segment.start - first)
+            sr = upscale_frames(
+                lr,
+                upscale_once(upscale),
+                is_coherent=is_coherent,
+                warm_up=segment.start - first,
+            )
             write_part(target, sr, self.encoding, report)
 
     def join(self, parts: Sequence[Path], target: Path) -> None:

@@ -1,7 +1,7 @@
 """Which file is written: what the caller wishes for, if the clip can become that."""
 
-from core.clips import ClipWish
-from core.errors import UnsupportedClip
+from core.clips import ClipWish, check_unwished
+from core.errors import InvalidWish
 from core.video.containers import CONTAINERS, FORMATS, MKV, MOV, MP4, WEBM
 from core.video.header import Probe
 from core.video.joining import Output
@@ -25,11 +25,12 @@ def choose_output(wish: ClipWish, probe: Probe) -> Output:
     """The file to be written.
 
     Raises:
-        UnsupportedClip: if there is no such format or codec, or it cannot hold what goes
+        InvalidWish: if there is no such format or codec, or it cannot hold what goes
             with the video.
     """
     kind = wish.format or probe.kind
     check_format(kind)
+    check_unwished(wish, ("codec",), "videos")
     for stream, codec in probe.copied:
         check_copied(kind, stream, codec)
     return Output(kind, choose_codec(kind, wish.codec), probe.time_base, wish.has_note)
@@ -37,8 +38,8 @@ def choose_output(wish: ClipWish, probe: Probe) -> Output:
 
 def check_format(kind: str) -> None:
     if kind not in FORMATS:
-        raise UnsupportedClip(
-            f"Format of a video must be one of {', '.join(FORMATS)}. Received: {kind}"
+        raise InvalidWish(
+            f"`format` must be one of {', '.join(FORMATS)}, for videos. Received: {kind}"
         )
 
 
@@ -48,18 +49,18 @@ def choose_codec(kind: str, codec: str | None) -> str:
     if codec is None:
         return container.codecs[0]
     if codec not in container.codecs:
-        raise UnsupportedClip(
-            f"Codec of {container.name} must be one of {', '.join(container.codecs)}. "
+        raise InvalidWish(
+            f"`codec` of {container.name} must be one of {', '.join(container.codecs)}. "
             f"Received: {codec}"
         )
     return codec
 
 
 def check_copied(kind: str, stream: str, codec: str) -> None:
-    """Raise UnsupportedClip if a stream cannot go into a file as it is."""
+    """Raise InvalidWish if a stream cannot go into a file as it is."""
     is_taken = codec not in NOT_MKV if kind == MKV else codec.startswith(COPIED[kind, stream])
     if not is_taken:
-        raise UnsupportedClip(
+        raise InvalidWish(
             f"Clip must have {stream} that {CONTAINERS[kind].name} can hold as it is. "
             f"Received: {stream} of the codec {codec}. Other formats may hold it: mkv does "
             "nearly any."
