@@ -10,9 +10,10 @@ from core.animation.apart import frames_apart, inspect_apart
 from core.animation.contours import with_contours
 from core.animation.film import Film
 from core.animation.formats import check_size, find_output
-from core.animation.parts import PARTIAL, read_part, write_part
+from core.animation.parts import PARTIAL, read_durations, read_part, write_part
 from core.clips import ClipLimits, ClipWish, Frame, UpscalePicture
 from core.coherence import upscale_frames
+from core.errors import UnreadableClip
 from core.images import note_synthetic_detail
 from core.media import WARM_UP, Report, Segment, plan_segments
 from core.picture import Picture
@@ -67,12 +68,17 @@ class Animation:
             write_part(_reported(sr, report), target)
 
     def join(self, parts: Sequence[Path], target: Path) -> None:
+        durations = [duration for part in parts for duration in read_durations(part)]
+        if not durations:
+            raise UnreadableClip("Animation must have a frame that can be drawn. Received: none.")
+        if self.damage is None and len(durations) < self.frames:
+            self.damage = f"Only {len(durations)} of {self.frames} frames could be drawn."
         film = Film(
             self._scale * self.height,
             self._scale * self.width,
             self.header.has_alpha,
             self.header.time_base,
-            self._reel.durations,
+            durations,
             self._reel.plays,
             partial(_pictures, parts),
             note_synthetic_detail(None) if self._wish.has_note else None,
