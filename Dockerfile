@@ -12,6 +12,7 @@ COPY assets/ assets/
 RUN cd assets && sha256sum --check --strict SHA256SUMS
 COPY api/ api/
 COPY core/ core/
+COPY jobs/ jobs/
 COPY web/ web/
 COPY samples/test_examples/low_resolution/ samples/test_examples/low_resolution/
 COPY app.py config.py gunicorn.conf.py upscale.py LICENSE ./
