@@ -150,7 +150,8 @@ def target_format(bits: int, *, is_full: bool, has_alpha: bool) -> str:
 def rounded(pixels: PixelArray, bits: int) -> Uint8Array:
     """Levels of so many bits -> [0, 255] uint8, rounded to the nearest."""
     highest = 2**bits - 1
-    return ((pixels.astype(np.uint32) * LEVELS + highest // 2) // highest).astype(np.uint8)
+    levels = (pixels.astype(np.uint32) * LEVELS + highest // 2) // highest
+    return np.asarray(levels, np.uint8)
 
 
 def has_alpha(frame: VideoFrame) -> bool:

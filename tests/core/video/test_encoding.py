@@ -16,9 +16,7 @@ KINDS = {"h264": "mp4", "hevc": "mp4", "vp9": "webm", "av1": "mkv"}
 
 def encode(target, pictures, codec="h264", quality=75, starts=None, kind=None):
     starts = range(0, 4 * len(pictures), 4) if starts is None else starts
-    frames = [
-        Frame(picture, start, 4) for picture, start in zip(pictures, starts, strict=True)
-    ]
+    frames = [Frame(picture, start, 4) for picture, start in zip(pictures, starts, strict=True)]
     encoding = Encoding(codec, quality, Fraction(25), Fraction(1), SRGB)
     output = Output(kind or KINDS[codec], codec, TIME_BASE, has_note=True)
     done = []

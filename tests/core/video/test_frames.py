@@ -83,9 +83,7 @@ def test_a_segment_is_reached_without_decoding_all_before(clip, monkeypatch):
 
 def test_frames_of_varying_duration(tmp_path):
     starts = [500, 540, 700, 701, 950, 2000]
-    path = write_clip(
-        tmp_path / "clip.mp4", scenes(6), starts=starts, time_base=Fraction(1, 1000)
-    )
+    path = write_clip(tmp_path / "clip.mp4", scenes(6), starts=starts, time_base=Fraction(1, 1000))
     frames, unit = read(path), probe(path).time_base
     assert [frame.start * unit * 1000 for frame in frames] == starts
     assert [frame.duration * unit * 1000 for frame in frames][:-1] == [40, 160, 1, 249, 1050]
@@ -135,4 +133,3 @@ def test_a_clip_of_one_frame(tmp_path):
     path = write_clip(tmp_path / "clip.mp4", scenes(1))
     (frame,) = read(path)
     assert frame.duration * probe(path).time_base == Fraction(1, 25)
-

@@ -31,9 +31,7 @@ def test_the_header_tells_what_the_clip_is(clip):
 
 def test_frames_are_known_by_their_times(tmp_path):
     starts = [500, 540, 700, 701, 950, 2000]
-    path = write_clip(
-        tmp_path / "clip.mp4", scenes(6), starts=starts, time_base=Fraction(1, 1000)
-    )
+    path = write_clip(tmp_path / "clip.mp4", scenes(6), starts=starts, time_base=Fraction(1, 1000))
     found = probe(path)
     seconds = [start * found.time_base for start in found.starts]
     assert seconds == [Fraction(start, 1000) for start in starts]
@@ -85,7 +83,7 @@ def test_sound_alone_is_refused(tmp_path):
 def test_high_dynamic_range_is_refused(tmp_path, transfer, name):
     path = write_clip(
         tmp_path / "clip.mp4",
-        scenes(2),
+        scenes(2, 64, 80),
         codec="libx265",
         options={"x265-params": "log-level=none"},
         pixel_format="yuv420p10le",
