@@ -26,7 +26,7 @@ from core.confinement import OutOfTime, confine, processor_time
 from core.errors import SuperResolutionError
 from core.handover import Sizes, lent, memory_file, put, take
 
-PRELOADED = ["core.images", "core.workers"]
+PRELOADED = ["core.images", "core.video", "core.workers"]
 """Modules that a new process finds imported."""
 
 TASKS = 500

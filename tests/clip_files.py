@@ -135,8 +135,8 @@ def copied(path):
     with av.open(str(path)) as container:
         others = [s for s in container.streams if s.type in ("audio", "subtitle")]
         packets = {stream.index: [] for stream in others}
-        for packet in container.demux(others):
-            if packet.size:
+        for packet in container.demux():
+            if packet.size and packet.stream.index in packets:
                 start = packet.pts * packet.time_base
                 packets[packet.stream.index].append((start, bytes(packet)))
         return [(s.type, s.metadata.get("language"), packets[s.index]) for s in others]

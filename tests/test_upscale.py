@@ -1,12 +1,16 @@
 import io
 import os
 import stat
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import upscale
+from core.picture import Picture
+from core.video import Colour, write_raw
+from tests.clip_files import scenes, shown, times, write_clip
 from tests.stand_ins import between, blur_then_repeat, noise
 
 LR = noise(20, 30)
@@ -182,3 +186,78 @@ def test_a_wrong_detail_is_told(picture, tmp_path, capsys):
     assert run(picture, tmp_path / "out.png", "--detail", "2") == 2
     assert "`detail` must be a number from 0 to 1. Received: 2" in capsys.readouterr().err
     assert not (tmp_path / "out.png").exists()
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return write_clip(tmp_path / "pan.mp4", scenes(10), sounds=[("aac", "eng")])
+
+
+def test_a_clip_becomes_a_clip(clip, tmp_path, capsys):
+    assert run(clip, tmp_path / "new" / "out.mkv", "--coherence", "off") == 0
+    assert [pixels.shape for _, pixels in shown(tmp_path / "new" / "out.mkv")] == [
+        (128, 192, 3)
+    ] * 10
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["out.mkv"]
+    assert capsys.readouterr().out == ""
+
+
+def test_codec_and_quality_of_a_clip_are_as_wished(clip, tmp_path):
+    for quality in (10, 90):
+        run(clip, tmp_path / f"{quality}.mp4", "--codec", "hevc", "--quality", quality)
+    assert b"hvc1" in (tmp_path / "10.mp4").read_bytes()
+    assert (tmp_path / "10.mp4").stat().st_size < (tmp_path / "90.mp4").stat().st_size
+
+
+def test_a_folder_may_hold_clips_and_pictures(clip, tmp_path, encode):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    clip.rename(folder / "pan.m4v")
+    (folder / "cat.png").write_bytes(encode(LR))
+    (folder / "broken.mkv").write_bytes(b"Hello")
+    assert run(folder, tmp_path / "out") == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cat.png", "pan.mp4"]
+
+
+def test_damage_is_told(tmp_path, capsys):
+    source = write_clip(
+        tmp_path / "whole.mp4", scenes(20), container_options={"movflags": "faststart"}
+    )
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 3 // 4])
+    assert run(source, tmp_path / "out.mp4") == 0
+    assert "ends early or is damaged" in capsys.readouterr().err
+    assert 0 < len(shown(tmp_path / "out.mp4")) < 20
+
+
+def test_raw_frames_go_through_pipes(tmp_path, monkeypatch):
+    raw = io.BytesIO()
+    pictures = [Picture(pixels) for pixels in scenes(3)]
+    write_raw(raw, pictures, Fraction(25), Fraction(1), Colour(6))
+    source, target = io.BytesIO(raw.getvalue()), io.BytesIO()
+    monkeypatch.setattr(upscale.sys, "stdin", io.TextIOWrapper(source))
+    monkeypatch.setattr(upscale.sys, "stdout", io.TextIOWrapper(target))
+    assert run("-", "-") == 0
+    (tmp_path / "out.y4m").write_bytes(target.getvalue())
+    assert [pixels.shape for _, pixels in shown(tmp_path / "out.y4m")] == [(128, 192, 3)] * 3
+
+
+def test_raw_frames_become_a_video(tmp_path, monkeypatch):
+    raw = io.BytesIO()
+    pictures = [Picture(pixels) for pixels in scenes(3)]
+    write_raw(raw, pictures, Fraction(25), Fraction(1), Colour(6))
+    monkeypatch.setattr(upscale.sys, "stdin", io.TextIOWrapper(io.BytesIO(raw.getvalue())))
+    assert run("-", tmp_path / "out.webm") == 0
+    assert times(tmp_path / "out.webm") == [0, Fraction(1, 25), Fraction(2, 25)]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        ("-", "out.png", "OUT must be - or a file ending in .mp4, .mov, .webm, .mkv"),
+        ("pan.mp4", "pan.mp4", "another file than IN"),
+    ],
+)
+def test_wrong_arguments_of_clips_are_told(clip, capsys, source, target, message):
+    place = clip.parent
+    assert run("-" if source == "-" else place / source, place / target) == 2
+    assert message in capsys.readouterr().err

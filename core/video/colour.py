@@ -38,14 +38,6 @@ EXACT = (
 )
 """Of FFmpeg's scaler; without these flags it rounds down, and repeats chroma."""
 
-TARGETS = {
-    (False, False): "rgb24",
-    (False, True): "rgba",
-    (True, False): "rgb48le",
-    (True, True): "rgba64le",
-}
-"""Of a conversion: by whether there are more than 8 bits, and whether there is alpha."""
-
 THREADS = 1  # the cores are the network's
 
 WHITE = LEVELS
@@ -126,19 +118,40 @@ class Pictures:
 
     def _rgb(self, frame: VideoFrame) -> Uint8Array:
         """(H, W, 3), or (H, W, 4) with alpha, uint8."""
-        is_deep = max(component.bits for component in frame.format.components) > 8
+        bits = max(component.bits for component in frame.format.components)
+        is_whole = self._colour.is_full or frame.format.is_rgb
+        target = target_format(bits, is_full=is_whole, has_alpha=has_alpha(frame))
         converted = self._reformatter.reformat(
             frame,
             width=self._width,
             height=self._height,
-            format=TARGETS[is_deep, has_alpha(frame)],
+            format=target,
             src_colorspace=MATRICES[self._colour.matrix],
             src_color_range=self._colour.range,
             dst_color_range=ColorRange.JPEG,
             interpolation=EXACT,
             threads=THREADS,
         ).to_ndarray()
-        return of_8_bits(cast(PixelArray, converted))
+        pixels = cast(PixelArray, converted)
+        return rounded(pixels, bits) if pixels.itemsize > 1 else pixels.astype(np.uint8, copy=False)
+
+
+def target_format(bits: int, *, is_full: bool, has_alpha: bool) -> str:
+    """To what FFmpeg's scaler converts best.
+
+    Of limited range it rounds right into 8 bits; white in more of them comes out darker.
+    Of full range it is the other way round.
+    """
+    if has_alpha:
+        return "rgba"
+    return f"gbrp{bits}le" if bits > 8 and is_full else "rgb24"
+
+
+def rounded(pixels: PixelArray, bits: int) -> Uint8Array:
+    """Levels of so many bits -> [0, 255] uint8, rounded to the nearest."""
+    highest = 2**bits - 1
+    levels = (pixels.astype(np.uint32) * LEVELS + highest // 2) // highest
+    return np.asarray(levels, np.uint8)
 
 
 def has_alpha(frame: VideoFrame) -> bool:

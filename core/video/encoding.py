@@ -50,6 +50,7 @@ class Codec(NamedTuple):
         best: at quality 100.
         options: of the encoder. One thread, and nothing that depends on the machine: the
             same frames make the same packets.
+        least_side: of a frame, px, that it takes.
         tag: by which players know it in MP4; "" for FFmpeg's own choice.
     """
 
@@ -57,6 +58,7 @@ class Codec(NamedTuple):
     worst: float
     best: float
     options: dict[str, str]
+    least_side: int = 1
     tag: str = ""
 
     def rate_factor(self, quality: int) -> float:
@@ -74,6 +76,7 @@ CODECS = {
             "preset": "superfast",
             "x265-params": "pools=none:frame-threads=1:open-gop=0:info=0:log-level=none",
         },
+        least_side=64,  # x265 4.1 writes beyond its memory for frames of less than one block
         tag="hvc1",  # the only one that Apple's players take
     ),
     VP9: Codec("libvpx-vp9", 60, 12, {"deadline": "realtime", "cpu-used": "8", "b": "0"}),
@@ -140,8 +143,8 @@ def numbered(packets: "Iterable[Packet[VideoStream]]", rate: Fraction) -> Iterat
 def add_stream(
     container: OutputContainer, height: int, width: int, encoding: Encoding
 ) -> VideoStream:
-    check_encodable(height, width)
     codec = CODECS[encoding.codec]
+    check_encodable(height, width, codec.least_side)
     os.environ.setdefault("SVT_LOG", "1")  # errors only; it has no other switch
     crf = f"{codec.rate_factor(encoding.quality):g}"
     stream = cast(
@@ -167,8 +170,13 @@ def add_stream(
     return stream
 
 
-def check_encodable(height: int, width: int) -> None:
-    """Raise ClipTooLarge for frames, SR px, that no encoder takes."""
+def check_encodable(height: int, width: int, least_side: int) -> None:
+    """Raise ClipTooLarge or UnsupportedClip for frames, SR px, that an encoder does not take."""
+    if min(height, width) < least_side:
+        raise UnsupportedClip(
+            f"Upscaled frames must be at least {least_side} pixels wide and high for this codec. "
+            f"Received: {width} x {height} pixels."
+        )
     if max(height, width) > LARGEST_SIDE:
         raise ClipTooLarge(
             f"Upscaled frames must be at most {LARGEST_SIDE} pixels wide and high. "

@@ -5,13 +5,11 @@ be counted, and divided into segments, without decoding them. Where it does not,
 is decoded once to find out.
 """
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-import av
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
@@ -26,15 +24,13 @@ from core.video.containers import CONTAINERS, sniff
 from core.video.decoding import decoded_frames, timed_frames
 from core.video.opening import open_clip
 from core.video.orientation import Orientation, orientation_of
+from core.video.structure import missing_bytes
 
 USUAL_RATE = Fraction(25)
 """Frames a second, of clips that tell none."""
 
 RATES = (Fraction(1), Fraction(240))
 LARGEST_DENOMINATOR = 1001
-
-SHORTFALL_S = 0.5
-"""By which a whole file may end before it says so: the last packets of some tell no duration."""
 
 COPIED = ("audio", "subtitle")
 """Kinds of streams that go with the video."""
@@ -133,6 +129,7 @@ def probe_clip(path: Path, limits: ClipLimits) -> Iterator[Probe]:
         index = read_index(container, stream, limits)
     if index is None:
         index = count_frames(path, limits)
+    index = replace(index, damage=index.damage or shortage(path))
     with open_clip(path) as (container, stream):
         frame = first_frame(container, stream)
         check_pixels(frame.height, frame.width, limits)
@@ -234,20 +231,16 @@ def read_index(container: InputContainer, stream: VideoStream, limits: ClipLimit
         ClipTooLarge: as soon as there are too many.
     """
     scan = Scan(stream, limits)
-    damage = None
     try:
         for packet in container.demux():
             scan.add(packet)
-    except FFmpegError as error:
-        damage = str(error)
+    except MemoryError:
+        raise
+    except FFmpegError:
+        scan.is_broken = True
     if not scan.shown:
-        raise UnreadableClip(
-            "Clip must have its frames in it. Received: none (those that other files hold "
-            "are not read)."
-        )
-    if not scan.is_timed:
-        return None
-    return scan.index(container, is_broken=damage is not None)
+        raise UnreadableClip("Clip must have frames in it. Received: none.")
+    return scan.index() if scan.is_timed else None
 
 
 class Scan:
@@ -256,24 +249,20 @@ class Scan:
     def __init__(self, stream: VideoStream, limits: ClipLimits) -> None:
         self._stream, self._limits = stream, limits
         self._time_base = time_base_of(stream)
-        self._end_s = -math.inf
-        self._read = self._corrupt = 0
+        self._read = 0
         self.shown: dict[int, tuple[int, bool]] = {}
-        self.is_timed = True
+        self.is_timed, self.is_broken = True, False
 
     def add(self, packet: "Packet[Stream]") -> None:
-        if not packet.size:  # what a demuxer ends with
-            return
-        if packet.pts is not None and packet.time_base:
-            end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-            self._end_s = max(self._end_s, end_s)
-        if packet.stream.index == self._stream.index:
+        """Note a packet of the video; others, and those cut short, are none of its frames."""
+        self.is_broken |= packet.is_corrupt
+        is_video = packet.stream.index == self._stream.index
+        if is_video and packet.size and not packet.is_corrupt:
             self._add_frame(packet)
 
     def _add_frame(self, packet: "Packet[Stream]") -> None:
         self._read += 1
-        self._corrupt += packet.is_corrupt
-        if packet.is_discard or packet.is_corrupt or not is_shown(self._stream, packet):
+        if packet.is_discard or not is_shown(self._stream, packet):
             return
         self.is_timed &= packet.pts is not None and packet.pts not in self.shown
         start = len(self.shown) if packet.pts is None else packet.pts
@@ -284,7 +273,7 @@ class Scan:
         first = next(iter(self.shown))
         return float((start - first) * self._time_base) if self.is_timed else 0.0
 
-    def index(self, container: InputContainer, *, is_broken: bool) -> Index:
+    def index(self) -> Index:
         starts = sorted(self.shown)
         end = starts[-1] + (self.shown[starts[-1]][0] or usual_duration(starts, self._stream))
         check_length(len(starts), float((end - starts[0]) * self._time_base), self._limits)
@@ -293,19 +282,20 @@ class Scan:
             end=end,
             keys=tuple(start for start in starts if self.shown[start][1]),
             is_counted=False,
-            damage=self._damage(container, is_broken),
+            damage=self._damage(),
         )
 
-    def _damage(self, container: InputContainer, is_broken: bool) -> str | None:
-        announced = (
-            len(self._stream.index_entries) if container.format.name != "matroska,webm" else 0
-        )
-        if announced > self._read - self._corrupt:
-            return damage_text(f"{self._read - self._corrupt} of {announced} frames are there")
-        seconds = (container.duration or 0) / av.time_base
-        if self._end_s < seconds - SHORTFALL_S:
-            return damage_text(f"{self._end_s:.1f} of {seconds:.1f} s are there")
-        return damage_text("what is before the damage is there") if is_broken else None
+    def _damage(self) -> str | None:
+        announced = len(self._stream.index_entries)
+        if announced > self._read:
+            return damage_text(f"{self._read} of {announced} frames are there")
+        return damage_text("what is before the damage is there") if self.is_broken else None
+
+
+def shortage(path: Path) -> str | None:
+    """What is said of a file that is shorter than it should be; None if it is not."""
+    missing = missing_bytes(path, sniff(path) or "")
+    return damage_text(f"{missing} bytes are missing") if missing else None
 
 
 def damage_text(what_is_there: str) -> str:

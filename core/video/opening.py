@@ -11,6 +11,7 @@ from av.video.stream import VideoStream
 
 from core.errors import UnreadableClip, UnsupportedClip
 from core.video.containers import CONTAINERS, sniff
+from core.video.structure import refers_elsewhere
 
 CLOSED = {"protocol_whitelist": "", "enable_drefs": "0", "use_absolute_path": "0"}
 """No protocol is left by which a file could make FFmpeg read another: neither a playlist,
@@ -28,7 +29,8 @@ def open_clip(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
     Raises:
         UnreadableClip: if the file is damaged, or no clip; also by what is done within.
-        UnsupportedClip: if nothing in it is a video that can be decoded.
+        UnsupportedClip: if nothing in it is a video that can be decoded, or it is in
+            other files.
     """
     kind = sniff(path)
     if kind is None:
@@ -36,6 +38,10 @@ def open_clip(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             f"Clip must be an MP4, MOV, WebM or MKV file. Received: {_head(path)}."
         )
     demuxer = CONTAINERS[kind].demuxer
+    if demuxer == "mov" and refers_elsewhere(path):
+        raise UnsupportedClip(
+            "Clip must have its frames in it. Received: one that refers to other files."
+        )
     options = {k: v for k, v in CLOSED.items() if demuxer == "mov" or k == "protocol_whitelist"}
     with (
         path.open("rb") as file,

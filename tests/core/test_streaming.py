@@ -103,7 +103,7 @@ def test_a_process_that_takes_too_much_memory_is_told_so():
         next(items)
 
 
-def test_a_process_ends_with_the_one_it_works_for(tmp_path):
+def test_a_process_ends_with_the_one_it_works_for():
     program = (
         "import sys, time\n"
         "from core.streaming import Reading, read_apart\n"

@@ -1,0 +1,161 @@
+import av
+import numpy as np
+import pytest
+from av.video.reformatter import ColorRange
+
+from core.errors import UnsupportedClip
+from core.picture import Picture
+from core.video.colour import Colour, Pictures, colour_of, over_white
+from core.video.encoding import Converter
+from core.video.frames import read_frames
+from core.video.header import probe_clip
+from core.video.orientation import Orientation
+from tests.clip_files import LIMITS, scene, write_clip
+
+WEIGHTS = {1: (0.2126, 0.0722), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
+"""Of red and blue in luma, by the number of the matrix: H.273, table 4."""
+
+COLOURS = np.array(
+    [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [130, 90, 210]], np.uint8
+)
+
+
+def blocks(colours=COLOURS, side=16):
+    """(side, side * count, 3) uint8."""
+    return np.repeat(np.repeat(colours[np.newaxis], side, axis=0), side, axis=1)
+
+
+def yuv_planes(rgb, matrix, is_full, levels=255):
+    """Luma and chroma of (..., 3) uint8, not rounded, of so many levels."""
+    red_weight, blue_weight = WEIGHTS[matrix]
+    red, green, blue = (rgb[..., channel] / 255 for channel in range(3))
+    luma = red_weight * red + (1 - red_weight - blue_weight) * green + blue_weight * blue
+    chroma = [(blue - luma) / (2 - 2 * blue_weight), (red - luma) / (2 - 2 * red_weight)]
+    unit, half = (levels + 1) / 256, (levels + 1) / 2
+    if is_full:
+        return np.stack([luma * levels, *(half + levels * c for c in chroma)])
+    return np.stack([unit * (16 + 219 * luma), *(unit * (128 + 224 * c) for c in chroma)])
+
+
+def yuv_frame(planes, pixel_format="yuv444p"):
+    dtype = np.uint8 if pixel_format == "yuv444p" else np.uint16
+    samples = np.clip(np.rint(planes), 0, np.iinfo(dtype).max).astype(dtype)
+    frame = av.VideoFrame(planes.shape[2], planes.shape[1], pixel_format)
+    for plane, values in zip(frame.planes, samples, strict=True):
+        lines = np.zeros((plane.height, plane.line_size), np.uint8)
+        lines[:, : values.nbytes // len(values)] = values.view(np.uint8).reshape(len(values), -1)
+        plane.update(lines.tobytes())
+    return frame
+
+
+def picture_of(frame, colour):
+    return Pictures(frame.height, frame.width, colour, Orientation()).of(frame).pixels
+
+
+@pytest.mark.parametrize("matrix", WEIGHTS)
+@pytest.mark.parametrize("is_full", [False, True])
+def test_colours_come_out_as_they_went_in(matrix, is_full):
+    rgb = blocks()
+    frame = yuv_frame(np.clip(yuv_planes(rgb, matrix, is_full), 0, 255))
+    pixels = picture_of(frame, Colour(matrix, is_full=is_full))
+    assert np.abs(pixels.astype(int) - rgb).max() <= 2
+
+
+@pytest.mark.parametrize("matrix", WEIGHTS)
+@pytest.mark.parametrize("is_full", [False, True])
+@pytest.mark.parametrize("bits", [10, 12])
+def test_deep_colours_are_rounded(matrix, is_full, bits):
+    highest = 2**bits - 1
+    rgb = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    planes = np.clip(yuv_planes(rgb, matrix, is_full, levels=highest), 0, highest)
+    pixels = picture_of(yuv_frame(planes, f"yuv444p{bits}le"), Colour(matrix, is_full=is_full))
+    difference = pixels.astype(int) - rgb
+    assert np.abs(difference).max() <= 1
+    assert abs(difference.mean()) < 0.1
+
+
+@pytest.mark.parametrize("matrix", WEIGHTS)
+@pytest.mark.parametrize("is_full", [False, True])
+def test_results_are_written_with_the_same_colours(matrix, is_full):
+    rgb = blocks()
+    frame = Converter(Colour(matrix, is_full=is_full))(Picture(rgb))
+    luma = np.frombuffer(bytes(frame.planes[0]), np.uint8).reshape(len(rgb), -1)
+    expected = yuv_planes(rgb, matrix, is_full)[0]
+    assert np.abs(luma[:, : rgb.shape[1]] - expected).max() <= 0.6
+
+
+@pytest.mark.parametrize("matrix", WEIGHTS)
+@pytest.mark.parametrize("is_full", [False, True])
+def test_tags_are_obeyed(tmp_path, matrix, is_full):
+    rgb = blocks()
+    frame = yuv_frame(np.clip(yuv_planes(rgb, matrix, is_full), 0, 255))
+    path = write_clip(
+        tmp_path / "clip.mp4",
+        [frame],
+        pixel_format="yuv444p",
+        options={"qp": "0"},
+        colorspace=matrix,
+        color_range=ColorRange.JPEG if is_full else ColorRange.MPEG,
+    )
+    (probe,) = probe_clip(path, LIMITS)
+    assert (probe.colour.matrix, probe.colour.is_full) == (matrix, is_full)
+    (read,) = read_frames(path, probe, 0, 1)
+    assert np.abs(read.picture.pixels.astype(int) - rgb).max() <= 3
+
+
+@pytest.mark.parametrize(("height", "matrix"), [(576, 6), (720, 1)])
+def test_what_says_nothing_is_taken_as_players_do(height, matrix):
+    assert colour_of(av.VideoFrame(16, height, "yuv420p")) == Colour(matrix)
+
+
+def test_an_unknown_matrix_is_refused():
+    frame = av.VideoFrame(16, 16, "yuv420p")
+    frame.colorspace = 14
+    with pytest.raises(UnsupportedClip, match="Received: number 14"):
+        colour_of(frame)
+
+
+def test_what_is_transparent_is_laid_over_white():
+    pixels = np.array([[[0, 100, 255], [0, 100, 255], [0, 100, 255]]], np.uint8)
+    alpha = np.array([[255, 0, 128]], np.uint8)
+    expected = [[[0, 100, 255], [255, 255, 255], [127, 177, 255]]]
+    assert over_white(pixels, alpha).tolist() == expected
+
+
+def test_alpha_of_prores_is_laid_over_white(tmp_path):
+    rgba = np.zeros((32, 48, 4), np.uint8)
+    rgba[:, :24, 3] = 255
+    frame = av.VideoFrame.from_ndarray(rgba, "rgba").reformat(format="yuva444p10le")
+    path = write_clip(
+        tmp_path / "clip.mov",
+        [frame],
+        codec="prores_ks",
+        options={"profile": "4444"},
+        pixel_format="yuva444p10le",
+    )
+    (probe,) = probe_clip(path, LIMITS)
+    (read,) = read_frames(path, probe, 0, 1)
+    assert read.picture.alpha is None
+    assert read.picture.pixels[:, :20].max() < 8
+    assert read.picture.pixels[:, 28:].min() > 247
+
+
+def test_of_an_interlaced_frame_one_field_is_kept(tmp_path):
+    first = scene(3, 64, 48)[..., :1].repeat(3, axis=2)  # grey: chroma of fields is apart
+    woven = first.copy()
+    woven[1::2] = 200  # the other field is of another moment
+    path = write_clip(
+        tmp_path / "clip.mp4",
+        [woven] * 3,
+        options={"crf": "1", "x264-params": "interlaced=1:tff=1"},
+    )
+    (probe,) = probe_clip(path, LIMITS)
+    for frame in read_frames(path, probe, 0, 3):
+        red = frame.picture.pixels[4:-4, ..., 0].astype(int)
+        assert np.abs(red - first[4:-4, ..., 0]).max() < 12
+
+
+def test_frames_that_change_their_size_are_resized():
+    pictures = Pictures(32, 48, Colour(6), Orientation())
+    frame = av.VideoFrame.from_ndarray(scene(3, 64, 96), "rgb24")
+    assert pictures.of(frame).pixels.shape == (32, 48, 3)

@@ -1,0 +1,90 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from core.clips import Frame
+from core.errors import ClipTooLarge, UnreadableClip, UnsupportedClip
+from core.picture import Picture
+from core.video import SRGB, Encoding, Output, encode_alone
+from core.video.encoding import CODECS, LARGEST_SIDE
+from tests.clip_files import scenes, shown
+
+TIME_BASE = Fraction(1, 100)
+KINDS = {"h264": "mp4", "hevc": "mp4", "vp9": "webm", "av1": "mkv"}
+
+
+def encode(target, pictures, codec="h264", quality=75, starts=None, kind=None):
+    starts = range(0, 4 * len(pictures), 4) if starts is None else starts
+    frames = [Frame(picture, start, 4) for picture, start in zip(pictures, starts, strict=True)]
+    encoding = Encoding(codec, quality, Fraction(25), Fraction(1), SRGB)
+    output = Output(kind or KINDS[codec], codec, TIME_BASE, has_note=True)
+    done = []
+    encode_alone(frames, target, encoding, output, done.append)
+    return done
+
+
+def pictures(count, height=64, width=96):
+    return [Picture(pixels) for pixels in scenes(count, height, width)]
+
+
+def psnr_db(one, other):
+    return 10 * np.log10(255**2 / np.square(one.astype(float) - other).mean())
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_frames_come_back_nearly_as_they_were(tmp_path, codec):
+    done = encode(tmp_path / "clip", pictures(20), codec)
+    assert done == list(range(1, 21))
+    for (start, pixels), number, expected in zip(
+        shown(tmp_path / "clip"), range(20), scenes(20, 64, 96), strict=True
+    ):
+        assert start == number * Fraction(1, 25)
+        assert psnr_db(pixels, expected) > 33
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_the_same_frames_make_the_same_file(tmp_path, codec):
+    encode(tmp_path / "one", pictures(20), codec)
+    encode(tmp_path / "other", pictures(20), codec)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_quality_costs_bytes(tmp_path, codec):
+    sizes = []
+    for quality in (1, 50, 100):
+        encode(tmp_path / "clip", pictures(8), codec, quality)
+        sizes.append((tmp_path / "clip").stat().st_size)
+    assert sizes == sorted(set(sizes))
+
+
+def test_times_vary_as_they_like(tmp_path):
+    starts = [0, 2, 50, 51, 300, 301, 302, 1000]
+    encode(tmp_path / "clip", pictures(8), starts=starts)
+    assert [start for start, _ in shown(tmp_path / "clip")] == [s * TIME_BASE for s in starts]
+
+
+def test_what_is_transparent_is_white(tmp_path):
+    pixels = np.zeros((64, 96, 3), np.uint8)
+    alpha = np.zeros((64, 96), np.uint8)
+    encode(tmp_path / "clip", [Picture(pixels, alpha)])
+    assert shown(tmp_path / "clip")[0][1].min() > 250
+
+
+def test_frames_that_are_too_large_are_refused(tmp_path):
+    with pytest.raises(ClipTooLarge, match=f"at most {LARGEST_SIDE} pixels wide and high"):
+        encode(tmp_path / "clip", pictures(1, 4, LARGEST_SIDE + 4))
+    assert not list(tmp_path.iterdir())
+
+
+def test_frames_that_a_codec_does_not_take_are_refused(tmp_path):
+    with pytest.raises(UnsupportedClip, match="at least 64 pixels wide and high"):
+        encode(tmp_path / "clip", pictures(1, 32, 96), "hevc")
+
+
+def test_no_frames_make_no_clip(tmp_path):
+    with pytest.raises(UnreadableClip, match="must have frames"):
+        encode(tmp_path / "clip", [])
+    assert not list(tmp_path.iterdir())

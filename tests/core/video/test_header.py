@@ -1,0 +1,119 @@
+from dataclasses import replace
+from fractions import Fraction
+
+import av
+import pytest
+
+from core.clips import ClipLimits
+from core.errors import ClipTooLarge, UnreadableClip, UnsupportedClip
+from core.images import Limits
+from core.video.header import probe_clip
+from tests.clip_files import LIMITS, scenes, write_clip, write_sound
+
+
+def probe(path, limits=LIMITS):
+    (found,) = probe_clip(path, limits)
+    return found
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return write_clip(tmp_path / "clip.mp4", scenes(30), sounds=[("aac", "eng")])
+
+
+def test_the_header_tells_what_the_clip_is(clip):
+    header = probe(clip).header
+    assert (header.format, header.height, header.width, header.frames) == ("MP4", 32, 48, 30)
+    assert header.seconds == pytest.approx(1.2)
+    assert header.damage is None
+    assert not header.has_alpha
+
+
+def test_frames_are_known_by_their_times(tmp_path):
+    starts = [500, 540, 700, 701, 950, 2000]
+    path = write_clip(tmp_path / "clip.mp4", scenes(6), starts=starts, time_base=Fraction(1, 1000))
+    found = probe(path)
+    seconds = [start * found.time_base for start in found.starts]
+    assert seconds == [Fraction(start, 1000) for start in starts]
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (Limits(1535, 1000), "at most 1535 pixels. Received: 48 x 32 = 1536 pixels"),
+        (Limits(100_000, 47), "at most 47 pixels wide and high. Received: 48 x 32"),
+        (Limits(100_000, 1000, 29), "at most 29 frames. Received: more"),
+    ],
+)
+def test_frames_over_the_limit_are_refused(clip, limits, message):
+    with pytest.raises(ClipTooLarge, match=message):
+        probe(clip, replace(LIMITS, frame=limits))
+
+
+def test_a_clip_that_lasts_too_long_is_refused(clip):
+    with pytest.raises(ClipTooLarge, match=r"at most 1.1 s. Received: 1.2 s"):
+        probe(clip, ClipLimits(LIMITS.frame, 1.1))
+
+
+def test_limits_are_judged_before_frames_are_decoded(clip, monkeypatch):
+    def decode(*_arguments):
+        raise AssertionError
+
+    monkeypatch.setattr("core.video.header.first_frame", decode)
+    with pytest.raises(ClipTooLarge):
+        probe(clip, ClipLimits(LIMITS.frame, 1.1))
+
+
+def test_what_is_no_clip_is_refused(tmp_path):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"Hello, world")
+    with pytest.raises(UnreadableClip, match=r"an MP4, MOV, WebM or MKV file. Received: 12 bytes"):
+        probe(path)
+
+
+def test_sound_alone_is_refused(tmp_path):
+    with av.open(tmp_path / "sound.mp4", "w") as container:
+        stream = container.add_stream("aac", rate=48_000)
+        write_sound(container, stream, 0.2)
+    with pytest.raises(UnsupportedClip, match="must have a video stream"):
+        probe(tmp_path / "sound.mp4")
+
+
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
+def test_high_dynamic_range_is_refused(tmp_path, transfer, name):
+    path = write_clip(
+        tmp_path / "clip.mp4",
+        scenes(2, 64, 80),
+        codec="libx265",
+        options={"x265-params": "log-level=none"},
+        pixel_format="yuv420p10le",
+        color_trc=transfer,
+        color_primaries=9,
+        colorspace=9,
+    )
+    with pytest.raises(UnsupportedClip, match=f"standard dynamic range. Received: HDR .* {name}"):
+        probe(path)
+
+
+def test_the_cover_is_not_the_video(tmp_path):
+    path = tmp_path / "clip.mp4"
+    with av.open(path, "w") as container:
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.height, cover.width, cover.pix_fmt = 64, 64, "yuvj420p"
+        video = container.add_stream("libx264", rate=25)
+        video.height, video.width = 32, 48
+        cover.disposition = cover.disposition.attached_pic
+        for number, pixels in enumerate(scenes(3)):
+            frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
+            frame.pts = number
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        container.mux(cover.encode(av.VideoFrame(64, 64, "yuvj420p")))
+        container.mux(cover.encode(None))
+    assert (probe(path).height, probe(path).frames) == (32, 3)
+
+
+def test_a_frame_that_is_not_shown_does_not_count(tmp_path):
+    options = {"auto-alt-ref": "1", "lag-in-frames": "16", "b": "200k", "deadline": "good"}
+    path = write_clip(tmp_path / "clip.webm", scenes(60), codec="libvpx", options=options)
+    assert probe(path).frames == 60

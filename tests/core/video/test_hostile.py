@@ -1,0 +1,208 @@
+import os
+import signal
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from core.clips import ClipWish
+from core.errors import SuperResolutionError, UnreadableClip, UnsupportedClip
+from core.opening import open_medium
+from core.video import apart, read_video_header
+from core.video.frames import read_frames
+from core.video.header import probe_clip
+from tests.clip_files import LIMITS, repeat, scenes, shown, write_clip
+
+COUNT = 40
+FAST_START = {"movflags": "faststart"}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    options = {"crf": "12", "x264-params": "keyint=8"}
+    return {
+        "mp4": write_clip(
+            folder / "clip.mp4",
+            scenes(COUNT),
+            options=options,
+            sounds=[("aac", "eng")],
+            container_options=FAST_START,
+        ),
+        "mkv": write_clip(
+            folder / "clip.mkv", scenes(COUNT), options=options, sounds=[("aac", "eng")]
+        ),
+        "webm": write_clip(folder / "clip.webm", scenes(COUNT), codec="libvpx-vp9"),
+    }
+
+
+def cut(source, target, share):
+    data = source.read_bytes()
+    target.write_bytes(data[: round(share * len(data))])
+    return target
+
+
+def probe(path):
+    (found,) = probe_clip(path, LIMITS)
+    return found
+
+
+def convert(source, folder):
+    medium = open_medium(source, LIMITS, ClipWish())
+    parts = [folder / f"part{segment.index}" for segment in medium.segments()]
+    for segment, part in zip(medium.segments(), parts, strict=True):
+        medium.render(segment, repeat, part, lambda _done: None)
+    medium.join(parts, folder / f"result{medium.suffix}")
+    return folder / f"result{medium.suffix}", medium
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "webm"])
+@pytest.mark.parametrize("share", [0.55, 0.7, 0.85, 0.95])
+def test_of_a_truncated_file_comes_what_is_before_the_end(clips, tmp_path, kind, share):
+    path = cut(clips[kind], tmp_path / "clip", share)
+    found = probe(path)
+    frames = list(read_frames(path, found, 0, found.frames))
+    assert 0 < len(frames) <= found.frames <= COUNT
+    assert "ends early or is damaged" in found.damage
+    whole = {
+        f.start: f.picture.pixels for f in read_frames(clips[kind], probe(clips[kind]), 0, COUNT)
+    }
+    for frame in frames:
+        np.testing.assert_array_equal(frame.picture.pixels, whole[frame.start])
+    without_gap = [frame.start for frame in frames][: len(frames) - 3]  # others refer to later ones
+    assert without_gap == sorted(whole)[: len(without_gap)]
+
+
+def test_a_truncated_clip_is_upscaled_up_to_the_damage(clips, tmp_path):
+    path = cut(clips["mp4"], tmp_path / "clip", 0.7)
+    target, medium = convert(path, tmp_path)
+    assert len(shown(target)) == medium.frames
+    assert medium.damage == probe(path).damage
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "webm"])
+def test_wherever_a_file_ends_there_is_an_error_of_ours_or_a_frame(clips, tmp_path, kind):
+    for share in np.linspace(0, 0.99, 34):
+        path = cut(clips[kind], tmp_path / "clip", share)
+        try:
+            found = probe(path)
+        except UnreadableClip as error:
+            assert str(error).startswith("Clip must")
+            continue
+        assert list(read_frames(path, found, 0, found.frames))
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "webm"])
+def test_wherever_bits_flip_there_is_an_error_of_ours_or_a_frame(clips, tmp_path, kind):
+    data = np.frombuffer(clips[kind].read_bytes(), np.uint8)
+    random = np.random.default_rng(0)
+    path = tmp_path / "clip"
+    for _ in range(8):
+        damaged = data.copy()
+        places = random.integers(64, len(data), 40)
+        damaged[places] ^= random.integers(1, 256, 40).astype(np.uint8)
+        path.write_bytes(damaged.tobytes())
+        apart_frames = 0
+        try:
+            found = apart.probe_apart(path, LIMITS)
+            apart_frames = sum(
+                1 for _ in apart.read_frames_apart(path, found, 0, found.frames, 100_000)
+            )
+        except SuperResolutionError as error:
+            assert "must" in str(error)
+        assert apart_frames <= COUNT
+
+
+def test_frames_that_cannot_be_decoded_are_left_out_and_counted(clips, tmp_path):
+    with av.open(str(clips["mp4"])) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    data = bytearray(clips["mp4"].read_bytes())
+    for packet in packets[10:13]:
+        data[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(data)
+    target, medium = convert(path, tmp_path)
+    there = len(shown(target))
+    assert COUNT - 8 <= there < COUNT
+    assert f"{there} of {COUNT} frames could be decoded" in medium.damage
+
+
+PLAYLISTS = {
+    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n",
+    "concat": "ffconcat version 1.0\nfile '{secret}'\n",
+    "dash": '<?xml version="1.0"?><MPD><BaseURL>{secret}</BaseURL></MPD>',
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+}
+
+
+@pytest.mark.parametrize("playlist", PLAYLISTS)
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.m3u8", "clip.mkv"])
+def test_playlists_are_refused(clips, tmp_path, playlist, name):
+    path = tmp_path / name
+    path.write_text(PLAYLISTS[playlist].format(secret=clips["mp4"]))
+    with pytest.raises(UnreadableClip, match="must be an MP4, MOV, WebM or MKV file"):
+        read_video_header(path, LIMITS)
+
+
+def refer_elsewhere(data, elsewhere):
+    """A MOV whose samples are said to be in another file."""
+    entry = b"\0\0\0\x0curl \0\0\0\x01"  # in this file
+    at = data.index(entry)
+    location = elsewhere + b"\0"
+    grown = len(location)
+    data = data[:at] + (12 + grown).to_bytes(4) + b"url \0\0\0\0" + location + data[at + 12 :]
+    for box in (b"dref", b"dinf", b"minf", b"mdia", b"trak", b"moov"):
+        start = data.rindex(box, 0, at) - 4
+        size = int.from_bytes(data[start : start + 4]) + grown
+        data = data[:start] + size.to_bytes(4) + data[start + 4 :]
+    return data
+
+
+def test_samples_in_other_files_are_not_read(tmp_path):
+    source = write_clip(tmp_path / "clip.mov", scenes(3))
+    (tmp_path / "secret.mov").write_bytes(source.read_bytes())
+    for elsewhere in (b"secret.mov", f"file://{tmp_path}/secret.mov".encode()):
+        path = tmp_path / "reference.mov"
+        path.write_bytes(refer_elsewhere(source.read_bytes(), elsewhere))
+        with pytest.raises(UnsupportedClip, match="one that refers to other files"):
+            read_video_header(path, LIMITS)
+
+
+def kill_at_first(path):
+    """End this process the first time, and say so in a file."""
+    if not path.exists():
+        path.write_text("killed")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def read_killed_once(path, *arguments):
+    for number, frame in enumerate(read_frames(path, *arguments)):
+        if number == 5:
+            kill_at_first(path.with_suffix(".killed"))
+        yield frame
+
+
+def read_killed_always(path, *arguments):
+    for number, frame in enumerate(read_frames(path, *arguments)):
+        if frame.start == arguments[0].starts[20] and number >= 0:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        yield frame
+
+
+def test_a_decoder_that_was_killed_goes_on_where_it_was(clips, tmp_path, monkeypatch, caplog):
+    path = Path(tmp_path / "clip.mp4")
+    path.write_bytes(clips["mp4"].read_bytes())
+    found = probe(path)
+    expected = [frame.start for frame in read_frames(path, found, 0, COUNT)]
+    monkeypatch.setattr(apart, "read_frames", read_killed_once)
+    frames = list(apart.read_frames_apart(path, found, 0, COUNT, 100_000))
+    assert [frame.start for frame in frames] == expected
+    assert "SIGKILL" in caplog.text
+
+
+def test_a_frame_that_ends_its_decoder_twice_ends_the_segment(clips, monkeypatch):
+    found = probe(clips["mp4"])
+    monkeypatch.setattr(apart, "read_frames", read_killed_always)
+    frames = list(apart.read_frames_apart(clips["mp4"], found, 0, COUNT, 100_000))
+    assert [frame.start for frame in frames] == list(found.starts[:20])

@@ -1,0 +1,315 @@
+from fractions import Fraction
+from itertools import pairwise
+
+import av
+import numpy as np
+import pytest
+from av.video.reformatter import ColorRange
+
+from core.clips import ClipWish
+from core.errors import UnreadableClip, UnsupportedClip
+from core.media import plan_segments
+from core.opening import open_medium
+from core.video import medium as module
+from core.video.joining import NOTE
+from tests.clip_files import LIMITS, copied, repeat, scene, scenes, shown, times, write_clip
+
+COUNT = 30
+SEGMENT = 8
+
+
+@pytest.fixture(autouse=True)
+def short_segments(monkeypatch):
+    monkeypatch.setattr(module, "plan_segments", lambda frames: plan_segments(frames, SEGMENT))
+
+
+def convert(source, folder, wish=None, upscale=repeat):
+    """The result's path, and the medium."""
+    medium = open_medium(source, LIMITS, wish or ClipWish())
+    parts = [folder / f"part{segment.index}" for segment in medium.segments()]
+    for segment, part in zip(medium.segments(), parts, strict=True):
+        medium.render(segment, upscale, part, lambda _done: None)
+    target = folder / f"result{medium.suffix}"
+    medium.join(parts, target)
+    return target, medium
+
+
+def video(path):
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return stream.codec_context, stream.sample_aspect_ratio
+
+
+def psnr_db(one, other):
+    return 10 * np.log10(255**2 / np.square(one.astype(float) - other).mean())
+
+
+SOUNDS = [("aac", "eng"), ("aac", "deu")]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    return write_clip(path, scenes(COUNT), sounds=SOUNDS, metadata={"title": "Pan"})
+
+
+@pytest.fixture(scope="module")
+def result(clip, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "plan_segments", lambda frames: plan_segments(frames, SEGMENT))
+        return convert(clip, tmp_path_factory.mktemp("result"))[0]
+
+
+def test_frames_keep_their_number_and_their_times(clip, result):
+    assert times(result) == times(clip)
+    assert len(times(result)) == COUNT
+
+
+def test_frames_are_four_times_as_large_and_look_the_same_through_all_seams(clip, result):
+    for (_, pixels), (_, lr) in zip(shown(result), shown(clip), strict=True):
+        assert psnr_db(pixels, lr.repeat(4, axis=0).repeat(4, axis=1)) > 38
+
+
+def test_sound_is_copied_to_the_byte_and_to_the_tick(clip, result):
+    assert len(copied(result)) == len(SOUNDS)
+    assert copied(result) == copied(clip)
+
+
+def test_what_the_file_says_of_itself_stays_with_a_note(result):
+    with av.open(str(result)) as container:
+        assert container.metadata["title"] == "Pan"
+        assert container.metadata["comment"] == NOTE
+        assert "encoder" not in container.metadata
+
+
+def test_the_note_can_be_left_out(clip, tmp_path):
+    target, _ = convert(clip, tmp_path, ClipWish(has_note=False))
+    with av.open(str(target)) as container:
+        assert "comment" not in container.metadata
+
+
+def test_the_index_is_at_the_beginning(result):
+    data = result.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+def test_every_run_writes_the_same_bytes(clip, result, tmp_path):
+    assert convert(clip, tmp_path)[0].read_bytes() == result.read_bytes()
+
+
+def test_what_was_interrupted_and_repeated_is_the_same(clip, result, tmp_path):
+    medium = open_medium(clip, LIMITS, ClipWish())
+    parts = [tmp_path / f"part{segment.index}" for segment in medium.segments()]
+
+    def interrupted(picture):
+        if len(list(tmp_path.iterdir())) > 2:
+            raise KeyboardInterrupt
+        return repeat(picture)
+
+    backwards = list(zip(medium.segments(), parts, strict=True))[::-1]
+    with pytest.raises(KeyboardInterrupt):
+        for segment, part in backwards:
+            medium.render(segment, interrupted, part, lambda _done: None)
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".partial")]
+    for segment, part in backwards:
+        if not part.exists():
+            medium.render(segment, repeat, part, lambda _done: None)
+    medium.join(parts, tmp_path / "result.mp4")
+    assert (tmp_path / "result.mp4").read_bytes() == result.read_bytes()
+
+
+def test_progress_counts_the_frames_of_a_segment_without_those_before_it(clip, tmp_path):
+    medium = open_medium(clip, LIMITS, ClipWish())
+    done = []
+    medium.render(medium.segments()[1], repeat, tmp_path / "part", done.append)
+    assert done == list(range(1, SEGMENT + 1))
+
+
+@pytest.mark.parametrize(("is_coherent", "first"), [(True, SEGMENT - 4), (False, SEGMENT)])
+def test_a_segment_begins_a_little_earlier_to_agree_with_the_one_before(
+    clip, tmp_path, is_coherent, first
+):
+    medium = open_medium(clip, LIMITS, ClipWish(is_coherent=is_coherent))
+    seen = []
+
+    def upscale(picture):
+        seen.append(picture.pixels[0, 0, 0])
+        return repeat(picture)
+
+    medium.render(medium.segments()[1], upscale, tmp_path / "part", lambda _done: None)
+    assert len(seen) == 2 * SEGMENT - first
+    assert abs(int(seen[0]) - int(scene(first)[0, 0, 0])) < 5
+
+
+def test_an_error_of_the_network_ends_a_segment_and_leaves_nothing(clip, tmp_path):
+    medium = open_medium(clip, LIMITS, ClipWish())
+
+    def fail(_picture):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        medium.render(medium.segments()[0], fail, tmp_path / "part", lambda _done: None)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "sound", "wish", "codec_out"),
+    [
+        ("clip.mov", "libx264", "aac", ClipWish(), "h264"),
+        ("clip.mkv", "libx264", "flac", ClipWish(), "h264"),
+        ("clip.webm", "libvpx-vp9", "libopus", ClipWish(quality=50), "vp9"),
+        ("clip.mp4", "libx264", "aac", ClipWish(codec="hevc"), "hevc"),
+        ("clip.mp4", "libx264", "aac", ClipWish(codec="av1"), "av1"),
+        ("clip.mkv", "libx264", "libopus", ClipWish(format="webm"), "vp9"),
+        ("clip.webm", "libvpx-vp9", "libopus", ClipWish(format="mp4"), "h264"),
+        ("clip.mkv", "mpeg4", "aac", ClipWish(format="mov"), "h264"),
+    ],
+)
+def test_containers_and_codecs(tmp_path, name, codec, sound, wish, codec_out):
+    options = {"crf": "12"} if codec == "libx264" else {}
+    source = write_clip(
+        tmp_path / name, scenes(COUNT), codec=codec, sounds=[(sound, "fra")], options=options
+    )
+    target, medium = convert(source, tmp_path, wish)
+    assert target.suffix.removeprefix(".") == (wish.format or source.suffix.removeprefix("."))
+    assert video(target)[0].codec.canonical_name == codec_out
+    assert times(target) == times(source)
+    one, other = copied(target), copied(source)
+    assert [[data for _, data in packets] for *_, packets in one] == [
+        [data for _, data in packets] for *_, packets in other
+    ]
+    for (*_, packets), (*_, expected) in zip(one, other, strict=True):
+        for (start, _), (wanted, _) in zip(packets, expected, strict=True):
+            assert abs(start - wanted) <= Fraction(1, 1000)  # of which MKV counts
+    assert medium.mimetype.startswith("video/")
+
+
+def test_times_vary_as_in_the_source(tmp_path):
+    starts = [500, 540, 700, 701, 950, 2000, 2001, 2500, 2600, 2601]
+    source = write_clip(
+        tmp_path / "clip.mp4", scenes(10), starts=starts, time_base=Fraction(1, 1000)
+    )
+    target, _ = convert(source, tmp_path)
+    assert times(target) == times(source) == [Fraction(start, 1000) for start in starts]
+
+
+def test_ntsc_rates_are_exact(tmp_path):
+    starts = list(range(0, 1001 * 20, 1001))
+    source = write_clip(
+        tmp_path / "clip.mp4", scenes(20), starts=starts, time_base=Fraction(1, 30000)
+    )
+    target, _ = convert(source, tmp_path)
+    assert times(target) == [Fraction(start, 30000) for start in starts]
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_rotated_clips_come_out_upright(tmp_path, rotation):
+    source = write_clip(tmp_path / "clip.mp4", scenes(2), rotation=rotation)
+    target, _ = convert(source, tmp_path)
+    expected = np.rot90(scene(0), rotation // 90).repeat(4, axis=0).repeat(4, axis=1)
+    assert psnr_db(shown(target)[0][1], expected) > 30
+    with av.open(str(target)) as container:
+        assert next(container.decode(video=0)).rotation == 0
+
+
+def test_the_shape_of_pixels_stays(tmp_path):
+    source = write_clip(
+        tmp_path / "clip.mp4", scenes(2), sample_aspect_ratio=Fraction(4, 3), rotation=90
+    )
+    assert video(convert(source, tmp_path)[0])[1] == Fraction(3, 4)
+
+
+@pytest.mark.parametrize(("matrix", "is_full"), [(1, False), (6, False), (1, True), (9, False)])
+def test_the_meaning_of_colours_stays(tmp_path, matrix, is_full):
+    source = write_clip(
+        tmp_path / "clip.mp4",
+        scenes(2),
+        colorspace=matrix,
+        color_primaries=matrix,
+        color_trc=1,
+        color_range=ColorRange.JPEG if is_full else ColorRange.MPEG,
+    )
+    context, _ = video(convert(source, tmp_path)[0])
+    assert (context.colorspace, context.color_primaries, context.color_trc) == (matrix, matrix, 1)
+    assert context.color_range == (ColorRange.JPEG if is_full else ColorRange.MPEG)
+
+
+def test_odd_sizes_become_even(tmp_path):
+    source = write_clip(
+        tmp_path / "clip.mkv", scenes(3, 33, 47), codec="ffv1", options={}, pixel_format="yuv444p"
+    )
+    assert shown(convert(source, tmp_path)[0])[0][1].shape == (132, 188, 3)
+
+
+def test_a_clip_of_one_frame_without_sound(tmp_path):
+    source = write_clip(tmp_path / "clip.mp4", scenes(1))
+    target, _ = convert(source, tmp_path)
+    assert times(target) == [0]
+    assert copied(target) == []
+
+
+def test_subtitles_chapters_and_attachments_go_along(tmp_path):
+    source = write_clip(
+        tmp_path / "clip.mkv", scenes(COUNT), sounds=SOUNDS, subtitles=[("subrip", "spa")]
+    )
+    with_more = tmp_path / "more.mkv"
+    with av.open(str(source)) as given, av.open(str(with_more), "w") as container:
+        streams = [container.add_stream_from_template(s, opaque=True) for s in given.streams]
+        for stream, template in zip(streams, given.streams, strict=True):
+            stream.metadata.update(template.metadata)
+        container.add_attachment("font.ttf", "font/ttf", b"glyphs")
+        part = {"id": 1, "start": 0, "end": 700, "time_base": Fraction(1, 1000)}
+        container.set_chapters([{**part, "metadata": {"title": "Beginning"}}])
+        for packet in given.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream.index]
+                container.mux(packet)
+    target, _ = convert(with_more, tmp_path)
+    assert copied(target) == copied(with_more)
+    assert [language for _, language, _ in copied(target)] == ["eng", "deu", "spa"]
+    with av.open(str(target)) as container:
+        (chapter,) = container.chapters()
+        assert chapter["metadata"]["title"] == "Beginning"
+        (attachment,) = container.streams.attachments
+        assert (attachment.name, bytes(attachment.data)) == ("font.ttf", b"glyphs")
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        (ClipWish(format="webm"), "audio that WebM can hold as it is. Received: .* codec aac"),
+        (ClipWish(codec="theora"), "MP4 must be one of h264, hevc, vp9, av1. Received: theora"),
+        (ClipWish(format="mov", codec="vp9"), "MOV must be one of h264, hevc. Received: vp9"),
+        (ClipWish(format="avi"), "one of mp4, mov, webm, mkv. Received: avi"),
+    ],
+)
+def test_what_a_clip_cannot_become_is_told_at_once(clip, wish, message):
+    with pytest.raises(UnsupportedClip, match=message):
+        open_medium(clip, LIMITS, wish)
+
+
+def test_parts_of_another_encoder_are_not_joined(clip, tmp_path):
+    source = write_clip(tmp_path / "other.mp4", scenes(10, 64, 64))
+    medium = open_medium(clip, LIMITS, ClipWish())
+    other = open_medium(source, LIMITS, ClipWish())
+    medium.render(medium.segments()[0], repeat, tmp_path / "one", lambda _done: None)
+    other.render(other.segments()[0], repeat, tmp_path / "two", lambda _done: None)
+    with pytest.raises(Exception, match="must be encoded alike"):
+        medium.join([tmp_path / "one", tmp_path / "two"], tmp_path / "result.mp4")
+    assert not (tmp_path / "result.mp4").exists()
+
+
+def test_no_frame_at_all_is_an_error(clip, tmp_path):
+    medium = open_medium(clip, LIMITS, ClipWish())
+    (tmp_path / "part").write_bytes(b"")
+    with pytest.raises(UnreadableClip, match="must have frames"):
+        medium.join([tmp_path / "part"], tmp_path / "result.mp4")
+
+
+def test_key_frames_begin_the_segments(result):
+    with av.open(str(result)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    starts = [number for number, packet in enumerate(packets) if packet.is_keyframe]
+    assert {0, 8, 16, 24} <= set(starts)
+    assert all(one.dts < other.dts for one, other in pairwise(packets))
+    assert all(packet.dts <= packet.pts for packet in packets)
