@@ -116,7 +116,7 @@ def wait_until_ready(container):
     """Return once pictures are welcome."""
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
-        with suppress(requests.ConnectionError):
+        with suppress(requests.RequestException):
             if requests.get(f"{container.url}/health/ready", timeout=5).status_code == 200:
                 return
         time.sleep(0.1)

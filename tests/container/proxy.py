@@ -10,6 +10,7 @@ import requests
 from benchmarks.server import free_port
 
 CHECK_EVERY_MS = 500
+"""A refusal counts at once; an answer may take longer, where all share too few cores."""
 
 CONFIGURATION = """
 global
@@ -20,6 +21,7 @@ defaults
   timeout client 300s
   timeout server 300s
   timeout queue 300s
+  timeout check 8s
   # What is lost is to be seen, not repaired.
   retries 0
 frontend pictures
