@@ -12,6 +12,7 @@ LIBRARIES = {
     "limits",
     "prometheus_client",
     "pythonjsonlogger",
+    "cv2",
     "numpy",
     "PIL",
     "pillow_heif",
@@ -66,7 +67,9 @@ FORBIDDEN = {
     "core/costs.py": LIBRARIES | OURS - {"core"},
     "core/clips.py": LIBRARIES | OURS - {"core"},
     "core/media.py": LIBRARIES | OURS - {"core"},
-    "core/coherence.py": LIBRARIES | OURS - {"core"},
+    "core/coherence.py": LIBRARIES - {"numpy"} | OURS - {"core"},
+    "core/flow.py": LIBRARIES - {"cv2", "numpy"} | OURS - {"core"},
+    "core/fusion.py": LIBRARIES - {"cv2", "numpy"} | OURS - {"core"},
     "api": LIBRARIES - FLASK - SERVER | OURS - {"api", "core"},
     "app.py": LIBRARIES - {"flask", "flask_cors", "werkzeug"}
     | {"benchmarks", "training", "upscale"},
