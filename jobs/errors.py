@@ -9,6 +9,8 @@ SuperResolutionError      of core/errors
     ├── OutOfSpace        files of jobs may not take more of the disk
     ├── TooManyJobs       too many jobs are waiting
     ├── TooManyWatchers   too many callers watch jobs already
+    ├── EngineUnavailable queue or storage do not answer
+    ├── SegmentAbandoned  whoever began a segment did not come to its end
     └── JobInterrupted    the job is to be left as it is: cancelled, or the server stops
 """
 
@@ -78,6 +80,14 @@ class TooManyJobs(_ComeBack):
 
 class TooManyWatchers(_ComeBack):
     """Too many callers watch jobs already."""
+
+
+class EngineUnavailable(_ComeBack):
+    """Queue or storage do not answer."""
+
+
+class SegmentAbandoned(JobError):
+    """Whoever began a segment did not come to its end, several times."""
 
 
 class JobInterrupted(JobError):
