@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_shutting_down
+from celery.signals import setup_logging, worker_shutting_down
 from kombu.exceptions import KombuError
 
 QUEUE = "enhancer"
@@ -59,6 +59,7 @@ class Broker:
             on_stop()
 
         worker_shutting_down.connect(tell)
+        setup_logging.connect(leave_logging_alone)
         worker = self._celery.Worker(
             pool="solo",
             queues=[self.queue],
@@ -69,6 +70,10 @@ class Broker:
         )
         worker.start()
         return int(worker.exitcode or 0)
+
+
+def leave_logging_alone(**_options: object) -> None:
+    """Where somebody sees to it, Celery does not."""
 
 
 def configuration(queue: str) -> dict[str, Any]:
@@ -83,7 +88,6 @@ def configuration(queue: str) -> dict[str, Any]:
         "task_ignore_result": True,
         "worker_prefetch_multiplier": 1,
         "worker_enable_remote_control": False,
-        "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,

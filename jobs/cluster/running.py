@@ -15,7 +15,7 @@ from jobs.cluster.worker import Craft, Patience, Worker
 BEATS = 4
 """Signs of life in the time of a lease."""
 
-OLD_S = 30.0
+OLD_S = 60.0
 """Age of a sign of life at which a worker is not healthy."""
 
 
