@@ -21,12 +21,23 @@ from core.errors import (
     DeadlineExceeded,
     ImageTooLarge,
     InvalidDetail,
+    InvalidWish,
     Overloaded,
     RequestAbandoned,
     SuperResolutionError,
     TooMuchMemory,
+    UnreadableArchive,
     UnreadableImage,
     UnsupportedImage,
+)
+from jobs.errors import (
+    JobUnfinished,
+    KeyReused,
+    OutOfSpace,
+    ResultGone,
+    TooManyJobs,
+    TooManyWatchers,
+    UnknownJob,
 )
 
 CLIENT_CLOSED_REQUEST = 499  # for the log, as nginx has it: nobody reads the answer
@@ -34,12 +45,21 @@ CLIENT_CLOSED_REQUEST = 499  # for the log, as nginx has it: nobody reads the an
 STATUS: dict[type[SuperResolutionError], int] = {
     UnreadableImage: HTTPStatus.BAD_REQUEST,
     UnsupportedImage: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    UnreadableArchive: HTTPStatus.BAD_REQUEST,
+    InvalidWish: HTTPStatus.BAD_REQUEST,
     InvalidDetail: HTTPStatus.BAD_REQUEST,
     ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     TooMuchMemory: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
     RequestAbandoned: CLIENT_CLOSED_REQUEST,
+    UnknownJob: HTTPStatus.NOT_FOUND,
+    KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    JobUnfinished: HTTPStatus.CONFLICT,
+    ResultGone: HTTPStatus.GONE,
+    OutOfSpace: HTTPStatus.INSUFFICIENT_STORAGE,
+    TooManyJobs: HTTPStatus.SERVICE_UNAVAILABLE,
+    TooManyWatchers: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 
@@ -142,6 +162,6 @@ def headers_of(error: Exception) -> dict[str, str]:
         return {"WWW-Authenticate": CHALLENGE}
     if isinstance(error, TooManyRequests):
         return {"Retry-After": str(g.get("retry_after_s", 1))}
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | OutOfSpace | TooManyJobs | TooManyWatchers):
         return {"Retry-After": str(error.retry_after_s)}
     return {}

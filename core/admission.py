@@ -72,11 +72,7 @@ class Admission:
             Overloaded: if too many are waiting already.
             DeadlineExceeded, RequestAbandoned: while waiting.
         """
-        if cost > self.budget:
-            raise TooMuchMemory(
-                f"Image must need at most {self.budget // MEGABYTE} MB of memory. "
-                f"Received: one that needs {ceil(cost / MEGABYTE)} MB."
-            )
+        self.check(cost)
         self._enter(cost, patience or Patience())
         try:
             yield
@@ -84,6 +80,14 @@ class Admission:
             with self._changed:
                 self._taken -= cost
                 self._changed.notify_all()
+
+    def check(self, cost: int) -> None:
+        """Raise TooMuchMemory if this is more than the whole budget."""
+        if cost > self.budget:
+            raise TooMuchMemory(
+                f"Image must need at most {self.budget // MEGABYTE} MB of memory. "
+                f"Received: one that needs {ceil(cost / MEGABYTE)} MB."
+            )
 
     def _enter(self, cost: int, patience: Patience) -> None:
         with self._changed:

@@ -4,6 +4,8 @@ SuperResolutionError
 ├── UnreadableImage       the bytes are damaged, or no picture at all
 ├── UnsupportedImage      a picture, but of a kind that is not taken
 ├── ImageTooLarge         more pixels, or longer sides, than the limit
+├── UnreadableArchive     the archive is damaged, or not safe to unpack
+├── InvalidWish           such a result cannot be made of such a file
 ├── InvalidDetail         no place between the faithful and the detailed network
 ├── TooMuchMemory         the picture needs more memory than there is for all
 ├── Overloaded            too many pictures are waiting
@@ -29,6 +31,14 @@ class UnsupportedImage(SuperResolutionError):
 
 class ImageTooLarge(SuperResolutionError):
     """The picture has more pixels, or longer sides, than the limit."""
+
+
+class UnreadableArchive(SuperResolutionError):
+    """The archive is damaged, or not safe to unpack."""
+
+
+class InvalidWish(SuperResolutionError):
+    """Such a result cannot be made of such a file."""
 
 
 class InvalidDetail(SuperResolutionError):

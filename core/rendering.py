@@ -24,6 +24,9 @@ from core.upscaler import FULL_DETAIL, Progress, Upscaler, assemble
 PNG = "png"  # the one format that can be sent while it is made
 CONSISTENCY = "Consistency-PSNR"  # keyword in a PNG
 
+STRIP_ROWS = 256
+"""Of a picture that is there already: a multiple of the scale."""
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -56,41 +59,29 @@ class Wish:
         )
 
 
-class Rendering:
-    """One picture on its way: upscaled, compared with its input, encoded.
+class Encoding:
+    """An SR picture compared with its input and encoded, strip by strip.
 
     Attributes:
         consistency: of the rows that are done.
 
     Args:
-        upscaler: what upscales.
+        strips: of the SR picture, as `Upscaler.strips` makes them.
         lr: the picture.
         wish: how the caller wants it.
-        progress: told after each tile.
-        patience: how long the caller waits; None for ever.
+        scale: SR pixels per LR pixel, on each side.
 
     Raises:
-        InvalidDetail: if there is no network of the detail wished for.
         ImageTooLarge: if the format wished for cannot hold the SR picture.
     """
 
-    def __init__(
-        self,
-        upscaler: Upscaler,
-        lr: Picture,
-        wish: Wish,
-        *,
-        progress: Progress | None = None,
-        patience: Patience | None = None,
-    ) -> None:
-        scale = upscaler.scale
-        upscaler.check_detail(wish.detail)
+    def __init__(self, strips: Generator[PixelArray], lr: Picture, wish: Wish, scale: int) -> None:
         check_output_size(wish.format, scale * lr.height, scale * lr.width)
         self.consistency = Consistency(lr, scale)
         self._lr, self._wish = lr, wish
         self._extras = wish.extras(lr.extras, scale)
         self._layout = Layout(scale * lr.height, scale * lr.width, lr.channels, lr.bits)
-        self._strips = upscaler.strips(lr, progress, detail=wish.detail, patience=patience)
+        self._strips = strips
 
     def parts(self) -> Generator[bytes]:
         """The file: a PNG as it is made, other formats in one part.
@@ -129,6 +120,46 @@ class Rendering:
     def _whole(self) -> Generator[bytes]:
         sr = assemble(self._compared(), self._lr)
         yield encode_picture(sr, Output(self._wish.format, self._wish.quality, self._extras))
+
+
+class Rendering(Encoding):
+    """One picture on its way: upscaled, compared with its input, encoded.
+
+    Args:
+        upscaler: what upscales.
+        lr: the picture.
+        wish: how the caller wants it.
+        progress: told after each tile.
+        patience: how long the caller waits; None for ever.
+
+    Raises:
+        InvalidDetail: if there is no network of the detail wished for.
+        ImageTooLarge: if the format wished for cannot hold the SR picture.
+    """
+
+    def __init__(
+        self,
+        upscaler: Upscaler,
+        lr: Picture,
+        wish: Wish,
+        *,
+        progress: Progress | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        upscaler.check_detail(wish.detail)
+        strips = upscaler.strips(lr, progress, detail=wish.detail, patience=patience)
+        super().__init__(strips, lr, wish, upscaler.scale)
+
+
+def strips_of(sr: Picture) -> Generator[PixelArray]:
+    """A whole SR picture as strips for `Encoding`."""
+    colour = sr.pixels[..., :1] if sr.is_grey else sr.pixels
+    for top in range(0, sr.height, STRIP_ROWS):
+        rows = slice(top, top + STRIP_ROWS)
+        if sr.alpha is None:
+            yield colour[rows]
+        else:
+            yield np.dstack([colour[rows], sr.alpha[rows]])
 
 
 def convert(strip: PixelArray, lr: Picture, icc_profile: bytes | None) -> PixelArray:

@@ -4,6 +4,9 @@ A second lane would share the same cores and need its own memory. The picture wi
 least left to do goes first, so a thumbnail never waits for a large picture, only for
 the tile that is just being computed; every picture moves up while it is passed over,
 so a large one is finished too.
+
+What nobody waits for at this moment, such as frames of a job, is in the background: it
+has the lane while no picture wants it, and a tile now and then while pictures do.
 """
 
 import threading
@@ -20,6 +23,12 @@ AGEING = 20.0
 
 A picture that needs 20 s is passed over for at most a second at a time, and gets a
 tenth of the lane or more, however many thumbnails arrive.
+"""
+
+PASSED_OVER_S = 2.0
+"""Seconds that the background leaves the lane to pictures, however many there are.
+
+Then it has one tile, of 0.1 s or less: a twentieth of the lane.
 """
 
 LOOK_EVERY_S = 0.25
@@ -68,6 +77,7 @@ class _Job:
     ahead: int
     served: float
     remaining: int
+    is_background: bool = False
     results: deque[PixelArray | BaseException] = field(default_factory=deque)
 
     @property
@@ -95,9 +105,9 @@ class Lane:
 
     @property
     def backlog_s(self) -> float:
-        """Seconds that all tasks under way will take, at the rate measured so far."""
+        """Seconds that all pictures under way will take, at the rate measured so far."""
         with self._changed:
-            return self.seconds(sum(job.remaining for job in self._jobs))
+            return self.seconds(sum(job.remaining for job in self._jobs if not job.is_background))
 
     @property
     def tiles_waiting(self) -> int:
@@ -110,7 +120,12 @@ class Lane:
         return work / self._rate
 
     def run(
-        self, tasks: Sequence[Task], *, ahead: int, patience: Patience | None = None
+        self,
+        tasks: Sequence[Task],
+        *,
+        ahead: int,
+        patience: Patience | None = None,
+        is_background: bool = False,
     ) -> Generator[PixelArray]:
         """Results of the tasks, in their order, each as soon as it is there.
 
@@ -120,12 +135,13 @@ class Lane:
             tasks: of one picture.
             ahead: results that may wait to be taken; then the lane does other pictures.
             patience: of the caller; None for all the time in the world.
+            is_background: whether pictures of others go first.
 
         Raises:
             DeadlineExceeded: if the deadline passes before the last result.
             RequestAbandoned: if nobody waits for the results any more.
         """
-        job = self._enter(tasks, ahead)
+        job = self._enter(tasks, ahead, is_background)
         try:
             for _ in tasks:
                 result = self._take(job, patience or Patience())
@@ -135,10 +151,10 @@ class Lane:
         finally:
             self._leave(job)
 
-    def _enter(self, tasks: Sequence[Task], ahead: int) -> _Job:
+    def _enter(self, tasks: Sequence[Task], ahead: int, is_background: bool) -> _Job:
         work = sum(task.work for task in tasks)
         with self._changed:
-            job = _Job(deque(tasks), ahead, served=self._clock(), remaining=work)
+            job = _Job(deque(tasks), ahead, self._clock(), work, is_background)
             self._jobs.append(job)
             self._start_worker()
             self._changed.notify_all()
@@ -183,9 +199,11 @@ class Lane:
             job = min((job for job in self._jobs if job.is_ready), key=self._rank)
             return job, job.tasks.popleft()
 
-    def _rank(self, job: _Job) -> float:
-        """Seconds left to do, less what being passed over makes up for."""
-        return self.seconds(job.remaining) - AGEING * (self._clock() - job.served)
+    def _rank(self, job: _Job) -> tuple[bool, float]:
+        """Seconds left to do, less what being passed over makes up for; pictures first."""
+        passed_over_s = self._clock() - job.served
+        yields = job.is_background and passed_over_s < PASSED_OVER_S
+        return yields, self.seconds(job.remaining) - AGEING * passed_over_s
 
     def _finish(
         self, job: _Job, task: Task, result: PixelArray | BaseException, seconds: float

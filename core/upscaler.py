@@ -68,10 +68,22 @@ class Upscaler:
         return FULL_DETAIL if self._interpolated is None else 0.0
 
     def upscale(
-        self, lr: Picture, progress: Progress | None = None, *, detail: float = FULL_DETAIL
+        self,
+        lr: Picture,
+        progress: Progress | None = None,
+        *,
+        detail: float = FULL_DETAIL,
+        patience: Patience | None = None,
+        is_background: bool = False,
     ) -> Picture:
-        """Upscale a whole picture with its alpha; what else the file held goes with it."""
-        return assemble(self.strips(lr, progress, detail=detail), lr)
+        """Upscale a whole picture with its alpha; what else the file held goes with it.
+
+        Arguments are those of `strips`.
+        """
+        strips = self.strips(
+            lr, progress, detail=detail, patience=patience, is_background=is_background
+        )
+        return assemble(strips, lr)
 
     def strips(
         self,
@@ -80,6 +92,7 @@ class Upscaler:
         *,
         detail: float = FULL_DETAIL,
         patience: Patience | None = None,
+        is_background: bool = False,
     ) -> Generator[PixelArray]:
         """Upscale a picture, one row of tiles after the other.
 
@@ -91,6 +104,7 @@ class Upscaler:
             progress: told after each tile.
             detail: how much is made up, in [0, 1]: 0 faithful and soft, 1 all of it.
             patience: how long the caller waits; None for ever.
+            is_background: whether pictures of others go first.
 
         Returns:
             Strips of the SR picture from top to bottom, (h, scale*W, C) of the type of
@@ -109,7 +123,8 @@ class Upscaler:
             for tile in tiles
         ]
         ahead = ROWS_AHEAD * len(rows[0])
-        with closing(self.lane.run(tasks, ahead=ahead, patience=patience)) as results:
+        run = self.lane.run(tasks, ahead=ahead, patience=patience, is_background=is_background)
+        with closing(run) as results:
             told = tell(results, progress, len(tiles))
             for row in rows:
                 yield np.concatenate(list(islice(told, len(row))), axis=1)

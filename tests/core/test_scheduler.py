@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from core.errors import DeadlineExceeded, RequestAbandoned
-from core.scheduler import Lane, Patience, Task
+from core.scheduler import PASSED_OVER_S, Lane, Patience, Task
 from tests.waiting import wait_until
 
 PATIENCE_S = 10
@@ -78,6 +78,46 @@ def test_who_is_passed_over_long_enough_comes_next():
     for thread in (first, large, small):
         thread.join(PATIENCE_S)
     assert gate.order == ["first", "large", "small"]
+
+
+def test_pictures_go_before_the_background_however_large_they_are():
+    lane, gate = Lane(clock=lambda: 0.0), Gate()
+    threads = [take_in_thread(lane, gate.tasks("job", 3, 1), is_background=True)]
+    assert gate.entered.wait(PATIENCE_S)  # one of its tiles is being computed
+    threads.append(take_in_thread(lane, gate.tasks("picture", 2, 1_000_000)))
+    wait_until(lambda: len(lane._jobs) == 2)
+    assert lane.backlog_s == pytest.approx(lane.seconds(2_000_000))
+    gate.opened.set()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert gate.order == ["job", "picture", "picture", "job", "job"]
+
+
+def test_the_background_has_a_tile_now_and_then():
+    now = [0.0]
+    lane, order = Lane(clock=lambda: now[0]), []
+
+    def picture(number):
+        now[0] += 0.5
+        order.append("picture")
+        return result(number)
+
+    def job(number):
+        order.append("job")
+        return result(number)
+
+    gate = Gate()
+    first = take_in_thread(lane, gate.tasks("first", 1, 1))
+    assert gate.entered.wait(PATIENCE_S)
+    threads = [take_in_thread(lane, tasks(2, run=job), is_background=True)]
+    threads.append(take_in_thread(lane, tasks(10, run=picture)))
+    wait_until(lambda: len(lane._jobs) == 3)
+    gate.opened.set()
+    for thread in [first, *threads]:
+        thread.join(PATIENCE_S)
+    every = round(PASSED_OVER_S / 0.5)
+    assert order.index("job") == every
+    assert order.index("job", every + 1) == 2 * every + 1
 
 
 def test_results_that_nobody_takes_hold_their_picture_up_and_no_other():
