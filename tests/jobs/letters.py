@@ -38,6 +38,7 @@ class Letters:
         return plan_segments(self.frames, SEGMENT)
 
     def render(self, segment, upscale, target, report):
+        log.info("Rendering")
         with target.open("wb") as file:
             for done, letter in enumerate(self._letters[segment.start : segment.stop], start=1):
                 file.write(upscale(picture_of(letter)).pixels[..., 0].tobytes())

@@ -80,6 +80,10 @@ class WorkerProcess:
     def pieces_done(self):
         return self.log.count("A piece is done")
 
+    @property
+    def is_in_a_piece(self):
+        return self.log.count("Rendering") > self.pieces_done
+
 
 class Cluster:
     """All of it, with the engine that this process uses."""
