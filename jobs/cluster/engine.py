@@ -11,14 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from core.clips import ClipLimits, ClipWish
+from core.clips import ClipWish
 from core.media import Medium
+from core.picture import Header
+from jobs.attempt import Workshop
 from jobs.cluster.ledger import Entry, Ledger, LedgerUnavailable
 from jobs.cluster.repeating import Repeating
 from jobs.cluster.sources import source_name
 from jobs.cluster.storage import Storage
 from jobs.cluster.sweeping import Messages, Sweeper
-from jobs.engine import Figures, OpenMedium, OpenResult, Submission
+from jobs.engine import Figures, OpenResult, Submission
 from jobs.errors import (
     EngineUnavailable,
     JobError,
@@ -27,6 +29,7 @@ from jobs.errors import (
     ResultGone,
     UnknownJob,
 )
+from jobs.frames import frame_bytes
 from jobs.job import Job, State, clean_name, new_id, text_from_wish
 
 LOOK_EVERY_S = 0.5
@@ -70,8 +73,7 @@ class ClusterJobs:
         ledger: what is known of jobs.
         storage: their files.
         messages: wake workers.
-        open_medium: looks at files that are handed in.
-        limits: of these files.
+        workshop: looks at files that are handed in.
 
     Attributes:
         on_frames: never called: this process computes none.
@@ -83,13 +85,12 @@ class ClusterJobs:
         ledger: Ledger,
         storage: Storage,
         messages: Messages,
-        open_medium: OpenMedium,
-        limits: ClipLimits,
+        workshop: Workshop,
     ) -> None:
         self.on_frames: Callable[[int], None] = lambda _frames: None
         self.on_final: Callable[[State], None] = lambda _state: None
         self._ledger, self._storage, self._messages = ledger, storage, messages
-        self._open_medium, self._limits = open_medium, limits
+        self._workshop = workshop
         sweeper = Sweeper(ledger, storage, messages)
         self._sweeping = Repeating(sweeper.sweep, sweeper.every_s, "sweeping")
         self._stopped = threading.Event()
@@ -98,10 +99,12 @@ class ClusterJobs:
         self, upload: IO[bytes], name: str, wish: ClipWish, *, key: str | None, caller: str
     ) -> Submission:
         """See `jobs.engine.Jobs`; also raises EngineUnavailable, like all that follow."""
+        self._workshop.upscaler.check_detail(wish.detail)
         with tempfile.TemporaryDirectory() as folder:
             file = take_in(upload, Path(folder) / "upload", self._ledger.bounds.disk_bytes)
-            medium = self._open_medium(file.path, self._limits, wish)
-            entry = entry_of(file, medium, name, wish, key_of(caller, key))
+            medium = self._judge(file.path, wish)
+            entry = entry_of(file, medium, name, wish, self._workshop.model)
+            entry = entry._replace(key=key_of(caller, key))
             with translated():
                 known = self._ledger.find(entry.key, entry.fingerprint)
                 return self._known(known) if known else self._enter(entry, file)
@@ -154,6 +157,14 @@ class ClusterJobs:
         self.stop()
         self._sweeping.close()
 
+    def _judge(self, path: Path, wish: ClipWish) -> Medium:
+        """The medium; raises what is wrong with it, also that its frames are too large."""
+        workshop = self._workshop
+        medium = workshop.open_medium(path, workshop.limits, wish)
+        header = Header(medium.height, medium.width, channels=4)
+        workshop.admission.check(frame_bytes(workshop.upscaler, header))
+        return medium
+
     def _known(self, job_id: str) -> Submission:
         return Submission(self._ledger.get(job_id), is_new=False)
 
@@ -176,9 +187,11 @@ class ClusterJobs:
     def _open(self, job_id: str) -> OpenResult:
         job = self._ledger.get(job_id)
         if not job.state.is_final:
-            raise JobUnfinished(f"Job must have succeeded. It is {job.state}.")
+            raise JobUnfinished(
+                f"Job must have succeeded to have a result. Received: one that is {job.state}."
+            )
         if job.result is None:
-            raise ResultGone(f"Job must have succeeded. It is {job.state}.")
+            raise ResultGone(f"Job must have succeeded to have a result. It was {job.state}.")
         name = self._ledger.fields(job_id)["result_file"]
         return OpenResult(self._storage.open(name), job.result)
 
@@ -244,7 +257,7 @@ def key_of(caller: str, key: str | None) -> str:
     return "" if key is None else hashlib.sha256(f"{caller}\0{key}".encode()).hexdigest()
 
 
-def entry_of(file: Upload, medium: Medium, name: str, wish: ClipWish, key: str) -> Entry:
+def entry_of(file: Upload, medium: Medium, name: str, wish: ClipWish, model: str) -> Entry:
     """What is entered in the ledger when the job begins."""
     text = text_from_wish(wish)
     fields = {
@@ -252,8 +265,9 @@ def entry_of(file: Upload, medium: Medium, name: str, wish: ClipWish, key: str) 
         "name": clean_name(name),
         "wish": text,
         "frames": str(medium.frames),
+        "model": model,
     }
     if medium.damage is not None:
         fields["damage"] = medium.damage
     fingerprint = hashlib.sha256(f"{file.digest}\0{text}".encode()).hexdigest()
-    return Entry(new_id(), key, fingerprint, file.size, len(medium.segments()), fields)
+    return Entry(new_id(), "", fingerprint, file.size, len(medium.segments()), fields)

@@ -204,9 +204,15 @@ class Ledger:
         parts: Any = self._redis.hgetall(f"{self._key('job', job_id)}:parts")
         return [parts[index] for index in sorted(parts, key=int)]
 
-    def claim(self, job_id: str, holder: str) -> Claim | None:
-        """Take the next piece of a job; None if there is none."""
-        said = self._run("claim", job_id, holder, self.lease_s)
+    def claim(self, job_id: str, holder: str, model: str) -> Claim | None:
+        """Take the next piece of a job; None if there is none.
+
+        Args:
+            holder: a new word, by which the piece is known to be taken.
+            model: the network; if it is another than that of finished segments, these are
+                forgotten, as soon as nobody works on with theirs.
+        """
+        said = self._run("claim", job_id, holder, self.lease_s, model)
         if said is None:
             return None
         piece, attempt, needs_message = said

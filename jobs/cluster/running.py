@@ -5,12 +5,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from jobs.attempt import Workshop
 from jobs.cluster.broker import Broker
 from jobs.cluster.ledger import Ledger
 from jobs.cluster.repeating import Repeating
 from jobs.cluster.storage import Storage
 from jobs.cluster.sweeping import Sweeper
-from jobs.cluster.worker import Craft, Patience, Worker
+from jobs.cluster.worker import Times, Worker
 
 BEATS = 4
 """Signs of life in the time of a lease."""
@@ -23,8 +24,8 @@ def run_worker(
     ledger: Ledger,
     storage: Storage,
     broker: Broker,
-    craft: Craft,
-    patience: Patience,
+    workshop: Workshop,
+    times: Times,
     sign_of_life: Path,
 ) -> int:
     """Work until SIGTERM; the exit code.
@@ -33,7 +34,7 @@ def run_worker(
         sign_of_life: a file that is touched as long as all is well; see `is_healthy`.
     """
     with tempfile.TemporaryDirectory(prefix="enhancer-worker-") as folder:
-        worker = Worker(ledger, storage, broker, craft, patience, Path(folder))
+        worker = Worker(ledger, storage, broker, workshop, times, Path(folder))
         sweeper = Sweeper(ledger, storage, broker)
 
         def beat() -> None:

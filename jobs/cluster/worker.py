@@ -1,25 +1,27 @@
 """A worker: takes pieces of jobs, computes them, stores them."""
 
-import hashlib
 import logging
 import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from core.clips import ClipLimits, ClipWish, UpscalePicture
-from core.errors import SuperResolutionError
+from core.clips import ClipWish
+from core.errors import RequestAbandoned, SuperResolutionError
 from core.media import Medium
+from core.scheduler import Patience
+from jobs.attempt import Workshop
 from jobs.cluster.ledger import TRIES, Claim, Holding, Ledger, LedgerUnavailable
 from jobs.cluster.sources import Sources, part_name, parts_name, result_file_name, source_name
 from jobs.cluster.storage import Storage
 from jobs.cluster.sweeping import Messages
-from jobs.engine import OpenMedium
 from jobs.errors import JobInterrupted, SegmentAbandoned
+from jobs.files import digest_of
+from jobs.frames import FrameUpscaler
 from jobs.job import JobResult, result_name, wish_from_text
 
 AGAIN_S = 1.0
@@ -30,23 +32,7 @@ log = logging.getLogger("enhancer.jobs")
 Answer = TypeVar("Answer")
 
 
-class Craft(NamedTuple):
-    """How things are done, whatever the job.
-
-    Attributes:
-        open_medium: looks at files.
-        limits: of files.
-        upscaling: gives, for a wish, what upscales a frame.
-        scale: SR pixels per LR pixel, on each side.
-    """
-
-    open_medium: OpenMedium
-    limits: ClipLimits
-    upscaling: Callable[[ClipWish], UpscalePicture]
-    scale: int
-
-
-class Patience(NamedTuple):
+class Times(NamedTuple):
     """How long is waited.
 
     Attributes:
@@ -66,8 +52,8 @@ class Worker:
         ledger: says what is to be done.
         storage: has the files.
         messages: tell other workers.
-        craft: how it is done.
-        patience: how long is waited.
+        workshop: what computes frames.
+        times: how long is waited.
         folder: on this machine, for files that are worked on.
     """
 
@@ -76,14 +62,15 @@ class Worker:
         ledger: Ledger,
         storage: Storage,
         messages: Messages,
-        craft: Craft,
-        patience: Patience,
+        workshop: Workshop,
+        times: Times,
         folder: Path,
     ) -> None:
         self._ledger, self._storage, self._messages = ledger, storage, messages
-        self._craft, self._patience, self._folder = craft, patience, folder
+        self._workshop, self._times, self._folder = workshop, times, folder
         self._sources = Sources(storage, folder)
         self._held: Claim | None = None
+        self._is_lost = False
         self._frame_due = float("inf")
         self._stop_by = float("inf")
 
@@ -94,25 +81,26 @@ class Worker:
 
     def stop(self) -> None:
         """Finish the piece under way if there is time, else let go of it; for signal handlers."""
-        self._stop_by = min(self._stop_by, time.monotonic() + self._patience.stop_s)
+        self._stop_by = min(self._stop_by, time.monotonic() + self._times.stop_s)
 
     def beat(self) -> None:
         """Show that this worker lives, unless it is stuck: then others get its piece."""
         held = self._held
         if held is not None and not self.is_stuck:
-            self._ledger.report(held)
+            holding = self._ledger.report(held)
+            self._is_lost = held is self._held and holding is not Holding.OURS
 
     def work(self, job_id: str) -> None:
         """Take the next piece of a job, if there is one; raises nothing."""
         try:
-            claim = self._ledger.claim(job_id, secrets.token_hex(8))
+            claim = self._ledger.claim(job_id, secrets.token_hex(8), self._workshop.model)
         except LedgerUnavailable as error:
             log.warning("The ledger did not answer: %s", error)
             return
         if claim is None:
             return
         self._tell_others(job_id, needed=claim.needs_message)
-        self._held = claim
+        self._held, self._is_lost = claim, False
         try:
             needed = self._attempt(claim)
         finally:
@@ -128,7 +116,7 @@ class Worker:
         started = time.monotonic()
         try:
             needed = self._compute(claim)
-        except JobInterrupted:
+        except (JobInterrupted, RequestAbandoned):
             log.info("A piece was left", extra=facts(claim, started))
             return self._release(claim, is_blameless=True)
         except SuperResolutionError as error:
@@ -153,7 +141,7 @@ class Worker:
         return self._render(claim, medium, wish)
 
     def _open(self, wish: ClipWish, path: Path) -> Medium:
-        return self._craft.open_medium(path, self._craft.limits, wish)
+        return self._workshop.open_medium(path, self._workshop.limits, wish)
 
     def _render(self, claim: Claim, medium: Medium, wish: ClipWish) -> bool:
         segment = medium.segments()[claim.piece]
@@ -161,8 +149,8 @@ class Worker:
         with self._scratch() as folder:
             target = folder / "part"
             self._report(claim, 0)
-            upscale = self._craft.upscaling(wish)
-            medium.render(segment, upscale, target, partial(self._report, claim))
+            with closing(self._frame_upscaler(wish)) as upscale:
+                medium.render(segment, upscale, target, partial(self._report, claim))
             self._frame_due = float("inf")
             self._storage.put(target, name)
             size = target.stat().st_size
@@ -172,6 +160,14 @@ class Worker:
             self._storage.delete(name)
         return needed
 
+    def _frame_upscaler(self, wish: ClipWish) -> FrameUpscaler:
+        upscaler, admission = self._workshop.upscaler, self._workshop.admission
+        patience = Patience(is_gone=self._is_interrupted)
+        return FrameUpscaler(upscaler, admission, detail=wish.detail, patience=patience)
+
+    def _is_interrupted(self) -> bool:
+        return self._is_lost or time.monotonic() > self._stop_by
+
     def _join(self, claim: Claim, medium: Medium, name: str) -> None:
         job_id, file_name = claim.job_id, result_file_name(claim.job_id, claim.holder)
         with self._scratch() as folder:
@@ -179,7 +175,7 @@ class Worker:
             medium.join(self._fetch_parts(job_id, folder), target)
             self._storage.put(target, file_name)
             result = JobResult(
-                name=result_name(name, medium.suffix, self._craft.scale),
+                name=result_name(name, medium.suffix, self._workshop.upscaler.scale),
                 mimetype=medium.mimetype,
                 size=target.stat().st_size,
                 digest=digest_of(target),
@@ -205,14 +201,15 @@ class Worker:
         Raises:
             JobInterrupted: if not.
         """
-        self._frame_due = time.monotonic() + self._patience.frame_s
+        self._frame_due = time.monotonic() + self._times.frame_s
         try:
             holding = self._ledger.report(claim, frames)
         except LedgerUnavailable as error:  # what is computed may well be wanted afterwards
             log.warning("The ledger did not answer: %s", error)
-            holding = Holding.OURS
-        if holding is not Holding.OURS or time.monotonic() > self._stop_by:
-            raise JobInterrupted
+        else:
+            self._is_lost = holding is not Holding.OURS
+        if self._is_interrupted():
+            raise JobInterrupted("The piece is somebody else's now, or this worker is to stop.")
 
     def _release(self, claim: Claim, *, is_blameless: bool) -> bool:
         self._sources.drop(claim.job_id)
@@ -269,9 +266,3 @@ def facts(claim: Claim, started: float) -> dict[str, object]:
         "attempt": claim.attempt,
         "ms": round(1000 * (time.monotonic() - started)),
     }
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

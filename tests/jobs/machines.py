@@ -13,8 +13,7 @@ from jobs.cluster.broker import Broker
 from jobs.cluster.engine import ClusterJobs
 from jobs.cluster.ledger import Ledger, connect
 from jobs.cluster.storage import Storage
-from tests.jobs.letters import open_letters
-from tests.jobs.stand_in_worker import BOUNDS, LIMITS
+from tests.jobs.stand_in_worker import BOUNDS, letters_workshop
 from tests.waiting import wait_until
 
 START_S = 40
@@ -93,7 +92,7 @@ class Cluster:
         ledger = Ledger(connect(server.url), BOUNDS, lease_s=LEASE_S)
         self.ledger = ledger
         self.jobs = ClusterJobs(
-            ledger, Storage(storage_url), Broker(server.url), open_letters, LIMITS
+            ledger, Storage(storage_url), Broker(server.url), letters_workshop()
         )
         self.workers = []
 

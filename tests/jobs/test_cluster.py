@@ -11,12 +11,14 @@ from core.clips import ClipWish
 from jobs.job import State
 from tests.jobs.letters import result_of
 from tests.jobs.machines import LEASE_S, running_cluster
+from tests.jobs.stand_in_worker import letters_workshop
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(
     shutil.which("redis-server") is None, reason="redis-server is not installed"
 )
 
+MODEL = letters_workshop().model
 TEXT = b"the quick brown fox jumps over"
 
 
@@ -159,7 +161,7 @@ def test_a_worker_without_time_to_finish_hands_its_piece_back(cluster):
     assert worker.process.wait(10) == 0
     waiting = cluster.jobs.get(job.id)
     assert (waiting.state, waiting.frames_done, waiting.position) == (State.QUEUED, 0, 0)
-    assert cluster.ledger.claim(job.id, "next").attempt == 1
+    assert cluster.ledger.claim(job.id, "next", MODEL).attempt == 1
 
 
 def test_jobs_take_turns(cluster):

@@ -1,10 +1,21 @@
 -- Give a worker a piece of the job: its index, for the how manieth time, whether there is
 -- more for others; nothing if there is nothing to do.
--- ARGV: the worker's word for it, seconds of the lease.
-local holder, lease_s = ARGV[1], tonumber(ARGV[2])
+-- ARGV: the worker's word for it, seconds of the lease, the network it computes with.
+local holder, lease_s, model = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+
+-- Segments of two networks do not go together: with another one, all begins again, unless
+-- somebody is still at work with the first.
+local function adopt()
+  if get("model") == model then return true end
+  if redis.call("ZCOUNT", part("leases"), now(), "+inf") > 0 then return false end
+  drop_work()
+  add_work()
+  change("model", model, "frames_done", 0)
+  return true
+end
 
 redis.call("HDEL", job, "told")
-if not is_active() then return nil end
+if not is_active() or not adopt() then return nil end
 local index = next_piece()
 if not index then return nil end
 local time = now()

@@ -19,10 +19,7 @@ if taken + tonumber(size) > tonumber(budget) then return {"full", tostring(taken
 local time = precise(now())
 redis.call("HSET", job, "state", "queued", "version", 1, "frames_done", 0, "created", time)
 redis.call("HSET", job, "pieces", pieces, "fingerprint", fingerprint, unpack(ARGV, 7))
-for index = 0, tonumber(pieces) - 1 do
-  redis.call("ZADD", part("todo"), index, index)
-  redis.call("RPUSH", all("work"), work_entry(index))
-end
+add_work()
 if key ~= "" then
   redis.call("HSET", job, "key", key)
   redis.call("SET", all("key:" .. key), id)

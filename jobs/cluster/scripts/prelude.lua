@@ -69,6 +69,13 @@ end
 -- `work` names every piece that is not done: its length says how many workers are worth while.
 local function work_entry(index) return id .. "/" .. index end
 
+local function add_work()
+  for index = 0, number("pieces") - 1 do
+    redis.call("ZADD", part("todo"), index, index)
+    redis.call("RPUSH", all("work"), work_entry(index))
+  end
+end
+
 local function drop_work()
   for _, name in ipairs({"todo", "leases"}) do
     for _, index in ipairs(redis.call("ZRANGE", part(name), 0, -1)) do
