@@ -5,46 +5,17 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
-import redis
-
-from benchmarks.server import free_port
 from config import ROOT
 from jobs.cluster.broker import Broker
 from jobs.cluster.engine import ClusterJobs
 from jobs.cluster.ledger import Ledger, connect
 from jobs.cluster.storage import Storage
+from tests.jobs.redis_server import RedisServer
 from tests.jobs.stand_in_worker import BOUNDS, letters_workshop
 from tests.waiting import wait_until
 
 START_S = 40
 LEASE_S = 2.0
-
-
-class RedisServer:
-    """One that writes down what it is told before it answers."""
-
-    def __init__(self, folder):
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._folder = folder
-
-    def start(self):
-        options = {"port": self.port, "bind": "127.0.0.1", "dir": self._folder, "save": ""}
-        options |= {"appendonly": "yes", "appendfsync": "always", "loglevel": "warning"}
-        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        self._process = subprocess.Popen(["redis-server", *words], stdout=subprocess.DEVNULL)
-        wait_until(self._answers)
-
-    def kill(self):
-        self._process.kill()
-        self._process.wait()
-
-    def _answers(self):
-        try:
-            with redis.Redis(port=self.port) as client:
-                return client.ping()
-        except redis.RedisError:
-            return False
 
 
 class WorkerProcess:

@@ -1,7 +1,6 @@
 """Jobs on several machines, whose workers, network and Redis fail."""
 
 import io
-import shutil
 import signal
 import time
 
@@ -11,12 +10,11 @@ from core.clips import ClipWish
 from jobs.job import State
 from tests.jobs.letters import result_of
 from tests.jobs.machines import LEASE_S, running_cluster
+from tests.jobs.redis_server import needs_redis
 from tests.jobs.stand_in_worker import letters_workshop
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("redis-server") is None, reason="redis-server is not installed"
-)
+pytestmark = needs_redis
 
 MODEL = letters_workshop().model
 TEXT = b"the quick brown fox jumps over"
