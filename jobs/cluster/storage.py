@@ -1,8 +1,10 @@
 """Files that all machines see: a folder, or S3 and what speaks its language (the only importer
 of fsspec)."""
 
+import glob
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -11,6 +13,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 FRESH = {"use_listings_cache": False, "skip_instance_cache": True}
 """What another machine has just written must be seen."""
+
+
+class StorageUnavailable(OSError):
+    """The storage does not answer, or not as it should."""
 
 
 class Storage:
@@ -32,7 +38,8 @@ class Storage:
         """Store a file; it is there whole, or not at all."""
         target = self._path(name)
         if not self._is_folder:
-            self._files.put_file(str(source), target)
+            with system_errors():
+                self._files.put_file(str(source), target)
             return
         folder, _, last = target.rpartition("/")
         self._files.makedirs(folder, exist_ok=True)
@@ -45,17 +52,30 @@ class Storage:
 
     def fetch(self, name: str, target: Path) -> None:
         """Write a copy to a file of this machine."""
-        self._files.get_file(self._path(name), str(target))
+        with system_errors():
+            self._files.get_file(self._path(name), str(target))
 
     def open(self, name: str) -> IO[bytes]:
         """For reading, also from the middle."""
-        file: IO[bytes] = self._files.open(self._path(name), "rb")
+        with system_errors():
+            file: IO[bytes] = self._files.open(self._path(name), "rb")
         return file
 
     def delete(self, name: str) -> None:
         """Delete a file, or a folder with all that is in it; nothing if it is not there."""
-        with suppress(FileNotFoundError):
-            self._files.rm(self._path(name), recursive=True)
+        with suppress(FileNotFoundError), system_errors():
+            self._files.rm(glob.escape(self._path(name)), recursive=True)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
+
+
+@contextmanager
+def system_errors() -> Iterator[None]:
+    """Raise what libraries of storages raise as what a disk would."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise StorageUnavailable(f"Storage must answer. Received: {error}") from error
