@@ -4,7 +4,9 @@ import argparse
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -15,18 +17,24 @@ from werkzeug.exceptions import BadHost
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import MapAdapter
 
-from api import Access, Service, create_api
+from api import Access, JobService, Service, create_api
 from api.errors import status_of
 from api.rates import UnknownStorage, check_storage
+from api.service import EXTENSION
 from api.tracing import TRUTH_HEADERS
 from config import ROOT, InvalidSetting, Settings
 from core.admission import MEGABYTE, Admission
 from core.card import faithful_path, read_card, read_verified_graph
+from core.clips import ClipLimits
 from core.decoding import Decoder, DecoderHere, Decoders, decoding_bytes
 from core.errors import GraphMismatch
-from core.images import Limits
+from core.images import FORMATS, Limits
 from core.machine import memory_limit, resident_memory
+from core.pictures import open_pictures
 from core.upscaler import Upscaler, load_upscaler
+from jobs.attempt import Workshop
+from jobs.embedded import EmbeddedJobs, Room
+from jobs.files import Files
 
 USABLE_SHARE = 0.8
 """Of the memory limit: the rest is for what allocators keep, and for the system."""
@@ -35,6 +43,9 @@ LEAST_BUDGET = 64 * MEGABYTE
 """For a picture of a megapixel, even where the limit is too low to say so."""
 
 ANY_HOST = "localhost"  # routes are the same for all
+
+JOB_FORMATS = (*FORMATS, "ZIP")
+"""Of files that are taken as jobs."""
 
 log = logging.getLogger("enhancer")
 
@@ -54,6 +65,18 @@ class Application(Flask):
                 request.environ["HTTP_HOST"] = ANY_HOST
             raise
 
+    def start(self) -> None:
+        """Begin what goes on without a request."""
+        jobs = self.extensions[EXTENSION].jobs
+        if jobs is not None:
+            jobs.engine.start()
+
+    def stop(self) -> None:
+        """Begin nothing more of that; called by the server when it is told to stop."""
+        jobs = self.extensions[EXTENSION].jobs
+        if jobs is not None:
+            jobs.engine.stop()
+
     def log_exception(self, exc_info: Any) -> None:
         if status_of(exc_info[1]) == HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error("Request failed", exc_info=exc_info)
@@ -61,7 +84,7 @@ class Application(Flask):
             log.warning("%s", exc_info[1])
 
 
-def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
+def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Application:
     """The service as a WSGI application.
 
     Args:
@@ -82,15 +105,17 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
         )
         upscaler.warm_up()
     app = Application(__name__, static_folder=None)
+    admission = Admission(
+        budget=memory_budget(settings, decoder_bytes),
+        queue=settings.queue,
+        backlog_s=lambda: upscaler.lane.backlog_s,
+    )
     service = Service(
         upscaler=upscaler,
         limits=Limits(settings.max_pixels, settings.max_side, settings.max_frames),
         decoder=decoder,
-        admission=Admission(
-            budget=memory_budget(settings, decoder_bytes),
-            queue=settings.queue,
-            backlog_s=lambda: upscaler.lane.backlog_s,
-        ),
+        admission=admission,
+        jobs=None if settings.no_jobs else create_jobs(settings, upscaler, admission, decoder),
         deadline_s=settings.deadline_s,
         max_upload_bytes=settings.max_upload_bytes,
         has_note=settings.synthetic_note,
@@ -108,6 +133,37 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Flask:
         trusted = {"x_for": settings.proxies, "x_proto": settings.proxies}
         app.wsgi_app = ProxyFix(app.wsgi_app, **trusted)  # type: ignore[method-assign]
     return app
+
+
+def create_jobs(
+    settings: Settings, upscaler: Upscaler, admission: Admission, decoder: Decoder
+) -> JobService:
+    """Jobs in a folder; nobody works on them before the application is started."""
+    frame = Limits(settings.max_pixels, settings.max_side, settings.max_clip_frames)
+    limits = ClipLimits(frame, settings.max_clip_s)
+    workshop = Workshop(
+        upscaler=upscaler,
+        admission=admission,
+        open_medium=partial(open_pictures, decoder=decoder),
+        limits=limits,
+        expiry_s=settings.job_expiry_s,
+    )
+    room = Room(jobs_folder(settings), settings.jobs_disk_mb * MEGABYTE, settings.jobs_queue)
+    return JobService(
+        engine=EmbeddedJobs(room, workshop),
+        limits=limits,
+        max_upload_bytes=settings.max_job_bytes,
+        formats=JOB_FORMATS,
+        expiry_s=settings.job_expiry_s,
+        watchers=settings.job_watchers,
+    )
+
+
+def jobs_folder(settings: Settings) -> Path:
+    """The folder of jobs; services of other users and ports have others."""
+    if settings.jobs_folder:
+        return Path(settings.jobs_folder)
+    return Path(tempfile.gettempdir()) / f"enhancer-jobs-{os.geteuid()}-{settings.port}"
 
 
 def let_pages_call(app: Flask, settings: Settings) -> None:
@@ -139,10 +195,12 @@ def memory_budget(settings: Settings, decoder_bytes: int) -> int:
     return max(LEAST_BUDGET, int(share) - resident_memory() - decoder_bytes)
 
 
-def from_environment() -> Flask:
+def from_environment() -> Application:
     """The application of a server process, with settings from the environment."""
     logging.captureWarnings(True)  # else they would stand between the lines of the log
-    return create_app(Settings.from_env())
+    app = create_app(Settings.from_env())
+    app.start()
+    return app
 
 
 def check_graphs(card_path: Path) -> None:
@@ -165,6 +223,22 @@ def check_rate_limit(settings: Settings) -> None:
         ) from error
 
 
+def check_jobs_folder(settings: Settings) -> None:
+    """Raise InvalidSetting if files of jobs cannot be where they should."""
+    if settings.no_jobs:
+        return
+    folder = jobs_folder(settings)
+    try:
+        Files(folder, settings.jobs_disk_mb * MEGABYTE).make()
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        raise InvalidSetting(
+            "ENHANCER_JOBS_FOLDER must be a folder of this user that can be written to, or "
+            f"DISABLE_JOBS must be set. Received: {folder}, of which is said: {error}"
+        ) from error
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Check settings and graph; then become the production server, unless only that is asked for.
 
@@ -175,6 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = Settings.from_env()
         check_graphs(settings.card)
         check_rate_limit(settings)
+        check_jobs_folder(settings)
     except (InvalidSetting, GraphMismatch) as error:
         sys.exit(f"app.py: {error}")
     if only_check:

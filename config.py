@@ -158,6 +158,24 @@ class Settings:
         secret=True,
     )
     proxies: int = setting(0, "reverse proxies in front that are trusted", at_least(0))
+    jobs_folder: str = setting(
+        "", "folder of jobs; empty for one of this user and port among temporary files"
+    )
+    jobs_disk_mb: int = setting(4000, "that files of jobs may take there", at_least(1))
+    jobs_queue: int = setting(100, "jobs that may wait", at_least(0))
+    job_expiry_s: int = setting(
+        86_400, "time after which a job that has ended is deleted, with its result", at_least(1)
+    )
+    max_job_bytes: int = setting(
+        256 * 1024 * 1024, "bytes of an accepted request for a job", at_least(1)
+    )
+    max_clip_s: float = setting(600.0, "seconds that a clip may last", above(0))
+    max_clip_frames: int = setting(
+        20_000, "frames of a clip, or pictures of an archive", at_least(1)
+    )
+    job_watchers: int = setting(
+        64, "callers who may follow the events of jobs at once", at_least(1)
+    )
     log_format: str = setting("json", "json or text, one line each", one_of("json", "text"))
     log_level: str = setting(
         "info",
@@ -168,6 +186,7 @@ class Settings:
     no_page: bool = setting(
         False, "whether the page for browsers, at /app/, is left out", env="DISABLE_WEB_APP"
     )
+    no_jobs: bool = setting(False, "whether jobs, at /model/jobs, are left out", env="DISABLE_JOBS")
     cors: bool = setting(False, "whether pages of any origin may call", env="CORS_ENABLE")
     cors_origins: tuple[str, ...] = setting(
         (), "comma-separated origins whose pages may call", ORIGINS

@@ -35,11 +35,12 @@ chdir = str(ROOT)
 bind = f"{host}:{settings.port}"
 workers = settings.workers
 worker_class = create_worker_class(
-    Patience(settings.read_timeout_s, settings.write_timeout_s, settings.drain_s)
+    Patience(settings.read_timeout_s, settings.write_timeout_s, settings.drain_s),
+    watchers=settings.job_watchers,
 )
 threads = settings.request_threads
 preload_app = False
-worker_connections = settings.request_threads + IDLE_CONNECTIONS
+worker_connections = settings.request_threads + settings.job_watchers + IDLE_CONNECTIONS
 graceful_timeout = ceil(settings.drain_s) + settings.graceful_timeout_s
 sendfile = False  # it would wait for ever for a caller who does not read
 forwarded_allow_ips = ""  # ENHANCER_PROXIES says who is believed

@@ -5,16 +5,18 @@ from flask_restx import Api
 
 from api import metadata, predict
 from api.errors import register_errors
+from api.events import WATCHERS, Watchers
 from api.headers import register_headers
 from api.health import health
+from api.jobs import jobs
 from api.keys import SCHEMES, KeyRing, register_keys
 from api.metrics import METRICS, Metrics, metrics
 from api.page import register_page
 from api.rates import register_rate_limit
-from api.service import EXTENSION, Access, Service, model
+from api.service import EXTENSION, Access, JobService, Service, model
 from api.tracing import register_tracing
 
-__all__ = ["Access", "Service", "create_api", "metadata", "predict"]
+__all__ = ["Access", "JobService", "Service", "create_api", "metadata", "predict"]
 
 TITLE = "MAX Image Resolution Enhancer"
 VERSION = "1.0.0"
@@ -59,7 +61,11 @@ def create_api(
         license="Apache-2.0",
         license_url="https://www.apache.org/licenses/LICENSE-2.0",
     )
-    for namespace in (model, health, metrics):
+    namespaces = [model, health, metrics]
+    if service.jobs is not None:
+        namespaces.insert(1, jobs)
+        app.extensions[WATCHERS] = Watchers(service.jobs.watchers)
+    for namespace in namespaces:
         api.add_namespace(namespace)
     figures = app.extensions[METRICS] = Metrics(service, shared=shared_metrics, version=VERSION)
     register_errors(app, api)

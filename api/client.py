@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-SOCKET = "gunicorn.socket"  # in the WSGI environment, where Gunicorn is the server
+from api.connection import SOCKET
 
 
 def watch_client(environ: dict[str, Any]) -> Callable[[], bool]:

@@ -12,6 +12,9 @@ from typing import Any
 ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: closing throws away what was not taken
 
 
+SOCKET = "gunicorn.socket"  # in the WSGI environment, where Gunicorn is the server
+
+
 class RequestTimeout(Exception):
     """The request did not arrive in time."""
 
@@ -26,6 +29,7 @@ class CallerSocket(socket.socket):
 
     Attributes:
         request: Gunicorn's, that is being answered.
+        may_be_held: whether the thread that answers is one of those that may be kept for long.
     """
 
     def __init__(
@@ -33,13 +37,20 @@ class CallerSocket(socket.socket):
     ) -> None:
         super().__init__(fileno=accepted.detach())
         self.request: Any = None
+        self.may_be_held = False
         self._read_timeout_s = read_timeout_s
         self._write_timeout_s = write_timeout_s
         self._read_by = float("inf")
+        self._byte_s = 0.0
 
     def expect_request(self) -> None:
         """Let the time begin in which a request must arrive."""
         self._read_by = time.monotonic() + self._read_timeout_s
+        self._byte_s = 0.0
+
+    def accept_rate(self, bytes_per_s: float) -> None:
+        """Let the request take longer, as long as it comes at this rate or faster."""
+        self._byte_s = 1 / bytes_per_s
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Read what is there; wait for it, unless the reader has limits of its own.
@@ -50,9 +61,17 @@ class CallerSocket(socket.socket):
         waits = self.gettimeout() is None and not flags
         if waits and not self._wait(select.POLLIN, self._read_by - time.monotonic()):
             raise RequestTimeout(
-                f"Request must arrive within {self._read_timeout_s:g} s. It did not."
+                f"Request must arrive within {self._read_timeout_s:g} s{self._allowance()}. "
+                "It did not."
             )
-        return super().recv(size, flags)
+        received = super().recv(size, flags)
+        if not flags:
+            self._read_by += self._byte_s * len(received)
+        return received
+
+    def _allowance(self) -> str:
+        """What else is allowed, in words."""
+        return f" and at {1 / self._byte_s:g} bytes a second or more" if self._byte_s else ""
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """Send everything.
@@ -86,3 +105,10 @@ class CallerSocket(socket.socket):
         poll.register(self, event)
         timeout_ms = None if timeout_s == float("inf") else 1000 * max(0.0, timeout_s)
         return bool(poll.poll(timeout_ms))
+
+
+def accept_rate(environ: dict[str, Any], bytes_per_s: float) -> None:
+    """Let a request take longer, where the server limits its time; see `CallerSocket`."""
+    connection = environ.get(SOCKET)
+    if isinstance(connection, CallerSocket):
+        connection.accept_rate(bytes_per_s)

@@ -10,6 +10,7 @@ from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
     NotFound,
+    RequestedRangeNotSatisfiable,
     RequestEntityTooLarge,
     TooManyRequests,
     Unauthorized,
@@ -31,6 +32,7 @@ from core.errors import (
     UnsupportedImage,
 )
 from jobs.errors import (
+    ComeBack,
     JobUnfinished,
     KeyReused,
     OutOfSpace,
@@ -40,6 +42,7 @@ from jobs.errors import (
     UnknownJob,
 )
 
+LONGEST_QUOTE = 40  # characters of a caller's text in an answer
 CLIENT_CLOSED_REQUEST = 499  # for the log, as nginx has it: nobody reads the answer
 
 STATUS: dict[type[SuperResolutionError], int] = {
@@ -73,6 +76,10 @@ class InvalidUpload(InvalidRequest):
 
 class InvalidField(InvalidRequest):
     """A form field is none of what it may be."""
+
+
+class InvalidHeader(InvalidRequest):
+    """A header is none of what it may be."""
 
 
 def register_errors(app: Flask, api: Api) -> None:
@@ -124,6 +131,11 @@ def message_of(error: Exception, status: int) -> str:
         return f"Method must be one of {allowed}. Received: {request.method}"
     if isinstance(error, RequestEntityTooLarge):
         return describe_excess()
+    if isinstance(error, RequestedRangeNotSatisfiable):
+        return (
+            f"Range must begin within the {error.length} bytes of the result. "
+            f"Received: {request.headers.get('Range', '')[:LONGEST_QUOTE]!r}"
+        )
     if isinstance(error, TooManyRequests):
         return f"Requests must be at most {error.description}. Received: one more."
     if isinstance(error, HTTPException):
@@ -139,8 +151,8 @@ def known_paths() -> list[str]:
 def describe_excess() -> str:
     """Which limit on the whole request is passed."""
     config, length = current_app.config, request.content_length
-    if length is None or length > config["MAX_CONTENT_LENGTH"]:
-        limit = config["MAX_CONTENT_LENGTH"]
+    limit = request.max_content_length
+    if length is None or limit is None or length > limit:
         return f"Request must have at most {limit} bytes. Received: {received_length()}."
     parts, field_bytes = config["MAX_FORM_PARTS"], config["MAX_FORM_MEMORY_SIZE"]
     return (
@@ -160,8 +172,10 @@ def headers_of(error: Exception) -> dict[str, str]:
         return {"Allow": ", ".join(error.valid_methods or ())}
     if isinstance(error, Unauthorized):
         return {"WWW-Authenticate": CHALLENGE}
+    if isinstance(error, RequestedRangeNotSatisfiable):
+        return {"Content-Range": f"{error.units} */{error.length}"}
     if isinstance(error, TooManyRequests):
         return {"Retry-After": str(g.get("retry_after_s", 1))}
-    if isinstance(error, Overloaded | OutOfSpace | TooManyJobs | TooManyWatchers):
+    if isinstance(error, Overloaded | ComeBack):
         return {"Retry-After": str(error.retry_after_s)}
     return {}

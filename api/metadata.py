@@ -4,7 +4,8 @@ from typing import Any
 
 from flask_restx import Resource, fields
 
-from api.service import current_service, error_schema, model
+from api.job_wishes import FORMATS as JOB_FORMATS
+from api.service import JobService, current_service, error_schema, model
 from core.images import FORMATS, OUTPUT_FORMATS, TAKEN
 from core.upscaler import FULL_DETAIL
 
@@ -40,6 +41,20 @@ detail_schema = model.model(
     },
 )
 
+jobs_schema = model.model(
+    "Jobs",
+    {
+        "max_upload_bytes": fields.Integer(description="Bytes of a whole request"),
+        "max_seconds": fields.Float(description="That a clip may last"),
+        "max_frames": fields.Integer(description="Of a clip, or pictures of an archive"),
+        "max_pixels": fields.Integer(description="Width times height of a frame"),
+        "max_side": fields.Integer(description="Width or height of a frame"),
+        "formats": fields.List(fields.String, description="Accepted file formats"),
+        "output_formats": fields.List(fields.String, description="What `format` may be"),
+        "expiry_seconds": fields.Integer(description="That a job is kept when it has ended"),
+    },
+)
+
 weights_schema = model.model(
     "Weights",
     {
@@ -66,6 +81,7 @@ metadata_schema = model.model(
         "limits": fields.Nested(limits_schema),
         "pictures": fields.List(fields.Nested(taken_schema)),
         "detail": fields.Nested(detail_schema),
+        "jobs": fields.Nested(jobs_schema, description="Only where there are jobs"),
         "weights": fields.Nested(weights_schema),
     },
 )
@@ -83,7 +99,7 @@ class Metadata(Resource):
         """What the model is and what it accepts"""
         service = current_service()
         card = service.upscaler.card
-        return {
+        metadata = {
             "id": "max-image-resolution-enhancer",
             "name": "Super-Resolution Generative Adversarial Network (SRGAN)",
             "description": card.description,
@@ -106,3 +122,21 @@ class Metadata(Resource):
             },
             "weights": {name: getattr(card, name) for name in weights_schema},
         }
+        if service.jobs is not None:
+            metadata["jobs"] = describe_jobs(service.jobs)
+        return metadata
+
+
+def describe_jobs(jobs: JobService) -> dict[str, Any]:
+    """What is accepted for jobs."""
+    frame = jobs.limits.frame
+    return {
+        "max_upload_bytes": jobs.max_upload_bytes,
+        "max_seconds": jobs.limits.max_seconds,
+        "max_frames": frame.max_frames,
+        "max_pixels": frame.max_pixels,
+        "max_side": frame.max_side,
+        "formats": list(jobs.formats),
+        "output_formats": list(JOB_FORMATS),
+        "expiry_seconds": jobs.expiry_s,
+    }

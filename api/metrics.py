@@ -21,7 +21,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from api.service import Service, error_schema
+from api.service import JobService, Service, error_schema
 from api.tracing import Trace
 from core.machine import resident_memory
 
@@ -70,6 +70,8 @@ class Metrics:
         self._declare_requests()
         self._declare_work()
         self._declare_state()
+        if service.jobs is not None:
+            self._declare_jobs(service.jobs)
         self._describe(version)
         service.upscaler.lane.on_done = self.observe_tile
         if shared:
@@ -124,6 +126,32 @@ class Metrics:
         self.memory_budget = self._gauge("memory_budget_bytes", "For all pictures at once.")
         self.resident_memory = self._gauge("resident_memory_bytes", "Of the server processes.")
 
+    def _declare_jobs(self, jobs: JobService) -> None:
+        """Those that are there are the same for all processes; each counts what it does."""
+        self.jobs = self._shared_gauge("jobs", "Jobs that are there.", "state")
+        self.jobs_disk = self._shared_gauge("jobs_disk_bytes", "Taken by files of jobs.")
+        self.jobs_disk_budget = self._shared_gauge(
+            "jobs_disk_budget_bytes", "That files of jobs may take."
+        )
+        self.jobs_ended = Counter(
+            "enhancer_jobs_ended", "Jobs come to their end.", ("state",), registry=self._registry
+        )
+        self.job_frames = Counter(
+            "enhancer_job_frames", "Frames of jobs computed.", registry=self._registry
+        )
+        jobs.engine.on_frames = self.job_frames.inc
+        jobs.engine.on_final = lambda state: self.jobs_ended.labels(state.value).inc()
+
+    def _shared_gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        """A figure of which every process knows the whole."""
+        return Gauge(
+            f"enhancer_{name}",
+            help_text,
+            labels,
+            multiprocess_mode="livemostrecent",
+            registry=self._registry,
+        )
+
     def _gauge(self, name: str, help_text: str) -> Gauge:
         """A figure that is the sum over all processes that live."""
         return Gauge(
@@ -176,6 +204,15 @@ class Metrics:
         self.memory_budget.set(admission.budget)
         self.tiles_waiting.set(self._service.upscaler.lane.tiles_waiting)
         self.resident_memory.set(resident_memory())
+        if self._service.jobs is not None:
+            self._sample_jobs(self._service.jobs)
+
+    def _sample_jobs(self, jobs: JobService) -> None:
+        figures = jobs.engine.figures()
+        for state, count in figures.jobs.items():
+            self.jobs.labels(state.value).set(count)
+        self.jobs_disk.set(figures.disk_bytes)
+        self.jobs_disk_budget.set(figures.disk_budget_bytes)
 
     def _sample_for_ever(self) -> None:
         """Another process, which answers `GET /metrics`, reads what this one wrote last."""

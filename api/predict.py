@@ -5,17 +5,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import IO
 
 from flask import Response, request
 from flask_restx import Resource
 from werkzeug.datastructures import FileStorage
 
 from api.client import watch_client
-from api.errors import InvalidUpload
+from api.job_answers import accepted, add_key, job_schema, prefers_job
 from api.service import Service, current_service, error_schema, model
 from api.tracing import Facts, describe
+from api.uploads import read_upload
 from api.wishes import MEDIA_TYPES, add_wishes, read_wish
+from core.clips import ClipWish
 from core.costs import Plan
 from core.images import FORMAT_NAMES, check_output_size
 from core.picture import Picture
@@ -36,6 +37,10 @@ upload.add_argument(
     help=f"A {FORMAT_NAMES} file; the limits on its size are in /model/metadata.",
 )
 add_wishes(upload)
+upload.add_argument(
+    "Prefer", location="headers", help="`respond-async` to be answered with a job at once."
+)
+add_key(upload)
 
 picture_schema = model.schema_model("Picture", {"type": "string", "format": "binary"})
 
@@ -48,12 +53,15 @@ class Predict(Resource):
     @model.expect(upload)
     @model.produces([*MEDIA_TYPES.values(), "application/json"])
     @model.response(200, "The picture, four times as wide and high", picture_schema)
+    @model.response(202, "A job, where `Prefer: respond-async` asked for one", job_schema)
     @model.response(400, "No readable picture in `image`, or a wrong field", error_schema)
     @model.response(401, "No key, or a wrong one, where keys are set", error_schema)
     @model.response(408, "The request did not arrive in time", error_schema)
     @model.response(413, "Picture or request over the limits", error_schema)
     @model.response(415, "A kind of picture that is not taken", error_schema)
+    @model.response(422, "The idempotency key came with another picture before", error_schema)
     @model.response(429, "Too many requests; Retry-After says when", error_schema)
+    @model.response(507, "No room for the files of a job", error_schema)
     @model.response(503, "Too many pictures are waiting; Retry-After says when", error_schema)
     @model.response(504, "The picture was not finished in time", error_schema)
     @model.response(500, "A fault of the service; it is in the log", error_schema)
@@ -62,11 +70,25 @@ class Predict(Resource):
         service = current_service()
         wish = read_wish(has_note=service.has_note)
         service.upscaler.check_detail(wish.detail)
+        if service.jobs is not None and prefers_job():
+            return accepted(read_upload(FIELD), clip_wish_of(wish), is_preferred=True)
         with ExitStack() as stack:  # closed here if something fails, else with the answer
             work = begin_work(service, wish, stack)
             response = answer_whole(work) if work.plan.is_whole else answer_in_parts(work)
             response.call_on_close(stack.pop_all().close)
         return response
+
+
+def clip_wish_of(wish: Wish) -> ClipWish:
+    """The same wish, to a job."""
+    return ClipWish(
+        format=wish.format,
+        quality=wish.quality,
+        detail=wish.detail,
+        has_note=wish.has_note,
+        keeps_profile=wish.keeps_profile,
+        keeps_metadata=wish.keeps_metadata,
+    )
 
 
 @dataclass
@@ -95,7 +117,7 @@ def begin_work(service: Service, wish: Wish, stack: ExitStack) -> Work:
     """
     patience = Patience(time.monotonic() + service.deadline_s, watch_client(request.environ))
     timings_ms: dict[str, float] = {}
-    file = read_upload()
+    file = read_upload(FIELD).stream
     header = service.decoder.read_header(file, service.limits)
     scale = service.upscaler.scale
     check_output_size(wish.format, scale * header.height, scale * header.width)
@@ -148,39 +170,6 @@ def send(work: Work, body: bytes | Iterable[bytes]) -> Response:
     if work.lr.alpha is not None and name in WITHOUT_ALPHA:
         headers["X-Alpha"] = FLATTENED
     return Response(body, mimetype=MEDIA_TYPES[name], headers=headers)
-
-
-def read_upload() -> IO[bytes]:
-    """The one file in the field `image`; large ones are on disk.
-
-    Raises:
-        InvalidUpload: if there is none, more than one, or an empty one.
-    """
-    files = request.files.getlist(FIELD)
-    if len(files) != 1:
-        raise InvalidUpload(
-            f"Request must be multipart/form-data with one file in the field `{FIELD}`. "
-            f"Received: {describe_request(len(files))}."
-        )
-    file: IO[bytes] = files[0].stream
-    if not file.read(1):
-        raise InvalidUpload(
-            f"The file in the field `{FIELD}` must be a picture. Received: 0 bytes."
-        )
-    file.seek(0)
-    return file
-
-
-def describe_request(count: int) -> str:
-    """What came instead of one file."""
-    if count:
-        return f"{count} files"
-    if request.mimetype != "multipart/form-data":
-        return f"Content-Type {request.mimetype!r}"
-    if FIELD in request.form:
-        return f"a text in the field `{FIELD}`"
-    names = sorted(str(name) for name in {*request.files, *request.form})  # None without one
-    return f"the fields {names}" if names else "no fields"
 
 
 @contextmanager

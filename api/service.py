@@ -7,9 +7,11 @@ from flask import current_app
 from flask_restx import Namespace, fields
 
 from core.admission import Admission
+from core.clips import ClipLimits
 from core.decoding import Decoder
 from core.images import Limits
 from core.upscaler import Upscaler
+from jobs.engine import Jobs
 
 EXTENSION = "enhancer"
 
@@ -29,6 +31,22 @@ error_schema = model.model(
 
 
 @dataclass(frozen=True)
+class JobService:
+    """Jobs, and what is accepted for them."""
+
+    engine: Jobs
+    limits: ClipLimits
+    max_upload_bytes: int
+    """Of a whole request, the multipart framing included."""
+    formats: tuple[str, ...]
+    """Of files that are taken, as people write them."""
+    expiry_s: int
+    """After which a job that has ended is deleted."""
+    watchers: int
+    """That may be sent events at once, by this process."""
+
+
+@dataclass(frozen=True)
 class Service:
     """The upscaler behind the routes, and what they accept for it."""
 
@@ -42,6 +60,8 @@ class Service:
     """Of a whole request, the multipart framing included."""
     has_note: bool
     """Whether files say that their detail is synthetic."""
+    jobs: JobService | None = None
+    """None where there are no jobs."""
 
 
 @dataclass(frozen=True)
@@ -58,3 +78,8 @@ class Access:
 
 def current_service() -> Service:
     return cast(Service, current_app.extensions[EXTENSION])
+
+
+def current_jobs() -> JobService:
+    """Those of the service, which has them where there are routes to them."""
+    return cast(JobService, current_service().jobs)

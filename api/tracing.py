@@ -38,6 +38,13 @@ TRUTH_HEADERS = [
     "X-Alpha",
     "X-Consistency-PSNR",
     "Server-Timing",
+    "Location",
+    "Preference-Applied",
+    "Idempotent-Replayed",
+    "Accept-Ranges",
+    "Content-Range",
+    "Content-Disposition",
+    "ETag",
 ]
 """Also readable by pages of other origins, where CORS is enabled."""
 
@@ -87,10 +94,16 @@ def start_trace() -> None:
     g.trace = Trace(
         request_id=given if REQUEST_ID.fullmatch(given) else uuid4().hex,
         method=request.method,
-        path=request.path,
+        path=shown_path(),
         route="" if request.url_rule is None else request.url_rule.rule,
     )
     request.environ[TRACE] = g.trace
+
+
+def shown_path() -> str:
+    """The path as the log may have it: who reads an id in full has its job."""
+    job_id = (request.view_args or {}).get("job_id")
+    return request.path if job_id is None else request.path.replace(job_id, f"{job_id[:6]}...")
 
 
 @dataclass

@@ -7,14 +7,13 @@ from typing import ClassVar, TypeVar
 from flask import request
 from flask_restx.reqparse import RequestParser
 
-from api.errors import InvalidField
+from api.errors import LONGEST_QUOTE, InvalidField
 from core.images import OUTPUT_FORMATS
 from core.rendering import PNG, Wish
 from core.upscaler import FULL_DETAIL
 
 T = TypeVar("T")
 
-LONGEST_QUOTE = 40  # characters of a caller's text in an answer
 SRGB, KEEP, DROP = "srgb", "keep", "drop"
 HIGHEST_QUALITY = 100
 MOST_DIGITS = 9  # what is longer takes Python long to read, or is not read at all

@@ -1,7 +1,8 @@
 """A server process: Gunicorn's threaded one, without what would let a caller down.
 
 - It answers while the application is still being loaded: alive, not ready.
-- Probes have threads of their own, so they are answered when all others are busy.
+- Probes have threads of their own, so they are answered when all others are busy; so has
+  who watches a job, and keeps a thread for as long.
 - A connection takes a thread only once there is something to read.
 - Callers who are too slow lose their connection (`api.connection`).
 - When stopped, it may stay open for a while, not ready; then it takes every
@@ -27,8 +28,8 @@ from typing import TYPE_CHECKING, Any
 from gunicorn import util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from api.client import SOCKET
-from api.connection import CallerSocket, RequestTimeout
+from api.connection import SOCKET, CallerSocket, RequestTimeout
+from api.events import MAY_BE_HELD
 from api.health import DRAINING, LIVE, STARTING
 from api.listener import is_held_by, turn_newcomers_away
 
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 PROBE = re.compile(rb"GET (/health/live|/health/ready|/metrics)[? ].*\r\n\r\n", re.DOTALL)
 PROBE_BYTES = 4096  # at most, of one that gets a thread of its own
 PROBE_THREADS = 2
+
+EVENTS = re.compile(rb"GET /model/jobs/[^/ ?]+/events[? ]")
+REFUSING_THREADS = 4
+"""Beyond those that may watch: to tell others that there are too many."""
 
 EARLY_ANSWERS = {
     "/health/live": (HTTPStatus.OK, LIVE),
@@ -93,10 +98,12 @@ class Worker(ThreadWorker):
 
     Attributes:
         patience: of all processes; set by `create_worker_class`.
+        watchers: who may be sent events by one process; likewise.
         is_draining: true from the signal to stop.
     """
 
     patience: Patience
+    watchers: int
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -110,6 +117,8 @@ class Worker(ThreadWorker):
 
     def init_process(self) -> None:
         self._probe_pool = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
+        threads = self.watchers + REFUSING_THREADS
+        self._event_pool = ThreadPoolExecutor(threads, thread_name_prefix="events")
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -141,6 +150,7 @@ class Worker(ThreadWorker):
                 return answer_early(environ["PATH_INFO"], start_response)
             self._loaded.wait()
         environ[DRAINING] = self.is_draining
+        environ[MAY_BE_HELD] = environ[SOCKET].may_be_held
         start = partial(self._start_response, environ[SOCKET], start_response)
         body: Iterable[bytes] = self._application(environ, start)
         return body
@@ -185,8 +195,16 @@ class Worker(ThreadWorker):
         self.poller.register(conn.sock, selectors.EVENT_READ, callback)
 
     def enqueue_req(self, conn: Connection) -> None:
-        pool = self._probe_pool if is_probe(conn.sock) else self.tpool
+        pool = self._pool_for(conn.sock)
+        conn.sock.may_be_held = pool is self._event_pool
         pool.submit(self.handle, conn).add_done_callback(partial(self._return, conn))
+
+    def _pool_for(self, connection: CallerSocket) -> ThreadPoolExecutor:
+        """The threads for what a caller asks."""
+        if is_probe(connection):
+            return self._probe_pool
+        pool: ThreadPoolExecutor = self._event_pool if is_watcher(connection) else self.tpool
+        return pool
 
     def _return(self, conn: Connection, done: "Future[Any]") -> None:
         self.method_queue.defer(self.finish_request, conn, done)
@@ -219,12 +237,26 @@ class Worker(ThreadWorker):
         if self.is_draining:
             return
         self.is_draining = True
+        self._stop_background()
         stop = super().handle_exit
         if not self.patience.drain_s:
             stop(sig, frame)
             return
         signal.signal(signal.SIGALRM, stop)
         signal.setitimer(signal.ITIMER_REAL, self.patience.drain_s)
+
+    def is_parent_alive(self) -> bool:
+        """Asked every second; when it is not, the process ends as if it was told to."""
+        if super().is_parent_alive():
+            return True
+        self._stop_background()
+        return False
+
+    def _stop_background(self) -> None:
+        """End what goes on without a request, and requests that would last for ever."""
+        stop = getattr(self._application, "stop", None)
+        if stop is not None:
+            stop()
 
     def set_accept_enabled(self, enabled: bool) -> None:
         super().set_accept_enabled(enabled)
@@ -245,18 +277,32 @@ class Worker(ThreadWorker):
         self.sockets = []
 
 
-def create_worker_class(patience: Patience) -> type[Worker]:
-    """The class of server processes that wait so long."""
-    return type("Worker", (Worker,), {"patience": patience})
+def create_worker_class(patience: Patience, *, watchers: int) -> type[Worker]:
+    """The class of server processes that wait so long.
+
+    Args:
+        patience: with callers.
+        watchers: who may be sent events by one process.
+    """
+    return type("Worker", (Worker,), {"patience": patience, "watchers": watchers})
 
 
 def is_probe(connection: socket.socket) -> bool:
     """True for a request that is all there and that no other may hold up."""
+    return PROBE.match(peek(connection)) is not None
+
+
+def is_watcher(connection: socket.socket) -> bool:
+    """True for a request, be it all there or not, whose answer is to last."""
+    return EVENTS.match(peek(connection)) is not None
+
+
+def peek(connection: socket.socket) -> bytes:
+    """The beginning of what a caller has sent, which is still there to be read."""
     try:
-        head = connection.recv(PROBE_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return connection.recv(PROBE_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except OSError:
-        return False
-    return PROBE.match(head) is not None
+        return b""
 
 
 def answer_early(path: str, start_response: "StartResponse") -> list[bytes]:

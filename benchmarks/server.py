@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,9 +26,14 @@ def running_server() -> Iterator[Running]:
     The server is told to stop at the end and must then exit with 0.
     """
     port = free_port()
-    environ = {"ENHANCER_PORT": str(port), "ENHANCER_HOST": "127.0.0.1"}
-    with running([sys.executable, str(ROOT / "app.py")], port, environ) as server:
-        yield server
+    with tempfile.TemporaryDirectory() as folder:
+        environ = {
+            "ENHANCER_PORT": str(port),
+            "ENHANCER_HOST": "127.0.0.1",
+            "ENHANCER_JOBS_FOLDER": folder,
+        }
+        with running([sys.executable, str(ROOT / "app.py")], port, environ) as server:
+            yield server
 
 
 @contextmanager

@@ -6,10 +6,11 @@ SuperResolutionError      of core/errors
     ├── KeyReused         the idempotency key came with other content before
     ├── JobUnfinished     there is no result yet
     ├── ResultGone        there is no result, and there will be none
-    ├── OutOfSpace        files of jobs may not take more of the disk
-    ├── TooManyJobs       too many jobs are waiting
-    ├── TooManyWatchers   too many callers watch jobs already
-    ├── EngineUnavailable queue or storage do not answer
+    ├── ComeBack          it may go better later
+    │   ├── OutOfSpace        files of jobs may not take more of the disk
+    │   ├── TooManyJobs       too many jobs are waiting
+    │   ├── TooManyWatchers   too many callers watch jobs already
+    │   └── EngineUnavailable queue or storage do not answer
     ├── SegmentAbandoned  whoever began a segment did not come to its end
     └── JobInterrupted    the job is to be left as it is: cancelled, or the server stops
 """
@@ -54,7 +55,7 @@ class ResultGone(JobError):
     """There is no result, and there will be none: failed, cancelled or expired."""
 
 
-class _ComeBack(JobError):
+class ComeBack(JobError):
     """It may go better later.
 
     Attributes:
@@ -70,19 +71,19 @@ class _ComeBack(JobError):
         return functools.partial(type(self), retry_after_s=self.retry_after_s), self.args
 
 
-class OutOfSpace(_ComeBack):
+class OutOfSpace(ComeBack):
     """Files of jobs may not take more of the disk."""
 
 
-class TooManyJobs(_ComeBack):
+class TooManyJobs(ComeBack):
     """Too many jobs are waiting."""
 
 
-class TooManyWatchers(_ComeBack):
+class TooManyWatchers(ComeBack):
     """Too many callers watch jobs already."""
 
 
-class EngineUnavailable(_ComeBack):
+class EngineUnavailable(ComeBack):
     """Queue or storage do not answer."""
 
 

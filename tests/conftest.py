@@ -1,5 +1,6 @@
 import io
 import os
+import tempfile
 
 import numpy as np
 import pytest
@@ -14,8 +15,14 @@ from tests.stand_ins import between, blur_then_repeat, make_card
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
     for name in list(os.environ):
-        if name.startswith(PREFIX) or name in ("CORS_ENABLE", "DISABLE_WEB_APP"):
+        if name.startswith(PREFIX) or name in ("CORS_ENABLE", "DISABLE_WEB_APP", "DISABLE_JOBS"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def own_temporary_files(tmp_path, monkeypatch):
+    """Jobs of other tests are none of ours."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 @pytest.fixture
@@ -34,7 +41,9 @@ def app(upscaler):
         deadline_s=30,
         decoders=0,
     )
-    return create_app(settings, upscaler)
+    app = create_app(settings, upscaler)
+    yield app
+    app.extensions["enhancer"].jobs.engine.close()
 
 
 @pytest.fixture

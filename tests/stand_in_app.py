@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 
@@ -23,16 +24,23 @@ def load():
         time.sleep(tile_s)
         return repeat(lr)
 
-    return create_app(Settings.from_env(), Upscaler(make_card(), network, window=64))
+    app = create_app(Settings.from_env(), Upscaler(make_card(), network, window=64))
+    app.start()
+    return app
 
 
 @contextmanager
 def stand_in_service(**environ):
     """A production server of it, with these variables; its URL and its process."""
     port = free_port()
-    environ = {"ENHANCER_PORT": str(port), "ENHANCER_HOST": "127.0.0.1"} | environ
     configuration = str(ROOT / "gunicorn.conf.py")
     application = "tests.stand_in_app:load()"
     command = [sys.executable, "-m", "gunicorn", "--config", configuration, application]
-    with running(command, port, environ) as server:
-        yield server
+    with tempfile.TemporaryDirectory() as folder:
+        environ = {
+            "ENHANCER_PORT": str(port),
+            "ENHANCER_HOST": "127.0.0.1",
+            "ENHANCER_JOBS_FOLDER": folder,
+        } | environ
+        with running(command, port, environ) as server:
+            yield server

@@ -13,6 +13,7 @@ from app import create_app
 from config import Settings
 from core import errors
 from core.upscaler import Upscaler
+from jobs import errors as job_errors
 from tests.stand_ins import make_card, noise
 
 
@@ -113,7 +114,9 @@ def test_any_other_http_error_keeps_its_status_and_description(app):
 
 def test_every_error_of_core_that_a_caller_can_cause_has_a_status():
     ours = {errors.SuperResolutionError, errors.GraphMismatch}
-    classes = {c for _, c in inspect.getmembers(errors, inspect.isclass)}
+    ours |= {job_errors.JobError, job_errors.ComeBack, job_errors.JobInterrupted}
+    modules = (errors, job_errors)
+    classes = {c for module in modules for _, c in inspect.getmembers(module, inspect.isclass)}
     assert classes - ours == set(STATUS)
 
 

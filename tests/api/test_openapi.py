@@ -22,17 +22,24 @@ GET = [
     "GET /health/live",
     "GET /health/ready",
     "GET /metrics",
+    "GET /model/jobs/{job_id}",
+    "GET /model/jobs/{job_id}/result",
+    "GET /model/jobs/{job_id}/events",
+    "DELETE /model/jobs/{job_id}",
 ]
-POST = "POST /model/predict"
+POST = ["POST /model/predict", "POST /model/jobs"]
 
 
 @pytest.fixture(scope="module")
-def document():
+def document(tmp_path_factory):
     upscaler = Upscaler(
         make_card(faithful="plain"), blur_then_repeat, window=32, interpolated=between
     )
-    app = create_app(Settings(memory_mb=16, decoders=0, max_pixels=2000), upscaler)
-    return schemathesis.openapi.from_wsgi("/swagger.json", app)
+    folder = str(tmp_path_factory.mktemp("jobs"))
+    settings = Settings(memory_mb=16, decoders=0, max_pixels=2000, jobs_folder=folder)
+    app = create_app(settings, upscaler)
+    yield schemathesis.openapi.from_wsgi("/swagger.json", app)
+    app.extensions["enhancer"].jobs.engine.close()
 
 
 @pytest.fixture
@@ -42,15 +49,15 @@ def operations(document):
 
 
 def test_every_operation_is_tried(operations):
-    assert set(operations) == {*GET, POST}
+    assert set(operations) == {*GET, *POST}
 
 
 @pytest.mark.parametrize(
     ("label", "mode"),
     [
         *((label, GenerationMode.POSITIVE) for label in GET),
-        (POST, GenerationMode.POSITIVE),
-        (POST, GenerationMode.NEGATIVE),
+        *((label, GenerationMode.POSITIVE) for label in POST),
+        *((label, GenerationMode.NEGATIVE) for label in POST),
     ],
 )
 def test_answers_are_those_of_the_document(operations, label, mode):
