@@ -33,6 +33,7 @@ from core.errors import (
 )
 from jobs.errors import (
     ComeBack,
+    EngineUnavailable,
     JobUnfinished,
     KeyReused,
     OutOfSpace,
@@ -63,6 +64,7 @@ STATUS: dict[type[SuperResolutionError], int] = {
     OutOfSpace: HTTPStatus.INSUFFICIENT_STORAGE,
     TooManyJobs: HTTPStatus.SERVICE_UNAVAILABLE,
     TooManyWatchers: HTTPStatus.SERVICE_UNAVAILABLE,
+    EngineUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 

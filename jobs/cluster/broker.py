@@ -6,11 +6,12 @@ survive a fork, and would let orphans compute on when their parent dies.
 """
 
 import logging
+import signal
 from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_shutting_down
+from celery.worker import state
 from kombu.exceptions import KombuError
 
 QUEUE = "enhancer"
@@ -47,7 +48,7 @@ class Broker:
             log.warning("No message could be sent: %s", error)
 
     def work(self, work: Callable[[str], None], on_stop: Callable[[], None]) -> int:
-        """Be a worker, until SIGTERM; the exit code.
+        """Be a worker, until SIGTERM or SIGINT; the exit code.
 
         Args:
             work: called for each message, with the id of a job; raises nothing.
@@ -55,25 +56,22 @@ class Broker:
         """
         self._celery.task(work, name=TASK)
 
-        def tell(**_news: object) -> None:
+        def stop(*_signal: object) -> None:
+            state.should_stop = 0  # of Celery: read after each message, and between them
             on_stop()
 
-        worker_shutting_down.connect(tell)
-        setup_logging.connect(leave_logging_alone)
-        worker = self._celery.Worker(
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        worker = self._celery.WorkController(
             pool="solo",
             queues=[self.queue],
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
-            quiet=True,
+            ready_callback=lambda _consumer: log.info("Ready to work on jobs"),
         )
         worker.start()
         return int(worker.exitcode or 0)
-
-
-def leave_logging_alone(**_options: object) -> None:
-    """Where somebody sees to it, Celery does not."""
 
 
 def configuration(queue: str) -> dict[str, Any]:
@@ -88,7 +86,6 @@ def configuration(queue: str) -> dict[str, Any]:
         "task_ignore_result": True,
         "worker_prefetch_multiplier": 1,
         "worker_enable_remote_control": False,
-        "worker_redirect_stdouts": False,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": {

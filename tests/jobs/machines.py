@@ -33,7 +33,7 @@ class WorkerProcess:
             )
 
     def wait_until_ready(self):
-        wait_until(lambda: self.sign.exists() and " ready." in self.log, START_S)
+        wait_until(lambda: self.sign.exists() and "Ready to work" in self.log, START_S)
 
     def send(self, number):
         self.process.send_signal(number)
