@@ -16,6 +16,7 @@ from core.upscaler import Upscaler
 from jobs.attempt import Workshop
 from jobs.cluster.broker import Broker
 from jobs.cluster.ledger import Bounds, Ledger, connect
+from jobs.cluster.place import Place
 from jobs.cluster.running import run_worker
 from jobs.cluster.storage import Storage
 from jobs.cluster.worker import Times
@@ -44,15 +45,9 @@ def main(redis_url, storage_url, sign_of_life, frame_s, lease_s, stop_s):
         return repeat(lr)
 
     ledger = Ledger(connect(redis_url), BOUNDS, lease_s=float(lease_s))
+    place = Place(ledger, Storage(storage_url), Broker(redis_url))
     times = Times(frame_s=30, stop_s=float(stop_s))
-    return run_worker(
-        ledger,
-        Storage(storage_url),
-        Broker(redis_url),
-        letters_workshop(network),
-        times,
-        Path(sign_of_life),
-    )
+    return run_worker(place, letters_workshop(network), times, Path(sign_of_life))
 
 
 if __name__ == "__main__":
