@@ -55,6 +55,7 @@ class Broker:
             on_stop: told by the signal handler that the work under way is to be the last.
         """
         self._celery.task(work, name=TASK)
+        logging.getLogger("celery").setLevel(logging.WARNING)  # it tells ids, which are secret
 
         def stop(*_signal: object) -> None:
             state.should_stop = 0  # of Celery: read after each message, and between them

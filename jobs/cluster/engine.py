@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -91,6 +92,7 @@ class ClusterJobs:
         self.on_final: Callable[[State], None] = lambda _state: None
         self._ledger, self._storage, self._messages = ledger, storage, messages
         self._workshop = workshop
+        self._figures = Figures(dict.fromkeys(State, 0), 0, ledger.bounds.disk_bytes)
         sweeper = Sweeper(ledger, storage, messages)
         self._sweeping = Repeating(sweeper.sweep, sweeper.every_s, "sweeping")
         self._stopped = threading.Event()
@@ -139,12 +141,14 @@ class ClusterJobs:
         return self._snapshots(job_id, after)
 
     def figures(self) -> Figures:
-        with translated():
-            return Figures(
-                jobs=self._ledger.counts(),
-                disk_bytes=self._ledger.disk_bytes(),
-                disk_budget_bytes=self._ledger.bounds.disk_bytes,
-            )
+        """Those of all machines; the last that were known, if Redis does not answer."""
+        try:
+            counts, disk_bytes = self._ledger.counts(), self._ledger.disk_bytes()
+        except LedgerUnavailable as error:
+            log.warning("The ledger did not answer: %s", error)
+        else:
+            self._figures = replace(self._figures, jobs=counts, disk_bytes=disk_bytes)
+        return self._figures
 
     def start(self) -> None:
         self._sweeping.start()

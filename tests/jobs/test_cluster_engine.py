@@ -318,6 +318,7 @@ def test_an_engine_that_does_not_answer_says_so(storage, messages):
     assert raised.value.retry_after_s > 0
     with pytest.raises(EngineUnavailable):
         jobs.submit(io.BytesIO(b"a"), "a", ClipWish(), key=None, caller="")
+    assert jobs.figures().jobs == dict.fromkeys(State, 0)
 
 
 def test_figures_tell_what_is_there(jobs, submit, work_off):
