@@ -11,7 +11,7 @@ SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
   --no-header --quiet --upgrade
 
-.PHONY: help run test coverage test-page train-smoke fuzz lint format bench image lock clean
+.PHONY: help run test coverage test-page test-container test-rollout train-smoke fuzz lint format bench image lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -27,6 +27,12 @@ coverage: $(VENV)/.development  ## run all tests and say which lines they reach;
 
 test-page: $(VENV)/.development  ## only the tests of the page in a browser; they need Chromium
 	$(BIN)/python -m pytest tests/api/test_page.py tests/page
+
+test-container: $(VENV)/.development  ## build the image, run it confined and as a pod; it needs podman
+	$(BIN)/python -m pytest -m container tests/container
+
+test-rollout: $(VENV)/.development  ## replace replicas under load, and measure them; it needs podman and HAProxy
+	$(BIN)/python -m pytest -m rollout tests/container
 
 train-smoke: $(VENV)/.development  ## photographs to measured weights, the whole chain in small
 	$(BIN)/python -m pytest tests/training/test_chain.py

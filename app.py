@@ -31,7 +31,7 @@ from core.clips import ClipLimits
 from core.decoding import Decoder, DecoderHere, Decoders, decoding_bytes
 from core.errors import GraphMismatch
 from core.images import FORMATS, Limits
-from core.machine import memory_limit, resident_memory
+from core.machine import held_memory, memory_limit
 from core.pictures import open_pictures
 from core.upscaler import Upscaler, load_upscaler
 from jobs.attempt import Workshop
@@ -250,13 +250,15 @@ def create_decoder(settings: Settings) -> Decoder:
 def memory_budget(settings: Settings, decoder_bytes: int) -> int:
     """Bytes for all pictures at once: what is left of this process's share of the limit.
 
+    Pages of files are left out, because the system drops them where pictures need the room.
+
     Args:
         decoder_bytes: that the decoders of this process have.
     """
     if settings.memory_mb:
         return settings.memory_mb * MEGABYTE
     share = memory_limit() * USABLE_SHARE / settings.workers
-    return max(LEAST_BUDGET, int(share) - resident_memory() - decoder_bytes)
+    return max(LEAST_BUDGET, int(share) - held_memory() - decoder_bytes)
 
 
 def from_environment() -> Application:

@@ -41,7 +41,8 @@ def test_the_picture_is_what_the_weights_give():
 
 
 def test_every_link_to_a_file_leads_somewhere():
-    for document in ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "assets/README.md"):
+    documents = ("README.md", "CONTRIBUTING.md", "assets/README.md")
+    for document in (*documents, "docs/architecture.md", "docs/operations.md"):
         path = ROOT / document
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text()):
             assert (path.parent / target).exists(), f"{document} links to {target}"
@@ -49,5 +50,6 @@ def test_every_link_to_a_file_leads_somewhere():
 
 def test_every_make_target_that_is_named_exists():
     makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"`make ([a-z-]+)`", README.read_text())):
-        assert f"\n{target}:" in makefile
+    for document in ("README.md", "CONTRIBUTING.md", "docs/operations.md"):
+        for target in set(re.findall(r"`make ([a-z-]+)`", (ROOT / document).read_text())):
+            assert f"\n{target}:" in makefile

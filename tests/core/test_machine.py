@@ -4,7 +4,13 @@ import os
 import pytest
 
 import core.machine
-from core.machine import count_cores, has_bfloat16, memory_limit, resident_memory
+from core.machine import (
+    count_cores,
+    has_bfloat16,
+    held_memory,
+    memory_limit,
+    resident_memory,
+)
 
 
 @pytest.fixture
@@ -69,6 +75,25 @@ def test_memory_in_use_grows_with_what_is_held():
     with mmap.mmap(-1, 50_000_000) as held:  # memory of its own, whatever else was freed
         held.write(bytes(50_000_000))
         assert resident_memory() > before + 40_000_000
+
+
+def test_pages_of_files_are_not_held(tmp_path):
+    (tmp_path / "large").write_bytes(bytes(50_000_000))
+    before, held_before = resident_memory(), held_memory()
+    with (
+        (tmp_path / "large").open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages,
+    ):
+        assert pages[:: mmap.PAGESIZE].count(0) == len(pages[:: mmap.PAGESIZE])
+        assert resident_memory() > before + 40_000_000
+        assert held_memory() < held_before + 20_000_000
+
+
+def test_where_pages_of_files_are_not_told_apart_all_memory_is_held(monkeypatch, tmp_path):
+    status = tmp_path / "status"
+    status.write_text("VmRSS:\t1000 kB\n")
+    monkeypatch.setattr(core.machine, "STATUS", status)
+    assert held_memory() == 1_024_000
 
 
 def test_resident_memory_must_be_stated(monkeypatch, tmp_path):

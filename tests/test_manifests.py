@@ -1,0 +1,205 @@
+"""The manifests are valid, agree with the settings, and with each other."""
+
+import re
+import shutil
+import subprocess
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from app import USABLE_SHARE
+from config import ROOT, Settings
+from core.card import read_card
+from core.costs import Plan
+from core.images import OUTPUT_FORMATS
+from core.picture import Header
+from core.tiles import plan_tiles
+
+NAME = "max-image-resolution-enhancer"
+MANIFEST = ROOT / f"{NAME}.yaml"
+KUSTOMIZE = ROOT / "deploy" / "kustomize"
+OVERLAYS = ("base", "production", "autoscaling")
+
+KUBERNETES = "1.30"
+"""The oldest version that the manifests are held to, beside the newest there is a schema of."""
+
+CUSTOM = {"ScaledObject", "PodMonitor"}
+"""Kinds that operators bring, of which Kubernetes has no schema."""
+
+RESIDENT_BYTES = 750_000_000
+"""Of the processes before any picture, at most; see docs/operations.md."""
+
+GIBIBYTE = 1024**3
+
+
+def documents(text):
+    return {document["kind"]: document for document in yaml.safe_load_all(text)}
+
+
+def rendered(overlay):
+    """What `kubectl apply -k` would send, by kind."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed: see kubernetes.io/docs/tasks/tools")
+    command = ["kubectl", "kustomize", str(KUSTOMIZE / overlay)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return documents(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return documents(MANIFEST.read_text())
+
+
+@pytest.fixture(scope="module")
+def pod(manifest):
+    return manifest["Deployment"]["spec"]["template"]["spec"]
+
+
+@pytest.fixture(scope="module")
+def environ(pod):
+    return {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"]}
+
+
+def check(found):
+    """Hold documents to the schemas of Kubernetes, unknown fields included."""
+    for version in (KUBERNETES, kubernetes_validate.latest_version()):
+        for kind, document in found.items():
+            if kind not in CUSTOM:
+                kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_the_manifest_is_what_kubernetes_expects(manifest):
+    assert manifest.keys() == {
+        "Service",
+        "Deployment",
+        "PodDisruptionBudget",
+        "HorizontalPodAutoscaler",
+    }
+    check(manifest)
+
+
+def test_a_field_that_kubernetes_does_not_know_is_noticed(manifest):
+    deployment = yaml.safe_load(yaml.safe_dump(manifest["Deployment"]))
+    deployment["spec"]["template"]["spec"]["readOnlyRoot"] = True
+    with pytest.raises(kubernetes_validate.ValidationError):
+        check({"Deployment": deployment})
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_overlay_renders_to_what_kubernetes_expects(overlay):
+    found = rendered(overlay)
+    check(found)
+    assert found["Deployment"]["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"]
+
+
+def test_the_base_of_the_overlays_is_the_manifest():
+    assert (KUSTOMIZE / "base" / MANIFEST.name).read_bytes() == MANIFEST.read_bytes()
+
+
+def test_everything_is_selected_by_one_label(manifest):
+    label = {"app": NAME}
+    specs = {kind: document["spec"] for kind, document in manifest.items()}
+    assert specs["Service"]["selector"] == label
+    assert specs["Deployment"]["selector"]["matchLabels"] == label
+    assert specs["Deployment"]["template"]["metadata"]["labels"] == label
+    assert specs["PodDisruptionBudget"]["selector"]["matchLabels"] == label
+    assert specs["HorizontalPodAutoscaler"]["scaleTargetRef"]["name"] == NAME
+
+
+def test_the_environment_is_made_of_settings_that_there_are(environ):
+    Settings.from_env(environ)
+
+
+def test_a_pod_has_the_time_to_finish_what_it_accepted(pod, environ):
+    settings = Settings.from_env(environ)
+    before_s = int(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
+    needed_s = before_s + settings.drain_s + settings.graceful_timeout_s
+    assert pod["terminationGracePeriodSeconds"] >= needed_s + 10
+
+
+def test_readiness_is_lost_before_a_draining_pod_stops(pod, environ):
+    probe = pod["containers"][0]["readinessProbe"]
+    noticed_s = probe["periodSeconds"] * probe["failureThreshold"] + probe["timeoutSeconds"]
+    assert noticed_s <= Settings.from_env(environ).drain_s
+
+
+def test_a_pod_is_allowed_nothing_that_it_does_not_need(pod):
+    container = pod["containers"][0]["securityContext"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert f"USER {pod['securityContext']['runAsUser']}:" in (ROOT / "Dockerfile").read_text()
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["readOnlyRootFilesystem"] is True
+    assert container["allowPrivilegeEscalation"] is False
+    assert container["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_what_is_allowed_is_promised_too(pod):
+    resources = pod["containers"][0]["resources"]
+    assert resources["requests"] == resources["limits"]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("file_format", OUTPUT_FORMATS)
+def test_the_largest_picture_fits_into_the_limit(pod, file_format, bits):
+    settings = Settings()
+    memory = pod["containers"][0]["resources"]["limits"]["memory"]
+    budget = int(memory.removesuffix("Gi")) * GIBIBYTE * USABLE_SHARE - RESIDENT_BYTES
+    side = int(settings.max_pixels**0.5)
+    halo = read_card(settings.card).halo
+    rows = plan_tiles(side, side, window=settings.window, halo=halo)
+    header = Header(side, side, 4, bits if file_format == "png" else 8)
+    assert Plan(header, rows, file_format, 4).memory_bytes < budget
+
+
+def test_uploads_have_the_room_that_all_requests_may_take(pod):
+    settings = Settings()
+    size = int(pod["volumes"][0]["emptyDir"]["sizeLimit"].removesuffix("Gi")) * GIBIBYTE
+    assert size >= settings.request_threads * settings.max_upload_bytes
+
+
+def test_production_asks_for_a_key_that_is_not_in_the_repository():
+    found = rendered("production")
+    container = found["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    key = next(entry for entry in container["env"] if entry["name"] == "ENHANCER_API_KEYS")
+    assert key["valueFrom"]["secretKeyRef"] == {"name": "enhancer-keys", "key": "api-keys"}
+    credentials = found["PodMonitor"]["spec"]["podMetricsEndpoints"][0]["authorization"]
+    assert credentials["credentials"]["name"] == "enhancer-keys"
+    assert "Secret" not in found
+
+
+def test_production_has_several_replicas_and_few_who_reach_them():
+    found = rendered("production")
+    assert found["HorizontalPodAutoscaler"]["spec"]["minReplicas"] >= 3
+    assert set(found["NetworkPolicy"]["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+    assert not found["NetworkPolicy"]["spec"].get("egress")
+    assert found["Service"]["spec"]["type"] == "ClusterIP"
+
+
+def test_queues_scale_instead_of_the_processor():
+    found = rendered("autoscaling")
+    assert "HorizontalPodAutoscaler" not in found
+    assert found["ScaledObject"]["spec"]["scaleTargetRef"]["name"] == NAME
+
+
+def test_what_is_scaled_by_is_what_the_service_exports(client):
+    (trigger,) = rendered("autoscaling")["ScaledObject"]["spec"]["triggers"]
+    names = set(re.findall(r"enhancer_\w+", trigger["metadata"]["query"]))
+    exported = client.get("/metrics").text
+    assert names
+    assert all(f"\n{name} " in exported for name in names)
+
+
+def test_the_composed_service_has_settings_and_limits_of_the_cluster(pod):
+    service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["enhancer"]
+    environ = {
+        name: re.sub(r"\$\{.*\}", "", value) for name, value in service["environment"].items()
+    }
+    settings = Settings.from_env(environ)
+    limits = pod["containers"][0]["resources"]["limits"]
+    assert service["mem_limit"].removesuffix("g") == limits["memory"].removesuffix("Gi")
+    assert str(service["cpus"]) == limits["cpu"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    wanted_s = settings.drain_s + settings.graceful_timeout_s
+    assert int(service["stop_grace_period"].removesuffix("s")) > wanted_s
