@@ -52,7 +52,8 @@ class WorkerProcess:
 
     @property
     def is_in_a_piece(self):
-        return self.log.count("Rendering") > self.pieces_done
+        ended = self.log.count("A piece was left") + self.log.count("A job failed")
+        return self.log.count("Rendering") + self.log.count("Joining") > self.pieces_done + ended
 
 
 class Cluster:
