@@ -33,6 +33,9 @@ RUN cd assets && sha256sum --check --strict SHA256SUMS && cd .. \
     && python -m compileall -q --invalidation-mode unchecked-hash . \
     && rm -r "$(python -c 'import os, pip; print(os.path.dirname(pip.__file__))')"
 
+# A volume that is mounted here belongs to the service.
+RUN install -d -o 10001 -g 10001 -m 700 /var/lib/enhancer
+
 USER 10001:10001
 EXPOSE 5000
 STOPSIGNAL SIGTERM

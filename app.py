@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import logging.config
 import os
 import sys
 import tempfile
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request
 from flask_cors import CORS
@@ -19,6 +20,7 @@ from werkzeug.routing import MapAdapter
 
 from api import Access, JobService, Service, create_api
 from api.errors import status_of
+from api.logs import logging_config
 from api.rates import UnknownStorage, check_storage
 from api.service import EXTENSION
 from api.tracing import TRUTH_HEADERS
@@ -34,7 +36,11 @@ from core.opening import TAKEN, open_medium
 from core.upscaler import Upscaler, load_upscaler
 from jobs.attempt import Workshop
 from jobs.embedded import EmbeddedJobs, Room
+from jobs.engine import Jobs
 from jobs.files import Files
+
+if TYPE_CHECKING:
+    from jobs.cluster.place import Place
 
 USABLE_SHARE = 0.8
 """Of the memory limit: the rest is for what allocators keep, and for the system."""
@@ -94,25 +100,16 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Applicat
     decoder = create_decoder(settings)
     decoder_bytes = decoder.start()
     if upscaler is None:
-        upscaler = load_upscaler(
-            settings.card,
-            window=settings.window,
-            threads=settings.inference_threads,
-            precision=settings.precision,
-        )
-        upscaler.warm_up()
+        upscaler = load(settings)
     app = Application(__name__, static_folder=None)
-    admission = Admission(
-        budget=memory_budget(settings, decoder_bytes),
-        queue=settings.queue,
-        backlog_s=lambda: upscaler.lane.backlog_s,
-    )
+    admission = create_admission(settings, upscaler, decoder_bytes)
+    workshop = create_workshop(settings, upscaler, admission, decoder)
     service = Service(
         upscaler=upscaler,
         limits=Limits(settings.max_pixels, settings.max_side, settings.max_frames),
         decoder=decoder,
         admission=admission,
-        jobs=None if settings.no_jobs else create_jobs(settings, upscaler, admission, decoder),
+        jobs=None if settings.no_jobs else create_jobs(settings, workshop),
         deadline_s=settings.deadline_s,
         max_upload_bytes=settings.max_upload_bytes,
         has_note=settings.synthetic_note,
@@ -132,28 +129,95 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Applicat
     return app
 
 
-def create_jobs(
-    settings: Settings, upscaler: Upscaler, admission: Admission, decoder: Decoder
-) -> JobService:
-    """Jobs in a folder; nobody works on them before the application is started."""
-    frame = Limits(settings.max_pixels, settings.max_side, settings.max_clip_frames)
-    limits = ClipLimits(frame, settings.max_clip_s)
-    workshop = Workshop(
-        upscaler=upscaler,
-        admission=admission,
-        open_medium=partial(open_medium, decoder=decoder, scale=upscaler.scale),
-        limits=limits,
-        expiry_s=settings.job_expiry_s,
+def load(settings: Settings) -> Upscaler:
+    """The frozen graph that the settings name, ready."""
+    upscaler = load_upscaler(
+        settings.card,
+        window=settings.window,
+        threads=settings.inference_threads,
+        precision=settings.precision,
     )
-    room = Room(jobs_folder(settings), settings.jobs_disk_mb * MEGABYTE, settings.jobs_queue)
+    upscaler.warm_up()
+    return upscaler
+
+
+def create_admission(settings: Settings, upscaler: Upscaler, decoder_bytes: int) -> Admission:
+    """Memory for all pictures; `decoder_bytes` of this process's share are the decoders'."""
+    return Admission(
+        budget=memory_budget(settings, decoder_bytes),
+        queue=settings.queue,
+        backlog_s=lambda: upscaler.lane.backlog_s,
+    )
+
+
+def create_jobs(settings: Settings, workshop: Workshop) -> JobService:
+    """Jobs; nobody works on them before the application is started."""
     return JobService(
-        engine=EmbeddedJobs(room, workshop),
-        limits=limits,
+        engine=create_engine(settings, workshop),
+        limits=workshop.limits,
         max_upload_bytes=settings.max_job_bytes,
         formats=TAKEN,
         expiry_s=settings.job_expiry_s,
         watchers=settings.job_watchers,
     )
+
+
+def create_engine(settings: Settings, workshop: Workshop) -> Jobs:
+    """What has jobs computed: threads of this server, or workers elsewhere."""
+    if settings.queue_url:
+        return create_place(settings).engine(workshop)
+    budget_bytes = settings.jobs_disk_mb * MEGABYTE
+    return EmbeddedJobs(Room(jobs_folder(settings), budget_bytes, settings.jobs_queue), workshop)
+
+
+def create_place(settings: Settings) -> "Place":
+    """Where the jobs of several machines are."""
+    from jobs.cluster.ledger import Bounds  # which a server without needs not
+    from jobs.cluster.place import open_place
+
+    disk_bytes = settings.jobs_disk_mb * MEGABYTE
+    bounds = Bounds(settings.jobs_queue, disk_bytes, settings.job_expiry_s)
+    return open_place(settings.queue_url, settings.storage_url, bounds)
+
+
+def create_workshop(
+    settings: Settings, upscaler: Upscaler, admission: Admission, decoder: Decoder
+) -> Workshop:
+    """What frames of jobs are computed with."""
+    frame = Limits(settings.max_pixels, settings.max_side, settings.max_clip_frames)
+    return Workshop(
+        upscaler=upscaler,
+        admission=admission,
+        open_medium=partial(open_medium, decoder=decoder, scale=upscaler.scale),
+        limits=ClipLimits(frame, settings.max_clip_s),
+        expiry_s=settings.job_expiry_s,
+    )
+
+
+def work(sign_of_life: Path) -> int:
+    """Be a worker of jobs on several machines, until SIGTERM; the exit code.
+
+    Args:
+        sign_of_life: a file that is touched as long as all is well.
+    """
+    from jobs.cluster.running import run_worker
+    from jobs.cluster.worker import Times
+
+    try:
+        settings = Settings.from_env()
+        check_graphs(settings.card)
+        check_queue(settings)
+    except (InvalidSetting, GraphMismatch) as error:
+        sys.exit(f"python -m jobs: {error}")
+    logging.config.dictConfig(logging_config(settings.log_format, settings.log_level))
+    logging.captureWarnings(True)
+    decoder = create_decoder(settings)
+    decoder_bytes = decoder.start()
+    upscaler = load(settings)
+    admission = create_admission(settings, upscaler, decoder_bytes)
+    workshop = create_workshop(settings, upscaler, admission, decoder)
+    times = Times(frame_s=settings.deadline_s, stop_s=settings.graceful_timeout_s)
+    return run_worker(create_place(settings), workshop, times, sign_of_life)
 
 
 def jobs_folder(settings: Settings) -> Path:
@@ -222,10 +286,37 @@ def check_rate_limit(settings: Settings) -> None:
         ) from error
 
 
-def check_jobs_folder(settings: Settings) -> None:
+def check_queue(settings: Settings) -> None:
+    """Raise InvalidSetting if there is no queue of jobs that a worker could work off."""
+    if not settings.queue_url:
+        raise InvalidSetting(
+            "ENHANCER_QUEUE_URL must be set for a worker, as for the servers whose jobs it is to "
+            "compute. Received: ''"
+        )
+    check_jobs_storage(settings)
+
+
+def check_jobs(settings: Settings) -> None:
     """Raise InvalidSetting if files of jobs cannot be where they should."""
-    if settings.no_jobs:
-        return
+    if settings.queue_url:
+        check_jobs_storage(settings)
+    elif not settings.no_jobs:
+        check_jobs_folder(settings)
+
+
+def check_jobs_storage(settings: Settings) -> None:
+    """Raise InvalidSetting if the storage is of no kind that can be used; it is not asked."""
+    try:
+        create_place(settings)
+    except (ImportError, ValueError) as error:
+        raise InvalidSetting(
+            "ENHANCER_STORAGE_URL must be a folder or s3://bucket/folder. "
+            f"Received: one of which is said: {error}"
+        ) from error
+
+
+def check_jobs_folder(settings: Settings) -> None:
+    """Raise InvalidSetting if files of jobs cannot be in their folder."""
     folder = jobs_folder(settings)
     try:
         Files(folder, settings.jobs_disk_mb * MEGABYTE).make()
@@ -248,7 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = Settings.from_env()
         check_graphs(settings.card)
         check_rate_limit(settings)
-        check_jobs_folder(settings)
+        check_jobs(settings)
     except (InvalidSetting, GraphMismatch) as error:
         sys.exit(f"app.py: {error}")
     if only_check:

@@ -23,6 +23,7 @@ HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 ORIGIN = re.compile(r"https?://([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?")
 KEY = re.compile(r"[!-~]+")  # what a header can carry as it is
 RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
+REDIS = re.compile(r"rediss?://\S+")
 STORAGE = re.compile(r"memory://|rediss?://\S+")
 
 
@@ -84,6 +85,11 @@ RATE_LIMIT = Rule(
 RATE_LIMIT_STORAGE = Rule(
     "memory:// or the address of a Redis server, such as redis://localhost:6379",
     lambda text: STORAGE.fullmatch(text) is not None,
+)
+
+QUEUE_URL = Rule(
+    "empty or the address of a Redis server, such as redis://localhost:6379/0",
+    lambda text: not text or REDIS.fullmatch(text) is not None,
 )
 
 
@@ -166,6 +172,15 @@ class Settings:
     job_expiry_s: int = setting(
         86_400, "time after which a job that has ended is deleted, with its result", at_least(1)
     )
+    queue_url: str = setting(
+        "",
+        "Redis server by which jobs are computed on several machines; empty for in this server",
+        QUEUE_URL,
+        secret=True,
+    )
+    storage_url: str = setting(
+        "", "then, files of jobs: a folder that all machines see, or s3://bucket/folder"
+    )
     max_job_bytes: int = setting(
         256 * 1024 * 1024, "bytes of an accepted request for a job", at_least(1)
     )
@@ -199,6 +214,11 @@ class Settings:
                 raise InvalidSetting(
                     f"{variable_name(f)} must be {rule.words}. Received: {received(f, value)}"
                 )
+        if self.queue_url and not self.storage_url:
+            raise InvalidSetting(
+                "ENHANCER_STORAGE_URL must be set where ENHANCER_QUEUE_URL is: all machines must "
+                "see the files of jobs. Received: ''"
+            )
         if self.cors and self.cors_origins:
             raise InvalidSetting(
                 "ENHANCER_CORS_ORIGINS must be empty where CORS_ENABLE lets any origin call. "

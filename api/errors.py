@@ -36,6 +36,7 @@ from core.errors import (
 )
 from jobs.errors import (
     ComeBack,
+    EngineUnavailable,
     JobUnfinished,
     KeyReused,
     OutOfSpace,
@@ -69,6 +70,7 @@ STATUS: dict[type[SuperResolutionError], int] = {
     OutOfSpace: HTTPStatus.INSUFFICIENT_STORAGE,
     TooManyJobs: HTTPStatus.SERVICE_UNAVAILABLE,
     TooManyWatchers: HTTPStatus.SERVICE_UNAVAILABLE,
+    EngineUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 

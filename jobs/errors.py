@@ -9,7 +9,9 @@ SuperResolutionError      of core/errors
     ├── ComeBack          it may go better later
     │   ├── OutOfSpace        files of jobs may not take more of the disk
     │   ├── TooManyJobs       too many jobs are waiting
-    │   └── TooManyWatchers   too many callers watch jobs already
+    │   ├── TooManyWatchers   too many callers watch jobs already
+    │   └── EngineUnavailable queue or storage do not answer
+    ├── SegmentAbandoned  whoever began a segment did not come to its end
     └── JobInterrupted    the job is to be left as it is: cancelled, or the server stops
 """
 
@@ -79,6 +81,14 @@ class TooManyJobs(ComeBack):
 
 class TooManyWatchers(ComeBack):
     """Too many callers watch jobs already."""
+
+
+class EngineUnavailable(ComeBack):
+    """Queue or storage do not answer."""
+
+
+class SegmentAbandoned(JobError):
+    """Whoever began a segment did not come to its end, several times."""
 
 
 class JobInterrupted(JobError):

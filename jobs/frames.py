@@ -52,9 +52,7 @@ class FrameUpscaler:
 
     def cost(self, lr: Picture) -> int:
         """Bytes of memory that a frame takes at most."""
-        header = Header(lr.height, lr.width, lr.channels, lr.bits)
-        rows = self._upscaler.plan(lr.height, lr.width)
-        return Plan(header, rows, HELD_WHOLE, self._upscaler.scale).memory_bytes
+        return frame_bytes(self._upscaler, Header(lr.height, lr.width, lr.channels, lr.bits))
 
     def close(self) -> None:
         """Hold nothing any more."""
@@ -73,3 +71,9 @@ class FrameUpscaler:
             except Overloaded:  # the line is for pictures: stand behind it
                 time.sleep(LOOK_EVERY_S)
                 check_patience(self._patience, time.monotonic())
+
+
+def frame_bytes(upscaler: Upscaler, header: Header) -> int:
+    """Bytes of memory that a frame of this kind takes at most."""
+    rows = upscaler.plan(header.height, header.width)
+    return Plan(header, rows, HELD_WHOLE, upscaler.scale).memory_bytes

@@ -1,12 +1,19 @@
 """Who may import whom, as docs/architecture.md draws it."""
 
 import ast
+import subprocess
+import sys
 
 import pytest
 
 from config import ROOT
 
 LIBRARIES = {
+    "celery",
+    "kombu",
+    "redis",
+    "fsspec",
+    "s3fs",
     "flask_limiter",
     "gunicorn",
     "limits",
@@ -31,12 +38,19 @@ LIBRARIES = {
 PICTURES = {"PIL", "pillow_heif", "imagecodecs", "defusedxml"}
 FLASK = {"flask", "flask_restx", "flask_cors", "werkzeug"}
 SERVER = {"flask_limiter", "gunicorn", "limits", "prometheus_client", "pythonjsonlogger"}
+CLUSTER = {"celery", "kombu", "redis", "fsspec"}
 ONLY_IN = {
     "flask_limiter": {"api/rates.py"},
     "gunicorn": {"api/logs.py", "api/worker.py"},
     "limits": {"api/rates.py"},
     "prometheus_client": {"api/metrics.py"},
     "pythonjsonlogger": {"api/logs.py"},
+}
+ONLY_IN_JOBS = {
+    "celery": {"jobs/cluster/broker.py"},
+    "kombu": {"jobs/cluster/broker.py"},
+    "redis": {"jobs/cluster/ledger.py"},
+    "fsspec": {"jobs/cluster/storage.py"},
 }
 OURS = {"api", "app", "benchmarks", "config", "core", "jobs", "training", "upscale"}
 
@@ -76,7 +90,8 @@ FORBIDDEN = {
     "core/opening.py": LIBRARIES | OURS - {"core"},
     "core/plans.py": LIBRARIES | OURS - {"core"},
     "core/conversion.py": LIBRARIES | OURS - {"core"},
-    "jobs": LIBRARIES | OURS - {"core", "jobs"},
+    "jobs": LIBRARIES - CLUSTER | OURS - {"core", "jobs"},
+    "jobs/__main__.py": LIBRARIES | OURS - {"app", "jobs"},
     "api": LIBRARIES - FLASK - SERVER | OURS - {"api", "core", "jobs"},
     "core/animation": LIBRARIES - {"numpy", "PIL"} | OURS - {"core"},
     "core/recurrence.py": LIBRARIES | OURS - {"core"},
@@ -105,8 +120,12 @@ def imported_packages(path):
 
 
 def sources(layer):
+    """Its files, less those that have a rule of their own within it."""
     start = ROOT / layer
-    return [start] if start.is_file() else sorted(start.rglob("*.py"))
+    if start.is_file():
+        return [start]
+    ruled = {ROOT / other for other in FORBIDDEN if other != layer}
+    return [path for path in sorted(start.rglob("*.py")) if path not in ruled]
 
 
 @pytest.mark.parametrize("layer", FORBIDDEN)
@@ -124,11 +143,25 @@ def test_every_module_of_core_has_its_rule():
     assert there == ruled
 
 
-@pytest.mark.parametrize("library", ONLY_IN)
-def test_a_library_of_the_server_has_its_place(library):
-    importers = {
+def importers(layer, library):
+    return {
         str(path.relative_to(ROOT))
-        for path in sources("api")
+        for path in sources(layer)
         if library in set(imported_packages(path))
     }
-    assert importers == ONLY_IN[library]
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_of_the_server_has_its_place(library):
+    assert importers("api", library) == ONLY_IN[library]
+
+
+@pytest.mark.parametrize("library", ONLY_IN_JOBS)
+def test_a_library_of_several_machines_has_its_place(library):
+    assert importers("jobs", library) == ONLY_IN_JOBS[library]
+
+
+def test_a_server_without_a_queue_needs_none_of_these():
+    check = f"import app, sys; print(sorted(sys.modules.keys() & {CLUSTER - {'redis'}}))"
+    said = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
+    assert said.stdout == "[]\n"

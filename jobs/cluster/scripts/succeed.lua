@@ -1,0 +1,7 @@
+-- The result is there; the first one counts. ARGV: result, its file, its bytes, seconds to keep it.
+local result, name, size, keep_s = unpack(ARGV)
+
+if not is_active() then return 0 end
+redis.call("HSET", all("bytes"), id, size)
+conclude("succeeded", tonumber(keep_s), "result", result, "result_file", name)
+return 1

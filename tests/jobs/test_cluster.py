@@ -1,0 +1,195 @@
+"""Jobs on several machines, whose workers, network and Redis fail."""
+
+import io
+import signal
+import time
+
+import pytest
+
+from core.clips import ClipWish
+from jobs.job import State
+from tests.jobs.letters import result_of
+from tests.jobs.machines import LEASE_S, running_cluster
+from tests.jobs.redis_server import needs_redis
+from tests.jobs.s3_server import BUCKET, s3_server
+from tests.jobs.stand_in_worker import letters_workshop
+from tests.waiting import wait_until
+
+pytestmark = needs_redis
+
+MODEL = letters_workshop().model
+TEXT = b"the quick brown fox jumps over"
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    with running_cluster(tmp_path) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A cluster whose two workers nobody hurts."""
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        cluster.start_workers("a", "b")
+        yield cluster
+
+
+def submit(cluster, text=TEXT, **wish):
+    upload = io.BytesIO(text)
+    return cluster.jobs.submit(upload, "a.txt", ClipWish(**wish), key=None, caller="").job
+
+
+def wait_for_frames(cluster, job, frames):
+    wait_until(lambda: cluster.jobs.get(job.id).frames_done >= frames, 40)
+
+
+def stored_files(cluster, job):
+    folder = cluster.folder / "storage" / job.id
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_two_workers_share_a_job(pair):
+    before = [worker.pieces_done for worker in pair.workers]
+    job = submit(pair)
+    seen = list(pair.jobs.watch(job.id))
+    done = seen[-1]
+    assert (done.state, done.frames_done, done.result.name) == (
+        State.SUCCEEDED,
+        len(TEXT),
+        "a_x4.txt",
+    )
+    assert pair.result(job) == result_of(TEXT)
+    pieces = [worker.pieces_done - b for worker, b in zip(pair.workers, before, strict=True)]
+    assert min(pieces) >= 2
+    assert sum(pieces) == 8 + 1
+    assert len(stored_files(pair, job)) == 1
+
+
+def test_a_killed_worker_is_replaced(cluster):
+    first, second = cluster.start_workers("a", "b")
+    job = submit(cluster)
+    wait_until(lambda: first.pieces_done and first.is_in_a_piece)
+    first.kill()
+    killed = time.monotonic()
+    assert cluster.wait_for(job).state is State.SUCCEEDED
+    assert time.monotonic() - killed < 3 * LEASE_S + len(TEXT) * 0.1 + 5
+    assert cluster.result(job) == result_of(TEXT)
+    assert first.pieces_done + second.pieces_done == 8 + 1
+
+
+def test_a_worker_killed_while_it_joins_is_replaced(cluster):
+    workers = cluster.start_workers("a", "b", frame_s=0.01)
+    job = submit(cluster, TEXT + b"~")
+    wait_until(lambda: any("Joining" in worker.log for worker in workers))
+    next(worker for worker in workers if "Joining" in worker.log).kill()
+    assert cluster.wait_for(job).state is State.SUCCEEDED
+    assert cluster.result(job) == result_of(TEXT + b"~")
+
+
+def test_a_worker_that_was_held_up_does_no_harm(cluster):
+    first, second = cluster.start_workers("a", "b")
+    job = submit(cluster)
+    wait_until(lambda: first.pieces_done and first.is_in_a_piece)
+    first.send(signal.SIGSTOP)
+    assert cluster.wait_for(job).state is State.SUCCEEDED
+    first.send(signal.SIGCONT)
+    wait_until(lambda: "A piece was left" in first.log)
+    assert cluster.result(job) == result_of(TEXT)
+    again = submit(cluster, TEXT[:20])
+    cluster.wait_for(again)
+    assert cluster.result(again) == result_of(TEXT[:20])
+    assert len(stored_files(cluster, job)) == len(stored_files(cluster, again)) == 1
+
+
+def test_a_restart_of_redis_in_the_middle_is_survived(pair):
+    job = submit(pair)
+    wait_for_frames(pair, job, 6)
+    pair.redis.kill()
+    time.sleep(0.5)
+    pair.redis.start()
+    assert pair.wait_for(job).state is State.SUCCEEDED
+    assert pair.result(job) == result_of(TEXT)
+
+
+def test_a_cancelled_job_takes_no_more_time_and_room(pair):
+    job = submit(pair)
+    wait_for_frames(pair, job, 1)
+    pair.jobs.cancel(job.id)
+    wait_until(lambda: all(not worker.is_in_a_piece for worker in pair.workers), 2)
+    assert pair.jobs.get(job.id).state is State.CANCELLED
+    assert not stored_files(pair, job)
+    other = submit(pair, b"ab")
+    assert pair.wait_for(other).state is State.SUCCEEDED
+    assert pair.jobs.get(job.id).state is State.CANCELLED
+
+
+def test_a_file_that_is_wrong_in_the_middle_fails_with_its_error(pair):
+    job = submit(pair, b"abcdefg?")
+    failed = pair.wait_for(job)
+    assert (failed.state, failed.error) == (
+        State.FAILED,
+        "Letter must be none of '?'. Received: '?'",
+    )
+    assert not stored_files(pair, job)
+
+
+def test_a_file_that_kills_workers_fails_and_others_go_on(cluster):
+    workers = cluster.start_workers("a", "b", "c", "d", frame_s=0.05)
+    deadly = submit(cluster, b"ab!d")
+    job = submit(cluster)
+    failed = cluster.wait_for(deadly)
+    assert failed.state is State.FAILED
+    assert failed.error.startswith("Segment 1 must come to an end. Begun 3 times,")
+    assert cluster.wait_for(job).state is State.SUCCEEDED
+    assert cluster.result(job) == result_of(TEXT)
+    assert sum(worker.process.poll() is None for worker in workers) == 1
+
+
+def test_a_stopped_worker_finishes_its_piece(cluster):
+    (worker,) = cluster.start_workers("a", frame_s=0.2)
+    job = submit(cluster, TEXT[:8])
+    wait_for_frames(cluster, job, 1)
+    worker.send(signal.SIGTERM)
+    assert worker.process.wait(10) == 0
+    assert worker.pieces_done == 1
+    assert cluster.jobs.get(job.id).frames_done == 4
+    assert not worker.sign.exists()
+    cluster.start_workers("b")
+    assert cluster.wait_for(job).state is State.SUCCEEDED
+
+
+def test_a_worker_without_time_to_finish_hands_its_piece_back(cluster):
+    (worker,) = cluster.start_workers("a", frame_s=0.5, stop_s=0)
+    job = submit(cluster, TEXT[:8])
+    wait_for_frames(cluster, job, 1)
+    worker.send(signal.SIGTERM)
+    assert worker.process.wait(10) == 0
+    waiting = cluster.jobs.get(job.id)
+    assert (waiting.state, waiting.frames_done, waiting.position) == (State.QUEUED, 0, 0)
+    assert cluster.ledger.claim(job.id, "next", MODEL).attempt == 1
+
+
+def test_jobs_take_turns(cluster):
+    long, short = submit(cluster, 4 * TEXT), submit(cluster, TEXT[:4])
+    assert cluster.jobs.get(short.id).position == 1
+    cluster.start_workers("a", frame_s=0.05)
+    cluster.wait_for(short)
+    assert cluster.jobs.get(long.id).state is State.RUNNING
+    cluster.jobs.cancel(long.id)
+
+
+def test_files_can_be_in_s3(tmp_path, monkeypatch):
+    with s3_server() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        with running_cluster(tmp_path, f"s3://{BUCKET}/jobs") as cluster:
+            first, _second = cluster.start_workers("a", "b")
+            job = submit(cluster)
+            wait_until(lambda: first.is_in_a_piece)
+            first.kill()
+            assert cluster.wait_for(job).state is State.SUCCEEDED
+            assert cluster.result(job) == result_of(TEXT)
+            with cluster.jobs.open_result(job.id) as (file, _result):
+                file.seek(-3, 2)
+                assert file.read() == TEXT[-1:] * 3
