@@ -6,7 +6,9 @@ the tile that is just being computed; every picture moves up while it is passed 
 so a large one is finished too.
 
 What nobody waits for at this moment, such as frames of a job, is in the background: it
-has the lane while no picture wants it, and a tile now and then while pictures do.
+has the lane while no picture wants it, and a tile now and then while pictures do. After a
+picture the lane is kept free for as long as a tile of the background would take: whoever
+sends one picture after the other finds it so, and no more is lost than is at stake.
 """
 
 import threading
@@ -101,6 +103,7 @@ class Lane:
         self._jobs: list[_Job] = []
         self._changed = threading.Condition()
         self._rate = FIRST_RATE
+        self._picture_ended = float("-inf")
         self._worker: threading.Thread | None = None
 
     @property
@@ -194,10 +197,21 @@ class Lane:
 
     def _next_task(self) -> tuple[_Job, Task]:
         with self._changed:
-            while not any(job.is_ready for job in self._jobs):
-                self._changed.wait()
-            job = min((job for job in self._jobs if job.is_ready), key=self._rank)
-            return job, job.tasks.popleft()
+            while True:
+                ready = (job for job in self._jobs if job.is_ready)
+                job = min(ready, key=self._rank, default=None)
+                kept_s = None if job is None else self._kept_for_pictures_s(job)
+                if job is not None and kept_s is None:
+                    return job, job.tasks.popleft()
+                self._changed.wait(kept_s)
+
+    def _kept_for_pictures_s(self, job: _Job) -> float | None:
+        """Seconds that the lane is still kept free, though a job is ready; None if it is not."""
+        now = self._clock()
+        if not job.is_background or now - job.served >= PASSED_OVER_S:
+            return None
+        kept_s = self._picture_ended + self.seconds(job.tasks[0].work) - now
+        return kept_s if kept_s > 0 else None
 
     def _rank(self, job: _Job) -> tuple[bool, float]:
         """Seconds left to do, less what being passed over makes up for; pictures first."""
@@ -212,6 +226,8 @@ class Lane:
             job.results.append(result)
             job.remaining -= task.work
             job.served = self._clock()
+            if not job.is_background:
+                self._picture_ended = job.served
             rate = task.work / max(seconds, 1e-9)
             self._rate = RATE_MOMENTUM * self._rate + (1 - RATE_MOMENTUM) * rate
             self._changed.notify_all()

@@ -133,3 +133,13 @@ def test_the_server_is_configured_by_the_same_settings(monkeypatch):
 def test_the_application_without_a_graph_needs_no_network_library(module):
     code = f"import app, upscale, sys; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_server_does_not_start_where_jobs_cannot_be(tmp_path):
+    folder = tmp_path / "a file"
+    folder.touch()
+    done = run_app("--check", ENHANCER_JOBS_FOLDER=str(folder))
+    assert done.returncode == 1
+    assert "ENHANCER_JOBS_FOLDER must be a folder of this user" in done.stderr
+    done = run_app("--check", ENHANCER_JOBS_FOLDER=str(folder), DISABLE_JOBS="true")
+    assert done.returncode == 0

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from api.connection import CallerSocket, RequestTimeout
+from api.connection import SOCKET, CallerSocket, RequestTimeout, accept_rate
 
 TIMEOUT_S = 0.2
 
@@ -45,6 +45,25 @@ def test_a_request_that_trickles_runs_out_of_time(pair):
     stop.set()
     thread.join()
     assert read > 0
+
+
+def test_a_large_request_may_take_longer_if_it_keeps_its_rate(pair):
+    ours, caller = pair
+    ours.expect_request()
+    accept_rate({SOCKET: ours}, 100.0)
+    for _ in range(3):
+        caller.sendall(bytes(20))  # for which there are 0.2 s more
+        assert len(ours.recv(20)) == 20
+        time.sleep(0.7 * TIMEOUT_S)
+    with pytest.raises(RequestTimeout, match=r"within 0\.2 s and at 100 bytes a second or more"):
+        while True:
+            caller.sendall(b".")
+            ours.recv(1)
+            time.sleep(TIMEOUT_S / 4)
+
+
+def test_elsewhere_there_is_no_rate_to_accept():
+    accept_rate({}, 100.0)
 
 
 def test_what_is_there_already_is_read_even_late(pair):

@@ -83,6 +83,16 @@ def test_a_job_is_accepted_and_done(client, post_job, ended):
     np.testing.assert_array_equal(read_png(result.data), blur_then_repeat(LR))
 
 
+def test_a_job_is_what_the_document_says(client, post_job, ended):
+    definitions = client.get("/swagger.json").json["definitions"]
+    accepted = post_job()
+    for job in (accepted.json, ended(accepted)):
+        assert set(job) == set(definitions["Job"]["required"])
+        assert set(job["links"]) == set(definitions["JobLinks"]["required"])
+    job = ended(accepted)
+    assert set(job["result"]) == set(definitions["JobResult"]["required"])
+
+
 def test_a_folder_of_pictures_is_a_job(client, post_job, ended):
     job = ended(post_job(pictures(3), "holiday.zip", format="webp", quality="80"))
     assert (job["frames_total"], job["result"]["name"]) == (3, "holiday_x4.zip")

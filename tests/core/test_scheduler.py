@@ -81,7 +81,7 @@ def test_who_is_passed_over_long_enough_comes_next():
 
 
 def test_pictures_go_before_the_background_however_large_they_are():
-    lane, gate = Lane(clock=lambda: 0.0), Gate()
+    lane, gate = Lane(), Gate()
     threads = [take_in_thread(lane, gate.tasks("job", 3, 1), is_background=True)]
     assert gate.entered.wait(PATIENCE_S)  # one of its tiles is being computed
     threads.append(take_in_thread(lane, gate.tasks("picture", 2, 1_000_000)))
@@ -91,6 +91,29 @@ def test_pictures_go_before_the_background_however_large_they_are():
     for thread in threads:
         thread.join(PATIENCE_S)
     assert gate.order == ["job", "picture", "picture", "job", "job"]
+
+
+def test_after_a_picture_the_lane_is_kept_free_for_the_time_of_a_tile():
+    now, tile_s, order = [0.0], 0.5, []
+    lane = Lane(clock=lambda: now[0])
+
+    def run(name):
+        def run(number):
+            now[0] += tile_s
+            order.append(name)
+            return result(number)
+
+        return run
+
+    list(lane.run(tasks(150, work=50, run=run("first")), ahead=999))
+    assert lane.seconds(50) == pytest.approx(tile_s, rel=0.5)
+    thread = take_in_thread(lane, tasks(1, work=50, run=run("job")), is_background=True)
+    wait_until(lambda: len(lane._jobs) == 1)
+    time.sleep(0.05)
+    list(lane.run(tasks(1, work=50, run=run("second")), ahead=1))
+    now[0] += 2 * tile_s
+    thread.join(PATIENCE_S)
+    assert order[-2:] == ["second", "job"]
 
 
 def test_the_background_has_a_tile_now_and_then():
