@@ -71,6 +71,15 @@ def parse_arguments() -> argparse.Namespace:
     command.add_argument("--report", type=Path, help="folder for all figures")
     command.add_argument("--sheets", type=Path, help="folder for contact sheets")
 
+    command = commands.add_parser("evaluate-video", help="measure clips, coherent and not")
+    command.set_defaults(command=run_evaluate_video)
+    command.add_argument("card", type=Path, help="JSON file")
+    command.add_argument("--video", type=Path, help="folder of clips, <name>/HR/<frames>")
+    command.add_argument("--pans", type=Path, help="folder of PNG to make pans over")
+    command.add_argument("--perceptual", type=Path, help="folder of weights for LPIPS-sq")
+    command.add_argument("--document", type=Path, help="Markdown file whose table to rewrite")
+    command.add_argument("--report", type=Path, help="JSON file for all figures")
+
     command = commands.add_parser("compare", help="bicubic, model and original side by side")
     command.set_defaults(command=run_compare)
     command.add_argument("card", type=Path, help="JSON file")
@@ -198,6 +207,15 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 
     options = {key: value for key, value in vars(arguments).items() if key != "command"}
     sys.stdout.write(as_table(Evaluation(**options).run()))
+
+
+def run_evaluate_video(arguments: argparse.Namespace) -> None:
+    from training.evaluate_video import VideoEvaluation, as_table
+
+    if not (arguments.video or arguments.pans):
+        raise CommandFailed("--video or --pans must name a folder. Received: neither.")
+    options = {key: value for key, value in vars(arguments).items() if key != "command"}
+    sys.stdout.write(as_table(VideoEvaluation(**options).run()))
 
 
 def run_compare(arguments: argparse.Namespace) -> None:
