@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,6 +24,11 @@ COMMANDS = [
     for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
     for line in block.replace("\\\n", " ").splitlines()
     if line.startswith(("curl ", "python upscale.py "))
+]
+
+
+(JOB_SCRIPT,) = [
+    block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "/model/jobs" in block
 ]
 
 
@@ -62,6 +68,19 @@ def test_an_example_of_the_readme_works_as_written(command, server, checkout):
         if path.parent != checkout:
             lr_path = lr_path.with_name(path.name)
         assert_four_times_as_large(lr_path, path.read_bytes())
+
+
+def test_the_job_of_the_readme_works_as_written(server, checkout):
+    script = JOB_SCRIPT.replace("http://localhost:5000", server)
+    environ = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sh", "-ec", script], check=True, cwd=checkout, env=environ, capture_output=True, text=True
+    )
+    assert '"succeeded"' in done.stdout
+    with zipfile.ZipFile(checkout / "photos_x4.zip") as made:
+        names = [name for name in made.namelist() if name.endswith("food.png")]
+        (lr_path,) = SAMPLES.rglob("low_resolution/food.png")
+        assert_four_times_as_large(lr_path, made.read(names[0]))
 
 
 def assert_four_times_as_large(lr_path, answer):
