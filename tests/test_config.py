@@ -57,6 +57,14 @@ def test_switches_take_the_usual_words(text, value):
         ({"ENHANCER_HOST": "a b"}, "ENHANCER_HOST must be an IP address or .* Received: 'a b'"),
         ({"ENHANCER_DRAIN_S": "soon"}, "ENHANCER_DRAIN_S must be a number. Received: 'soon'"),
         ({"ENHANCER_DRAIN_S": "-1"}, "ENHANCER_DRAIN_S must be at least 0. Received: -1"),
+        (
+            {"ENHANCER_QUEUE_URL": "redis://user:password@host"},
+            "ENHANCER_STORAGE_URL must be set where ENHANCER_QUEUE_URL is: .* Received: ''",
+        ),
+        (
+            {"ENHANCER_QUEUE_URL": "amqp://user:password@host"},
+            r"ENHANCER_QUEUE_URL must be empty or the address of .* Received: \(secret\)",
+        ),
         ({"ENHANCER_READ_TIMEOUT_S": "nan"}, "must be a number. Received: 'nan'"),
         ({"ENHANCER_WRITE_TIMEOUT_S": "inf"}, "must be a number. Received: 'inf'"),
         ({"ENHANCER_READ_TIMEOUT_S": "0"}, "ENHANCER_READ_TIMEOUT_S must be above 0. Received: 0"),

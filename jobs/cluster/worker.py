@@ -261,7 +261,7 @@ def check_attempt(claim: Claim, segments: int) -> None:
 def facts(claim: Claim, started: float) -> dict[str, object]:
     """Of a piece, for the log; not the whole id, with which one could fetch the result."""
     return {
-        "job": claim.job_id[:8],
+        "job": claim.job_id[:6],
         "piece": claim.piece,
         "attempt": claim.attempt,
         "ms": round(1000 * (time.monotonic() - started)),
