@@ -20,6 +20,12 @@ WARM_UP = 4
 Report = Callable[[int], None]
 """Told how many frames of a segment are done."""
 
+GoOn = Callable[[], None]
+
+
+def always() -> None:
+    """Nothing ends the work."""
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -40,11 +46,15 @@ class Segment:
         return self.stop - self.start
 
 
+PICTURES = "pictures"
+"""The kind of medium whose frames have nothing to do with each other."""
+
+
 class Medium(Protocol):
     """A file of frames or pictures, as it is wished for.
 
     Attributes:
-        kind: "video", "animation" or "pictures".
+        kind: "video", "animation" or `PICTURES`.
         height: of a frame, LR px; of the largest of several pictures.
         width: likewise.
         frames: to be computed.
@@ -72,8 +82,16 @@ class Medium(Protocol):
         What `upscale` or `report` raises ends the work.
         """
 
-    def join(self, parts: Sequence[Path], target: Path) -> None:
-        """Write the result, of the files of all segments in order."""
+    def join(self, parts: Sequence[Path], target: Path, go_on: GoOn = always) -> None:
+        """Write the result, of the files of all segments in order.
+
+        Afterwards `damage` also says what could not be decoded.
+
+        Args:
+            parts: the files.
+            target: of the result.
+            go_on: called now and then; what it raises ends the work.
+        """
 
 
 def plan_segments(frames: int, length: int = SEGMENT) -> list[Segment]:

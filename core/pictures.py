@@ -21,11 +21,9 @@ from core.errors import (
     UnsupportedImage,
 )
 from core.images import OUTPUT_FORMATS, Limits
-from core.media import Medium, Report, Segment, plan_segments
+from core.media import PICTURES, GoOn, Medium, Report, Segment, always, plan_segments
 from core.picture import Header, Picture
 from core.rendering import PNG, Encoding, Wish, strips_of
-
-KIND = "pictures"
 
 ARCHIVE_SUFFIX = ".zip"
 ARCHIVE_TYPE = "application/zip"
@@ -101,7 +99,7 @@ def wish_for_picture(wish: ClipWish) -> Wish:
 class PictureFile:
     """One picture, which becomes one picture; see `core.media.Medium`."""
 
-    kind = KIND
+    kind = PICTURES
     frames = 1
     damage: str | None = None
 
@@ -125,7 +123,12 @@ class PictureFile:
             write_upscaled(lr, upscale, self._wish, output)
         report(1)
 
-    def join(self, parts: Sequence[Path], target: Path) -> None:
+    def join(
+        self,
+        parts: Sequence[Path],
+        target: Path,
+        go_on: GoOn = always,  # noqa: ARG002
+    ) -> None:
         shutil.copyfile(parts[0], target)
 
 
@@ -136,7 +139,7 @@ class PictureArchive:
     named in `report.json`: nobody loses the rest of a long job to it.
     """
 
-    kind = KIND
+    kind = PICTURES
     suffix = ARCHIVE_SUFFIX
     mimetype = ARCHIVE_TYPE
 
@@ -196,11 +199,12 @@ class PictureArchive:
         with open_archive(self._path, limits) as archive, unpacked(archive, entry, limits) as file:
             return self._decoder.decode(file, self._limits)
 
-    def join(self, parts: Sequence[Path], target: Path) -> None:
+    def join(self, parts: Sequence[Path], target: Path, go_on: GoOn = always) -> None:
         refused = dict(self._refused)
         names = result_names([entry.name for entry in self._entries], self.picture_suffix)
         with zipfile.ZipFile(target, "w") as archive:
             for entry, name, path in zip(self._entries, names, parts, strict=True):
+                go_on()
                 with path.open("rb") as part:
                     if part.read(1) == DONE:
                         add_file(archive, name, part)

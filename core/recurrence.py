@@ -8,7 +8,7 @@ from hashlib import blake2b
 from core.clips import UpscalePicture
 from core.picture import Picture
 
-MOST_BYTES = 64_000_000
+MOST_BYTES = 32_000_000
 """Of SR pictures that are kept, but for the last one, which always is."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core.admission import Admission
 from core.clips import ClipLimits
-from core.media import Medium, Segment
+from core.media import PICTURES, Medium, Segment
 from core.scheduler import Patience
 from core.upscaler import Upscaler
 from jobs.engine import OpenMedium
@@ -131,18 +131,19 @@ class Attempt:
 
         with (
             full_disk_reported(),
-            closing(self._frame_upscaler()) as upscale,
+            closing(self._frame_upscaler(medium)) as upscale,
             self._files.written(self._files.part(self.job.id, segment)) as path,
         ):
             medium.render(segment, upscale, path, report)
         self._done += segment.frames
         self._store.note_segment(self.job.id)
 
-    def _frame_upscaler(self) -> FrameUpscaler:
+    def _frame_upscaler(self, medium: Medium) -> FrameUpscaler:
         return FrameUpscaler(
             self._workshop.upscaler,
             self._workshop.admission,
             detail=self.job.wish.detail,
+            is_clip=medium.kind != PICTURES,
             patience=Patience(is_gone=self._is_interrupted),
         )
 
@@ -152,7 +153,8 @@ class Attempt:
         self._files.check_room(sum(part.stat().st_size for part in parts))
         target = self._files.result(self.job.id)
         with full_disk_reported(), self._files.written(target) as path:
-            medium.join(parts, path)
+            medium.join(parts, path, self._check_interrupted)
+        self._store.note_damage(self.job.id, medium.damage)
         scale = self._workshop.upscaler.scale
         return JobResult(
             name=result_name(self.job.name, medium.suffix, scale),

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from core.clips import ClipWish
-from core.costs import Plan
 from core.picture import Header
 from jobs.attempt import Workshop
 from jobs.engine import Figures, OpenResult, Submission
 from jobs.errors import JobUnfinished, ResultGone, UnknownJob
 from jobs.files import Files, Lock
-from jobs.frames import HELD_WHOLE
+from jobs.frames import frame_bytes
 from jobs.job import Job, State, clean_name, new_id
 from jobs.runner import Runner
 from jobs.store import NewJob, Store
@@ -112,11 +111,9 @@ class EmbeddedJobs:
         workshop = self._workshop
         source = self._place().files.source(job_id)
         medium = workshop.open_medium(source, workshop.limits, wish)
-        upscaler = workshop.upscaler
-        rows = upscaler.plan(medium.height, medium.width)
         header = Header(medium.height, medium.width, channels=4)
-        plan = Plan(header, rows, HELD_WHOLE, upscaler.scale)
-        workshop.admission.check(plan.memory_bytes)
+        is_clip = medium.kind != PICTURES
+        workshop.admission.check(frame_bytes(workshop.upscaler, header, is_clip=is_clip))
         return Job(
             id=job_id,
             version=1,

@@ -4,9 +4,11 @@ import time
 from contextlib import ExitStack
 
 from core.admission import Admission
+from core.coherence import PIXEL_BYTES
 from core.costs import Plan
 from core.errors import Overloaded
 from core.picture import Header, Picture
+from core.recurrence import MOST_BYTES
 from core.scheduler import LOOK_EVERY_S, Patience, check_patience
 from core.upscaler import Upscaler
 
@@ -25,13 +27,21 @@ class FrameUpscaler:
         upscaler: of the service.
         admission: of the service.
         detail: how much is made up, in [0, 1].
+        is_clip: whether frames are upscaled with a memory of those before.
         patience: with the network and with admission; says when the job is to be left.
     """
 
     def __init__(
-        self, upscaler: Upscaler, admission: Admission, *, detail: float, patience: Patience
+        self,
+        upscaler: Upscaler,
+        admission: Admission,
+        *,
+        detail: float,
+        is_clip: bool,
+        patience: Patience,
     ) -> None:
         self._upscaler = upscaler
+        self._is_clip = is_clip
         self._admission = admission
         self._detail = detail
         self._patience = patience
@@ -52,7 +62,8 @@ class FrameUpscaler:
 
     def cost(self, lr: Picture) -> int:
         """Bytes of memory that a frame takes at most."""
-        return frame_bytes(self._upscaler, Header(lr.height, lr.width, lr.channels, lr.bits))
+        header = Header(lr.height, lr.width, lr.channels, lr.bits)
+        return frame_bytes(self._upscaler, header, is_clip=self._is_clip)
 
     def close(self) -> None:
         """Hold nothing any more."""
@@ -73,7 +84,15 @@ class FrameUpscaler:
                 check_patience(self._patience, time.monotonic())
 
 
-def frame_bytes(upscaler: Upscaler, header: Header) -> int:
-    """Bytes of memory that a frame of this kind takes at most."""
+def frame_bytes(upscaler: Upscaler, header: Header, *, is_clip: bool) -> int:
+    """Bytes of memory that a frame of this kind takes at most.
+
+    Args:
+        upscaler: of the service.
+        header: of the frame.
+        is_clip: whether others before it are remembered.
+    """
     rows = upscaler.plan(header.height, header.width)
-    return Plan(header, rows, HELD_WHOLE, upscaler.scale).memory_bytes
+    alone = Plan(header, rows, HELD_WHOLE, upscaler.scale).memory_bytes
+    sr_pixels = upscaler.scale**2 * header.height * header.width
+    return alone + is_clip * (MOST_BYTES + PIXEL_BYTES * sr_pixels)

@@ -208,6 +208,10 @@ class Store:
         """A segment is finished: what stopped the job before is forgiven."""
         self._update("attempts = 0 where id = ?", (job_id,))
 
+    def note_damage(self, job_id: str, damage: str | None) -> None:
+        """What the result lacks of the file, now that all of it was decoded."""
+        self._update("damage = ? where id = ?", (damage, job_id))
+
     def put_back(self, job_id: str, due: float, *, is_forgiven: bool) -> None:
         """Let a job that runs wait again.
 

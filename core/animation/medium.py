@@ -15,7 +15,7 @@ from core.clips import ClipLimits, ClipWish, Frame, UpscalePicture
 from core.coherence import upscale_frames
 from core.errors import UnreadableClip
 from core.images import note_synthetic_detail
-from core.media import WARM_UP, Report, Segment, plan_segments
+from core.media import WARM_UP, GoOn, Report, Segment, always, plan_segments
 from core.picture import Picture
 from core.recurrence import upscale_once
 
@@ -67,7 +67,7 @@ class Animation:
             )
             write_part(_reported(sr, report), target)
 
-    def join(self, parts: Sequence[Path], target: Path) -> None:
+    def join(self, parts: Sequence[Path], target: Path, go_on: GoOn = always) -> None:
         durations = [duration for part in parts for duration in read_durations(part)]
         if not durations:
             raise UnreadableClip("Animation must have a frame that can be drawn. Received: none.")
@@ -80,7 +80,7 @@ class Animation:
             self.header.time_base,
             durations,
             self._reel.plays,
-            partial(_pictures, parts),
+            partial(_pictures, parts, go_on),
             note_synthetic_detail(None) if self._wish.has_note else None,
         )
         unfinished = target.with_name(target.name + PARTIAL)
@@ -98,5 +98,7 @@ def _reported(frames: Iterator[Frame], report: Report) -> Iterator[Frame]:
         report(done)
 
 
-def _pictures(parts: Sequence[Path]) -> Iterator[Picture]:
-    return (frame.picture for frame in chain.from_iterable(map(read_part, parts)))
+def _pictures(parts: Sequence[Path], go_on: GoOn) -> Iterator[Picture]:
+    for frame in chain.from_iterable(map(read_part, parts)):
+        go_on()
+        yield frame.picture

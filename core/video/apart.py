@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from core.clips import ClipLimits, Frame
+from core.media import GoOn, always
 from core.reading import memory_reported, read, read_one, trouble_reported
 from core.video.frames import read_frames
 from core.video.header import Probe, probe_clip
@@ -50,9 +51,14 @@ def _frames(path: Path, probe: Probe, first: int, stop: int, max_pixels: int) ->
 
 
 def join_apart(
-    parts: Sequence[Path], target: Path, output: Output, source: Path, max_pixels: int
+    parts: Sequence[Path],
+    target: Path,
+    output: Output,
+    source: Path,
+    max_pixels: int,
+    go_on: GoOn = always,
 ) -> int:
-    """As `join_parts`; how many frames there are.
+    """As `join_parts`; how many frames there are. What `go_on` raises now and then ends it.
 
     Raises:
         UnreadableClip: if there are none, or the file ends its process or takes too long.
@@ -62,5 +68,8 @@ def join_apart(
         trouble_reported(max_pixels),
         closing(read(join_parts, arguments, max_pixels)) as counts,
     ):
-        *_, frames = counts
-    return int(frames)
+        written = 0
+        for count in counts:
+            written = int(count)
+            go_on()
+    return written

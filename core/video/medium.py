@@ -6,7 +6,7 @@ from pathlib import Path
 
 from core.clips import ClipHeader, ClipLimits, ClipWish, UpscalePicture
 from core.coherence import upscale_frames
-from core.media import WARM_UP, Report, Segment, plan_segments
+from core.media import WARM_UP, GoOn, Report, Segment, always, plan_segments
 from core.recurrence import upscale_once
 from core.video.apart import join_apart, probe_apart, read_frames_apart
 from core.video.containers import CONTAINERS
@@ -101,13 +101,14 @@ class Video:
             )
             write_part(target, sr, self.encoding, report)
 
-    def join(self, parts: Sequence[Path], target: Path) -> None:
+    def join(self, parts: Sequence[Path], target: Path, go_on: GoOn = always) -> None:
         """Write the clip with sound, subtitles, chapters and metadata of the file.
 
         Raises:
             UnreadableClip: if no frame could be decoded.
         """
         with whole_file(target) as unfinished:
-            written = join_apart(parts, unfinished, self._output, self._path, self._max_pixels)
+            arguments = parts, unfinished, self._output, self._path, self._max_pixels
+            written = join_apart(*arguments, go_on)
         if self.damage is None and written < self.frames:
             self.damage = damage_text(f"{written} of {self.frames} frames could be decoded")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from core.clips import ClipWish
-from core.media import Medium
+from core.media import PICTURES, Medium
 from core.picture import Header
 from jobs.attempt import Workshop
 from jobs.cluster.ledger import Entry, Ledger, LedgerUnavailable
@@ -166,7 +166,9 @@ class ClusterJobs:
         workshop = self._workshop
         medium = workshop.open_medium(path, workshop.limits, wish)
         header = Header(medium.height, medium.width, channels=4)
-        workshop.admission.check(frame_bytes(workshop.upscaler, header))
+        workshop.admission.check(
+            frame_bytes(workshop.upscaler, header, is_clip=medium.kind != PICTURES)
+        )
         return medium
 
     def _known(self, job_id: str) -> Submission:

@@ -229,11 +229,12 @@ class Ledger:
         said = self._run("finish", claim.job_id, claim.piece, name, size, frames)
         return bool(said[0]), bool(said[1])
 
-    def succeed(self, job_id: str, result: JobResult, name: str) -> bool:
-        """The result is stored as `name`: whether that counts."""
+    def succeed(self, job_id: str, result: JobResult, name: str, damage: str | None = None) -> bool:
+        """The result is stored as `name`, but for what damage says: whether that counts."""
         known = {"name": result.name, "mimetype": result.mimetype, "digest": result.digest}
         text = json.dumps(known | {"size": result.size})
-        return bool(self._run("succeed", job_id, text, name, result.size, self.bounds.keep_s))
+        told = (text, name, result.size, self.bounds.keep_s, damage or "")
+        return bool(self._run("succeed", job_id, *told))
 
     def fail(self, job_id: str, error: str) -> bool:
         """End a job that cannot be done; false if it had ended already."""

@@ -51,7 +51,7 @@ def job_from_fields(job_id: str, fields: Mapping[str, str], position: int | None
         rate=_number(fields, "rate"),
         position=position,
         error=fields.get("error"),
-        damage=fields.get("damage"),
+        damage=fields.get("damage") or None,
         result=_result(fields, expires),
         expires=expires,
     )

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from core.clips import ClipWish
 from core.errors import RequestAbandoned, SuperResolutionError
-from core.media import Medium
+from core.media import PICTURES, Medium
 from core.scheduler import Patience
 from jobs.attempt import Workshop
 from jobs.cluster.ledger import TRIES, Claim, Holding, Ledger, LedgerUnavailable
@@ -149,7 +149,7 @@ class Worker:
         with self._scratch() as folder:
             target = folder / "part"
             self._report(claim, 0)
-            with closing(self._frame_upscaler(wish)) as upscale:
+            with closing(self._frame_upscaler(wish, medium)) as upscale:
                 medium.render(segment, upscale, target, partial(self._report, claim))
             self._frame_due = float("inf")
             self._storage.put(target, name)
@@ -160,10 +160,16 @@ class Worker:
             self._storage.delete(name)
         return needed
 
-    def _frame_upscaler(self, wish: ClipWish) -> FrameUpscaler:
+    def _frame_upscaler(self, wish: ClipWish, medium: Medium) -> FrameUpscaler:
         upscaler, admission = self._workshop.upscaler, self._workshop.admission
         patience = Patience(is_gone=self._is_interrupted)
-        return FrameUpscaler(upscaler, admission, detail=wish.detail, patience=patience)
+        return FrameUpscaler(
+            upscaler,
+            admission,
+            detail=wish.detail,
+            is_clip=medium.kind != PICTURES,
+            patience=patience,
+        )
 
     def _is_interrupted(self) -> bool:
         return self._is_lost or time.monotonic() > self._stop_by
@@ -172,7 +178,7 @@ class Worker:
         job_id, file_name = claim.job_id, result_file_name(claim.job_id, claim.holder)
         with self._scratch() as folder:
             target = folder / f"result{medium.suffix}"
-            medium.join(self._fetch_parts(job_id, folder), target)
+            medium.join(self._fetch_parts(job_id, folder), target, self._go_on)
             self._storage.put(target, file_name)
             result = JobResult(
                 name=result_name(name, medium.suffix, self._workshop.upscaler.scale),
@@ -181,7 +187,8 @@ class Worker:
                 digest=digest_of(target),
                 expires=0.0,
             )
-        if self._insist(partial(self._ledger.succeed, job_id, result, file_name)):
+        succeed = partial(self._ledger.succeed, job_id, result, file_name, medium.damage)
+        if self._insist(succeed):
             self._storage.delete(parts_name(job_id))
             self._storage.delete(source_name(job_id))
         else:
@@ -208,6 +215,9 @@ class Worker:
             log.warning("The ledger did not answer: %s", error)
         else:
             self._is_lost = holding is not Holding.OURS
+        self._go_on()
+
+    def _go_on(self) -> None:
         if self._is_interrupted():
             raise JobInterrupted("The piece is somebody else's now, or this worker is to stop.")
 

@@ -42,7 +42,8 @@ class Numbers:
                 file.write(sr.pixels.tobytes())
                 report(done)
 
-    def join(self, parts, target):
+    def join(self, parts, target, go_on=None):
+        go_on()
         target.write_bytes(b"".join(part.read_bytes() for part in parts))
 
 
