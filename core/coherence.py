@@ -39,7 +39,7 @@ MIN_LIKENESS = 0.35
 """Of the two frames, in the mean; below, they show different scenes."""
 
 PIXEL_BYTES = 56
-"""Of memory for each SR pixel, at most, where frames agree with each other: measured as 38 to 54."""
+"""Of memory for each SR pixel where frames agree with each other: measured as 38 to 54."""
 
 FindMotion = Callable[[Uint8Array, Uint8Array], Motion]
 """Luma of the present frame and of the one before -> motion."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from core.clips import ClipWish
+from core.media import PICTURES
 from core.picture import Header
 from jobs.attempt import Workshop
 from jobs.engine import Figures, OpenResult, Submission
