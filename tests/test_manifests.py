@@ -27,7 +27,7 @@ KUBERNETES = "1.30"
 CUSTOM = {"ScaledObject", "PodMonitor"}
 """Kinds that operators bring, of which Kubernetes has no schema."""
 
-RESIDENT_BYTES = 750_000_000
+RESIDENT_BYTES = 500_000_000
 """Of the processes before any picture, at most; see docs/operations.md."""
 
 GIBIBYTE = 1024**3
