@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from core.clips import ClipWish
+from core.decoding import DecoderHere
 from core.errors import SuperResolutionError, UnreadableClip, UnsupportedClip
 from core.opening import open_medium
 from core.video import apart, read_video_header
@@ -49,7 +50,7 @@ def probe(path):
 
 
 def convert(source, folder):
-    medium = open_medium(source, LIMITS, ClipWish())
+    medium = open_medium(source, LIMITS, ClipWish(), decoder=DecoderHere(), scale=4)
     parts = [folder / f"part{segment.index}" for segment in medium.segments()]
     for segment, part in zip(medium.segments(), parts, strict=True):
         medium.render(segment, repeat, part, lambda _done: None)

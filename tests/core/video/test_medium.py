@@ -7,7 +7,8 @@ import pytest
 from av.video.reformatter import ColorRange
 
 from core.clips import ClipWish
-from core.errors import UnreadableClip, UnsupportedClip
+from core.decoding import DecoderHere
+from core.errors import InvalidWish, UnreadableClip
 from core.media import plan_segments
 from core.opening import open_medium
 from core.video import medium as module
@@ -25,7 +26,7 @@ def short_segments(monkeypatch):
 
 def convert(source, folder, wish=None, upscale=repeat):
     """The result's path, and the medium."""
-    medium = open_medium(source, LIMITS, wish or ClipWish())
+    medium = open_medium(source, LIMITS, wish or ClipWish(), decoder=DecoderHere(), scale=4)
     parts = [folder / f"part{segment.index}" for segment in medium.segments()]
     for segment, part in zip(medium.segments(), parts, strict=True):
         medium.render(segment, upscale, part, lambda _done: None)
@@ -98,7 +99,7 @@ def test_every_run_writes_the_same_bytes(clip, result, tmp_path):
 
 
 def test_what_was_interrupted_and_repeated_is_the_same(clip, result, tmp_path):
-    medium = open_medium(clip, LIMITS, ClipWish())
+    medium = open_medium(clip, LIMITS, ClipWish(), decoder=DecoderHere(), scale=4)
     parts = [tmp_path / f"part{segment.index}" for segment in medium.segments()]
 
     def interrupted(picture):
@@ -119,7 +120,7 @@ def test_what_was_interrupted_and_repeated_is_the_same(clip, result, tmp_path):
 
 
 def test_progress_counts_the_frames_of_a_segment_without_those_before_it(clip, tmp_path):
-    medium = open_medium(clip, LIMITS, ClipWish())
+    medium = open_medium(clip, LIMITS, ClipWish(), decoder=DecoderHere(), scale=4)
     done = []
     medium.render(medium.segments()[1], repeat, tmp_path / "part", done.append)
     assert done == list(range(1, SEGMENT + 1))
@@ -129,7 +130,9 @@ def test_progress_counts_the_frames_of_a_segment_without_those_before_it(clip, t
 def test_a_segment_begins_a_little_earlier_to_agree_with_the_one_before(
     clip, tmp_path, is_coherent, first
 ):
-    medium = open_medium(clip, LIMITS, ClipWish(is_coherent=is_coherent))
+    medium = open_medium(
+        clip, LIMITS, ClipWish(is_coherent=is_coherent), decoder=DecoderHere(), scale=4
+    )
     seen = []
 
     def upscale(picture):
@@ -142,7 +145,7 @@ def test_a_segment_begins_a_little_earlier_to_agree_with_the_one_before(
 
 
 def test_an_error_of_the_network_ends_a_segment_and_leaves_nothing(clip, tmp_path):
-    medium = open_medium(clip, LIMITS, ClipWish())
+    medium = open_medium(clip, LIMITS, ClipWish(), decoder=DecoderHere(), scale=4)
 
     def fail(_picture):
         raise ZeroDivisionError
@@ -284,14 +287,14 @@ def test_subtitles_chapters_and_attachments_go_along(tmp_path):
     ],
 )
 def test_what_a_clip_cannot_become_is_told_at_once(clip, wish, message):
-    with pytest.raises(UnsupportedClip, match=message):
-        open_medium(clip, LIMITS, wish)
+    with pytest.raises(InvalidWish, match=message):
+        open_medium(clip, LIMITS, wish, decoder=DecoderHere(), scale=4)
 
 
 def test_parts_of_another_encoder_are_not_joined(clip, tmp_path):
     source = write_clip(tmp_path / "other.mp4", scenes(10, 64, 64))
-    medium = open_medium(clip, LIMITS, ClipWish())
-    other = open_medium(source, LIMITS, ClipWish())
+    medium = open_medium(clip, LIMITS, ClipWish(), decoder=DecoderHere(), scale=4)
+    other = open_medium(source, LIMITS, ClipWish(), decoder=DecoderHere(), scale=4)
     medium.render(medium.segments()[0], repeat, tmp_path / "one", lambda _done: None)
     other.render(other.segments()[0], repeat, tmp_path / "two", lambda _done: None)
     with pytest.raises(Exception, match="must be encoded alike"):
@@ -300,7 +303,7 @@ def test_parts_of_another_encoder_are_not_joined(clip, tmp_path):
 
 
 def test_no_frame_at_all_is_an_error(clip, tmp_path):
-    medium = open_medium(clip, LIMITS, ClipWish())
+    medium = open_medium(clip, LIMITS, ClipWish(), decoder=DecoderHere(), scale=4)
     (tmp_path / "part").write_bytes(b"")
     with pytest.raises(UnreadableClip, match="must have frames"):
         medium.join([tmp_path / "part"], tmp_path / "result.mp4")
