@@ -283,7 +283,7 @@ def test_subtitles_chapters_and_attachments_go_along(tmp_path):
         (ClipWish(format="webm"), "audio that WebM can hold as it is. Received: .* codec aac"),
         (ClipWish(codec="theora"), "MP4 must be one of h264, hevc, vp9, av1. Received: theora"),
         (ClipWish(format="mov", codec="vp9"), "MOV must be one of h264, hevc. Received: vp9"),
-        (ClipWish(format="avi"), "one of mp4, mov, webm, mkv. Received: avi"),
+        (ClipWish(format="avi"), "one of mp4, mov, webm, mkv, for videos. Received: avi"),
     ],
 )
 def test_what_a_clip_cannot_become_is_told_at_once(clip, wish, message):
