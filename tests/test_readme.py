@@ -41,7 +41,13 @@ def test_the_picture_is_what_the_weights_give():
 
 
 def test_every_link_to_a_file_leads_somewhere():
-    for document in ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "assets/README.md"):
+    for document in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/architecture.md",
+        "docs/video.md",
+        "assets/README.md",
+    ):
         path = ROOT / document
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text()):
             assert (path.parent / target).exists(), f"{document} links to {target}"
