@@ -160,7 +160,7 @@ class Yardstick:
         pairs = list(zip(hr[1:], hr, strict=False))
         self._passages: list[Passage] = [find_passage(*pair) for pair in pairs]
         self._flows = [perceived_flow(*pair) for pair in pairs]
-        self._changes = [distance(*pair) for pair in pairs] if distance else []
+        self._seen = [distance.see(frame) for frame in hr] if distance else []
 
     def measure(self, frames: Frames) -> dict[str, float]:
         """Means over frames, or over pairs of consecutive ones, rounded to six places.
@@ -171,9 +171,9 @@ class Yardstick:
         figures = {"warping_error": self._warping_error(frames)}
         if frames is not self._hr:
             figures["tof_px"] = self._tof(frames)
-            if self._distance:
-                figures["tlp"] = self._tlp(frames)
             figures |= self._likeness(frames)
+            if self._distance:
+                figures |= self._perceived(self._distance, frames)
         return {key: round(float(value), 6) for key, value in figures.items()}
 
     def _warping_error(self, frames: Frames) -> float:
@@ -186,18 +186,21 @@ class Yardstick:
             np.mean([flow_distance(*pair) for pair in zip(flows, self._flows, strict=True)])
         )
 
-    def _tlp(self, frames: Frames) -> float:
-        changes = [self._distance(*pair) for pair in zip(frames[1:], frames, strict=False)]
-        return float(np.mean(np.abs(np.subtract(changes, self._changes))))
-
     def _likeness(self, frames: Frames) -> dict[str, float]:
-        metrics = {"psnr_y_db": psnr_y, "ssim_y": ssim_y}
-        if self._distance:
-            metrics["lpips_sq"] = self._distance
         return {
             key: float(np.mean([metric(*pair) for pair in zip(frames, self._hr, strict=True)]))
-            for key, metric in metrics.items()
+            for key, metric in {"psnr_y_db": psnr_y, "ssim_y": ssim_y}.items()
         }
+
+    def _perceived(self, distance: LearnedDistance, frames: Frames) -> dict[str, float]:
+        seen = [distance.see(frame) for frame in frames]
+        changes, due = (
+            [distance.between(*pair) for pair in zip(clip[1:], clip, strict=False)]
+            for clip in (seen, self._seen)
+        )
+        likeness = [distance.between(*pair) for pair in zip(seen, self._seen, strict=True)]
+        gaps = np.abs(np.subtract(changes, due))
+        return {"tlp": float(np.mean(gaps)), "lpips_sq": float(np.mean(likeness))}
 
 
 def mean_figures(rows: Sequence[Row]) -> Means:

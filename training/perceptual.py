@@ -34,13 +34,20 @@ class LearnedDistance:
 
     def __call__(self, sr: np.ndarray, hr: np.ndarray) -> float:
         """0 for equal pictures; larger is more different."""
-        layers_of_both = self._features(np.stack([sr, hr]).astype(np.float32))
-        return float(
-            sum(
-                np.mean((unit_vectors(layer[0]) - unit_vectors(layer[1])) ** 2 @ head)
-                for layer, head in zip(map(np.asarray, layers_of_both), self._heads, strict=True)
-            )
-        )
+        return self.between(self.see(sr), self.see(hr))
+
+    def see(self, picture: np.ndarray) -> list[np.ndarray]:
+        """What is compared of a picture: unit vectors of every layer, (h, w, C) each.
+
+        They take about 130 bytes a pixel.
+        """
+        layers = self._features(picture[None].astype(np.float32))
+        return [unit_vectors(np.asarray(layer)[0]) for layer in layers]
+
+    def between(self, one: list[np.ndarray], other: list[np.ndarray]) -> float:
+        """The distance of two pictures that were seen before."""
+        layers = zip(one, other, self._heads, strict=True)
+        return float(sum(np.mean((a - b) ** 2 @ head) for a, b, head in layers))
 
 
 def unit_vectors(features: np.ndarray) -> np.ndarray:
