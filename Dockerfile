@@ -9,8 +9,14 @@ RUN pip install --no-cache-dir --no-compile --require-hashes --only-binary :all:
       --target . --requirement /requirements.txt
 # What a running service never loads. A name that is gone from a newer release stops the build.
 RUN rm -r bin tensorflow/include tensorflow/xla_aot_runtime_src clang keras grpc setuptools \
-    && find numpy h5py -depth -type d -name tests -exec rm -r {} + \
-    && find . -name "*.pyi" -delete \
+      h5py h5py.libs pygments prompt_toolkit wcwidth \
+      tensorflow/compiler/mlir/stablehlo/stablehlo_extension.so \
+      tensorflow/compiler/tf2xla/ops/_xla_ops.so \
+      imagecodecs.libs/libaom-* imagecodecs.libs/libavif-* imagecodecs.libs/libjxl-* \
+      imagecodecs.libs/libcpcodec-* imagecodecs.libs/libSZ3c-* \
+    && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 -exec rm -r {} + \
+    && find numpy -depth -type d -name tests -exec rm -r {} + \
+    && find . \( -name "*.pyi" -o -name "*.h" \) -delete \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash .
 
 FROM python:${TAG}

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from core.animation import OUTPUTS as ANIMATED
 from core.animation import Animation, is_animation
 from core.clips import ClipLimits, ClipWish
 from core.decoding import Decoder
@@ -13,6 +14,9 @@ from core.video import CONTAINERS, Video, sniff
 
 TAKEN = (*PICTURES, *(container.name for container in CONTAINERS.values()), "ZIP")
 """Formats of files that can be opened; GIF, PNG and WebP also where they move."""
+
+STILL = tuple(name for name in OUTPUT_FORMATS if name not in ANIMATED)
+"""Formats that hold one picture, whatever they are made of."""
 
 ONE_FRAME = 1
 
@@ -43,7 +47,9 @@ def open_medium(
 
 
 def is_still(path: Path, limits: ClipLimits, wish: ClipWish, decoder: Decoder) -> bool:
-    """Whether a file of a kind that can move is one picture, and wished for as such."""
+    """Whether a file of a kind that can move is to become one picture."""
+    if wish.format in STILL:
+        return True
     if wish.format not in OUTPUT_FORMATS:
         return False
     with path.open("rb") as file:

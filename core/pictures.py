@@ -101,13 +101,13 @@ class PictureFile:
 
     kind = PICTURES
     frames = 1
-    damage: str | None = None
 
     def __init__(self, path: Path, limits: Limits, wish: Wish, decoder: Decoder) -> None:
         self._path, self._limits, self._wish, self._decoder = path, limits, wish, decoder
         with path.open("rb") as file:
             header = decoder.read_header(file, limits)
         self.height, self.width = header.height, header.width
+        self.damage = describe_others(header.frames - 1)
         self.suffix = f".{wish.format}"
         self.mimetype = f"image/{wish.format}"
 
@@ -268,6 +268,13 @@ def text_of_report(refused: dict[str, str]) -> str:
     """JSON: what is not in the result, and why."""
     left_out = [{"file": name, "reason": reason} for name, reason in refused.items()]
     return json.dumps({"left_out": left_out}, indent=2, ensure_ascii=False) + "\n"
+
+
+def describe_others(frames: int) -> str | None:
+    """What is said of frames or pages after the first; None if there are none."""
+    if frames < 1:
+        return None
+    return f"The result is of the first frame; {frames} more are not in it."
 
 
 def describe_refused(number: int) -> str | None:

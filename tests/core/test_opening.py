@@ -72,8 +72,15 @@ def test_what_is_none_of_them_is_refused(opened):
 def test_a_gif_of_one_frame_may_be_a_picture_or_stay_a_gif(opened):
     assert opened(blinking(1)).suffix == ".gif"
     assert opened(blinking(1), format="png").kind == "pictures"
-    with pytest.raises(InvalidWish, match="`format` must be one of gif, apng, .*Received: png"):
-        opened(blinking(2), format="png")
+
+
+def test_a_still_format_takes_the_first_frame_and_says_so(opened):
+    first = opened(blinking(3), format="png")
+    assert (first.kind, first.suffix) == ("pictures", ".png")
+    assert first.damage == "The result is of the first frame; 2 more are not in it."
+    assert opened(blinking(1), format="png").damage is None
+    assert opened(blinking(3), format="webp").kind == "animation"
+    assert opened(blinking(1), format="webp").kind == "pictures"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from core.animation.parts import read_part
 from core.clips import FRAME, GLOBAL, PALETTES, ClipLimits, ClipWish
 from core.errors import ImageTooLarge, InvalidWish, UnsupportedImage
 from core.images import Limits
-from core.media import Segment
+from core.media import WARM_UP, Segment
 from tests.animations import (
     BACKGROUND,
     BLACK,
@@ -171,13 +171,13 @@ def test_the_result_does_not_depend_on_the_segments(convert, written, palette):
 
 
 def test_a_segment_begins_with_frames_before_it(open_animation, enlarge, tmp_path):
-    animation, done = open_animation(as_apng(of_noise(count=9))), []
-    part = tmp_path / "part"
-    animation.render(Segment(1, 6, 8), enlarge, part, done.append)
-    assert [each.start for each in read_part(part)] == [6, 7]
-    assert len(enlarge.pictures) == 6 and done == [1, 2]
+    animation, done = open_animation(as_apng(of_noise(count=WARM_UP + 5))), []
+    part, start = tmp_path / "part", WARM_UP + 2
+    animation.render(Segment(1, start, start + 2), enlarge, part, done.append)
+    assert [each.start for each in read_part(part)] == [start, start + 1]
+    assert len(enlarge.pictures) == WARM_UP + 2 and done == [1, 2]
     animation.render(Segment(0, 1, 2), enlarge, part, done.append)
-    assert len(enlarge.pictures) == 8
+    assert len(enlarge.pictures) == WARM_UP + 4
 
 
 def test_equal_frames_are_computed_once(convert, enlarge):
