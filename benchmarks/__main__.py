@@ -54,6 +54,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", choices=PARTS, help="measure one part")
     parser.add_argument("--load-seconds", type=float, help="of each number of clients; default 20")
     parser.add_argument(
+        "--largest", type=int, metavar="PX", help="leave out larger pictures; the default is none"
+    )
+    parser.add_argument(
         "--out", type=Path, default=ROOT / "runs" / "bench", help="folder; default runs/bench"
     )
     parser.add_argument(
@@ -73,6 +76,9 @@ def measure(arguments: argparse.Namespace) -> Results:
     plan = QUICK if arguments.quick else FULL
     if arguments.load_seconds is not None:
         plan = replace(plan, load_s=arguments.load_seconds)
+    if arguments.largest is not None:
+        sizes = tuple(size for size in plan.sizes if max(size) <= arguments.largest)
+        plan = replace(plan, sizes=sizes)
     parts = (arguments.only,) if arguments.only else PARTS
     return Results(
         quick=arguments.quick,

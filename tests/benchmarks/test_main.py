@@ -36,9 +36,10 @@ def test_one_part_can_be_measured_alone(run, monkeypatch, tmp_path):
     monkeypatch.setattr(
         command, "measure_under_load", lambda plan: asked.append(plan) or {"loads": RESULTS.loads}
     )
-    run("--quick", "--only", "load", "--load-seconds", "3", "--out", tmp_path)
+    run("--only", "load", "--load-seconds", "3", "--largest", "300", "--out", tmp_path)
     results = read_results(tmp_path / "results.json")
     assert results.loads == RESULTS.loads
     assert results.speeds == results.memory == []
-    assert results.quick
+    assert not results.quick
     assert asked[0].load_s == 3
+    assert asked[0].sizes == ((64, 64), (128, 80), (256, 256))
