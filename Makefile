@@ -19,8 +19,8 @@ help:  ## this list
 run: $(VENV)/.serving  ## install what serving needs and start the server on :5000
 	$(BIN)/python app.py
 
-test: $(VENV)/.development  ## install what development needs and run all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.development  ## install what development needs and run all tests, on two cores
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 coverage: $(VENV)/.development  ## run all tests and say which lines they reach; takes a quarter longer
 	$(BIN)/python -m pytest --cov --cov-report=term

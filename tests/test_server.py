@@ -1,5 +1,6 @@
 """The production server as a user starts it, and the README's examples against it."""
 
+import io
 import os
 import re
 import subprocess
@@ -14,7 +15,11 @@ import requests
 
 from benchmarks.server import running_server
 from config import ROOT
+from core.animation import read_animation
 from core.images import decode_image, resize_bicubic
+from tests.animations import BLACK, WHITE, control, gif, image
+from tests.clip_files import scenes, write_clip
+from tests.clip_files import shown as shown_of_clip
 from training.metrics import psnr_y
 
 SAMPLES = ROOT / "samples" / "test_examples"
@@ -46,6 +51,21 @@ def checkout(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def clips(checkout):
+    """The files that the README's commands on clips name."""
+    (checkout / "folder").mkdir()
+    (checkout / "folder" / "blinks.gif").write_bytes(blinking())
+    (checkout / "cat.gif").write_bytes(blinking())
+    write_clip(checkout / "clip.mp4", scenes(3, 64, 64))
+    write_clip(checkout / "clip.mov", scenes(3, 64, 64))
+
+
+def blinking():
+    pixels = [[[number] * 8] * 6 for number in (BLACK, WHITE)]
+    return gif(*(part for rows in pixels for part in (control(7), image(rows))), size=(6, 8))
+
+
 def post(url, path):
     files = {"image": path.read_bytes()}
     answer = requests.post(f"{url}/model/predict", files=files, timeout=60)
@@ -57,6 +77,7 @@ def test_the_readme_has_examples():
     assert sum("food.png" in command for command in COMMANDS) >= 2
 
 
+@pytest.mark.usefixtures("clips")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_example_of_the_readme_works_as_written(command, server, checkout):
     command = command.replace("http://localhost:5000", server)
@@ -68,6 +89,11 @@ def test_an_example_of_the_readme_works_as_written(command, server, checkout):
         if path.parent != checkout:
             lr_path = lr_path.with_name(path.name)
         assert_four_times_as_large(lr_path, path.read_bytes())
+    for path in checkout.rglob("*_x4.m*"):
+        assert [pixels.shape for _, pixels in shown_of_clip(path)] == [(256, 256, 3)] * 3
+    for path in [*checkout.glob("*_x4.gif"), *checkout.glob("upscaled/*.gif")]:
+        header = read_animation(io.BytesIO(path.read_bytes())).header
+        assert (header.width, header.height, header.frames) == (32, 24, 2)
 
 
 def test_the_job_of_the_readme_works_as_written(server, checkout):
