@@ -3,7 +3,7 @@
 from flask import Flask
 from flask_restx import Api
 
-from api import metadata, predict
+from api import metadata, predict, progress
 from api.errors import register_errors
 from api.events import WATCHERS, Watchers
 from api.headers import register_headers
@@ -12,11 +12,12 @@ from api.jobs import jobs
 from api.keys import SCHEMES, KeyRing, register_keys
 from api.metrics import METRICS, Metrics, metrics
 from api.page import register_page
+from api.progress import ERRANDS, Errands
 from api.rates import register_rate_limit
 from api.service import EXTENSION, Access, JobService, Service, model
 from api.tracing import register_tracing
 
-__all__ = ["Access", "JobService", "Service", "create_api", "metadata", "predict"]
+__all__ = ["Access", "JobService", "Service", "create_api", "metadata", "predict", "progress"]
 
 TITLE = "MAX Image Resolution Enhancer"
 VERSION = "1.0.0"
@@ -61,6 +62,7 @@ def create_api(
         license="Apache-2.0",
         license_url="https://www.apache.org/licenses/LICENSE-2.0",
     )
+    app.extensions[ERRANDS] = Errands()
     namespaces = [model, health, metrics]
     if service.jobs is not None:
         namespaces.insert(1, jobs)

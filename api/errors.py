@@ -90,6 +90,10 @@ class InvalidHeader(InvalidRequest):
     """A header is none of what it may be."""
 
 
+class UnknownRequest(InvalidRequest):
+    """There is no such request under way, in this process."""
+
+
 def register_errors(app: Flask, api: Api) -> None:
     """Answer every error as `{"message": ...}`, on the API's routes and elsewhere.
 
@@ -116,6 +120,8 @@ def status_of(error: Exception) -> int:
     """Status of the nearest listed ancestor; anything unlisted is our own fault."""
     if isinstance(error, HTTPException) and error.code is not None:
         return error.code
+    if isinstance(error, UnknownRequest):
+        return HTTPStatus.NOT_FOUND
     if isinstance(error, InvalidRequest):
         return HTTPStatus.BAD_REQUEST
     if isinstance(error, RequestTimeout):

@@ -6,12 +6,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from flask import Response, request
+from flask import Response, g, request
 from flask_restx import Resource
 from werkzeug.datastructures import FileStorage
 
 from api.client import watch_client
 from api.job_answers import accepted, add_key, job_schema, prefers_job
+from api.progress import Errand, current_errands
 from api.service import Service, current_service, error_schema, model
 from api.tracing import Facts, describe
 from api.uploads import read_upload
@@ -122,11 +123,14 @@ def begin_work(service: Service, wish: Wish, stack: ExitStack) -> Work:
     scale = service.upscaler.scale
     check_output_size(wish.format, scale * header.height, scale * header.width)
     plan = Plan(header, service.upscaler.plan(header.height, header.width), wish.format, scale)
+    errand = Errand(patience)
+    stack.enter_context(current_errands().noted(g.trace.request_id, errand))
     with stopwatch(timings_ms, "queue"):
         stack.enter_context(service.admission.admit(plan.memory_bytes, patience))
     with stopwatch(timings_ms, "decode"):
         lr = service.decoder.decode(file, service.limits)
-    rendering = Rendering(service.upscaler, lr, wish, patience=patience)
+    errand.tiles_total = plan.tiles
+    rendering = Rendering(service.upscaler, lr, wish, progress=errand.tell, patience=patience)
     parts = rendering.parts()
     stack.callback(parts.close)
     return Work(lr, wish, rendering, parts, plan, timings_ms)

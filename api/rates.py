@@ -1,5 +1,6 @@
 """A limit on the requests of one caller, where it is set."""
 
+import re
 import time
 from math import ceil
 from typing import Any
@@ -10,6 +11,9 @@ from limits.errors import ConfigurationError
 from limits.storage import storage_from_string
 
 LIMITED = "/model/"
+FREE = re.compile(r"/model/(progress|jobs)/[^/]+")
+"""How far something is, which is asked again and again, and costs nothing."""
+
 STORAGE_PATIENCE_S = 0.5
 """For the storage to answer: without it, requests go through."""
 
@@ -67,6 +71,9 @@ def caller() -> str:
 
 
 def is_unlimited() -> bool:
+    """Whether the current request does not count."""
+    if request.method == "GET" and FREE.fullmatch(request.path):
+        return True
     return not request.path.startswith(LIMITED) or request.method == "OPTIONS"
 
 

@@ -22,7 +22,12 @@ log = logging.getLogger("enhancer.requests")
 TRACE = "enhancer.trace"  # in the WSGI environment, which outlives Flask's request
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # of a caller's own id, to be logged as is
 
-PROBES = ("/health/live", "/health/ready", "/metrics")
+ASKED_AGAIN = (
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "/model/progress/<string:request_id>",
+)
 """Asked every few seconds by machines: logged only where debugging."""
 
 TRUTH_HEADERS = [
@@ -218,7 +223,7 @@ class TracedBody:
 
 def write_line(trace: Trace) -> None:
     """Log a request: what was asked, what was answered, how long it took."""
-    level = logging.DEBUG if trace.route in PROBES else logging.INFO
+    level = logging.DEBUG if trace.route in ASKED_AGAIN else logging.INFO
     log.log(level, "%s %s %d", trace.method, trace.path, trace.status, extra=fields_of(trace))
 
 

@@ -1,8 +1,8 @@
 """A server process: Gunicorn's threaded one, without what would let a caller down.
 
 - It answers while the application is still being loaded: alive, not ready.
-- Probes have threads of their own, so they are answered when all others are busy; so has
-  who watches a job, and keeps a thread for as long.
+- Probes have threads of their own, so they are answered when all others are busy; so have
+  those who ask where their picture is, and who watches a job, and keeps a thread for as long.
 - A connection takes a thread only once there is something to read.
 - Callers who are too slow lose their connection (`api.connection`).
 - When stopped, it may stay open for a while, not ready; then it takes every
@@ -37,8 +37,11 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 PROBE = re.compile(rb"GET (/health/live|/health/ready|/metrics)[? ].*\r\n\r\n", re.DOTALL)
-PROBE_BYTES = 4096  # at most, of one that gets a thread of its own
+PROBE_BYTES = 4096  # at most, of what gets a thread of its own
 PROBE_THREADS = 2
+
+QUESTION = re.compile(rb"GET /model/progress/[^/ ?]+[? ].*\r\n\r\n", re.DOTALL)
+QUESTION_THREADS = 2
 
 EVENTS = re.compile(rb"GET /model/jobs/[^/ ?]+/events[? ]")
 REFUSING_THREADS = 4
@@ -117,6 +120,7 @@ class Worker(ThreadWorker):
 
     def init_process(self) -> None:
         self._probe_pool = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
+        self._question_pool = ThreadPoolExecutor(QUESTION_THREADS, thread_name_prefix="question")
         threads = self.watchers + REFUSING_THREADS
         self._event_pool = ThreadPoolExecutor(threads, thread_name_prefix="events")
         super().init_process()
@@ -203,6 +207,8 @@ class Worker(ThreadWorker):
         """The threads for what a caller asks."""
         if is_probe(connection):
             return self._probe_pool
+        if is_question(connection):
+            return self._question_pool
         pool: ThreadPoolExecutor = self._event_pool if is_watcher(connection) else self.tpool
         return pool
 
@@ -290,6 +296,11 @@ def create_worker_class(patience: Patience, *, watchers: int) -> type[Worker]:
 def is_probe(connection: socket.socket) -> bool:
     """True for a request that is all there and that no other may hold up."""
     return PROBE.match(peek(connection)) is not None
+
+
+def is_question(connection: socket.socket) -> bool:
+    """True for a request, all there, of who waits for a picture and asks where it is."""
+    return QUESTION.match(peek(connection)) is not None
 
 
 def is_watcher(connection: socket.socket) -> bool:

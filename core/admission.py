@@ -25,6 +25,7 @@ MEGABYTE = 1_000_000
 class _Waiting:
     cost: int
     since: float
+    patience: Patience
 
 
 class Admission:
@@ -63,6 +64,15 @@ class Admission:
         """Pictures that wait for their memory."""
         return len(self._line)
 
+    def before(self, patience: Patience) -> int | None:
+        """Pictures in the line before that of a caller, who is known by his patience.
+
+        None if his is not in it.
+        """
+        line = list(self._line)
+        places = (place for place, other in enumerate(line) if other.patience is patience)
+        return next(places, None)
+
     @contextmanager
     def admit(self, cost: int, patience: Patience | None = None) -> Iterator[None]:
         """Hold `cost` bytes of the budget for as long as the block runs.
@@ -91,7 +101,7 @@ class Admission:
 
     def _enter(self, cost: int, patience: Patience) -> None:
         with self._changed:
-            waiting = self._queue_up(cost)
+            waiting = self._queue_up(cost, patience)
             try:
                 while not self._may_enter(waiting):
                     self._changed.wait(LOOK_EVERY_S)
@@ -101,8 +111,8 @@ class Admission:
                 self._line.remove(waiting)
                 self._changed.notify_all()
 
-    def _queue_up(self, cost: int) -> _Waiting:
-        waiting = _Waiting(cost, self._clock())
+    def _queue_up(self, cost: int, patience: Patience) -> _Waiting:
+        waiting = _Waiting(cost, self._clock(), patience)
         if len(self._line) >= self.queue and not self._fits(cost):
             raise Overloaded(
                 f"At most {self.queue} pictures may wait. Received: one more.",

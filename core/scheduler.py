@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from core.errors import DeadlineExceeded, RequestAbandoned
 from core.pixels import PixelArray
@@ -71,6 +72,18 @@ class Patience:
     is_gone: Callable[[], bool] = lambda: False
 
 
+class Standing(NamedTuple):
+    """Where a picture is in the lane.
+
+    Attributes:
+        before: pictures that are served before its first tile; 0 once that is begun.
+        left_s: until its last tile is done, should no other picture come, s.
+    """
+
+    before: int
+    left_s: float
+
+
 @dataclass(eq=False)
 class _Job:
     """The tasks of one picture that are still to be done, and results not yet taken."""
@@ -79,12 +92,19 @@ class _Job:
     ahead: int
     served: float
     remaining: int
+    patience: Patience
     is_background: bool = False
+    is_begun: bool = False
     results: deque[PixelArray | BaseException] = field(default_factory=deque)
 
     @property
     def is_ready(self) -> bool:
         return bool(self.tasks) and len(self.results) < self.ahead
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether the lane has done all that it may before results are taken."""
+        return not self.remaining or len(self.results) >= self.ahead
 
 
 class Lane:
@@ -118,6 +138,26 @@ class Lane:
         with self._changed:
             return sum(len(job.tasks) for job in self._jobs)
 
+    def standing(self, patience: Patience) -> Standing | None:
+        """Where the picture of a caller is, who is known by his patience; None if not here."""
+        with self._changed:
+            job = next((job for job in self._jobs if job.patience is patience), None)
+            if job is None:
+                return None
+            earlier = self._earlier(job)
+            work = job.remaining + sum(other.remaining for other in earlier)
+            return Standing(0 if job.is_begun else len(earlier), self.seconds(work))
+
+    def _earlier(self, job: _Job) -> list[_Job]:
+        """Pictures that go before one at the moment."""
+        active = (
+            other
+            for other in self._jobs
+            if other is job or not (other.is_background or other.is_held_up)
+        )
+        ranked = sorted(active, key=self._rank)
+        return ranked[: ranked.index(job)]
+
     def seconds(self, work: int) -> float:
         """What some work takes when nothing else is under way."""
         return work / self._rate
@@ -144,20 +184,22 @@ class Lane:
             DeadlineExceeded: if the deadline passes before the last result.
             RequestAbandoned: if nobody waits for the results any more.
         """
-        job = self._enter(tasks, ahead, is_background)
+        job = self._enter(tasks, ahead, patience or Patience(), is_background)
         try:
             for _ in tasks:
-                result = self._take(job, patience or Patience())
+                result = self._take(job)
                 if isinstance(result, BaseException):
                     raise result
                 yield result
         finally:
             self._leave(job)
 
-    def _enter(self, tasks: Sequence[Task], ahead: int, is_background: bool) -> _Job:
+    def _enter(
+        self, tasks: Sequence[Task], ahead: int, patience: Patience, is_background: bool
+    ) -> _Job:
         work = sum(task.work for task in tasks)
         with self._changed:
-            job = _Job(deque(tasks), ahead, self._clock(), work, is_background)
+            job = _Job(deque(tasks), ahead, self._clock(), work, patience, is_background)
             self._jobs.append(job)
             self._start_worker()
             self._changed.notify_all()
@@ -167,12 +209,12 @@ class Lane:
         with self._changed:
             self._jobs.remove(job)
 
-    def _take(self, job: _Job, patience: Patience) -> PixelArray | BaseException:
+    def _take(self, job: _Job) -> PixelArray | BaseException:
         while True:
-            check_patience(patience, self._clock())
+            check_patience(job.patience, self._clock())
             with self._changed:
                 if not job.results:
-                    self._changed.wait(self._next_look(patience))
+                    self._changed.wait(self._next_look(job.patience))
                 if job.results:
                     self._changed.notify_all()
                     return job.results.popleft()
@@ -202,6 +244,7 @@ class Lane:
                 job = min(ready, key=self._rank, default=None)
                 kept_s = None if job is None else self._kept_for_pictures_s(job)
                 if job is not None and kept_s is None:
+                    job.is_begun = True
                     return job, job.tasks.popleft()
                 self._changed.wait(kept_s)
 

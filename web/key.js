@@ -10,16 +10,12 @@ const input = byId("key");
 
 let asking = null;
 
-/** The header that carries the key, if there is one. */
 export function keyHeaders() {
   const key = sessionStorage.getItem(STORED_AS);
   return key ? { "X-API-Key": key } : {};
 }
 
-/**
- * Ask for the key, if an error says that it is missing; several callers share one dialog.
- * @returns {Promise<boolean>} whether there is a new one
- */
+/** If that is what is missing. Several callers share one dialog. @returns {Promise<boolean>} */
 export async function askForKey({ status, message }) {
   if (status !== UNAUTHORIZED) return false;
   asking ??= ask(message).finally(() => {

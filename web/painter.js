@@ -1,13 +1,10 @@
-/** Draws a scene on a canvas: input and result beside the divider, and the loupe. */
+/** Draws input and result beside the divider, and the loupe. */
 
-import { newElement } from "./dom.js";
 import { clamp, visible } from "./geometry.js";
 
-const CHECK = 8; // side of a square behind transparency
 const LOUPE_SIDE = 168;
-const LOUPE_TIMES = 3; // of the zoom around it
-const LOUPE_LEAST_ZOOM = 3;
-const LOUPE_AWAY = 28; // from the point it shows, so that finger and loupe do not meet
+const LOUPE_TIMES = 3; // of the zoom around it, or of 1:1
+const LOUPE_AWAY = 28; // from the finger
 
 export function paint(context, scene) {
   const { view, picture, dividerX } = scene;
@@ -18,13 +15,13 @@ export function paint(context, scene) {
   within(context, [right, 0, view.width - right, view.height], () => drawAfter(context, scene, picture));
 }
 
-/** Input and result of the same place side by side, on a canvas over everything else. */
+/** Input and result of the same place, side by side. */
 export function paintLoupe(context, scene) {
   const { view, zoom, loupeAt: at } = scene;
   context.clearRect(0, 0, view.width, view.height);
   if (!at || !scene.after) return;
   const side = Math.min(LOUPE_SIDE, view.width / 2 - 12);
-  const times = Math.max(LOUPE_TIMES, LOUPE_LEAST_ZOOM / zoom);
+  const times = LOUPE_TIMES / Math.min(1, zoom);
   const above = at.y - LOUPE_AWAY - side;
   const top = above >= 4 ? above : Math.min(at.y + LOUPE_AWAY, view.height - side - 4);
   const left = clamp(at.x - side - 1, 4, view.width - 2 * side - 6);
@@ -35,7 +32,6 @@ export function paintLoupe(context, scene) {
   drawPane(context, pane, left + side + 2, drawAfter);
 }
 
-/** Draw nothing outside a box: left, top, width, height. */
 function within(context, box, draw) {
   context.save();
   context.beginPath();
@@ -49,7 +45,7 @@ function drawBefore(context, scene, at) {
   draw(context, scene.before, at, !scene.hasPixels);
 }
 
-/** From 2x on, the pixels of the result are shown as they are. */
+/** From 2x on, as its pixels. */
 function drawAfter(context, scene, at) {
   draw(context, scene.after, at, !(scene.zoom >= 2 && Number.isInteger(scene.zoom)));
 }
@@ -57,25 +53,9 @@ function drawAfter(context, scene, at) {
 /** Smooth means bicubic, where the browser has it. */
 function draw(context, image, at, isSmooth) {
   if (!image) return;
-  context.fillStyle = pattern ??= checks(context);
-  context.fillRect(at.left, at.top, at.width, at.height);
   context.imageSmoothingEnabled = isSmooth;
   context.imageSmoothingQuality = "high";
   context.drawImage(image, at.left, at.top, at.width, at.height);
-}
-
-/** @type {CanvasPattern|null} seen through transparency */
-let pattern = null;
-
-function checks(context) {
-  const tile = newElement("canvas", { width: 2 * CHECK, height: 2 * CHECK });
-  const paper = tile.getContext("2d");
-  paper.fillStyle = "#999";
-  paper.fillRect(0, 0, 2 * CHECK, 2 * CHECK);
-  paper.fillStyle = "#777";
-  paper.fillRect(0, 0, CHECK, CHECK);
-  paper.fillRect(CHECK, CHECK, CHECK, CHECK);
-  return context.createPattern(tile, "repeat");
 }
 
 function drawPane(context, { scene, at, side, times, top }, left, drawSide) {
@@ -87,14 +67,13 @@ function drawPane(context, { scene, at, side, times, top }, left, drawSide) {
     height: times * picture.height,
   };
   within(context, [left, top, side, side], () => {
-    context.fillStyle = "#111";
+    context.fillStyle = "#888";
     context.fillRect(left, top, side, side);
     drawSide(context, scene, enlarged);
   });
   outline(context, left, top, side);
 }
 
-/** A square that is seen on light and on dark. */
 function outline(context, left, top, side) {
   for (const [width, colour] of [[4, "#111"], [2, "#fff"]]) {
     context.lineWidth = width;

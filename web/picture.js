@@ -1,21 +1,34 @@
-/** A picture on its way: the file, what is known of it, and what became of it. */
+/** A picture or a clip on its way. */
 
-export const ACTIVE = ["waiting", "uploading", "computing", "downloading", "retrying"];
+import { newElement } from "./dom.js";
+
+const OVER = ["done", "cancelled", "failed"];
+
+const FIRST_BYTES = 2 ** 20; // of a file, in which an animation shows
+const VIDEO = /\.(mp4|m4v|mov|webm|mkv)$/i;
+const ARCHIVE = /\.zip$/i;
+const ANIMATIONS = [
+  /^GIF8([^]*?!\xf9\x04[^]{4}\0[,!]){2}/, // of a second frame, how it is shown
+  /^.PNG[^]*acTL/,
+  /^RIFF[^]{4}WEBP[^]*ANIM/,
+];
 
 let count = 0;
 
-/** @returns {Promise<Picture>} */
-export async function newPicture(file, detail) {
+/** @returns {Promise<Picture>} of a job, if it was begun before */
+export async function newPicture(file, job = null) {
   count += 1;
+  const kind = await kindOf(file);
   return {
     number: count,
     file,
-    detail,
+    job,
+    kind,
+    isClip: job !== null,
+    wish: {},
     stage: "waiting",
     progress: {},
-    since: performance.now(),
-    retryAt: 0,
-    before: await showable(file),
+    before: job ? null : await showable(file),
     after: null,
     answer: null,
     problem: null,
@@ -23,19 +36,37 @@ export async function newPicture(file, detail) {
   };
 }
 
-/** An image of a blob, decoded when it is drawn; null if this browser cannot show it. */
+async function kindOf(file) {
+  if (VIDEO.test(file.name) || file.type.startsWith("video/")) return "video";
+  if (ARCHIVE.test(file.name)) return "archive";
+  const head = await file.slice(0, FIRST_BYTES).arrayBuffer();
+  const text = new TextDecoder("latin1").decode(head);
+  return ANIMATIONS.some((pattern) => pattern.test(text)) ? "animation" : "picture";
+}
+
+/** An element; null if this browser cannot show it. */
 export async function showable(blob) {
-  const image = new Image();
+  const isVideo = blob.type.startsWith("video/") || VIDEO.test(blob.name);
+  const properties = { muted: true, loop: true, playsInline: true, preload: "auto" };
+  const image = isVideo ? newElement("video", properties) : new Image();
   image.src = URL.createObjectURL(blob);
   const { type } = await new Promise((resolve) => {
-    image.onload = image.onerror = resolve;
+    image.onload = image.onloadedmetadata = image.onerror = resolve;
   });
-  if (type === "load") return image;
+  if (type !== "error") return image;
   release(image);
   return null;
 }
 
-/** Of an image that is not shown any more. */
+export function sizeOf(image) {
+  const { naturalWidth, naturalHeight, videoWidth: width, videoHeight: height } = image;
+  return { width: naturalWidth ?? width, height: naturalHeight ?? height };
+}
+
+export function isActive(picture) {
+  return Boolean(picture) && !OVER.includes(picture.stage);
+}
+
 export function release(image) {
   if (image) URL.revokeObjectURL(image.src);
 }

@@ -1,57 +1,59 @@
-/** How far a picture is, as honestly as a browser can know it. */
+/** How far a picture is, as honestly as can be known. */
 
-import { byId, write } from "./dom.js";
-import { ACTIVE } from "./picture.js";
+import { byId, say, write } from "./dom.js";
+import { isActive } from "./picture.js";
 import { bytes, seconds } from "./wording.js";
 
 const bar = byId("working-bar");
 
 export function showProgress(picture) {
-  const isActive = ACTIVE.includes(picture?.stage);
-  byId("working").hidden = !isActive;
-  if (!isActive) return;
+  byId("working").hidden = !isActive(picture);
+  if (!isActive(picture)) return;
   write("working-text", words(picture));
   byId("now").hidden = picture.stage !== "retrying";
-  const { done, of } = picture.progress;
+  const { place, ...sent } = picture.progress;
+  const { done, of } = place && picture.stage === "computing" ? worked(place) : sent;
   if (of) bar.value = Math.min(1, done / of);
   else bar.removeAttribute("value"); // nobody knows
 }
 
 export function showProblem(picture) {
-  const problem = ACTIVE.includes(picture?.stage) ? null : picture?.problem;
+  const problem = isActive(picture) ? null : picture?.problem;
   byId("problem").hidden = !problem;
   if (!problem) return;
   write("problem-title", problem.title);
   write("problem-advice", problem.advice);
-  write("problem-told", problem.told && `The service says: ${problem.told}`);
+  write("problem-told", problem.told && say("told", problem));
   byId("retry").hidden = !problem.canRetry;
 }
 
-function words(picture) {
-  const { stage, progress: { done, of }, problem } = picture;
-  const leftS = Math.max(0, Math.ceil((picture.retryAt - Date.now()) / 1000));
-  switch (stage) {
-    case "waiting":
-      return "Waiting for its turn.";
-    case "uploading":
-      return `Sending ${bytes(done)} of ${bytes(of)}.`;
-    case "computing":
-      return `Sent. Waiting and computing, ${seconds(performance.now() - picture.since)}.`;
-    case "downloading":
-      return of ? `Receiving ${bytes(done)} of ${bytes(of)}.` : `Computing and receiving, ${bytes(done)} so far.`;
-    default:
-      return `${problem.title} Next try in ${leftS} s. ${problem.told}`;
-  }
+function words({ stage, progress: { done, of, place }, problem, retryAt, since }) {
+  if (place && (stage === "computing" || of === null)) return placeWords(place);
+  return say(of === null ? "streaming" : stage, {
+    ...problem,
+    done: bytes(done ?? 0),
+    of: bytes(of ?? 0),
+    time: seconds(performance.now() - since),
+    left: Math.max(0, Math.ceil((retryAt - Date.now()) / 1000)),
+  });
 }
 
-/** Where another word is better. */
-const BRIEFLY = {
-  uploading: "sending",
-  downloading: "receiving",
-  retrying: "waiting for the service",
-};
+/** Of what the service told, of a picture or of a job. */
+export function placeWords(place) {
+  const { unit, done, of } = worked(place);
+  const before = place.pictures_before ?? place.position ?? null;
+  if (before !== null) return say(`${unit}-before-${Math.min(before, 2)}`, { before });
+  if (place.state === "decoding") return say("decoding");
+  const left = seconds(1000 * place.seconds_left);
+  const rate = place.frames_per_second?.toFixed(1);
+  return say(place.seconds_left === null ? `${unit}-begun` : unit, { done, of, left, rate });
+}
 
-/** The stage in a word or two. */
+function worked(place) {
+  const unit = "tiles_total" in place ? "tiles" : "frames";
+  return { unit, done: place[`${unit}_done`], of: place[`${unit}_total`] };
+}
+
 export function briefly({ stage }) {
-  return BRIEFLY[stage] ?? stage;
+  return say(`${stage}-briefly`, { stage }, "briefly");
 }

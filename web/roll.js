@@ -1,76 +1,70 @@
 /** The film: all pictures of this visit, of which one is shown. */
 
-import { byId, newElement, write } from "./dom.js";
+import { byId, newElement, on, say, write } from "./dom.js";
 import { release } from "./picture.js";
 import { briefly } from "./progress.js";
+import { cancel } from "./queue.js";
 
 const list = byId("frames");
 const film = byId("roll");
+const frames = new Map(); // elements, by picture
 
-export class Roll {
-  #frames = new Map(); // elements, by picture
-  selected = null; // the picture that is shown
+export let selected = null; // the picture that is shown
 
-  constructor(onSelect, onRemove) {
-    this.onSelect = onSelect;
-    this.onRemove = onRemove;
-  }
-
-  get pictures() {
-    return [...this.#frames.keys()];
-  }
-
-  add(picture) {
-    const frame = this.#newFrame(picture);
-    this.#frames.set(picture, frame);
-    list.append(frame);
-    film.hidden = false;
-  }
-
-  select(picture) {
-    this.selected = picture;
-    for (const [other, frame] of this.#frames) {
-      frame.firstElementChild.setAttribute("aria-current", other === picture);
-    }
-    this.onSelect(picture);
-  }
-
-  /** Show the stage of a picture; screen readers are told each once, and no numbers that run. */
-  update(picture) {
-    const frame = this.#frames.get(picture);
-    if (!frame || frame.dataset.stage === picture.stage) return;
-    frame.dataset.stage = picture.stage;
-    frame.querySelector(".state").textContent = briefly(picture);
-    write("status", `${picture.file.name}: ${briefly(picture)}`);
-  }
-
-  remove(picture) {
-    const place = this.pictures.indexOf(picture);
-    this.#frames.get(picture).remove();
-    this.#frames.delete(picture);
-    this.onRemove(picture);
-    release(picture.before);
-    release(picture.after);
-    film.hidden = this.#frames.size === 0;
-    const nearest = this.pictures[place] ?? this.pictures.at(-1) ?? null;
-    if (picture === this.selected) this.select(nearest);
-    (this.#frames.get(nearest)?.firstElementChild ?? byId("choose")).focus();
-  }
-
-  #newFrame(picture) {
-    const { name } = picture.file;
-    const edge = { className: "edge", textContent: `${picture.number} ${name}`, title: name };
-    const show = newElement("button", { className: "frame" },
-      thumbnail(picture), newElement("span", edge), newElement("span", { className: "state" }));
-    show.onclick = () => this.select(picture);
-    const remove = newElement("button", { className: "remove" }, "×");
-    remove.setAttribute("aria-label", `Remove ${name}`);
-    remove.onclick = () => this.remove(picture);
-    return newElement("li", {}, show, remove);
-  }
+export function pictures() {
+  return [...frames.keys()];
 }
 
-function thumbnail({ before, file }) {
-  if (before) return newElement("img", { src: before.src, alt: "" });
+export function add(picture) {
+  const frame = newFrame(picture);
+  frames.set(picture, frame);
+  list.append(frame);
+  film.hidden = false;
+}
+
+export function select(picture) {
+  selected = picture;
+  for (const [other, frame] of frames) {
+    frame.firstElementChild.setAttribute("aria-current", other === picture);
+  }
+  on.select(picture);
+}
+
+/** Screen readers are told each stage once, and no numbers that run. */
+export function update(picture) {
+  const frame = frames.get(picture);
+  if (!frame || frame.dataset.stage === picture.stage) return;
+  frame.dataset.stage = picture.stage;
+  frame.querySelector(".state").textContent = briefly(picture);
+  write("status", `${picture.file.name}: ${briefly(picture)}`);
+}
+
+function remove(picture) {
+  const place = pictures().indexOf(picture);
+  frames.get(picture).remove();
+  frames.delete(picture);
+  cancel(picture);
+  release(picture.before);
+  release(picture.after);
+  film.hidden = frames.size === 0;
+  const nearest = pictures()[place] ?? pictures().at(-1) ?? null;
+  if (picture === selected) select(nearest);
+  (frames.get(nearest)?.firstElementChild ?? byId("choose")).focus();
+}
+
+function newFrame(picture) {
+  const { name } = picture.file;
+  const edge = { className: "edge", textContent: `${picture.number} ${name}`, title: name };
+  const show = newElement("button", { className: "frame" },
+    thumbnail(picture), newElement("span", edge), newElement("span", { className: "state" }));
+  show.onclick = () => select(picture);
+  const cross = newElement("button", { className: "remove", ariaLabel: say("remove", { name }) }, "×");
+  cross.onclick = () => remove(picture);
+  return newElement("li", {}, show, cross);
+}
+
+/** What moves is not shown here: it would move all the time. */
+function thumbnail({ before, kind, file }) {
+  if (before && kind === "picture") return newElement("img", { src: before.src, alt: "" });
   return newElement("span", { className: "kind" }, file.name.split(".").at(-1).slice(0, 5));
 }

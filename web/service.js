@@ -1,77 +1,113 @@
 /** Requests to the service, and what it says about its answers. */
 
-import { keyHeaders } from "./key.js";
+import { askForKey, keyHeaders } from "./key.js";
 
-const METADATA = new URL("../model/metadata", document.baseURI);
-export const PREDICT = new URL("../model/predict", document.baseURI);
+const MODEL = new URL("../model/", document.baseURI);
+export const PREDICT = new URL("predict", MODEL);
+export const JOBS = new URL("jobs", MODEL);
+export const ASK_MS = 1000; // between questions how far it is
 
 const TAIL_BYTES = 512; // of a PNG: its last text, and its end
 const COMPUTED = /\bupscale;dur=([\d.]+)/;
 const CONSISTENCY = /Consistency-PSNR\0([\d.]+)/;
 
-/** The service answered, but not with what was asked for. */
 export class Refusal extends Error {
-  constructor(status, body, retryAfter) {
-    super(messageIn(body));
+  constructor(status, message, retryAfter) {
+    super(message);
     this.status = status;
-    const seconds = Number.parseInt(retryAfter ?? "", 10);
-    this.retryAfterS = Number.isNaN(seconds) ? null : Math.max(1, seconds);
+    this.retryAfterS = Math.max(1, Number.parseInt(retryAfter, 10)) || null;
   }
 }
 
-/** The service did not answer, or stopped in the middle. */
+/** Nothing was answered, or not all. */
 export class Unreachable extends Error {}
 
 /** @returns {Promise<Metadata>} */
 export async function loadMetadata() {
-  const { response } = await send("GET", METADATA);
+  return contentOf(await send("GET", new URL("metadata", MODEL)));
+}
+
+export async function contentOf({ response }) {
   return JSON.parse(await response.text());
 }
 
-/** Have a picture upscaled; the signal ends the request itself. @returns {Promise<Answer>} */
-export async function upscale(file, wish, signal, onProgress) {
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** The signal ends the request itself. @returns {Promise<Answer>} */
+export async function upscale({ file }, wish, signal, onProgress) {
   const started = performance.now();
-  const request = await send("POST", PREDICT, formOf(file, wish), signal, onProgress);
-  const elapsedMs = performance.now() - started;
+  const id = crypto.getRandomValues(new Uint32Array(4)).join("-");
+  const over = new AbortController();
+  const told = {};
+  const tell = (news) => onProgress(Object.assign(told, news));
+  const asking = AbortSignal.any([signal, over.signal]);
+  const follow = (news) => {
+    tell(news);
+    if (news.stage === "computing") void tellPlace(id, asking, tell);
+  };
+  const options = { form: formOf("image", file, wish), headers: { "X-Request-Id": id } };
+  const request = await send("POST", PREDICT, { ...options, signal, onProgress: follow })
+    .finally(() => over.abort());
   const header = (name) => request.getResponseHeader(name) ?? "";
   return {
     blob: request.response,
     wish,
-    elapsedMs,
+    elapsedMs: performance.now() - started,
     computedMs: Number(COMPUTED.exec(header("Server-Timing"))?.[1]),
     inputSize: header("X-Input-Size"),
     outputSize: header("X-Output-Size"),
-    model: `${header("X-Model")} ${header("X-Model-Version")}`,
+    model: modelOf(request),
     consistencyDb: header("X-Consistency-PSNR") || (await consistencyInside(request.response)),
     alpha: header("X-Alpha"),
   };
 }
 
-function formOf(file, wish) {
+/** Until it is not known: of several processes, one has the picture. */
+async function tellPlace(id, signal, tell) {
+  const address = new URL(`progress/${id}`, MODEL);
+  for (;;) {
+    await pause(ASK_MS);
+    const request = await send("GET", address, { signal }).catch(() => null);
+    if (!request) return;
+    const place = await contentOf(request);
+    if (!signal.aborted) tell({ place });
+  }
+}
+
+export function modelOf(request) {
+  return `${request.getResponseHeader("X-Model")} ${request.getResponseHeader("X-Model-Version")}`;
+}
+
+export function formOf(field, file, wish) {
   const form = new FormData();
-  form.append("image", file, file.name);
+  form.append(field, file, file.name);
   for (const [name, value] of Object.entries(wish)) form.append(name, value);
   return form;
 }
 
-/** @returns {Promise<XMLHttpRequest>} that is answered with what was asked for */
-async function send(method, address, form = null, signal = null, onProgress = null) {
+/** Asks for a key if need be. @returns {Promise<XMLHttpRequest>} that got what it asked for */
+export async function send(method, address, options = {}) {
+  const { form, headers, signal, onProgress } = options;
+  const over = new AbortController();
   const request = new XMLHttpRequest(); // fetch tells nothing of an upload
   request.open(method, address);
   request.responseType = "blob";
-  for (const [name, value] of Object.entries(keyHeaders())) request.setRequestHeader(name, value);
+  const all = Object.entries({ ...headers, ...keyHeaders() });
+  for (const [name, value] of all) request.setRequestHeader(name, value);
   if (onProgress) watch(request, onProgress);
   await new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     request.onload = resolve;
     request.onerror = () => reject(new Unreachable());
     request.onabort = () => reject(signal.reason);
-    signal?.addEventListener("abort", () => request.abort(), { once: true });
+    signal?.addEventListener("abort", () => request.abort(), { signal: over.signal });
     request.send(form);
-  });
-  if (request.status === 200) return request;
-  const body = await request.response.text();
-  throw new Refusal(request.status, body, request.getResponseHeader("Retry-After"));
+  }).finally(() => over.abort());
+  if (request.status < 300) return request;
+  const message = messageIn(await request.response.text());
+  const refusal = new Refusal(request.status, message, request.getResponseHeader("Retry-After"));
+  if (await askForKey(refusal)) return send(method, address, options);
+  throw refusal;
 }
 
 function watch(request, onProgress) {
@@ -81,7 +117,6 @@ function watch(request, onProgress) {
     onProgress({ stage: "downloading", done: e.loaded, of: e.lengthComputable ? e.total : null });
 }
 
-/** The service's own words, or none. */
 function messageIn(body) {
   try {
     return String(JSON.parse(body).message ?? "");

@@ -11,20 +11,26 @@ type Stage =
 interface Picture {
   /** Counted from 1. */
   number: number;
+  /** Empty, but for its name, of a job that was found again. */
   file: File;
+  /** Of a job that was found again. */
+  job: string | null;
+  kind: "picture" | "animation" | "video" | "archive";
+  /** Whether a job is made of it. */
+  isClip: boolean;
   /** That is wanted. */
-  detail: number;
+  wish: Wish;
   stage: Stage;
   /** Empty where there is none to tell. */
   progress: Partial<Progress>;
   /** When the stage began, ms of `performance.now()`. */
-  since: number;
+  since?: number;
   /** When the next try is due, ms of `Date.now()`. */
-  retryAt: number;
+  retryAt?: number;
   /** Null if this browser cannot show the file. */
-  before: HTMLImageElement | null;
+  before: HTMLImageElement | HTMLVideoElement | null;
   /** Null if there is no result, or it cannot be shown. */
-  after: HTMLImageElement | null;
+  after: HTMLImageElement | HTMLVideoElement | null;
   answer: Answer | null;
   problem: Problem | null;
   /** Of the request under way. */
@@ -37,11 +43,55 @@ interface Progress {
   done?: number;
   /** Bytes; null where the service does not say. */
   of?: number | null;
+  /** As the service tells it; without, it does not. */
+  place?: Job | Tiles;
+}
+
+/** Of /model/progress. */
+interface Tiles {
+  state: "waiting" | "decoding" | "computing";
+  pictures_before: number | null;
+  tiles_done: number;
+  tiles_total: number;
+  seconds_left: number | null;
+}
+
+/** Of /model/jobs. */
+interface Job {
+  id: string;
+  state: "queued" | "running" | "succeeded" | "failed" | "cancelled";
+  kind: "video" | "animation" | "pictures";
+  position: number | null;
+  frames_done: number;
+  frames_total: number;
+  frames_per_second: number | null;
+  seconds_left: number | null;
+  created: string;
+  started: string | null;
+  finished: string | null;
+  error: string | null;
+  damage: string | null;
+  result: { name: string; type: string; bytes: number } | null;
+}
+
+/** What the page does when something happens; filled in main. */
+interface Handlers {
+  files(files: File[]): void;
+  /** An empty one takes the notice away. */
+  notice(message: string): void;
+  /** Null for none. */
+  select(picture: Picture | null): void;
+  step(picture: Picture): void;
+  /** Another format or quality is chosen. */
+  format(): void;
 }
 
 interface Wish {
   detail: number;
-  format: string;
+  /** Of clips, whether frames agree with those before. */
+  coherence?: "on" | "off";
+  /** Without, that of the clip. */
+  format?: string;
   quality?: number;
 }
 
@@ -53,12 +103,14 @@ interface Answer {
   elapsedMs: number;
   /** NaN if unknown. */
   computedMs: number;
-  /** Such as "113x75". */
-  inputSize: string;
-  outputSize: string;
-  model: string;
+  /** Such as "113x75"; of pictures, as what follows. */
+  inputSize?: string;
+  outputSize?: string;
   /** Empty if unknown. */
-  consistencyDb: string;
+  consistencyDb?: string;
+  model: string;
+  /** That made it. */
+  job?: Job;
   /** What became of transparency, if anything. */
   alpha: string;
 }
@@ -79,11 +131,17 @@ interface Limits {
   max_side: number;
   max_upload_bytes: number;
   formats: string[];
+  /** Of clips. */
+  max_seconds?: number;
+  max_frames: number;
+  output_formats: string[];
 }
 
 interface Metadata {
   description: string;
   limits: Limits;
+  /** None where there are no jobs. */
+  jobs?: Limits;
   detail: { least: number; most: number };
   weights: { name: string; version: string; scale: number };
 }

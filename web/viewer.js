@@ -1,12 +1,15 @@
 /** The picture under the loupe: divider, zoom, pan; by mouse, touch and keyboard. */
 
-import { byId, newElement } from "./dom.js";
+import { byId, newElement, say, write } from "./dom.js";
 import { MOST_ZOOM, clamp, fitZoom, inside, moved, place, settle, visible } from "./geometry.js";
 import { paint, paintLoupe } from "./painter.js";
+import { sizeOf } from "./picture.js";
+import { size } from "./wording.js";
 
 const ZOOM_STEP = Math.SQRT2;
 const WHEEL_STEP = 0.01;
 const MOVE_PX = 32; // of picture or loupe, by key
+const APART_S = 0.05; // that input and result of a video may be
 
 const ARROWS = {
   ArrowLeft: { x: -1, y: 0 },
@@ -14,252 +17,286 @@ const ARROWS = {
   ArrowUp: { x: 0, y: -1 },
   ArrowDown: { x: 0, y: 1 },
 };
-/** Shares of the divider's way. */
 const DIVIDER_STEPS = {
   ArrowLeft: -0.01, ArrowRight: 0.01, ArrowUp: 0.01, ArrowDown: -0.01,
   PageUp: 0.1, PageDown: -0.1, Home: -1, End: 1,
 };
 const ZOOM_KEYS = { "+": "in", "=": "in", "-": "out", 0: "fit", 1: "1", 2: "2", 4: "4" };
 
-const view = byId("view");
-const layers = [byId("canvas"), byId("lens")]; // the loupe over everything else
-const overlay = byId("seen"); // divider and tags, over the part of the picture that is in view
-const divider = byId("divider");
+const box = byId("view");
+const [checks, canvas, lens, reels, overlay, divider] =
+  ["checks", "canvas", "lens", "reels", "seen", "divider"].map(byId);
 
-export class Viewer {
-  zoom = 1; // CSS pixels per pixel of the result; to be read only
-  isFit = true;
-  hasPixels = false; // squares instead of a smooth input, from the next `show` on
+let [before, after] = [null, null];
+let picture = { width: 1, height: 1 }; // the result
+let view = { width: 1, height: 1 };
+let middle = { x: 0, y: 0 }; // of the view
+let zoom = 1; // CSS pixels per pixel of the result
+let isFit = true;
+let centre = { x: 0, y: 0 };
+let split = 0.5;
+let hasPixels = false; // squares instead of a smooth input
+let plays = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+let loupeAt = null; // in the view
+let drag = null; // "split", "pan", "loupe", or "pinch"
+let isDue = false;
+const pointers = new Map(); // points, by identifier
 
-  #images = { before: null, after: null };
-  #picture = { width: 1, height: 1 };
-  #view = { width: 1, height: 1 };
-  #centre = { x: 0, y: 0 };
-  #split = 0.5;
-  #loupeAt = null; // in the view
-  #pointers = new Map(); // points, by identifier
-  #drag = null; // "split", "pan", "loupe", or "pinch"
-  #isDue = false;
+new ResizeObserver(resize).observe(box);
+box.onpointerdown = press;
+box.onpointermove = follow;
+box.onpointerup = box.onpointercancel = lift;
+box.onwheel = turn;
+box.onkeydown = type;
+box.ondblclick = () => zoomAs(isFit ? "1" : "fit");
+byId("loupe").onclick = toggleLoupe;
+byId("play").onclick = togglePlay;
+byId("tools").onclick = ({ target: { dataset } }) => {
+  if (dataset.base) hasPixels = dataset.base === "pixels";
+  if (dataset.zoom) zoomAs(dataset.zoom);
+  else update();
+};
 
-  /** `onChange` is called after each change of zoom or loupe. */
-  constructor(onChange) {
-    this.onChange = onChange;
-    new ResizeObserver(() => this.#resize()).observe(view);
-    view.onpointerdown = (e) => this.#press(e);
-    view.onpointermove = (e) => this.#move(e);
-    view.onpointerup = view.onpointercancel = (e) => this.#lift(e);
-    view.onwheel = (e) => this.#wheel(e);
-    view.ondblclick = () => this.zoomAs(this.isFit ? "1" : "fit");
-    view.onkeydown = (e) => this.#key(e);
+export function showView(shown, scale) {
+  const image = shown?.after ?? shown?.before;
+  box.hidden = !image;
+  if (!image) return;
+  ({ before, after } = shown);
+  if (!before && !shown.isClip) before = madeSmall(after, scale);
+  const { width, height } = sizeOf(image);
+  const grown = after ? 1 : scale;
+  const result = { width: grown * width, height: grown * height };
+  if (size(result) !== size(picture)) centre = { x: result.width / 2, y: result.height / 2 };
+  picture = result;
+  overlay.hidden = !(before && after);
+  setReels(shown.isClip && after ? [before, after].filter(Boolean) : []);
+  const { name } = shown.file;
+  canvas.setAttribute("aria-label", after ? say("sides", { name, size: size(result) }) : name);
+  write("tag-after", `${scale}×`);
+  write("tag-before", say(shown.before ? "yours" : "made"));
+  update();
+}
+
+/** Elements that move; set anew, they would begin anew. */
+function setReels(moving) {
+  const { firstChild, lastChild } = reels;
+  if (moving.length && moving[0] === firstChild && moving.at(-1) === lastChild) return;
+  reels.replaceChildren(...moving);
+  if (after) after.ontimeupdate = keepInStep;
+}
+
+/** Two decoders drift apart. */
+function keepInStep() {
+  const { currentTime } = after;
+  if (Math.abs(before?.currentTime - currentTime) > APART_S) before.currentTime = currentTime;
+}
+
+function zoomAs(how) {
+  const zooms = { in: zoom * ZOOM_STEP, out: zoom / ZOOM_STEP, fit: zoom };
+  zoomTo(zooms[how] ?? Number(how), middle, how === "fit");
+}
+
+/** What is `at` this point of the view stays there. */
+function zoomTo(wanted, at, fits = false) {
+  const next = clamp(wanted, Math.min(1, fitZoom(view, picture)), MOST_ZOOM);
+  centre = moved(centre, moved(at, middle, -1), 1 / zoom - 1 / next);
+  zoom = next;
+  isFit = fits;
+  update();
+}
+
+/** The loupe holds still what moves. */
+function toggleLoupe() {
+  loupeAt = loupeAt ? null : { x: view.width / 3, y: view.height / 2 };
+  plays &&= !loupeAt;
+  update();
+}
+
+function togglePlay() {
+  plays = !plays;
+  if (plays) loupeAt = null;
+  update();
+}
+
+function wholePlace() {
+  return place(view, picture, zoom, centre);
+}
+
+function resize() {
+  const { clientWidth: width, clientHeight: height } = box;
+  if (!width || !height) return;
+  view = { width, height };
+  middle = { x: width / 2, y: height / 2 };
+  for (const layer of [canvas, lens]) {
+    layer.width = Math.round(width * devicePixelRatio);
+    layer.height = Math.round(height * devicePixelRatio);
   }
+  update();
+}
 
-  get hasLoupe() {
-    return this.#loupeAt !== null;
-  }
+/** Draws once before the next frame. */
+function update() {
+  if (isFit) zoom = fitZoom(view, picture);
+  centre = settle(view, picture, zoom, centre);
+  box.toggleAttribute("data-moves", isPannable() || loupeAt !== null);
+  reels.hidden = !plays;
+  for (const reel of reels.children) reel[plays ? "play" : "pause"]?.()?.catch(() => {});
+  mark();
+  if (isDue) return;
+  isDue = true;
+  requestAnimationFrame(draw);
+}
 
-  /** Either image may be null; the third is the size of the result. */
-  show(before, after, picture) {
-    const { width, height } = picture;
-    const isOther = width !== this.#picture.width || height !== this.#picture.height;
-    this.#images = { before, after };
-    this.#picture = picture;
-    overlay.hidden = !after;
-    if (isOther) this.#centre = { x: width / 2, y: height / 2 };
-    this.#update();
-  }
-
-  /** By a number, or "in", "out", "fit". */
-  zoomAs(how) {
-    const { zoom } = this;
-    const zooms = { in: zoom * ZOOM_STEP, out: zoom / ZOOM_STEP, fit: zoom };
-    this.#zoomTo(zooms[how] ?? Number(how), this.#middle, how === "fit");
-  }
-
-  toggleLoupe() {
-    this.#loupeAt = this.#loupeAt ? null : { x: this.#view.width / 3, y: this.#view.height / 2 };
-    this.#update();
-  }
-
-  /** What is `at` this point of the view stays there. */
-  #zoomTo(zoom, at, isFit = false) {
-    const least = Math.min(1, fitZoom(this.#view, this.#picture));
-    const next = clamp(zoom, least, MOST_ZOOM);
-    const away = moved(at, this.#middle, -1);
-    this.#centre = moved(this.#centre, away, 1 / this.zoom - 1 / next);
-    this.zoom = next;
-    this.isFit = isFit;
-    this.#update();
-  }
-
-  get #middle() {
-    return { x: this.#view.width / 2, y: this.#view.height / 2 };
-  }
-
-  /** Of the whole picture. */
-  get #place() {
-    return place(this.#view, this.#picture, this.zoom, this.#centre);
-  }
-
-  #resize() {
-    const { clientWidth: width, clientHeight: height } = view;
-    if (!width || !height) return;
-    this.#view = { width, height };
-    for (const layer of layers) {
-      layer.width = Math.round(width * devicePixelRatio);
-      layer.height = Math.round(height * devicePixelRatio);
-    }
-    this.#update();
-  }
-
-  /** Bring everything into its limits, and draw once before the next frame. */
-  #update() {
-    if (this.isFit) this.zoom = fitZoom(this.#view, this.#picture);
-    this.#centre = settle(this.#view, this.#picture, this.zoom, this.#centre);
-    view.toggleAttribute("data-moves", this.#isPannable || this.hasLoupe);
-    this.onChange();
-    if (this.#isDue) return;
-    this.#isDue = true;
-    requestAnimationFrame(() => this.#draw());
-  }
-
-  #draw() {
-    this.#isDue = false;
-    const picture = this.#place;
-    const seen = visible(this.#view, picture);
-    this.#layOver(seen);
-    const scene = {
-      view: this.#view,
-      picture,
-      ...this.#images,
-      zoom: this.zoom,
-      dividerX: seen.left + this.#split * seen.width,
-      hasPixels: this.hasPixels,
-      loupeAt: this.#loupeAt && inside(seen, this.#loupeAt),
-    };
-    const [canvas, loupe] = layers.map((layer) => scaled(layer, this.#view));
-    paint(canvas, scene);
-    paintLoupe(loupe, scene);
-  }
-
-  #layOver(seen) {
-    for (const length of ["left", "top", "width", "height"]) overlay.style[length] = `${seen[length]}px`;
-    divider.style.left = `${100 * this.#split}%`;
-    const percent = Math.round(100 * this.#split);
-    divider.setAttribute("aria-valuenow", percent);
-    divider.setAttribute("aria-valuetext", `${percent} % your picture, the rest result`);
-  }
-
-  get #isPannable() {
-    const { width, height } = this.#place;
-    return width > this.#view.width + 1 || height > this.#view.height + 1;
-  }
-
-  #press(e) {
-    if (e.button !== 0) return;
-    e.preventDefault(); // no text is selected, no image dragged
-    divider.focus({ preventScroll: true });
-    view.setPointerCapture(e.pointerId);
-    const at = pointOf(e);
-    this.#pointers.set(e.pointerId, at);
-    if (this.#pointers.size > 1) this.#drag = "pinch";
-    else if (divider.contains(e.target)) this.#drag = "split";
-    else if (this.hasLoupe && e.pointerType !== "mouse") this.#drag = "loupe";
-    else this.#drag = this.#isPannable ? "pan" : "split";
-    this.#follow(at, at);
-  }
-
-  #move(e) {
-    const at = pointOf(e);
-    if (this.hasLoupe && e.pointerType === "mouse") this.#moveLoupe(at);
-    const from = this.#pointers.get(e.pointerId);
-    if (!from) return;
-    if (this.#drag === "pinch") this.#pinch(e.pointerId, from, at);
-    else this.#follow(from, at);
-    this.#pointers.set(e.pointerId, at);
-  }
-
-  #lift(e) {
-    this.#pointers.delete(e.pointerId);
-    this.#drag = null; // what is left of a pinch moves nothing
-  }
-
-  #follow(from, to) {
-    if (this.#drag === "split") this.#splitAt(to.x);
-    if (this.#drag === "pan") this.#pan(moved(to, from, -1));
-    if (this.#drag === "loupe") this.#moveLoupe(to);
-  }
-
-  #pinch(id, from, to) {
-    const [, other] = [...this.#pointers].find(([otherId]) => otherId !== id);
-    const apart = (p) => Math.hypot(p.x - other.x, p.y - other.y) || 1;
-    const middle = { x: (to.x + other.x) / 2, y: (to.y + other.y) / 2 };
-    this.#zoomTo((this.zoom * apart(to)) / apart(from), middle);
-    this.#pan(moved(to, from, -1), 0.5);
-  }
-
-  #splitAt(x) {
-    const seen = visible(this.#view, this.#place);
-    this.#splitTo((x - seen.left) / seen.width);
-  }
-
-  #splitTo(share) {
-    this.#split = clamp(share, 0, 1);
-    this.#update();
-  }
-
-  #pan(by, times = 1) {
-    this.#centre = moved(this.#centre, by, -times / this.zoom);
-    this.#update();
-  }
-
-  #moveLoupe(at) {
-    this.#loupeAt = inside({ left: 0, top: 0, ...this.#view }, at);
-    this.#update();
-  }
-
-  /** A pinch on a touchpad comes as a wheel with Ctrl; a plain wheel scrolls the page. */
-  #wheel(e) {
-    if (!e.ctrlKey && !e.metaKey) return;
-    e.preventDefault();
-    this.#zoomTo(this.zoom * Math.exp(-WHEEL_STEP * clamp(e.deltaY, -50, 50)), pointOf(e));
-  }
-
-  #key(e) {
-    if (e.ctrlKey || e.metaKey || e.altKey) return;
-    if (e.shiftKey && e.key in ARROWS) this.#shove(ARROWS[e.key]);
-    else if (e.key in DIVIDER_STEPS) this.#splitTo(this.#split + DIVIDER_STEPS[e.key]);
-    else if (e.key in ZOOM_KEYS) this.zoomAs(ZOOM_KEYS[e.key]);
-    else if (e.key.toLowerCase() === "l") this.toggleLoupe();
-    else return;
-    e.preventDefault();
-  }
-
-  #shove(direction) {
-    if (this.#loupeAt) this.#moveLoupe(moved(this.#loupeAt, direction, MOVE_PX));
-    else this.#pan(direction, -MOVE_PX);
+function mark() {
+  write("zoom", `${Math.round(100 * zoom)} %`);
+  write("play", say(plays ? "pause" : "play"));
+  const [base, fit] = [hasPixels ? "pixels" : "smooth", isFit ? "fit" : zoom];
+  const pressed = { loupe: loupeAt !== null, base, zoom: fit };
+  for (const button of byId("tools").querySelectorAll("[aria-pressed]")) {
+    const [[name, value]] = Object.entries(button.dataset);
+    button.setAttribute("aria-pressed", value === String(pressed[name]));
   }
 }
 
-/** In the view. */
+function draw() {
+  isDue = false;
+  const whole = wholePlace();
+  const seen = visible(view, whole);
+  const dividerX = seen.left + split * seen.width;
+  layOver(seen);
+  const isMoving = plays && reels.children.length > 0;
+  if (isMoving) layReels(whole, dividerX);
+  const scene = { view, picture: whole, before, after, zoom, dividerX, hasPixels };
+  scene.loupeAt = loupeAt && inside(seen, loupeAt);
+  paint(scaled(canvas), isMoving ? { ...scene, before: null, after: null } : scene);
+  paintLoupe(scaled(lens), scene);
+}
+
+function layOver(seen) {
+  for (const element of [checks, overlay]) lay(element, seen);
+  const percent = Math.round(100 * split);
+  divider.style.left = `${100 * split}%`;
+  divider.setAttribute("aria-valuenow", percent);
+  divider.setAttribute("aria-valuetext", say("split", { percent }));
+}
+
+/** Both are cut: one would show through the other. */
+function layReels(whole, dividerX) {
+  const percent = before ? (100 * (dividerX - whole.left)) / whole.width : 0;
+  for (const reel of reels.children) {
+    lay(reel, whole);
+    reel.style.clipPath = reel === after ? `inset(0 0 0 ${percent}%)` : `inset(0 ${100 - percent}% 0 0)`;
+  }
+  reels.toggleAttribute("data-pixels", hasPixels);
+}
+
+function lay(element, where) {
+  for (const [length, px] of Object.entries(where)) element.style[length] = `${px}px`;
+}
+
+function isPannable() {
+  const { width, height } = wholePlace();
+  return width > view.width + 1 || height > view.height + 1;
+}
+
+function press(e) {
+  if (e.button !== 0) return;
+  e.preventDefault(); // no text is selected, no image dragged
+  divider.focus({ preventScroll: true });
+  box.setPointerCapture(e.pointerId);
+  const at = pointOf(e);
+  pointers.set(e.pointerId, at);
+  if (pointers.size > 1) drag = "pinch";
+  else if (divider.contains(e.target)) drag = "split";
+  else if (loupeAt && e.pointerType !== "mouse") drag = "loupe";
+  else drag = isPannable() ? "pan" : "split";
+  dragTo(at, at);
+}
+
+function follow(e) {
+  const at = pointOf(e);
+  if (loupeAt && e.pointerType === "mouse") moveLoupe(at);
+  const from = pointers.get(e.pointerId);
+  if (!from) return;
+  if (drag === "pinch") pinch(e.pointerId, from, at);
+  else dragTo(from, at);
+  pointers.set(e.pointerId, at);
+}
+
+function lift(e) {
+  pointers.delete(e.pointerId);
+  drag = null; // what is left of a pinch moves nothing
+}
+
+function dragTo(from, to) {
+  const seen = visible(view, wholePlace());
+  if (drag === "split") splitTo((to.x - seen.left) / seen.width);
+  if (drag === "pan") pan(moved(to, from, -1));
+  if (drag === "loupe") moveLoupe(to);
+}
+
+function pinch(id, from, to) {
+  const [, other] = [...pointers].find(([otherId]) => otherId !== id);
+  const apart = (p) => Math.hypot(p.x - other.x, p.y - other.y) || 1;
+  zoomTo((zoom * apart(to)) / apart(from), { x: (to.x + other.x) / 2, y: (to.y + other.y) / 2 });
+  pan(moved(to, from, -1), 0.5);
+}
+
+function splitTo(share) {
+  split = clamp(share, 0, 1);
+  update();
+}
+
+function pan(by, times = 1) {
+  centre = moved(centre, by, -times / zoom);
+  update();
+}
+
+function moveLoupe(at) {
+  loupeAt = inside({ left: 0, top: 0, ...view }, at);
+  update();
+}
+
+/** A pinch on a touchpad comes with Ctrl; a plain wheel scrolls the page. */
+function turn(e) {
+  if (!e.ctrlKey && !e.metaKey) return;
+  e.preventDefault();
+  zoomTo(zoom * Math.exp(-WHEEL_STEP * clamp(e.deltaY, -50, 50)), pointOf(e));
+}
+
+function type(e) {
+  if (e.ctrlKey || e.metaKey || e.altKey) return;
+  if (e.shiftKey && e.key in ARROWS) shove(ARROWS[e.key]);
+  else if (e.key in DIVIDER_STEPS) splitTo(split + DIVIDER_STEPS[e.key]);
+  else if (e.key in ZOOM_KEYS) zoomAs(ZOOM_KEYS[e.key]);
+  else if (e.key.toLowerCase() === "l") toggleLoupe();
+  else return;
+  e.preventDefault();
+}
+
+function shove(direction) {
+  if (loupeAt) moveLoupe(moved(loupeAt, direction, MOVE_PX));
+  else pan(direction, -MOVE_PX);
+}
+
 function pointOf(e) {
-  const box = view.getBoundingClientRect();
-  return { x: e.clientX - box.left, y: e.clientY - box.top };
+  const { left, top } = box.getBoundingClientRect();
+  return { x: e.clientX - left, y: e.clientY - top };
 }
 
-function scaled(canvas, size) {
-  const context = canvas.getContext("2d");
-  const ratio = canvas.width / size.width;
+function scaled(layer) {
+  const context = layer.getContext("2d");
+  const ratio = layer.width / view.width;
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   return context;
 }
 
-/** What the input looked like, where the browser cannot show it: the result, made small again. */
-export function madeSmall(after, scale) {
-  const width = Math.round(after.width / scale);
-  const height = Math.round(after.height / scale);
+/** For an input that the browser cannot show. */
+function madeSmall(image, scale) {
+  const [width, height] = [image.width / scale, image.height / scale];
   const small = newElement("canvas", { width, height });
   const context = small.getContext("2d");
   context.imageSmoothingQuality = "high";
-  context.drawImage(after, 0, 0, width, height);
+  context.drawImage(image, 0, 0, width, height);
   return small;
 }

@@ -4,29 +4,22 @@ const UNITS = ["bytes", "kB", "MB", "GB"];
 
 /** Such as "3.1 MB". */
 export function bytes(count) {
-  const power = count && Math.min(Math.floor(Math.log10(count) / 3), UNITS.length - 1);
-  const value = count / 1000 ** power;
-  const digits = power === 0 || value >= 100 ? 0 : 1;
-  return `${value.toFixed(digits)} ${UNITS[power]}`;
+  let power = 0;
+  for (; count >= 1000 && power < 3; power += 1) count /= 1000;
+  return `${count.toFixed(power && count < 100 ? 1 : 0)} ${UNITS[power]}`;
 }
 
-/** Such as "4 megapixels". */
 export function pixels(count) {
   if (count < 1e5) return `${count} pixels`;
   return `${Number((count / 1e6).toFixed(2))} megapixels`;
 }
 
-/** Such as "640 × 480". */
 export function size({ width, height }) {
   return `${width} × ${height}`;
 }
 
-/** Such as "0.8 s". */
+/** Such as "0.8 s", or "12 min". */
 export function seconds(ms) {
-  return `${(ms / 1000).toFixed(ms < 10000 ? 1 : 0)} s`;
-}
-
-/** Without its extension. */
-export function stem(filename) {
-  return filename.replace(/\.[^.]+$/, "") || filename;
+  if (ms >= 300_000) return `${Math.round(ms / 60_000)} min`;
+  return `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;
 }

@@ -22,6 +22,7 @@ GET = [
     "GET /health/live",
     "GET /health/ready",
     "GET /metrics",
+    "GET /model/progress/{request_id}",
     "GET /model/jobs/{job_id}",
     "GET /model/jobs/{job_id}/result",
     "GET /model/jobs/{job_id}/events",

@@ -71,6 +71,15 @@ def test_probes_and_pages_are_not_limited(create_client):
         assert statuses(client, 3, path) == [200, 200, 200]
 
 
+def test_how_far_something_is_may_be_asked_again_and_again(create_client):
+    client = create_client(rate_limit="1/hour")
+    for path in ("/model/progress/an-id", "/model/jobs/an-id"):
+        assert statuses(client, 3, path) == [404, 404, 404]
+    assert client.delete("/model/jobs/an-id").status_code == 204
+    for path in ("/model/jobs/an-id/result", "/model/jobs/an-id/events"):
+        assert statuses(client, 1, path) == [429]
+
+
 def test_if_the_storage_is_away_requests_go_through_and_the_log_says_so(
     create_client, monkeypatch, caplog
 ):

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from api.worker import is_probe
+from api.worker import is_probe, is_question
 from tests.stand_in_app import LOAD_S, TILE_S, stand_in_service
 from tests.stand_ins import noise
 from tests.waiting import wait_until
@@ -32,8 +32,9 @@ def multipart(url, picture):
     return request.prepare()
 
 
-def predict(url, picture):
-    return requests.post(f"{url}/model/predict", files={"image": picture}, timeout=TIMEOUT_S)
+def predict(url, picture, headers=None):
+    files = {"image": picture}
+    return requests.post(f"{url}/model/predict", files=files, headers=headers, timeout=TIMEOUT_S)
 
 
 def address_of(url):
@@ -145,6 +146,19 @@ def test_probes_are_answered_when_all_threads_are_busy(picture):
         assert time.monotonic() - started < 0.7
         assert not any(request.done() for request in busy)
         assert {request.result().status_code for request in busy} == {200}
+
+
+def test_where_a_picture_is_can_be_asked_when_all_threads_are_busy(picture):
+    environ = {TILE_S: "0.7", "ENHANCER_REQUEST_THREADS": "2"}
+    with stand_in_service(**environ) as (url, _), ThreadPoolExecutor(3) as pool:
+        address = f"{url}/model/progress/mine"
+        mine = pool.submit(predict, url, picture, {"X-Request-Id": "mine"})
+        wait_until(lambda: requests.get(address, timeout=TIMEOUT_S).status_code == 200)
+        others = [pool.submit(predict, url, picture) for _ in range(2)]
+        assert requests.get(address, timeout=TIMEOUT_S).json()["tiles_done"] == 0
+        assert not mine.done()
+        assert {request.result().status_code for request in (mine, *others)} == {200}
+        assert requests.get(address, timeout=TIMEOUT_S).status_code == 404
 
 
 def test_several_processes_are_measured_together(picture):
@@ -278,3 +292,20 @@ def test_nothing_else_is_a_probe(head):
     with ours, theirs:
         theirs.sendall(f"{head} HTTP/1.1\r\n\r\n".encode())
         assert not is_probe(ours)
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        ("GET /model/progress/abc", True),
+        ("GET /model/progress/abc?now", True),
+        ("GET /model/progress", False),
+        ("GET /model/progress/abc/def", False),
+        ("POST /model/progress/abc", False),
+    ],
+)
+def test_who_asks_for_a_picture_is_known_by_the_first_line(head, expected):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(f"{head} HTTP/1.1\r\n\r\n".encode())
+        assert is_question(ours) is expected

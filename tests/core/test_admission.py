@@ -122,3 +122,18 @@ def test_what_is_promised_is_known():
     with house.admit(30), house.admit(20):
         assert (house.taken, house.waiting) == (50, 0)
     assert house.taken == 0
+
+
+def test_each_in_the_line_can_know_who_is_before():
+    house, callers = admission(), [Patience(), Patience()]
+    with house.admit(90):
+        guests = []
+        for number, caller in enumerate(callers):
+            guests.append(Guest(house, 50, patience=caller))
+            wait_until(lambda number=number: house.waiting == number + 1)
+        assert [house.before(caller) for caller in callers] == [0, 1]
+        assert house.before(Patience()) is None
+    for guest in guests:
+        guest.leave.set()
+        guest.join()
+    assert house.before(callers[0]) is None

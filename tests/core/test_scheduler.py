@@ -248,3 +248,36 @@ def test_tasks_that_wait_are_counted():
     gate.opened.set()
     thread.join()
     assert lane.tiles_waiting == 0
+
+
+def test_where_a_picture_is_can_be_known():
+    lane, gate = Lane(clock=lambda: 0.0), Gate()
+    callers = {name: Patience() for name in ("large", "small", "job", "middle")}
+    threads = [take_in_thread(lane, gate.tasks("large", 3, 1000), patience=callers["large"])]
+    assert gate.entered.wait(PATIENCE_S)
+    for name, work in (("small", 10), ("job", 1), ("middle", 100)):
+        options = {"patience": callers[name], "is_background": name == "job"}
+        threads.append(take_in_thread(lane, gate.tasks(name, 2, work), **options))
+        wait_until(lambda name=name: lane.standing(callers[name]) is not None)
+    standings = {name: lane.standing(caller) for name, caller in callers.items()}
+    assert standings["large"] == (0, pytest.approx(lane.seconds(3220)))  # begun: its tile is there
+    assert standings["small"] == (0, pytest.approx(lane.seconds(20)))
+    assert standings["middle"] == (1, pytest.approx(lane.seconds(220)))
+    assert standings["job"].before == 3
+    gate.opened.set()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert lane.standing(callers["large"]) is None
+
+
+def test_a_picture_whose_results_nobody_takes_is_before_no_other():
+    lane, gate, caller = Lane(clock=lambda: 0.0), Gate(), Patience()
+    results = lane.run(tasks(3), ahead=1)
+    next(results)
+    wait_until(lambda: not any(job.is_ready for job in lane._jobs))
+    thread = take_in_thread(lane, gate.tasks("other", 2, 1000), patience=caller)
+    assert gate.entered.wait(PATIENCE_S)
+    assert lane.standing(caller) == (0, pytest.approx(lane.seconds(2000)))
+    gate.opened.set()
+    thread.join(PATIENCE_S)
+    results.close()

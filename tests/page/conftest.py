@@ -24,6 +24,12 @@ GIVE = """([event, files]) => {
     : new DragEvent(event, { ...init, dataTransfer: given }));
 }"""
 
+FORGET = """() => {
+  const ids = Object.keys(JSON.parse(localStorage.getItem("enhancer-jobs") ?? "{}"));
+  localStorage.clear();
+  return ids;
+}"""
+
 # What a browser writes by itself about a status, or about a connection that is not there.
 SAID_BY_THE_BROWSER = "Failed to load resource: "
 
@@ -44,8 +50,8 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def server():
-    with running(StandInService()) as service:
+def server(tmp_path_factory):
+    with running(StandInService(tmp_path_factory.mktemp("jobs"))) as service:
         yield service
 
 
@@ -86,6 +92,8 @@ def open_page(browser, desk, service):
 
     yield open_page
     for page in opened:
+        for tab in getattr(page, "pages", [page]):
+            service.forget(tab.evaluate(FORGET))
         page.close()
     assert [fault for fault in faults if not fault.startswith(SAID_BY_THE_BROWSER)] == []
     origins = (service.url, "blob:", "data:")
@@ -127,3 +135,10 @@ def answer(service):
         return client.post("/model/predict", data=form).data
 
     return answer
+
+
+@pytest.fixture
+def gif(encode):
+    """Four frames of 24 x 16 pixels."""
+    frames = [Image.fromarray(noise(16, 24, seed=seed)) for seed in range(4)]
+    return encode(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=100, loop=0)

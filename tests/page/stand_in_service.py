@@ -6,12 +6,14 @@ from wsgiref.headers import Headers
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from api.service import EXTENSION
 from app import create_app
 from config import Settings
 from core.upscaler import Upscaler
 from tests.stand_ins import between, blur_then_repeat, make_card
 
 PREDICT = "/model/predict"
+JOBS = "/model/jobs"
 
 
 class StandInService:
@@ -20,12 +22,12 @@ class StandInService:
     Attributes:
         url: of its root.
         gate: shut, the network waits at it.
-        instead: WSGI applications that answer the next requests for pictures.
+        instead: WSGI applications that answer the next requests for pictures or jobs.
         key: that requests for the model must carry; None for none.
-        received: requests for pictures, so far.
+        received: requests for pictures or jobs, so far.
     """
 
-    def __init__(self):
+    def __init__(self, folder, **settings):
         self.gate = threading.Event()
         self.url = ""
         self.reset()
@@ -33,7 +35,15 @@ class StandInService:
         network = self._behind_the_gate(blur_then_repeat)
         interpolated = self._behind_the_gate(between)
         settings = Settings(
-            max_pixels=30_000, max_side=300, max_upload_bytes=120_000, memory_mb=64, deadline_s=30
+            max_pixels=30_000,
+            max_side=300,
+            max_upload_bytes=120_000,
+            max_job_bytes=150_000,
+            max_clip_s=5,
+            memory_mb=64,
+            deadline_s=30,
+            jobs_folder=str(folder),
+            **settings,
         )
         self.app = create_app(
             settings, Upscaler(card, network, window=64, interpolated=interpolated)
@@ -46,11 +56,17 @@ class StandInService:
         self.key = None
         self.received = 0
 
+    def forget(self, job_ids):
+        """Cancel jobs that no other test may find."""
+        jobs = self.app.extensions[EXTENSION].jobs
+        for job_id in job_ids:
+            jobs.engine.cancel(job_id)
+
     def __call__(self, environ, start_response):
         is_open = not self.key or not environ["PATH_INFO"].startswith("/model/")
         if not is_open and environ.get("HTTP_X_API_KEY") != self.key:
             return refuse(401, "Request must carry a key.")(environ, start_response)
-        if environ["PATH_INFO"] == PREDICT:
+        if environ["PATH_INFO"] in (PREDICT, JOBS):
             self.received += 1
             if self.instead:
                 return self.instead.pop(0)(environ, start_response)
@@ -126,3 +142,6 @@ def running(service):
         server.shutdown()
         thread.join()
         server.server_close()
+        jobs = service.app.extensions[EXTENSION].jobs
+        if jobs is not None:
+            jobs.engine.close()

@@ -50,6 +50,26 @@ def test_everybody_can_use_it(looked_at, give, picture):
     assert grave_violations(looked_at) == []
 
 
+def test_everybody_can_use_it_for_clips(looked_at, give, gif, service):
+    service.gate.clear()
+    give(looked_at, ("cat.gif", gif), media_type="image/gif")
+    expect(looked_at.locator("#working-text")).to_contain_text("frames.")
+    assert grave_violations(looked_at) == []
+    service.gate.set()
+    wait_until_done(looked_at)
+    assert grave_violations(looked_at) == []
+    assert looked_at.evaluate(SMALL_TARGETS, LEAST_TARGET_PX) == []
+    assert looked_at.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_divider_is_as_large_as_a_finger(page, give, picture):
+    give(page, ("cat.png", picture))
+    wait_until_done(page)
+    grip = page.locator("#divider circle").bounding_box()
+    assert 36 < grip["width"] < 48
+    assert 36 < grip["height"] < 48
+
+
 def test_the_checker_would_notice(page):
     page.evaluate("document.getElementById('choose').setAttribute('aria-label', ' ')")
     page.evaluate("document.getElementById('choose').textContent = ''")

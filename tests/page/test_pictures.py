@@ -47,7 +47,7 @@ def test_a_picture_can_be_chosen(page, picture):
 def test_a_picture_can_be_pasted(page, give, picture, answer):
     give(page, ("image.png", picture), event="paste")
     wait_until_done(page)
-    assert save(page) == ("pasted-1_4x.png", answer(picture))
+    assert save(page) == ("image_4x.png", answer(picture))
 
 
 def test_a_sample_can_be_taken(page, answer):

@@ -15,7 +15,7 @@ def expect_problem(page, title, told=""):
 
 def test_a_file_that_is_no_picture_is_told_in_plain_words_and_in_those_of_the_service(page, give):
     give(page, ("notes.png", b"Hello, world"))
-    expect_problem(page, "This is not a picture that can be read.", "begin with b'Hello, w'")
+    expect_problem(page, "This file cannot be read.", "begin with b'Hello, w'")
     expect(page.locator("#retry")).to_be_hidden()
 
 
@@ -30,7 +30,7 @@ def test_a_picture_of_too_many_pixels_is_not_sent(
     page, give, encode, service, height, width, level, why
 ):
     give(page, ("large.png", encode(Image.new("L", (width, height), level))))
-    expect_problem(page, "This picture is too large.")
+    expect_problem(page, "This file is too large.")
     expect(page.locator("#problem-advice")).to_contain_text(why)
     assert service.received == 0
 

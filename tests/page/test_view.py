@@ -107,7 +107,7 @@ def test_the_input_is_shown_smooth_or_as_its_pixels(shown):
     shown.click("[data-base=pixels]")
     shown.wait_for_timeout(60)
     assert colours(shown) <= 24 * 16 < smooth
-    expect(shown.locator("#tag-before")).to_have_text("your picture, pixels")
+    expect(shown.locator("[data-base=pixels]")).to_have_attribute("aria-pressed", "true")
 
 
 def test_the_loupe_follows_the_mouse(shown):
