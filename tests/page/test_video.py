@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from core.clips import ClipWish
+from core.decoding import DecoderHere
 from core.media import plan_segments
 from core.opening import open_medium
 from core.video import medium as module
@@ -14,7 +15,7 @@ RATE = 20
 
 SEEK = """async (seconds) => {
   const video = document.querySelector("video");
-  const there = new Promise((resolve) => video.addEventListener("seeked", resolve, { once: true }));
+  const there = new Promise((resolve) => video.requestVideoFrameCallback(resolve));
   video.currentTime = seconds;
   await there;
   const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
@@ -66,7 +67,7 @@ def test_a_browser_plays_it_and_finds_every_frame(
     source = write_clip(
         tmp_path / name, scenes(COUNT), codec=codec, rate=RATE, sounds=[(sound, "eng")]
     )
-    medium = open_medium(source, LIMITS, wish)
+    medium = open_medium(source, LIMITS, wish, decoder=DecoderHere(), scale=4)
     parts = [tmp_path / f"part{segment.index}" for segment in medium.segments()]
     for segment, part in zip(medium.segments(), parts, strict=True):
         medium.render(segment, repeat, part, lambda _done: None)
