@@ -15,7 +15,7 @@ RATE = 20
 
 SEEK = """async (seconds) => {
   const video = document.querySelector("video");
-  const there = new Promise((resolve) => video.addEventListener("seeked", resolve, { once: true }));
+  const there = new Promise((resolve) => video.requestVideoFrameCallback(resolve));
   video.currentTime = seconds;
   await there;
   const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
