@@ -20,6 +20,7 @@ from api.connection import RequestTimeout
 from api.keys import CHALLENGE
 from core.errors import (
     ClipTooLarge,
+    ComeBack,
     DeadlineExceeded,
     ImageTooLarge,
     InvalidDetail,
@@ -35,7 +36,6 @@ from core.errors import (
     UnsupportedImage,
 )
 from jobs.errors import (
-    ComeBack,
     EngineUnavailable,
     JobUnfinished,
     KeyReused,
@@ -190,6 +190,6 @@ def headers_of(error: Exception) -> dict[str, str]:
         return {"Content-Range": f"{error.units} */{error.length}"}
     if isinstance(error, TooManyRequests):
         return {"Retry-After": str(g.get("retry_after_s", 1))}
-    if isinstance(error, Overloaded | ComeBack):
+    if isinstance(error, ComeBack):
         return {"Retry-After": str(error.retry_after_s)}
     return {}

@@ -11,7 +11,8 @@ SuperResolutionError
 ├── InvalidWish           such a result cannot be made of such a file
 ├── InvalidDetail         no place between the faithful and the detailed network
 ├── TooMuchMemory         the picture needs more memory than there is for all
-├── Overloaded            too many pictures are waiting
+├── ComeBack              it may go better later
+│   └── Overloaded        too many pictures are waiting
 ├── DeadlineExceeded      the picture was not finished in time
 ├── RequestAbandoned      nobody waits for the picture any more
 └── GraphMismatch         the frozen graph is not what its card announces
@@ -64,8 +65,8 @@ class TooMuchMemory(SuperResolutionError):
     """The picture needs more memory than there is for all."""
 
 
-class Overloaded(SuperResolutionError):
-    """Too many pictures are waiting.
+class ComeBack(SuperResolutionError):
+    """It may go better later.
 
     Attributes:
         retry_after_s: seconds after which it is worth another try.
@@ -78,6 +79,10 @@ class Overloaded(SuperResolutionError):
     def __reduce__(self) -> tuple[object, ...]:
         """With its keyword, which pickle would forget."""
         return functools.partial(type(self), retry_after_s=self.retry_after_s), self.args
+
+
+class Overloaded(ComeBack):
+    """Too many pictures are waiting."""
 
 
 class DeadlineExceeded(SuperResolutionError):

@@ -6,7 +6,7 @@ SuperResolutionError      of core/errors
     ├── KeyReused         the idempotency key came with other content before
     ├── JobUnfinished     there is no result yet
     ├── ResultGone        there is no result, and there will be none
-    ├── ComeBack          it may go better later
+    ├── (and ComeBack)    it may go better later
     │   ├── OutOfSpace        files of jobs may not take more of the disk
     │   ├── TooManyJobs       too many jobs are waiting
     │   ├── TooManyWatchers   too many callers watch jobs already
@@ -15,9 +15,7 @@ SuperResolutionError      of core/errors
     └── JobInterrupted    the job is to be left as it is: cancelled, or the server stops
 """
 
-import functools
-
-from core.errors import SuperResolutionError
+from core.errors import ComeBack, SuperResolutionError
 
 
 class JobError(SuperResolutionError):
@@ -55,35 +53,19 @@ class ResultGone(JobError):
     """There is no result, and there will be none: failed, cancelled or expired."""
 
 
-class ComeBack(JobError):
-    """It may go better later.
-
-    Attributes:
-        retry_after_s: seconds after which it is worth another try.
-    """
-
-    def __init__(self, message: str, *, retry_after_s: int) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """With its keyword, which pickle would forget."""
-        return functools.partial(type(self), retry_after_s=self.retry_after_s), self.args
-
-
-class OutOfSpace(ComeBack):
+class OutOfSpace(JobError, ComeBack):
     """Files of jobs may not take more of the disk."""
 
 
-class TooManyJobs(ComeBack):
+class TooManyJobs(JobError, ComeBack):
     """Too many jobs are waiting."""
 
 
-class TooManyWatchers(ComeBack):
+class TooManyWatchers(JobError, ComeBack):
     """Too many callers watch jobs already."""
 
 
-class EngineUnavailable(ComeBack):
+class EngineUnavailable(JobError, ComeBack):
     """Queue or storage do not answer."""
 
 
