@@ -6,6 +6,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BENCH_VENV ?= .venv-bench
 
+# The files name all packages, so there is nothing to resolve, which takes pip a minute.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+
 SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
@@ -19,7 +22,7 @@ help:  ## this list
 run: $(VENV)/.serving  ## install what serving needs and start the server on :5000
 	$(BIN)/python app.py
 
-test: $(VENV)/.development  ## install what development needs and run all tests, on two cores
+test: $(VENV)/.development  ## install what development needs and run all tests, two at a time
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 coverage: $(VENV)/.development  ## run all tests and say which lines they reach; takes a quarter longer
@@ -68,11 +71,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing: apt-get install python3-venv"; exit 1; }
 
 $(VENV)/.serving: requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP) -r requirements.txt
 	@touch $@
 
 $(VENV)/.development: requirements-dev.txt $(VENV)/.serving
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
 	@touch $@
 
 # The engines that are compared lie over the packages of development, which stay as they are.
