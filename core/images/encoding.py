@@ -144,12 +144,19 @@ def encode_jpeg(pixels: Uint8Array, quality: int) -> bytes:
     return file.getvalue()
 
 
+ROOM_BYTES, ROOM_OF_A_ROW = 4096, 8
+"""That a PNG may be larger than its pixels: chunks; filters and what deflate adds."""
+
+
 def _encode_png(picture: Picture, extras: Extras) -> bytes:
     channels = picture.pixels[..., :1] if picture.is_grey else picture.pixels
     if picture.alpha is not None:
         channels = np.dstack([channels, picture.alpha])
     if channels.shape[2] == 1:
         channels = channels[..., 0]
-    bare = bytes(imagecodecs.png_encode(np.ascontiguousarray(channels), PNG_LEVEL))
+    pixels = np.ascontiguousarray(channels)
+    # The library's own bound is too low for some pictures of noise.
+    room = ROOM_BYTES + pixels.nbytes + pixels.nbytes // 500 + ROOM_OF_A_ROW * picture.height
+    bare = bytes(imagecodecs.png_encode(pixels, PNG_LEVEL, out=room))
     said = b"".join(chunk.encode() for chunk in extra_chunks(extras, RELATIVE_COLORIMETRIC))
     return b"".join([bare[:IHDR_END], said, bare[IHDR_END:]])
