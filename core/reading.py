@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
+from core.clips import Frame
 from core.errors import TooMuchMemory, UnreadableClip
 from core.streaming import Reading, read_apart
 from core.workers import ATTEMPTS, WorkerDied
@@ -66,6 +67,40 @@ def _first(
     with closing(read(function, arguments, max_pixels)) as items:
         first: Item = next(items)
         return first
+
+
+def read_numbered(
+    function: Callable[..., Iterator[Frame]],
+    arguments: tuple[Any, ...],
+    numbers: range,
+    max_pixels: int,
+    number_of: Callable[[Frame, int], int],
+) -> Generator[Frame]:
+    """Frames of a clip; one that ends the process twice is left out, with those after it.
+
+    Args:
+        function: called with `arguments` and the numbers of the first frame and of the
+            first one after the last, yields them; known to the process by its name.
+        arguments: such as the path of the clip.
+        numbers: of the frames that are wanted.
+        max_pixels: of a frame.
+        number_of: a frame, and the least number that it can have -> its number.
+
+    Raises:
+        TooMuchMemory: if a frame takes too much.
+    """
+    first, stop, failures = numbers.start, numbers.stop, 0
+    with memory_reported(max_pixels):
+        while first < stop and failures < ATTEMPTS:
+            try:
+                with closing(read(function, (*arguments, first, stop), max_pixels)) as frames:
+                    for frame in frames:
+                        first, failures = number_of(frame, first) + 1, 0
+                        yield frame
+                return
+            except (WorkerDied, TimeoutError) as error:
+                failures += 1
+                log.warning("The process that decoded a clip is gone: %s", error or "no answer")
 
 
 def reading_bytes(max_pixels: int) -> int:

@@ -10,9 +10,14 @@ anew for each: at an edge a window is moved inwards, not made smaller.
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from core.pixels import PixelArray
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 Network = Callable[[PixelArray], PixelArray]
 
@@ -63,8 +68,8 @@ class Box(NamedTuple):
         """The same rectangle on a grid `scale` times as fine."""
         return Box(*(scale * edge for edge in self))
 
-    def crop(self, pixels: PixelArray) -> PixelArray:
-        """View of the (H, W, C) picture inside this box."""
+    def crop(self, pixels: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+        """A view of the part of (H, W) or (H, W, C) inside this box."""
         return pixels[self.top : self.bottom, self.left : self.right]
 
 

@@ -95,27 +95,25 @@ class AdversarialStage:
     def update(self, lr: np.ndarray, hr: np.ndarray, learning_rate: float) -> Losses:
         self.discriminator.optimizer.learning_rate = self.discriminator_rate * learning_rate
         self.game.optimizer.learning_rate = learning_rate
-        return self._update_discriminator(lr, hr) | self._update_generator(lr, hr)
+        step = int(ops.convert_to_numpy(self.game.optimizer.iterations))
+        start = draw_start(step)  # of the pictures of this step, for all that look at them
+        judged = self._update_discriminator(lr, hr, start)
+        return judged | self._update_generator(lr, hr, start)
 
-    def _update_discriminator(self, lr, hr):
+    def _update_discriminator(self, lr, hr, start):
         sr = np.asarray(self.generator.predict_on_batch(lr))
-        pictures = crop(np.concatenate([hr, sr]), self._start())
+        pictures = crop(np.concatenate([hr, sr]), start)
         shape = (len(hr), *self.discriminator.compute_output_shape(pictures.shape)[1:])
         targets = np.concatenate([np.ones(shape, np.float32), np.zeros(shape, np.float32)])
         return {"discriminator": train_on_batch(self.discriminator, pictures, targets)[0]}
 
-    def _update_generator(self, lr, hr):
+    def _update_generator(self, lr, hr, start):
         copy_values(self.discriminator.trainable_variables, self.opponent.variables)
-        start = self._start()
         shape = (len(hr), *self.opponent.compute_output_shape(crop(hr, start).shape)[1:])
         targets = [hr, np.zeros((len(hr), 1), np.float32), np.ones(shape, np.float32)]
         inputs = [lr, hr, np.tile(start, (len(hr), 1))]
         _, pixel, content, adversarial = train_on_batch(self.game, inputs, targets)
         return {"pixel": pixel, "content": content, "adversarial": adversarial}
-
-    def _start(self) -> np.ndarray:
-        """Where the pictures of this step begin, for all that look at them."""
-        return draw_start(int(ops.convert_to_numpy(self.game.optimizer.iterations)))
 
     def variables(self) -> dict[str, list]:
         return {

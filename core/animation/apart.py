@@ -1,18 +1,13 @@
 """Animations read in processes of their own, which a hostile file may end, see `core.reading`."""
 
-import logging
 from collections.abc import Generator, Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from core.animation.reading import read_animation, read_reel
 from core.animation.reel import Drawn, Reel
 from core.clips import ClipLimits, Frame
-from core.reading import memory_reported, read, read_one
-from core.workers import ATTEMPTS, WorkerDied
-
-log = logging.getLogger("enhancer.animation")
+from core.reading import read_numbered, read_one
 
 
 def inspect_apart(path: Path, limits: ClipLimits) -> Reel:
@@ -31,18 +26,9 @@ def frames_apart(path: Path, start: int, stop: int, max_pixels: int) -> Generato
     Raises:
         TooMuchMemory: if a frame takes too much.
     """
-    failures = 0
-    with memory_reported(max_pixels):
-        while start < stop and failures < ATTEMPTS:
-            try:
-                with closing(read(_draw, (path, start, stop), max_pixels)) as frames:
-                    for frame in frames:
-                        start, failures = start + 1, 0
-                        yield frame
-                return
-            except (WorkerDied, TimeoutError) as error:
-                failures += 1
-                log.warning("The process that drew an animation is gone: %s", error or "no answer")
+    return read_numbered(
+        _draw, (path,), range(start, stop), max_pixels, lambda _frame, least: least
+    )
 
 
 def _inspect(path: Path, limits: ClipLimits) -> Iterator[Reel]:

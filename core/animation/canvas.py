@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.animation.areas import Area
 from core.pixels import LEVELS, Uint8Array
+from core.tiles import Box
 
 KEEP, CLEAR, RESTORE = "keep", "clear", "restore"
 """What becomes of a patch before the next is drawn: it stays, it leaves transparency, or
@@ -34,10 +34,10 @@ class Patch(NamedTuple):
     disposal: str = KEEP
     is_blended: bool = True
 
-    def area(self, height: int, width: int) -> Area:
+    def area(self, height: int, width: int) -> Box:
         """What of a canvas it covers."""
         bottom, right = self.top + len(self.alpha), self.left + self.alpha.shape[1]
-        return Area(
+        return Box(
             min(self.top, height), min(self.left, width), min(bottom, height), min(right, width)
         )
 
@@ -53,7 +53,7 @@ class Canvas:
     def __init__(self, height: int, width: int) -> None:
         self.colour = np.zeros((height, width, 3), np.uint8)
         self.alpha = np.zeros((height, width), np.uint8)
-        self._area = Area(0, 0, 0, 0)
+        self._area = Box(0, 0, 0, 0)
         self._disposal = KEEP
         self._before = self.colour[:0, :0], self.alpha[:0, :0]
 
@@ -64,7 +64,7 @@ class Canvas:
         self._area, self._disposal = area, patch.disposal
         if patch.disposal == RESTORE:
             self._before = area.crop(self.colour).copy(), area.crop(self.alpha).copy()
-        seen = Area(0, 0, area.height, area.width)
+        seen = Box(0, 0, area.height, area.width)
         colour, alpha = seen.crop(patch.colour), seen.crop(patch.alpha)
         if patch.is_blended:
             _blend(area.crop(self.colour), area.crop(self.alpha), colour, alpha)

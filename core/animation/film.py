@@ -7,9 +7,10 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from core.animation.areas import Area, BoolArray, bounds
+from core.animation.areas import BoolArray, bounds
 from core.picture import Picture
 from core.pixels import LEVELS, Uint8Array
+from core.tiles import Box
 
 AS_VIEWERS_SHOW = Fraction(1, 10)
 """Seconds of a frame without a duration."""
@@ -67,7 +68,7 @@ def rgba(picture: Picture) -> Uint8Array:
     return shown
 
 
-def changed_area(before: Uint8Array | None, now: Uint8Array, grid: int = 1) -> Area:
+def changed_area(before: Uint8Array | None, now: Uint8Array, grid: int = 1) -> Box:
     """The smallest area outside of which two frames are the same; never empty.
 
     Args:
@@ -77,7 +78,7 @@ def changed_area(before: Uint8Array | None, now: Uint8Array, grid: int = 1) -> A
     """
     height, width = now.shape[:2]
     if before is None:
-        return Area(0, 0, height, width)
+        return Box(0, 0, height, width)
     changed: BoolArray = (before != now).any(axis=2)
-    top, left, bottom, right = bounds(changed) or Area(0, 0, 1, 1)
-    return Area(top // grid * grid, left // grid * grid, bottom, right)
+    top, left, bottom, right = bounds(changed) or Box(0, 0, 1, 1)
+    return Box(top // grid * grid, left // grid * grid, bottom, right)

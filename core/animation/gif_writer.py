@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from core.animation.areas import Area, BoolArray, bounds
+from core.animation.areas import BoolArray, bounds
 from core.animation.film import Film, rgba
 from core.animation.gif import CENTISECOND
 from core.animation.gif_blocks import (
@@ -30,6 +30,7 @@ from core.animation.palettes import SAMPLE, find_palette, map_to_palette, sample
 from core.animation.reel import FOR_EVER
 from core.clips import GLOBAL, ClipWish
 from core.pixels import LEVELS, Uint8Array
+from core.tiles import Box
 
 OPAQUE_FROM = (LEVELS + 1) // 2
 """Opacity from which a pixel is seen: a GIF has all or nothing."""
@@ -68,7 +69,7 @@ class Painting(NamedTuple):
 
     colour: Uint8Array
     where: BoolArray
-    area: Area
+    area: Box
     disposal: int
 
 
@@ -94,7 +95,7 @@ def paint(film: Film) -> Iterator[Painting]:
         where = visible & ~(is_shown & _is_near(colour, shown))
         stays = visible if after is None else _is_visible(after)
         vanishing = visible & ~stays
-        area = bounds(where | vanishing) or Area(0, 0, 1, 1)
+        area = bounds(where | vanishing) or Box(0, 0, 1, 1)
         np.copyto(shown, colour, where=where[..., None])
         is_shown |= where
         if vanishing.any():

@@ -11,13 +11,13 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from core.animation.areas import Area
 from core.animation.film import Film, changed_area, rgba
 from core.animation.riff import Chunk, head_of_file, split_chunks
 from core.animation.webp import IS_ANIMATED, MILLISECOND
 from core.clips import ClipWish
 from core.images.output import QUALITIES
 from core.pixels import Uint8Array
+from core.tiles import Box
 
 HAS_ALPHA, HAS_XMP = 0x10, 0x04
 REPLACED = 0x02  # what is under a frame; the frame itself stays
@@ -78,7 +78,7 @@ def _frames(film: Film, quality: int) -> Iterator[Chunk]:
         before = now
 
 
-def _frame(area: Area, pixels: Uint8Array, milliseconds: int, quality: int) -> Chunk:
+def _frame(area: Box, pixels: Uint8Array, milliseconds: int, quality: int) -> Chunk:
     place = area.left // GRID, area.top // GRID
     head = _uint24(*place, area.width - 1, area.height - 1, milliseconds) + bytes([REPLACED])
     return Chunk(b"ANMF", head + _compress(pixels, quality))

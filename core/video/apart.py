@@ -3,20 +3,17 @@
 What these do is in `header`, `frames` and `joining`.
 """
 
-import logging
+from bisect import bisect_left
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from core.clips import ClipLimits, Frame
 from core.media import GoOn, always
-from core.reading import memory_reported, read, read_one, trouble_reported
+from core.reading import read, read_numbered, read_one, trouble_reported
 from core.video.frames import read_frames
 from core.video.header import Probe, probe_clip
 from core.video.joining import Output, join_parts
-from core.workers import ATTEMPTS, WorkerDied
-
-log = logging.getLogger("enhancer.video")
 
 
 def probe_apart(path: Path, limits: ClipLimits) -> Probe:
@@ -32,22 +29,11 @@ def read_frames_apart(
     Raises:
         TooMuchMemory: if a frame takes too much.
     """
-    failures = 0
-    with memory_reported(max_pixels):
-        while first < stop and failures < ATTEMPTS:
-            try:
-                for frame in _frames(path, probe, first, stop, max_pixels):
-                    first, failures = probe.starts.index(frame.start) + 1, 0
-                    yield frame
-                return
-            except (WorkerDied, TimeoutError) as error:
-                failures += 1
-                log.warning("The process that decoded a clip is gone: %s", error or "no answer")
 
+    def number_of(frame: Frame, least: int) -> int:
+        return bisect_left(probe.starts, frame.start, least)
 
-def _frames(path: Path, probe: Probe, first: int, stop: int, max_pixels: int) -> Generator[Frame]:
-    with closing(read(read_frames, (path, probe, first, stop), max_pixels)) as frames:
-        yield from frames
+    return read_numbered(read_frames, (path, probe), range(first, stop), max_pixels, number_of)
 
 
 def join_apart(
