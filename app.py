@@ -34,10 +34,10 @@ from core.images import Limits
 from core.machine import held_memory, memory_limit
 from core.opening import TAKEN, open_medium
 from core.upscaler import Upscaler, load_upscaler
-from jobs.attempt import Workshop
 from jobs.embedded import EmbeddedJobs, Room
 from jobs.engine import Jobs
 from jobs.files import Files
+from jobs.workshop import Workshop
 
 if TYPE_CHECKING:
     from jobs.cluster.place import Place

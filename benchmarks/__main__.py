@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from benchmarks.server import running_server
 from benchmarks.systems import (
     ORIGINAL,
     OURS,
-    Speed,
     list_peers,
     list_services,
     measure_systems,
@@ -30,6 +30,8 @@ from core.card import read_card
 from core.errors import SuperResolutionError
 
 PARTS = ("latency", "peers", "load", "memory")
+
+Part = Callable[[Plan], dict[str, Any]]
 
 
 def main() -> None:
@@ -73,24 +75,39 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def measure(arguments: argparse.Namespace) -> Results:
+    """Measure the parts one after the other; what is known is written after each of them."""
+    plan = plan_of(arguments)
+    parts = (arguments.only,) if arguments.only else PARTS
+    results = Results(
+        quick=arguments.quick, machine=describe_machine(plan.gemm_side), **describe_model()
+    )
+    for measure_part in list_parts(parts, arguments.engines):
+        results = replace(results, **attempt(measure_part, plan))
+        keep_results(arguments.out, results)
+    return results
+
+
+def plan_of(arguments: argparse.Namespace) -> Plan:
     plan = QUICK if arguments.quick else FULL
     if arguments.load_seconds is not None:
         plan = replace(plan, load_s=arguments.load_seconds)
     if arguments.largest is not None:
         sizes = tuple(size for size in plan.sizes if max(size) <= arguments.largest)
         plan = replace(plan, sizes=sizes)
-    parts = (arguments.only,) if arguments.only else PARTS
-    return Results(
-        quick=arguments.quick,
-        machine=describe_machine(plan.gemm_side),
-        **describe_model(),
-        speeds=measure_speeds(parts, plan, arguments.engines),
-        **(attempt(measure_under_load, plan) if "load" in parts else {}),
-        **(attempt(measure_memory, plan) if "memory" in parts else {}),
-    )
+    return plan
 
 
-def attempt(part: Callable[[Plan], dict[str, Any]], plan: Plan) -> dict[str, Any]:
+def list_parts(parts: tuple[str, ...], engines: Path) -> list[Part]:
+    """What is to be measured, in this order; each gives fields of Results."""
+    listed: list[Part] = [partial(measure_speeds, parts, engines)]
+    if "load" in parts:
+        listed.append(measure_under_load)
+    if "memory" in parts:
+        listed.append(measure_memory)
+    return listed
+
+
+def attempt(part: Part, plan: Plan) -> dict[str, Any]:
     """A part; nothing, and the reason, if the server fails it, for what the others measured."""
     try:
         return part(plan)
@@ -108,13 +125,13 @@ def describe_model() -> dict[str, Any]:
     }
 
 
-def measure_speeds(parts: tuple[str, ...], plan: Plan, engines: Path) -> list[Speed]:
+def measure_speeds(parts: tuple[str, ...], engines: Path, plan: Plan) -> dict[str, Any]:
     """One picture after the other, in this service, in the others, or in all."""
     with tempfile.TemporaryDirectory() as folder:
         systems = list_services() if "latency" in parts else []
         if "peers" in parts:
             systems += list_peers(Path(folder), engines.absolute())
-        return measure_systems(systems, plan)
+        return {"speeds": measure_systems(systems, plan)}
 
 
 def measure_under_load(plan: Plan) -> dict[str, Any]:
@@ -131,11 +148,15 @@ def measure_memory(plan: Plan) -> dict[str, Any]:
 
 def write_report(folder: Path, results: Results) -> None:
     """`results.json` with every figure, `results.md` with the tables, and the plots."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_results(folder / "results.json", results)
+    keep_results(folder, results)
     (folder / "results.md").write_text(join(results), encoding="utf-8")
     for name, figure in draw(results).items():
         figure.savefig(folder / f"{name}.png")
+
+
+def keep_results(folder: Path, results: Results) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_results(folder / "results.json", results)
 
 
 if __name__ == "__main__":

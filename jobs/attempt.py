@@ -4,20 +4,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
-from core.admission import Admission
-from core.clips import ClipLimits
-from core.media import PICTURES, Medium, Segment
+from core.media import Medium, Segment
 from core.scheduler import Patience
-from core.upscaler import Upscaler
-from jobs.engine import OpenMedium
 from jobs.errors import JobInterrupted
-from jobs.files import Files, digest_of, full_disk_reported
-from jobs.frames import FrameUpscaler
-from jobs.job import Job, JobResult, State, result_name
+from jobs.files import Files, full_disk_reported
+from jobs.job import Job, JobResult, State
 from jobs.store import Claim, Store
+from jobs.workshop import Workshop
 
 NOTE_EVERY_S = 0.5
 """How often progress is written down."""
@@ -27,31 +22,6 @@ LOOK_EVERY_S = 0.2
 
 NOTES = 40
 """Of progress, over which the rate is measured: the last 20 s or more."""
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What frames are computed with.
-
-    Attributes:
-        upscaler: of the service.
-        admission: likewise.
-        open_medium: see `jobs.engine.OpenMedium`.
-        limits: of media.
-        expiry_s: seconds that a job is kept when it has come to its end.
-    """
-
-    upscaler: Upscaler
-    admission: Admission
-    open_medium: OpenMedium
-    limits: ClipLimits
-    expiry_s: float
-
-    @property
-    def model(self) -> str:
-        """The network: segments of another one do not go with those of this one."""
-        card = self.upscaler.card
-        return f"{card.name} {card.version} {card.sha256}"
 
 
 class Attempt:
@@ -107,7 +77,7 @@ class Attempt:
         if self._claim.model != workshop.model:
             files.remove_parts(self.job.id)
         source = files.source(self.job.id)
-        medium = workshop.open_medium(source, workshop.limits, self.job.wish)
+        medium = workshop.open(source, self.job.wish)
         segments = medium.segments()
         missing = [part for part in segments if not files.part(self.job.id, part).exists()]
         self._done = sum(part.frames for part in segments) - sum(part.frames for part in missing)
@@ -129,23 +99,15 @@ class Attempt:
             self._progress.note(self._done + done)
             self._check_interrupted()
 
+        patience = Patience(is_gone=self._is_interrupted)
         with (
             full_disk_reported(),
-            closing(self._frame_upscaler(medium)) as upscale,
+            closing(self._workshop.frame_upscaler(medium, self.job.wish, patience)) as upscale,
             self._files.written(self._files.part(self.job.id, segment)) as path,
         ):
             medium.render(segment, upscale, path, report)
         self._done += segment.frames
         self._store.note_segment(self.job.id)
-
-    def _frame_upscaler(self, medium: Medium) -> FrameUpscaler:
-        return FrameUpscaler(
-            self._workshop.upscaler,
-            self._workshop.admission,
-            detail=self.job.wish.detail,
-            is_clip=medium.kind != PICTURES,
-            patience=Patience(is_gone=self._is_interrupted),
-        )
 
     def _join(self, medium: Medium, parts: list[Path]) -> JobResult:
         """Put the segments together, durably."""
@@ -155,14 +117,8 @@ class Attempt:
         with full_disk_reported(), self._files.written(target) as path:
             medium.join(parts, path, self._check_interrupted)
         self._store.note_damage(self.job.id, medium.damage)
-        scale = self._workshop.upscaler.scale
-        return JobResult(
-            name=result_name(self.job.name, medium.suffix, scale),
-            mimetype=medium.mimetype,
-            size=target.stat().st_size,
-            digest=digest_of(target),
-            expires=self._clock() + self._workshop.expiry_s,
-        )
+        expires = self._clock() + self._workshop.expiry_s
+        return self._workshop.describe_result(target, medium, self.job.name, expires)
 
     def _is_interrupted(self) -> bool:
         if self._is_stopping():

@@ -14,16 +14,13 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from core.clips import ClipWish
-from core.media import PICTURES
-from core.picture import Header
-from jobs.attempt import Workshop
 from jobs.engine import Figures, OpenResult, Submission
 from jobs.errors import JobUnfinished, ResultGone, UnknownJob
 from jobs.files import Files, Lock
-from jobs.frames import frame_bytes
 from jobs.job import Job, State, clean_name, new_id
 from jobs.runner import Runner
 from jobs.store import NewJob, Store
+from jobs.workshop import Workshop
 
 WATCH_S = 0.25
 """How often a watched job is looked at."""
@@ -109,12 +106,7 @@ class EmbeddedJobs:
 
     def _judge(self, job_id: str, name: str, wish: ClipWish) -> Job:
         """The job that a file makes; raises what is wrong with the file."""
-        workshop = self._workshop
-        source = self._place().files.source(job_id)
-        medium = workshop.open_medium(source, workshop.limits, wish)
-        header = Header(medium.height, medium.width, channels=4)
-        is_clip = medium.kind != PICTURES
-        workshop.admission.check(frame_bytes(workshop.upscaler, header, is_clip=is_clip))
+        medium = self._workshop.judge(self._place().files.source(job_id), wish)
         return Job(
             id=job_id,
             version=1,

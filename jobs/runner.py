@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 
 from core.errors import RequestAbandoned, SuperResolutionError
-from jobs.attempt import Attempt, Workshop
+from jobs.attempt import Attempt
 from jobs.errors import JobInterrupted, OutOfSpace
 from jobs.files import Files, Lock
 from jobs.job import State
 from jobs.store import Claim, Store
+from jobs.workshop import Workshop
 
 MOST_ATTEMPTS = 5
 """At a job without a segment finished, whatever ended them: faults, a full disk, a crash."""

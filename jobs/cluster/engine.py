@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from core.clips import ClipWish
-from core.media import PICTURES, Medium
-from core.picture import Header
-from jobs.attempt import Workshop
+from core.media import Medium
 from jobs.cluster.ledger import Entry, Ledger, LedgerUnavailable
 from jobs.cluster.repeating import Repeating
 from jobs.cluster.sources import source_name
@@ -30,8 +28,8 @@ from jobs.errors import (
     ResultGone,
     UnknownJob,
 )
-from jobs.frames import frame_bytes
 from jobs.job import Job, State, clean_name, new_id, text_from_wish
+from jobs.workshop import Workshop
 
 LOOK_EVERY_S = 0.5
 """How often a job that is watched is looked at."""
@@ -104,7 +102,7 @@ class ClusterJobs:
         self._workshop.upscaler.check_detail(wish.detail)
         with tempfile.TemporaryDirectory() as folder:
             file = take_in(upload, Path(folder) / "upload", self._ledger.bounds.disk_bytes)
-            medium = self._judge(file.path, wish)
+            medium = self._workshop.judge(file.path, wish)
             entry = entry_of(file, medium, name, wish, self._workshop.model)
             entry = entry._replace(key=key_of(caller, key))
             with translated():
@@ -160,16 +158,6 @@ class ClusterJobs:
     def close(self) -> None:
         self.stop()
         self._sweeping.close()
-
-    def _judge(self, path: Path, wish: ClipWish) -> Medium:
-        """The medium; raises what is wrong with it, also that its frames are too large."""
-        workshop = self._workshop
-        medium = workshop.open_medium(path, workshop.limits, wish)
-        header = Header(medium.height, medium.width, channels=4)
-        workshop.admission.check(
-            frame_bytes(workshop.upscaler, header, is_clip=medium.kind != PICTURES)
-        )
-        return medium
 
     def _known(self, job_id: str) -> Submission:
         return Submission(self._ledger.get(job_id), is_new=False)

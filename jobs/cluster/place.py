@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-from jobs.attempt import Workshop
 from jobs.cluster.broker import Broker
 from jobs.cluster.engine import ClusterJobs
 from jobs.cluster.ledger import Bounds, Ledger, connect
 from jobs.cluster.storage import Storage
+from jobs.workshop import Workshop
 
 
 class Place(NamedTuple):

@@ -3,11 +3,11 @@
 import tempfile
 from pathlib import Path
 
-from jobs.attempt import Workshop
 from jobs.cluster.place import Place
 from jobs.cluster.repeating import Repeating
 from jobs.cluster.sweeping import Sweeper
 from jobs.cluster.worker import Times, Worker
+from jobs.workshop import Workshop
 
 BEATS = 4
 """Signs of life in the time of a lease."""

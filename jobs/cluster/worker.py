@@ -12,17 +12,15 @@ from typing import NamedTuple, TypeVar
 
 from core.clips import ClipWish
 from core.errors import RequestAbandoned, SuperResolutionError
-from core.media import PICTURES, Medium
+from core.media import Medium
 from core.scheduler import Patience
-from jobs.attempt import Workshop
 from jobs.cluster.ledger import TRIES, Claim, Holding, Ledger, LedgerUnavailable
 from jobs.cluster.sources import Sources, part_name, parts_name, result_file_name, source_name
 from jobs.cluster.storage import Storage
 from jobs.cluster.sweeping import Messages
 from jobs.errors import JobInterrupted, SegmentAbandoned
-from jobs.files import digest_of
-from jobs.frames import FrameUpscaler
-from jobs.job import JobResult, result_name, wish_from_text
+from jobs.job import wish_from_text
+from jobs.workshop import Workshop
 
 AGAIN_S = 1.0
 """Until the ledger, which did not answer, is asked again."""
@@ -133,23 +131,20 @@ class Worker:
         fields = self._insist(partial(self._ledger.fields, claim.job_id))
         check_attempt(claim, int(fields["pieces"]))
         wish = wish_from_text(fields["wish"])
-        look = partial(self._open, wish)
-        medium = self._sources.medium(claim.job_id, look)
+        medium = self._sources.medium(claim.job_id, lambda path: self._workshop.open(path, wish))
         if claim.piece == int(fields["pieces"]):
             self._join(claim, medium, fields["name"])
             return False
         return self._render(claim, medium, wish)
 
-    def _open(self, wish: ClipWish, path: Path) -> Medium:
-        return self._workshop.open_medium(path, self._workshop.limits, wish)
-
     def _render(self, claim: Claim, medium: Medium, wish: ClipWish) -> bool:
         segment = medium.segments()[claim.piece]
         name = part_name(claim.job_id, claim.piece, claim.holder)
+        patience = Patience(is_gone=self._is_interrupted)
         with self._scratch() as folder:
             target = folder / "part"
             self._report(claim, 0)
-            with closing(self._frame_upscaler(wish, medium)) as upscale:
+            with closing(self._workshop.frame_upscaler(medium, wish, patience)) as upscale:
                 medium.render(segment, upscale, target, partial(self._report, claim))
             self._frame_due = float("inf")
             self._storage.put(target, name)
@@ -160,17 +155,6 @@ class Worker:
             self._storage.delete(name)
         return needed
 
-    def _frame_upscaler(self, wish: ClipWish, medium: Medium) -> FrameUpscaler:
-        upscaler, admission = self._workshop.upscaler, self._workshop.admission
-        patience = Patience(is_gone=self._is_interrupted)
-        return FrameUpscaler(
-            upscaler,
-            admission,
-            detail=wish.detail,
-            is_clip=medium.kind != PICTURES,
-            patience=patience,
-        )
-
     def _is_interrupted(self) -> bool:
         return self._is_lost or time.monotonic() > self._stop_by
 
@@ -180,13 +164,7 @@ class Worker:
             target = folder / f"result{medium.suffix}"
             medium.join(self._fetch_parts(job_id, folder), target, self._go_on)
             self._storage.put(target, file_name)
-            result = JobResult(
-                name=result_name(name, medium.suffix, self._workshop.upscaler.scale),
-                mimetype=medium.mimetype,
-                size=target.stat().st_size,
-                digest=digest_of(target),
-                expires=0.0,
-            )
+            result = self._workshop.describe_result(target, medium, name, expires=0.0)
         succeed = partial(self._ledger.succeed, job_id, result, file_name, medium.damage)
         if self._insist(succeed):
             self._storage.delete(parts_name(job_id))

@@ -28,11 +28,16 @@ def test_kept_results_are_shown_again(run, monkeypatch, tmp_path, capsys):
     assert "| 100 x 50 |" in readme.read_text()
 
 
-def test_one_part_can_be_measured_alone(run, monkeypatch, tmp_path):
-    asked = []
+@pytest.fixture
+def known_machine(monkeypatch):
     monkeypatch.setattr(command, "describe_machine", lambda _side: RESULTS.machine)
     model = {"model": RESULTS.model, "mflop_per_lr_pixel": RESULTS.mflop_per_lr_pixel}
     monkeypatch.setattr(command, "describe_model", lambda: model)
+
+
+@pytest.mark.usefixtures("known_machine")
+def test_one_part_can_be_measured_alone(run, monkeypatch, tmp_path):
+    asked = []
     monkeypatch.setattr(
         command, "measure_under_load", lambda plan: asked.append(plan) or {"loads": RESULTS.loads}
     )
@@ -43,3 +48,16 @@ def test_one_part_can_be_measured_alone(run, monkeypatch, tmp_path):
     assert not results.quick
     assert asked[0].load_s == 3
     assert asked[0].sizes == ((64, 64), (128, 80), (256, 256))
+
+
+@pytest.mark.usefixtures("known_machine")
+def test_what_was_measured_is_kept_if_a_later_part_breaks(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "measure_speeds", lambda *_: {"speeds": RESULTS.speeds})
+
+    def break_down(_plan):
+        raise ValueError("broken")
+
+    monkeypatch.setattr(command, "measure_under_load", break_down)
+    with pytest.raises(SystemExit, match="broken"):
+        run("--out", tmp_path)
+    assert read_results(tmp_path / "results.json").speeds == RESULTS.speeds

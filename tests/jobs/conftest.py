@@ -6,8 +6,8 @@ import pytest
 from core.admission import MEGABYTE, Admission
 from core.clips import ClipWish
 from core.upscaler import Upscaler
-from jobs.attempt import Workshop
 from jobs.embedded import EmbeddedJobs, Room
+from jobs.workshop import Workshop
 from tests.jobs.media import LIMITS, open_numbers
 from tests.stand_ins import make_card, repeat
 from tests.waiting import wait_until

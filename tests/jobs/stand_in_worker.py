@@ -13,13 +13,13 @@ from core.admission import MEGABYTE, Admission
 from core.clips import ClipLimits
 from core.images import Limits
 from core.upscaler import Upscaler
-from jobs.attempt import Workshop
 from jobs.cluster.broker import Broker
 from jobs.cluster.ledger import Bounds, Ledger, connect
 from jobs.cluster.place import Place
 from jobs.cluster.running import run_worker
 from jobs.cluster.storage import Storage
 from jobs.cluster.worker import Times
+from jobs.workshop import Workshop
 from tests.jobs.letters import open_letters
 from tests.stand_ins import make_card, repeat
 
