@@ -23,6 +23,7 @@ from core.clips import FRAME, PALETTES, ClipLimits, ClipWish, UpscalePicture
 from core.conversion import upscale_medium, upscale_pipe
 from core.decoding import DecoderHere
 from core.errors import InvalidDetail, SuperResolutionError
+from core.files import whole_file
 from core.images import OUTPUT_FORMATS, Limits, decode_image
 from core.opening import open_medium
 from core.plans import OUTPUT_SUFFIXES, PIPE, VIDEO_OUTPUTS, Job, WrongArguments, plan_jobs
@@ -217,14 +218,8 @@ def advance(bar: Bar, done: int) -> None:
 
 def write_whole(path: Path, parts: Iterable[bytes]) -> None:
     """Write a file, with its folder; interrupted, it leaves what was there before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.partial")
-    try:
-        with unfinished.open("wb") as file:
-            file.writelines(parts)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        file.writelines(parts)
 
 
 def complain(error: object) -> None:

@@ -10,10 +10,11 @@ from core.animation.apart import frames_apart, inspect_apart
 from core.animation.contours import with_contours
 from core.animation.film import Film
 from core.animation.formats import check_size, find_output
-from core.animation.parts import PARTIAL, read_durations, read_part, write_part
+from core.animation.parts import read_durations, read_part, write_part
 from core.clips import ClipLimits, ClipWish, Frame, UpscalePicture
 from core.coherence import upscale_frames
 from core.errors import UnreadableClip
+from core.files import whole_file
 from core.images import note_synthetic_detail
 from core.media import WARM_UP, GoOn, Report, Segment, always, plan_segments
 from core.picture import Picture
@@ -83,12 +84,8 @@ class Animation:
             partial(_pictures, parts, go_on),
             note_synthetic_detail(None) if self._wish.has_note else None,
         )
-        unfinished = target.with_name(target.name + PARTIAL)
-        try:
+        with whole_file(target) as unfinished:
             self._output.write(film, self._wish, unfinished)
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
 
 def _reported(frames: Iterator[Frame], report: Report) -> Iterator[Frame]:

@@ -12,25 +12,18 @@ import numpy as np
 from PIL import Image
 
 from core.clips import Frame
+from core.files import whole_file
 from core.picture import Picture
 from core.png import Layout, encode_png_rows
-
-PARTIAL = ".partial"
-"""After the name of a file that is not finished."""
 
 
 def write_part(frames: Iterable[Frame], target: Path) -> None:
     """Write frames as they come; the file is there when all of them are in it."""
-    unfinished = target.with_name(target.name + PARTIAL)
-    try:
-        with ZipFile(unfinished, "w", ZIP_STORED) as archive:
-            for number, frame in enumerate(frames):
-                entry = ZipInfo(f"{number:06}.png")
-                entry.comment = f"{frame.start} {frame.duration}".encode()
-                archive.writestr(entry, _encode(frame.picture))
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(target) as unfinished, ZipFile(unfinished, "w", ZIP_STORED) as archive:
+        for number, frame in enumerate(frames):
+            entry = ZipInfo(f"{number:06}.png")
+            entry.comment = f"{frame.start} {frame.duration}".encode()
+            archive.writestr(entry, _encode(frame.picture))
 
 
 def read_part(source: Path) -> Iterator[Frame]:

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from core.clips import Frame
+from core.files import whole_file
 from core.media import Report
 from core.video.encoding import Encoding
 from core.video.joining import Output, join_parts
-from core.video.parts import whole_file, write_part
+from core.video.parts import write_part
 
 
 def encode_alone(

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from core.clips import ClipHeader, ClipLimits, ClipWish, UpscalePicture
 from core.coherence import upscale_frames
+from core.files import whole_file
 from core.media import WARM_UP, GoOn, Report, Segment, always, plan_segments
 from core.recurrence import upscale_once
 from core.video.apart import join_apart, probe_apart, read_frames_apart
 from core.video.containers import CONTAINERS
 from core.video.encoding import USUAL_QUALITY, Encoding
 from core.video.header import damage_text
-from core.video.parts import whole_file, write_part
+from core.video.parts import write_part
 from core.video.wishes import choose_output
 
 

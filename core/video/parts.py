@@ -16,6 +16,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from core.clips import Frame
+from core.files import whole_file
 from core.media import Report
 from core.picture import Picture
 from core.video.encoding import Encoded, Encoding, encode
@@ -104,15 +105,3 @@ def packets_of(part: Part) -> "Iterator[tuple[Packet[VideoStream], int, int]]":
     packets = (packet for packet in part.container.demux(part.stream) if packet.size)
     for packet, (start, duration) in zip(packets, part.times, strict=True):
         yield packet, start, duration
-
-
-@contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `target` if all goes well."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.partial")
-    try:
-        yield unfinished
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
