@@ -1,4 +1,4 @@
-"""A worker process with a slow stand-in network and a stand-in medium.
+"""A worker process with a slow stand-in network, and a stand-in medium beside the real ones.
 
 Arguments: URL of Redis, URL of the storage, file for signs of life, seconds of a frame,
 seconds of a lease, seconds to stop in.
@@ -11,7 +11,9 @@ from pathlib import Path
 
 from core.admission import MEGABYTE, Admission
 from core.clips import ClipLimits
+from core.decoding import DecoderHere
 from core.images import Limits
+from core.opening import open_medium
 from core.upscaler import Upscaler
 from jobs.cluster.broker import Broker
 from jobs.cluster.ledger import Bounds, Ledger, connect
@@ -26,13 +28,22 @@ from tests.stand_ins import make_card, repeat
 BOUNDS = Bounds(waiting=10, disk_bytes=1_000_000, keep_s=60)
 
 
+def open_any(path, limits, wish):
+    """Letters; or a video, as the service does."""
+    with path.open("rb") as file:
+        is_video = file.read(8).endswith(b"ftyp")
+    if is_video:
+        return open_medium(path, limits, wish, decoder=DecoderHere(), scale=4)
+    return open_letters(path, limits, wish)
+
+
 def letters_workshop(network=repeat):
     """What computes letters."""
     return Workshop(
         upscaler=Upscaler(make_card(), network, window=16),
         admission=Admission(budget=50 * MEGABYTE, queue=4, backlog_s=lambda: 0.0),
-        open_medium=open_letters,
-        limits=ClipLimits(Limits(1000, 1000, 1000), 60),
+        open_medium=open_any,
+        limits=ClipLimits(Limits(1000, 1000, 1000), 300),
         expiry_s=BOUNDS.keep_s,
     )
 

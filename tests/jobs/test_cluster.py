@@ -7,7 +7,9 @@ import time
 import pytest
 
 from core.clips import ClipWish
+from core.conversion import upscale_medium
 from jobs.job import State
+from tests.clip_files import scenes, write_clip
 from tests.jobs.letters import result_of
 from tests.jobs.machines import LEASE_S, running_cluster
 from tests.jobs.redis_server import needs_redis
@@ -76,6 +78,25 @@ def test_a_killed_worker_is_replaced(cluster):
     assert time.monotonic() - killed < 3 * LEASE_S + len(TEXT) * 0.1 + 5
     assert cluster.result(job) == result_of(TEXT)
     assert first.pieces_done + second.pieces_done == 8 + 1
+
+
+def test_a_video_survives_the_death_of_a_worker(cluster, tmp_path):
+    path = tmp_path / "clip.mp4"
+    write_clip(path, scenes(240, 16, 16))
+    workshop = letters_workshop()
+    medium = workshop.open(path, ClipWish())
+    assert len(medium.segments()) == 3
+    upscale_medium(medium, workshop.upscaler.upscale, tmp_path / "undisturbed", lambda _: None)
+    (first,) = cluster.start_workers("a", frame_s=0.05)
+    with path.open("rb") as upload:
+        job = cluster.jobs.submit(upload, "clip.mp4", ClipWish(), key=None, caller="").job
+    wait_for_frames(cluster, job, 10)
+    first.kill()
+    (second,) = cluster.start_workers("b", frame_s=0)
+    assert cluster.wait_for(job).state is State.SUCCEEDED
+    assert cluster.result(job) == (tmp_path / "undisturbed").read_bytes()
+    assert first.pieces_done == 0
+    assert second.pieces_done == 3 + 1
 
 
 def test_a_worker_killed_while_it_joins_is_replaced(cluster):
