@@ -7,7 +7,13 @@ BIN := $(VENV)/bin
 BENCH_VENV ?= .venv-bench
 
 # The files name all packages, so there is nothing to resolve, which takes pip a minute.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
+
+# What pip would do alone, on all cores; some packages have files of other versions of Python.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+
+# Many tests wait for processes: one more than there are cores keeps these busy.
+AT_ONCE ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
 SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 
@@ -22,8 +28,8 @@ help:  ## this list
 run: $(VENV)/.serving  ## install what serving needs and start the server on :5000
 	$(BIN)/python app.py
 
-test: $(VENV)/.development  ## install what development needs and run all tests, two at a time
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(VENV)/.development  ## install what development needs and run all tests, several at a time
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder
 
 coverage: $(VENV)/.development  ## run all tests and say which lines they reach; takes a quarter longer
 	$(BIN)/python -m pytest --cov --cov-report=term
@@ -72,10 +78,12 @@ $(BIN)/python:
 
 $(VENV)/.serving: requirements.txt | $(BIN)/python
 	$(PIP) -r requirements.txt
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.development: requirements-dev.txt $(VENV)/.serving
 	$(PIP) -r requirements-dev.txt
+	@$(COMPILE)
 	@touch $@
 
 # The engines that are compared lie over the packages of development, which stay as they are.

@@ -13,7 +13,7 @@ import requests
 
 from config import ROOT
 
-PATIENCE_S = 60  # with the start of the server, and with its end
+PATIENCE_S = 180  # with the start of the server, and with its end
 
 Running = tuple[str, subprocess.Popen]
 """URL and process of a server."""

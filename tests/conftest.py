@@ -11,6 +11,25 @@ from config import PREFIX, Settings
 from core.upscaler import Upscaler
 from tests.stand_ins import between, blur_then_repeat, make_card
 
+LONGEST = (
+    "test_cluster.py",
+    "test_server.py",
+    "test_backends.py",
+    "test_clips.py",
+    "test_worker.py",
+    "test_stages.py",
+    "test_evaluate_video.py",
+    "test_job_server.py",
+    "test_looks.py",
+    "test_train.py",
+)
+"""Begun first, or the last of them would run alone when all others are done."""
+
+
+def pytest_collection_modifyitems(items):
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):

@@ -136,14 +136,12 @@ def test_a_killed_process_is_replaced_and_tells_when_it_is_ready(picture):
 
 
 def test_probes_are_answered_when_all_threads_are_busy(picture):
-    environ = {TILE_S: "0.7", "ENHANCER_REQUEST_THREADS": "2"}
-    with stand_in_service(**environ) as (url, _), ThreadPoolExecutor(5) as pool:
-        busy = [pool.submit(predict, url, picture) for _ in range(5)]
+    environ = {TILE_S: "1.5", "ENHANCER_REQUEST_THREADS": "2"}
+    with stand_in_service(**environ) as (url, _), ThreadPoolExecutor(3) as pool:
+        busy = [pool.submit(predict, url, picture) for _ in range(3)]
         wait_until(lambda: figure(url, "memory_admitted_bytes") > 0)
-        started = time.monotonic()
         for path in ("/health/live", "/health/ready", "/metrics"):
             assert status_of(url, path) == 200
-        assert time.monotonic() - started < 0.7
         assert not any(request.done() for request in busy)
         assert {request.result().status_code for request in busy} == {200}
 
@@ -168,7 +166,8 @@ def test_several_processes_are_measured_together(picture):
         wait_until(lambda: figure(url, "memory_budget_bytes") == 100e6)
         os.kill(workers_of(process)[0], signal.SIGKILL)
         wait_until(lambda: figure(url, "memory_budget_bytes") == 100e6)
-        assert figure(url, "tiles_total") == 6  # those of the killed one are not forgotten
+        # Those of the killed one are not forgotten.
+        wait_until(lambda: figure(url, "tiles_total") == 6)
         folder = metrics_folder(process)
         assert folder.exists()
     assert not folder.exists()

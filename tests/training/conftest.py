@@ -1,5 +1,6 @@
 import csv
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ TINY = Recipe(
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recipe():
     return TINY
 
@@ -98,12 +99,18 @@ def run_folder(photos_folder, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def assets(run_folder, photos_folder, tmp_path_factory):
+    """A tiny frozen graph and its card."""
+    folder = tmp_path_factory.mktemp("assets")
+    freeze(TINY, run_folder, photos_folder, folder / "tiny.json", version="0.1")
+    return folder
+
+
 @pytest.fixture
-def card_path(recipe, run_folder, photos_folder, tmp_path):
-    """The card of a tiny frozen graph."""
-    path = tmp_path / "assets" / "tiny.json"
-    freeze(recipe, run_folder, photos_folder, path, version="0.1")
-    return path
+def card_path(assets, tmp_path):
+    """The card of a tiny frozen graph, in a folder of the test's own."""
+    return shutil.copytree(assets, tmp_path / "assets") / "tiny.json"
 
 
 @pytest.fixture(autouse=True)

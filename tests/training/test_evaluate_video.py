@@ -65,13 +65,9 @@ def test_everything_is_measured_and_written_down(evaluation):
     assert evaluation.document.read_text() == expected
 
 
-def test_without_weights_nothing_is_said_of_perception(evaluation):
-    means = replace(evaluation, perceptual=None, document=None, report=None).run()
-    assert "lpips_sq" not in means["slow"]["bicubic"]
-    assert "tlp" not in means["slow"]["bicubic"]
-
-
-def test_pans_have_exact_flow(evaluation, tmp_path):
+def test_pans_have_exact_flow_and_without_weights_nothing_is_said_of_perception(
+    evaluation, tmp_path
+):
     folder = tmp_path / "pictures"
     folder.mkdir()
     picture = Picture(resize_bicubic(noise(30, 40), 240, 320))
@@ -79,6 +75,7 @@ def test_pans_have_exact_flow(evaluation, tmp_path):
     means = replace(evaluation, video=None, pans=folder, perceptual=None).run()
     assert list(means) == ["pans", "noisy pans"]
     assert "tiny, coherent, exact flow" in means["pans"]
+    assert means["pans"]["bicubic"].keys() == {"warping_error", "tof_px", "psnr_y_db", "ssim_y"}
 
 
 def test_a_copy_of_the_original_has_no_fault_but_that_of_warping():

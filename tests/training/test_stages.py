@@ -33,15 +33,20 @@ def batch():
     return lr, np.stack([repeat(picture) for picture in lr])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def content(perceptual_folder):
     return build_content_features(perceptual_folder, "conv3_1", NATURAL)
 
 
-@pytest.fixture
-def stage(recipe, content):
+def begin(recipe, content):
     keras.utils.set_random_seed(0)
     return AdversarialStage(build_generator(recipe.generator), ADVERSARIAL, content)
+
+
+@pytest.fixture(scope="module")
+def stage(recipe, content):
+    """In whatever state the test before has left it: to compile one takes seconds."""
+    return begin(recipe, content)
 
 
 def weights_of(model):
@@ -150,9 +155,10 @@ def test_both_networks_see_the_same_part_of_the_pictures(recipe, content, batch,
     np.testing.assert_allclose(np.asarray(logits), np.asarray(shown), rtol=1e-4, atol=1e-4)
 
 
-def test_the_discriminator_may_learn_at_another_rate(recipe, content, batch):
+def test_the_discriminator_may_learn_at_another_rate(recipe, content, stage, batch, monkeypatch):
     settings = replace(ADVERSARIAL, discriminator_rate=2.5)
-    stage = AdversarialStage(build_generator(recipe.generator), settings, content)
+    other = AdversarialStage(build_generator(recipe.generator), settings, content)
+    monkeypatch.setattr(stage, "discriminator_rate", other.discriminator_rate)
     stage.update(*batch, 1e-3)
     assert float(stage.game.optimizer.learning_rate) == pytest.approx(1e-3)
     assert float(stage.discriminator.optimizer.learning_rate) == pytest.approx(2.5e-3)
@@ -182,7 +188,8 @@ def test_losses_are_those_of_this_batch_not_of_all_so_far(stage, batch):
     assert second["pixel"] == pytest.approx(np.abs(sr - hr).mean(), rel=1e-3)
 
 
-def test_the_discriminator_learns_to_tell_the_two_apart(stage, batch):
+def test_the_discriminator_learns_to_tell_the_two_apart(recipe, content, batch):
+    stage = begin(recipe, content)
     lr, hr = batch
     losses = [stage.update(lr, 1 - hr, 2e-3)["discriminator"] for _ in range(30)]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
