@@ -134,6 +134,7 @@ def load(settings: Settings) -> Upscaler:
     upscaler = load_upscaler(
         settings.card,
         window=settings.window,
+        large_window=settings.large_window,
         threads=settings.inference_threads,
         precision=settings.precision,
     )

@@ -117,7 +117,12 @@ class Settings:
     max_side: int = setting(16_000, "longest side of an accepted picture, pixels", at_least(1))
     max_frames: int = setting(1000, "frames or pages of an accepted picture", at_least(1))
     max_upload_bytes: int = setting(32 * 1024 * 1024, "bytes of an accepted request", at_least(1))
-    window: int = setting(128, "height and width of a tile with its halo, pixels", at_least(64))
+    window: int = setting(
+        128, "height and width of a tile with its halo at most, pixels", at_least(64)
+    )
+    large_window: int = setting(
+        192, "likewise, of pictures that need at most nine such tiles", at_least(64)
+    )
     precision: str = setting(
         "auto",
         "float32, bfloat16, or auto: by what the processor has",

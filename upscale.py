@@ -142,6 +142,7 @@ def run_jobs(jobs: list[Job], settings: Settings, options: Options) -> int:
         upscaler = load_upscaler(
             settings.card,
             window=settings.window,
+            large_window=settings.large_window,
             threads=settings.inference_threads,
             precision=settings.precision,
         )

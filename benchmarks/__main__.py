@@ -119,8 +119,9 @@ def attempt(part: Part, plan: Plan) -> dict[str, Any]:
 def describe_model() -> dict[str, Any]:
     settings = Settings.from_env()
     card = read_card(settings.card)
+    windows = f"at most {settings.window}, and {settings.large_window} where nine suffice"
     return {
-        "model": {"name": card.name, "version": card.version, "window": settings.window},
+        "model": {"name": card.name, "version": card.version, "windows": windows},
         "mflop_per_lr_pixel": {OURS: card.mflop_per_lr_pixel, ORIGINAL: mflop_per_lr_pixel()},
     }
 

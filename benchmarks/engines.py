@@ -5,7 +5,7 @@ engine's answer is compared with it. The packages are those of benchmarks/requir
 functions that need them are called in a process of their own, by an interpreter that has them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from benchmarks.network import time_network
 from benchmarks.original import SCALE
 from core.card import graph_path, read_card
 from core.pixels import Uint8Array
-from core.tiles import Network, plan_tiles
+from core.tiles import Network, Windows
 
 OPSET = 18  # of ONNX
 SAMPLE_SIZE = (70, 50)  # width, height, px
@@ -36,7 +36,8 @@ class Exported:
         onnx: the same in ONNX.
         sample: `.npz` with `lr` and the `sr` that TensorFlow makes of it.
         input_tensor, output_tensor: names in both.
-        window: height and width of a tile with its halo, LR px; 0 for the whole picture at once.
+        windows: height and width of tiles with their halo, LR px, usual and large ones; none
+            for the whole picture at once.
         halo: LR px around a core.
     """
 
@@ -45,22 +46,22 @@ class Exported:
     sample: str
     input_tensor: str
     output_tensor: str
-    window: int
+    windows: Sequence[int]
     halo: int
 
 
-def export_ours(card_path: Path, folder: Path, window: int) -> Exported:
+def export_ours(card_path: Path, folder: Path, windows: Windows) -> Exported:
     """Where the files of our network are to be; the graph is there already."""
     card = read_card(card_path)
     graph = graph_path(card_path, card)
     ends = card.input_tensor, card.output_tensor
-    return Exported(str(graph), *targets(folder, "ours"), *ends, window, card.halo)
+    return Exported(str(graph), *targets(folder, "ours"), *ends, windows, card.halo)
 
 
 def export_original(folder: Path) -> Exported:
     """Where the files of the original's network are to be; `write_original` writes the graph."""
     graph = str(folder / "original.pb")
-    return Exported(graph, *targets(folder, "original"), "lr:0", "sr:0", 0, 0)
+    return Exported(graph, *targets(folder, "original"), "lr:0", "sr:0", (), 0)
 
 
 def targets(folder: Path, name: str) -> tuple[str, str]:
@@ -170,13 +171,13 @@ def time_engine(
 
 def in_windows(run: Network, network: Exported) -> Network:
     """A network that sees a picture as it would in the service it comes from."""
-    if network.window == 0:
+    if not network.windows:
         return run
 
     def upscale(lr: Uint8Array) -> Uint8Array:
         height, width, channels = lr.shape
         sr = np.empty((SCALE * height, SCALE * width, channels), np.uint8)
-        for row in plan_tiles(height, width, window=network.window, halo=network.halo):
+        for row in Windows(*network.windows).plan(height, width, network.halo):
             for tile in row:
                 tile.core.scaled(SCALE).crop(sr)[:] = tile.upscale(lr, run, SCALE)
         return sr

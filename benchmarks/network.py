@@ -15,7 +15,11 @@ def time_ours(width: int, height: int, rhythm: dict) -> list[float]:
     settings = Settings.from_env()
     threads = settings.inference_threads
     upscaler = load_upscaler(
-        settings.card, window=settings.window, threads=threads, precision=settings.precision
+        settings.card,
+        window=settings.window,
+        large_window=settings.large_window,
+        threads=threads,
+        precision=settings.precision,
     )
 
     def upscale(lr):

@@ -71,7 +71,7 @@ def describe_run(results: Results) -> str:
         f"{results.date}, {machine['processor']} {has} bfloat16 instructions, "
         f"{machine['cores']} cores, {machine['memory_gb']:.0f} GB, "
         f"TensorFlow {machine['tensorflow']}, matrix products at {peaks or 'no known speed'}; "
-        f"`{model['name']}` {model['version']}, windows of {model['window']}."
+        f"`{model['name']}` {model['version']}, windows of {model['windows']}."
     )
     return f"{QUICK_NOTE}\n\n{line}" if results.quick else line
 

@@ -20,7 +20,7 @@ class Results:
     """Whether it was too short for figures worth keeping."""
     machine: dict[str, Any]
     model: dict[str, Any]
-    """Name, version and window, px, of what the service ran."""
+    """Name, version and windows, px, of what the service ran."""
     mflop_per_lr_pixel: dict[str, float]
     """Network -> arithmetic, 1e6 operations, 2 per multiply-add."""
     date: str = field(default_factory=lambda: str(date.today()))

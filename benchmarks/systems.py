@@ -25,6 +25,7 @@ from benchmarks.processes import peak_memory_mb
 from benchmarks.server import Running, free_port, running, running_server
 from config import Settings
 from core.machine import count_cores
+from core.tiles import Windows
 
 OURS, ORIGINAL = "ours", "original"
 SERVICE = "this service"
@@ -164,7 +165,7 @@ def list_engines(folder: Path, python: Path) -> Iterator[System]:
     """Each engine with each network, in each precision."""
     settings = Settings.from_env()
     networks = {
-        OURS: export_ours(settings.card, folder, settings.window),
+        OURS: export_ours(settings.card, folder, Windows(settings.window, settings.large_window)),
         ORIGINAL: export_original(folder),
     }
     write_networks(networks, python)

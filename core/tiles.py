@@ -6,9 +6,11 @@ the halo is at least the network's radius, every pixel of a core sees exactly wh
 would see in the whole picture, so nothing has to be blended.
 
 All windows of a picture have one shape, since the network's library prepares itself
-anew for each: at an edge a window is moved inwards, not made smaller.
+anew for each: at an edge a window is moved inwards, not made smaller. They are as small
+as their number allows, so that little is computed twice.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
@@ -16,6 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from core.pixels import PixelArray
+
+FEW = 9
+"""Large windows of a picture at most."""
+
+STEP = 8
+"""Between lengths of windows, px: the network's library keeps what it prepared for each."""
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -85,12 +93,32 @@ class Tile(NamedTuple):
         return self.core.relative_to(self.window).scaled(scale).crop(sr_window)
 
 
+class Windows(NamedTuple):
+    """How large windows are at most, by the picture they are of.
+
+    Attributes:
+        usual: height and width, LR px.
+        large: likewise, of pictures that need at most `FEW` of them: less is computed twice,
+            and nobody waits long until they are done.
+    """
+
+    usual: int
+    large: int
+
+    def plan(self, height: int, width: int, halo: int) -> list[list[Tile]]:
+        """The tiles of a height x width picture, in rows; see `plan_tiles`."""
+        count = count_windows(height, self.large, halo) * count_windows(width, self.large, halo)
+        window = self.large if count <= FEW else self.usual
+        return plan_tiles(height, width, window=window, halo=halo)
+
+
 def plan_tiles(height: int, width: int, *, window: int, halo: int) -> list[list[Tile]]:
     """Cover a height x width picture with tiles, in rows from top to bottom.
 
     Args:
         height, width: of the LR picture, px.
-        window: height and width of a window, LR px; the picture's where that is smaller.
+        window: height and width of a window at most, LR px; the picture's where that is
+            smaller.
         halo: context on each side of a core, LR px; less than half a window.
     """
     columns = list(plan_side(width, window, halo))
@@ -107,16 +135,19 @@ def plan_tiles(height: int, width: int, *, window: int, halo: int) -> list[list[
 
 
 def plan_side(length: int, window: int, halo: int) -> Iterator[Span]:
-    """Cover [0, length) with cores, each in a window of the same length.
+    """Cover [0, length) with cores, each in a window of the same length, at most `window`.
 
     At the ends of a picture there is nothing to see beyond, so the first and the last
     core reach to the end of their window.
 
+    >>> [span.window for span in plan_side(40, window=32, halo=2)]
+    [(0, 24), (16, 40)]
     >>> [span.core for span in plan_side(20, window=10, halo=2)]
     [(0, 8), (8, 14), (14, 20)]
     >>> [span.window for span in plan_side(20, window=10, halo=2)]
     [(0, 10), (6, 16), (10, 20)]
     """
+    window = shorten(window, length, halo)
     core = 0
     while core < length:
         start = max(min(core - halo, length - window), 0)
@@ -124,3 +155,15 @@ def plan_side(length: int, window: int, halo: int) -> Iterator[Span]:
         core_end = length if end == length else end - halo
         yield Span((core, core_end), (start, end))
         core = core_end
+
+
+def count_windows(length: int, window: int, halo: int) -> int:
+    """How many windows cover [0, length)."""
+    return 1 + max(0, math.ceil((length - window) / (window - 2 * halo)))
+
+
+def shorten(window: int, length: int, halo: int) -> int:
+    """The shortest windows that are no more than these, a multiple of `STEP` if they can be."""
+    count = count_windows(length, window, halo)
+    least = math.ceil((length + 2 * halo * (count - 1)) / count)
+    return min(window, STEP * math.ceil(least / STEP))

@@ -14,7 +14,7 @@ from core.errors import InvalidDetail
 from core.picture import Picture
 from core.pixels import PixelArray, grey_from_rgb
 from core.scheduler import Lane, Patience, Task
-from core.tiles import Network, Tile, plan_tiles
+from core.tiles import Network, Tile, Windows, plan_tiles
 
 InterpolatedNetwork = Callable[[PixelArray, float], PixelArray]
 """LR window and detail -> SR window, between a faithful and a detailed network."""
@@ -39,7 +39,9 @@ class Upscaler:
         card: what `network` is; its scale and halo are obeyed.
         network: LR window (h, w, 3) uint8 or uint16 -> SR window (scale*h, scale*w, 3) of
             the same type.
-        window: height and width of a window, LR px.
+        window: height and width of a window at most, LR px.
+        large_window: likewise, of pictures that need few, see `core.tiles.Windows`; None if
+            there is none.
         interpolated: less detailed networks, for `detail` in [0, 1); None if there are none.
     """
 
@@ -49,10 +51,11 @@ class Upscaler:
         network: Network,
         *,
         window: int,
+        large_window: int | None = None,
         interpolated: InterpolatedNetwork | None = None,
     ) -> None:
         self.card = card
-        self.window = window
+        self.windows = Windows(window, large_window or window)
         self.lane = Lane()
         self._network = network
         self._interpolated = interpolated
@@ -115,7 +118,7 @@ class Upscaler:
             DeadlineExceeded, RequestAbandoned: as `patience` says.
         """
         self.check_detail(detail)
-        rows = self.plan(lr.height, lr.width)
+        rows = self.plan(lr.height, lr.width, is_background=is_background)
         network = partial(self._run, detail=detail)
         tiles = [tile for row in rows for tile in row]
         tasks = [
@@ -129,9 +132,12 @@ class Upscaler:
             for row in rows:
                 yield np.concatenate(list(islice(told, len(row))), axis=1)
 
-    def plan(self, height: int, width: int) -> list[list[Tile]]:
-        """The tiles of a picture, in rows."""
-        return plan_tiles(height, width, window=self.window, halo=self.card.halo)
+    def plan(self, height: int, width: int, *, is_background: bool = False) -> list[list[Tile]]:
+        """The tiles of a picture, in rows; small ones where pictures of others go first."""
+        halo = self.card.halo
+        if is_background:
+            return plan_tiles(height, width, window=self.windows.usual, halo=halo)
+        return self.windows.plan(height, width, halo)
 
     def check_detail(self, detail: float) -> None:
         """Raise InvalidDetail unless there is a network of this detail."""
@@ -141,11 +147,12 @@ class Upscaler:
             )
 
     def warm_up(self) -> None:
-        """Run the network once on a whole window: the first run prepares the library.
+        """Run the network once on the largest window: the first run prepares the library.
 
         Not those of less detail, which few ask for: they would take memory for it.
         """
-        self._run(np.zeros((self.window, self.window, 3), np.uint8), FULL_DETAIL)
+        side = max(self.windows)
+        self._run(np.zeros((side, side, 3), np.uint8), FULL_DETAIL)
 
     def _run(self, window: PixelArray, detail: float) -> PixelArray:
         if self._interpolated is None or detail == FULL_DETAIL:
@@ -189,13 +196,18 @@ def describe_range(least_detail: float) -> str:
 
 
 def load_upscaler(
-    card_path: Path, *, window: int, threads: int, precision: str = "auto"
+    card_path: Path,
+    *,
+    window: int,
+    threads: int,
+    large_window: int | None = None,
+    precision: str = "auto",
 ) -> Upscaler:
     """An upscaler around the frozen graph that lies beside a card.
 
     Args:
         card_path: JSON file.
-        window: height and width of a window, LR px.
+        window, large_window: as of `Upscaler`.
         threads: threads of one operation of the network; 0 for one per core.
         precision: that the network computes in; see `core.graph.load_graph`.
 
@@ -208,4 +220,6 @@ def load_upscaler(
 
     graph = load_graph(card_path, threads=threads, precision=precision)
     interpolated = load_interpolated_graph(card_path, threads=threads, precision=graph.precision)
-    return Upscaler(graph.card, graph, window=window, interpolated=interpolated)
+    return Upscaler(
+        graph.card, graph, window=window, large_window=large_window, interpolated=interpolated
+    )

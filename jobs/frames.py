@@ -92,7 +92,7 @@ def frame_bytes(upscaler: Upscaler, header: Header, *, is_clip: bool) -> int:
         header: of the frame.
         is_clip: whether others before it are remembered.
     """
-    rows = upscaler.plan(header.height, header.width)
+    rows = upscaler.plan(header.height, header.width, is_background=True)
     alone = Plan(header, rows, HELD_WHOLE, upscaler.scale).memory_bytes
     sr_pixels = upscaler.scale**2 * header.height * header.width
     return alone + is_clip * (MOST_BYTES + PIXEL_BYTES * sr_pixels)

@@ -54,8 +54,8 @@ def test_a_server_without_memory_says_so_or_is_gone():
     assert describe_answer("500", None) == "answered with 500"
 
 
-def exported(sample="", window=16):
-    return Exported("", "", str(sample), "lr:0", "sr:0", window, RADIUS)
+def exported(sample="", windows=(16, 16)):
+    return Exported("", "", str(sample), "lr:0", "sr:0", windows, RADIUS)
 
 
 def test_our_network_sees_windows_and_the_original_the_whole_picture():
@@ -66,8 +66,8 @@ def test_our_network_sees_windows_and_the_original_the_whole_picture():
         return blur_then_repeat(window)
 
     lr = noise(19, 11)
-    for window in (16, 0):
-        sr = in_windows(network, exported(window=window))(lr)
+    for windows in ((16, 16), ()):
+        sr = in_windows(network, exported(windows=windows))(lr)
         np.testing.assert_array_equal(sr, blur_then_repeat(lr))
     assert len(seen) > 2
     assert seen[-1] == (19, 11)

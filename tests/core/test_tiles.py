@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from core.tiles import Box, plan_side, plan_tiles
+from core.tiles import FEW, Box, Windows, plan_side, plan_tiles
 from tests.stand_ins import RADIUS, SCALE, blur_then_repeat, noise
 
 SIDES = [(length, window, halo) for length in range(1, 90) for window, halo in ((10, 2), (16, 7))]
@@ -22,7 +22,35 @@ def test_cores_cover_a_side_once_each_in_a_window_of_one_length(length, window, 
     starts, ends = [span.core[0] for span in spans], [span.core[1] for span in spans]
     assert starts == [0, *ends[:-1]]
     assert ends[-1] == length
-    assert {end - start for _, (start, end) in spans} == {min(window, length)}
+    (side,) = {end - start for _, (start, end) in spans}
+    assert side <= min(window, length)
+    assert length <= side * len(spans) - 2 * halo * (len(spans) - 1) < length + 9 * len(spans)
+
+
+@pytest.mark.parametrize(("length", "window", "halo"), SIDES)
+def test_there_are_no_more_windows_than_needed(length, window, halo):
+    fewest = next(n for n in range(1, 100) if n * window - 2 * halo * (n - 1) >= length)
+    assert len(list(plan_side(length, window, halo))) == fewest
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "window"),
+    [
+        ((40, 30), 1, (40, 30)),
+        ((192, 192), 1, (192, 192)),
+        ((256, 256), 4, (144, 144)),
+        ((512, 500), 9, (192, 192)),
+        ((300, 100), 2, (168, 100)),
+        ((100, 1000), 7, (100, 176)),
+        ((100, 2000), 21, (100, 128)),
+        ((513, 500), 30, (120, 128)),
+    ],
+)
+def test_large_windows_are_for_pictures_that_need_few(size, count, window):
+    tiles = [tile for row in Windows(128, 192).plan(*size, halo=16) for tile in row]
+    assert len(tiles) == count
+    assert {(tile.window.height, tile.window.width) for tile in tiles} == {window}
+    assert count <= FEW or max(window) <= 128
 
 
 @pytest.mark.parametrize(("length", "window", "halo"), SIDES)

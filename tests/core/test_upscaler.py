@@ -73,7 +73,23 @@ def test_warming_up_runs_the_network_on_a_whole_window():
         return repeat(lr)
 
     Upscaler(make_card(), network, window=48).warm_up()
-    assert seen == [(48, 48, 3)]
+    Upscaler(make_card(), network, window=48, large_window=64).warm_up()
+    assert seen == [(48, 48, 3), (64, 64, 3)]
+
+
+def test_small_pictures_have_large_windows_and_frames_of_jobs_small_ones():
+    seen = []
+
+    def network(lr):
+        seen.append(lr.shape[:2])
+        return repeat(lr)
+
+    upscaler = Upscaler(make_card(halo=2), network, window=16, large_window=32)
+    lr = Picture(noise(40, 30))
+    for is_background in (False, True):
+        sr = upscaler.upscale(lr, is_background=is_background)
+        np.testing.assert_array_equal(sr.pixels, repeat(lr.pixels))
+    assert seen == [(24, 30)] * 2 + [(16, 16)] * 9
 
 
 def test_threads_take_turns_on_the_network():
