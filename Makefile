@@ -12,15 +12,15 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 # What pip would do alone, on all cores; some packages have files of other versions of Python.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
-# Many tests wait for processes: one more than there are cores keeps these busy.
-AT_ONCE ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+# Many tests wait for processes: two more than there are cores keep these busy.
+AT_ONCE ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 2)))
 
 SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
   --no-header --quiet --upgrade
 
-.PHONY: help run test coverage test-page test-container test-rollout train-smoke fuzz lint format bench image lock clean
+.PHONY: help run test coverage test-thorough test-page test-container test-rollout train-smoke fuzz lint format bench image lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,11 +28,14 @@ help:  ## this list
 run: $(VENV)/.serving  ## install what serving needs and start the server on :5000
 	$(BIN)/python app.py
 
-test: $(VENV)/.development  ## install what development needs and run all tests, several at a time
+test: $(VENV)/.development  ## install what development needs and run the tests, several at a time
 	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder
 
 coverage: $(VENV)/.development  ## run all tests and say which lines they reach; takes a quarter longer
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+test-thorough: $(VENV)/.development  ## the tests that `make test` leaves out because they take long
+	$(BIN)/python -m pytest -m thorough
 
 test-page: $(VENV)/.development  ## only the tests of the page in a browser; they need Chromium
 	$(BIN)/python -m pytest tests/api/test_page.py tests/page

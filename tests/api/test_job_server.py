@@ -102,6 +102,7 @@ def test_a_stopped_server_ends_at_once_and_goes_on_later(tmp_path, archive, undi
         assert result(url, finish(url, path)) == undisturbed
 
 
+@pytest.mark.thorough
 def test_several_processes_share_the_jobs(archive, undisturbed):
     with stand_in_service(ENHANCER_WORKERS="2", **{TILE_S: "0.02"}) as (url, process):
         paths = [create(url, archive) for _ in range(4)]
@@ -112,6 +113,7 @@ def test_several_processes_share_the_jobs(archive, undisturbed):
         assert figure(url, 'jobs{state="running"}') == 0
 
 
+@pytest.mark.thorough
 def test_two_servers_on_a_folder_compute_each_picture_once(tmp_path, archive, undisturbed):
     environ = {"ENHANCER_JOBS_FOLDER": str(tmp_path), **{TILE_S: "0.02"}}
     with stand_in_service(**environ) as (url, _), stand_in_service(**environ) as (other, _):

@@ -99,6 +99,7 @@ def test_a_video_survives_the_death_of_a_worker(cluster, tmp_path):
     assert second.pieces_done == 3 + 1
 
 
+@pytest.mark.thorough
 def test_a_worker_killed_while_it_joins_is_replaced(cluster):
     workers = cluster.start_workers("a", "b", frame_s=0.01)
     job = submit(cluster, TEXT + b"~")
@@ -108,6 +109,7 @@ def test_a_worker_killed_while_it_joins_is_replaced(cluster):
     assert cluster.result(job) == result_of(TEXT + b"~")
 
 
+@pytest.mark.thorough
 def test_a_worker_that_was_held_up_does_no_harm(cluster):
     first, second = cluster.start_workers("a", "b")
     job = submit(cluster)
@@ -155,6 +157,7 @@ def test_a_file_that_is_wrong_in_the_middle_fails_with_its_error(pair):
     assert not stored_files(pair, job)
 
 
+@pytest.mark.thorough
 def test_a_file_that_kills_workers_fails_and_others_go_on(cluster):
     workers = cluster.start_workers("a", "b", "c", "d", frame_s=0.05)
     deadly = submit(cluster, b"ab!d")
@@ -200,6 +203,7 @@ def test_jobs_take_turns(cluster):
     cluster.jobs.cancel(long.id)
 
 
+@pytest.mark.thorough
 def test_files_can_be_in_s3(tmp_path, monkeypatch):
     with s3_server() as environment:
         for name, value in environment.items():

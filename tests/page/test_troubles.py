@@ -45,10 +45,10 @@ def test_a_file_of_too_many_bytes_is_not_sent(page, give, service):
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_service_is_asked_again_when_it_said(page, give, picture, service, answer, status):
-    service.instead = [refuse(status, "Come back later.", Retry_After="2")]
+    service.instead = [refuse(status, "Come back later.", Retry_After="4")]
     give(page, ("cat.png", picture))
-    expect(page.locator("#working-text")).to_contain_text("Next try in 2 s. Come back later.")
-    expect(page.locator("#working-text")).to_contain_text("Next try in 1 s.")
+    expect(page.locator("#working-text")).to_contain_text("Next try in 4 s. Come back later.")
+    expect(page.locator("#working-text")).to_contain_text("Next try in 3 s.")
     assert service.received == 1
     wait_until_done(page)
     assert save(page) == ("cat_4x.png", answer(picture))

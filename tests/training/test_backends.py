@@ -18,6 +18,8 @@ from training.recipe import Adversarial
 from training.run import CHECKPOINT
 from training.train import train
 
+pytestmark = pytest.mark.thorough
+
 PATIENCE_S = 300  # a machine with other work takes minutes to compile
 ADVERSARIAL = Adversarial(
     pixel_weight=0.1,

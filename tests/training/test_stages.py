@@ -211,6 +211,7 @@ def test_the_recipe_chooses_the_stage(recipe, content):
         build_stage(generator, second, None)
 
 
+@pytest.mark.thorough
 def test_the_second_stage_begins_with_the_first_and_resumes_exactly(
     recipe, run_folder, photos_folder, perceptual_folder, content, tmp_path
 ):

@@ -94,6 +94,7 @@ def test_wherever_a_file_ends_there_is_an_error_of_ours_or_a_frame(clips, tmp_pa
         assert list(read_frames(path, found, 0, found.frames))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "webm"])
 def test_wherever_bits_flip_there_is_an_error_of_ours_or_a_frame(clips, tmp_path, kind):
     data = np.frombuffer(clips[kind].read_bytes(), np.uint8)
