@@ -12,8 +12,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 # What pip would do alone, on all cores; some packages have files of other versions of Python.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
-# Many tests wait for processes: two more than there are cores keep these busy.
-AT_ONCE ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 2)))
+# Many tests wait for processes: one more than there are cores keeps these busy.
+AT_ONCE ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
 SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 
