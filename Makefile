@@ -31,7 +31,7 @@ run: $(VENV)/.serving  ## install what serving needs and start the server on :50
 test: $(VENV)/.development  ## install what development needs and run the tests, several at a time
 	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder
 
-coverage: $(VENV)/.development  ## run all tests and say which lines they reach; takes a quarter longer
+coverage: $(VENV)/.development  ## run the tests and say which lines they reach; takes a quarter longer
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 test-thorough: $(VENV)/.development  ## the tests that `make test` leaves out because they take long
