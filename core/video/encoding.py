@@ -31,6 +31,7 @@ from core.picture import Picture
 from core.pixels import Uint8Array
 from core.video.colour import EXACT, MATRICES, THREADS, Colour, of_8_bits, over_white
 from core.video.containers import AV1, H264, HEVC, VP9
+from core.video.priority import priority_kept
 
 USUAL_QUALITY = 75
 
@@ -161,7 +162,8 @@ def add_stream(
     context.colorspace, context.color_range = colour.matrix, colour.range
     context.color_primaries, context.color_trc = colour.primaries, colour.transfer
     try:
-        context.open()
+        with priority_kept():
+            context.open()
     except FFmpegError as error:
         raise UnsupportedClip(
             f"Frames must be such that the encoder of {encoding.codec} takes them. "

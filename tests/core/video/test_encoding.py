@@ -1,4 +1,6 @@
+import os
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,6 +51,22 @@ def test_the_same_frames_make_the_same_file(tmp_path, codec):
     encode(tmp_path / "other", pictures(20), codec)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_an_encoder_takes_no_real_time_priority(tmp_path, codec):
+    """Else the rest of the machine stands still while it works, if it runs as root."""
+    policies = set()
+
+    def look(_done):
+        threads = Path("/proc/self/task").iterdir()
+        policies.update(os.sched_getscheduler(int(thread.name)) for thread in threads)
+
+    frames = [Frame(picture, 4 * number, 4) for number, picture in enumerate(pictures(4))]
+    encoding = Encoding(codec, 75, Fraction(25), Fraction(1), SRGB)
+    output = Output(KINDS[codec], codec, TIME_BASE, has_note=True)
+    encode_alone(frames, tmp_path / "clip", encoding, output, look)
+    assert policies == {os.SCHED_OTHER}
 
 
 @pytest.mark.parametrize("codec", CODECS)
