@@ -65,7 +65,7 @@ def test_two_workers_share_a_job(pair):
     pieces = [worker.pieces_done - b for worker, b in zip(pair.workers, before, strict=True)]
     assert min(pieces) >= 2
     assert sum(pieces) == 8 + 1
-    assert len(stored_files(pair, job)) == 1
+    wait_until(lambda: len(stored_files(pair, job)) == 1)
 
 
 def test_a_killed_worker_is_replaced(cluster):
@@ -122,7 +122,7 @@ def test_a_worker_that_was_held_up_does_no_harm(cluster):
     again = submit(cluster, TEXT[:20])
     cluster.wait_for(again)
     assert cluster.result(again) == result_of(TEXT[:20])
-    assert len(stored_files(cluster, job)) == len(stored_files(cluster, again)) == 1
+    wait_until(lambda: len(stored_files(cluster, job)) == len(stored_files(cluster, again)) == 1)
 
 
 def test_a_restart_of_redis_in_the_middle_is_survived(pair):
@@ -141,7 +141,7 @@ def test_a_cancelled_job_takes_no_more_time_and_room(pair):
     pair.jobs.cancel(job.id)
     wait_until(lambda: all(not worker.is_in_a_piece for worker in pair.workers), 2)
     assert pair.jobs.get(job.id).state is State.CANCELLED
-    assert not stored_files(pair, job)
+    wait_until(lambda: not stored_files(pair, job))
     other = submit(pair, b"ab")
     assert pair.wait_for(other).state is State.SUCCEEDED
     assert pair.jobs.get(job.id).state is State.CANCELLED
@@ -154,7 +154,7 @@ def test_a_file_that_is_wrong_in_the_middle_fails_with_its_error(pair):
         State.FAILED,
         "Letter must be none of '?'. Received: '?'",
     )
-    assert not stored_files(pair, job)
+    wait_until(lambda: not stored_files(pair, job))
 
 
 @pytest.mark.thorough
