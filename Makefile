@@ -41,10 +41,10 @@ test-page: $(VENV)/.development  ## only the tests of the page in a browser; the
 	$(BIN)/python -m pytest tests/api/test_page.py tests/page
 
 test-container: $(VENV)/.development  ## build the image, run it confined and as a pod; it needs podman
-	$(BIN)/python -m pytest -m container tests/container
+	$(BIN)/python -m pytest --timeout 3600 -m container tests/container
 
 test-rollout: $(VENV)/.development  ## replace replicas under load, and measure them; it needs podman and HAProxy
-	$(BIN)/python -m pytest -m rollout tests/container
+	$(BIN)/python -m pytest --timeout 3600 -m rollout tests/container
 
 train-smoke: $(VENV)/.development  ## photographs to measured weights, the whole chain in small
 	$(BIN)/python -m pytest tests/training/test_chain.py
