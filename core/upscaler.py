@@ -11,6 +11,7 @@ import numpy as np
 from core.alpha import upscale_alpha
 from core.card import ModelCard
 from core.errors import InvalidDetail
+from core.heap import keep_heap
 from core.picture import Picture
 from core.pixels import PixelArray, grey_from_rgb
 from core.scheduler import Lane, Patience, Task
@@ -214,6 +215,7 @@ def load_upscaler(
     Raises:
         GraphMismatch: if card and graph do not belong together.
     """
+    keep_heap()
     # TensorFlow takes seconds to import: whoever brings another network need not wait.
     from core.graph import load_graph
     from core.interpolation import load_interpolated_graph

@@ -28,6 +28,7 @@ from training.networks import SCALE, build_generator, count_parameters
 from training.photos import count_licences, manifest_sha256, read_manifest, split_photos
 from training.recipe import Recipe
 from training.run import CHECKPOINT, read_origin
+from training.serving import served_generator
 
 INPUT, OUTPUT = "lr", "sr"
 PARITY_SHAPE = (37, 53, 3)  # of the picture on which graph and Keras model are compared
@@ -66,7 +67,7 @@ def freeze(
     keras.mixed_precision.set_global_policy("float32")
     generator = build_generator(recipe.generator)
     generator.set_weights(groups["ema"])
-    graph_def = frozen_graph_def(generator)
+    graph_def = frozen_graph_def(served_generator(generator, recipe.generator))
     card = describe(recipe, generator, graph_def, step, photos_folder, card_path.stem, version)
     training = card.training | {"began_with": read_origin(run_folder)}
     card = replace(card, faithful=faithful, training=training)

@@ -127,12 +127,17 @@ class SubPixelNearest(keras.initializers.Initializer):
         return {"factor": self.factor, "seed": self.seed}
 
 
-def build_generator(architecture: Architecture) -> keras.Model:
+def build_generator(architecture: Architecture, *, tail_first: bool = False) -> keras.Model:
     """LR (B, H, W, 3) -> SR (B, 4H, 4W, 3), both float32 sRGB, unit range [0, 1].
 
     The output is not clipped. The network adds detail to a bilinear upsampling of its
     input, which stays in float32 under mixed precision. A nearest-neighbour one shows
     through as a lattice where much detail is added.
+
+    Args:
+        architecture: sizes.
+        tail_first: whether the last convolution comes before the last shuffle, as
+            `training.serving` wants it.
     """
     lr = keras.Input((None, None, 3), name="lr")
     x = head = conv(architecture.filters, name="head")(lr)
@@ -141,8 +146,12 @@ def build_generator(architecture: Architecture) -> keras.Model:
     x = conv(architecture.filters, name="trunk_end", kernel_initializer=small())(x)
     x = layers.Add(name="trunk_skip")([x, head])
     x = upsampling_stage(x, architecture.x2_filters, name="x2")
-    x = upsampling_stage(x, architecture.x4_filters, name="x4")
-    detail = conv(3, name="tail", kernel_initializer=small())(x)
+    x = sub_pixel_conv(x, architecture.x4_filters, name="x4")
+    shuffle = PixelShuffle(2, name="x4_shuffle")
+    if tail_first:
+        detail = shuffle(conv(4 * 3, name="tail", kernel_initializer=small())(x))
+    else:
+        detail = conv(3, name="tail", kernel_initializer=small())(shuffle(x))
     base = Bilinear(SCALE, dtype="float32", name="base")(lr)
     sr = layers.Add(dtype="float32", name="sr")([base, detail])
     return keras.Model(lr, sr, name="generator")
@@ -157,9 +166,13 @@ def residual_block(x, filters, name):
 
 def upsampling_stage(x, filters, name):
     """Sub-pixel convolution: twice the height and width, `filters` channels, ReLU."""
+    return PixelShuffle(2, name=f"{name}_shuffle")(sub_pixel_conv(x, filters, name))
+
+
+def sub_pixel_conv(x, filters, name):
+    """All channels of the four sub-pixels of every pixel, ReLU, not yet shuffled."""
     init = SubPixelNearest(2)
-    x = conv(filters * 4, name=f"{name}_conv", activation="relu", kernel_initializer=init)(x)
-    return PixelShuffle(2, name=f"{name}_shuffle")(x)
+    return conv(filters * 4, name=f"{name}_conv", activation="relu", kernel_initializer=init)(x)
 
 
 def conv(filters, *, name, kernel_initializer="he_normal", **kwargs):

@@ -19,6 +19,7 @@ from training.checkpoint import save_checkpoint
 from training.freeze import check_parity
 from training.networks import Architecture, build_generator
 from training.run import CHECKPOINT, ORIGIN, RECIPE, write_json
+from training.serving import TAIL, trained_tail
 
 KERNEL = re.compile(r"/(?P<layer>\w+?)(_\d+)?/convolution/ReadVariableOp/resource$")
 BIAS = re.compile(r"/(?P<layer>\w+?)(_\d+)?/Reshape/ReadVariableOp/resource$")
@@ -55,7 +56,8 @@ def set_weights(generator: keras.Model, graph_def: bytes) -> None:
     for layer in generator.layers:
         if layer.weights:
             try:
-                layer.set_weights([constants[KERNEL][layer.name], constants[BIAS][layer.name]])
+                weights = [constants[KERNEL][layer.name], constants[BIAS][layer.name]]
+                layer.set_weights(trained_tail(*weights) if layer.name == TAIL else weights)
             except (KeyError, ValueError) as error:
                 raise GraphMismatch(
                     f"The graph must have the weights of layer `{layer.name}`. Received: {error!r}"
