@@ -108,6 +108,7 @@ def test_a_memory_bomb_is_refused(do):
         do(hostile.eat_memory)
 
 
+@pytest.mark.thorough  # on a busy machine a worker's heap may keep what it was refused before
 def test_the_memory_that_is_allowed_can_be_had(do):
     allowed = MEMORY_BYTES // 1_000_000
     assert do(hostile.megabytes, arguments=(allowed - 20,)) == (allowed - 20) * 1_000_000

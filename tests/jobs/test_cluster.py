@@ -96,7 +96,7 @@ def test_a_video_survives_the_death_of_a_worker(cluster, tmp_path):
     assert cluster.wait_for(job).state is State.SUCCEEDED
     assert cluster.result(job) == (tmp_path / "undisturbed").read_bytes()
     assert first.pieces_done == 0
-    assert second.pieces_done == 3 + 1
+    wait_until(lambda: second.pieces_done == 3 + 1)
 
 
 @pytest.mark.thorough

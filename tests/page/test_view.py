@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.page.gestures import colours, divider_at, save, wait_until_done, zoom_of
+from tests.waiting import wait_until
 
 PHONE = {
     "viewport": {"width": 360, "height": 740},
@@ -48,8 +49,7 @@ def test_everything_can_be_done_by_keyboard(page):
         ("End", 100),
     ):
         page.keyboard.press(key)
-        page.wait_for_timeout(60)
-        assert divider_at(page) == expected
+        wait_until(lambda expected=expected: divider_at(page) == expected)
     fit = zoom_of(page)
     page.keyboard.press("+")
     assert zoom_of(page) > fit
