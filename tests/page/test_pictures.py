@@ -156,11 +156,16 @@ def test_the_knob_aborts_the_request_before(page, give, picture, service, answer
 
 
 def test_the_knob_waits_until_it_stops(page, give, picture, service):
+    page.clock.install()  # a busy machine would make pauses between the keys
     give(page, ("cat.png", picture))
     wait_until_done(page)
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 1)
     for _ in range(5):
         page.press("#detail", "ArrowLeft")
+        page.clock.run_for(100)
     expect(page.locator("#detail-value")).to_have_text("0.75")
-    page.wait_for_timeout(600)
+    assert service.received == 1
+    page.clock.run_for(600)
+    page.clock.resume()
     wait_until_done(page)
     assert service.received == 2
