@@ -15,6 +15,7 @@ from multiprocessing import connection
 from pathlib import Path
 from types import FrameType
 
+from core.heap import give_back_arrays
 from core.machine import data_memory
 
 OOM_SCORE = Path("/proc/self/oom_score_adj")
@@ -40,6 +41,7 @@ def confine(memory_bytes: int) -> None:
     Args:
         memory_bytes: that it may take beyond what it has now.
     """
+    give_back_arrays()  # or one task leaves less than that to the next
     most = data_memory() + memory_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

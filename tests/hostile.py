@@ -20,6 +20,7 @@ from core.workers import Task, Workers
 
 FOREVER_S = 600
 KEPT: list[Workers] = []
+LITTER: list[np.ndarray] = []
 PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -112,6 +113,14 @@ def modules(_file, _limits=None):
 
 def megabytes(_file, count):
     return np.ones(count * 1_000_000, np.uint8).nbytes
+
+
+def litter(_file, _limits=None):
+    """Free large arrays, and keep a small one that was made after them."""
+    for _ in range(2):  # the first teaches the C library their size
+        arrays = [np.ones(8_000_000, np.uint8) for _ in range(10)]
+        LITTER.append(np.ones(10_000, np.uint8))
+        del arrays
 
 
 def chatter(_file, _limits=None):
