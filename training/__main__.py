@@ -46,6 +46,13 @@ def parse_arguments() -> argparse.Namespace:
     command.add_argument("--perceptual", type=Path, help="folder of VGG-19 and LPIPS weights")
     command.add_argument("--start-from", type=Path, help="folder of the run to begin with")
 
+    command = commands.add_parser("mix", help="mix the weights of several runs")
+    command.set_defaults(command=run_mix)
+    command.add_argument("shares", metavar="RUN=SHARE", type=share, nargs="+", help="sum is 1")
+    command.add_argument("--run", type=Path, required=True, help="folder to write")
+    command.add_argument("--photos", type=Path, help="folder with manifest.csv, to judge it with")
+    command.add_argument("--perceptual", type=Path, help="folder of weights for LPIPS-sq")
+
     command = commands.add_parser("freeze", help="turn a run into a graph and its card")
     command.set_defaults(command=run_freeze)
     command.add_argument("recipe", type=Path, help="TOML file")
@@ -126,6 +133,14 @@ def positive(text: str) -> float:
     return number
 
 
+def share(text: str) -> tuple[Path, float]:
+    """A run's folder and a number, as `runs/a=0.5`."""
+    folder, _, number = text.rpartition("=")
+    if not folder or not math.isfinite(float(number)):
+        raise ValueError(text)
+    return Path(folder), float(number)
+
+
 def run_prepare(arguments: argparse.Namespace) -> None:
     from training.prepare import Checks, prepare
     from training.report import write_report
@@ -178,6 +193,15 @@ def run_train(arguments: argparse.Namespace) -> None:
         perceptual=arguments.perceptual,
         start_from=arguments.start_from,
     )
+
+
+def run_mix(arguments: argparse.Namespace) -> None:
+    from training.mix import judge, mix
+
+    mix(dict(arguments.shares), arguments.run)
+    if arguments.photos:
+        for name, figure in judge(arguments.run, arguments.photos, arguments.perceptual).items():
+            sys.stdout.write(f"{name} {figure:.4f}\n")
 
 
 def run_freeze(arguments: argparse.Namespace) -> None:

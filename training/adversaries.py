@@ -1,6 +1,6 @@
 """What judges the generator in the second stage: discriminator and content features."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -14,6 +14,7 @@ SLOPE = 0.2  # of the leaky ReLU; Ledig et al. 2017, sec. 2.1.1
 LOCAL = 5  # px a side of the local mean; Fritsche et al. 2019, sec. 3.2
 GAIN = 8.0  # brings what is left of photographs to a deviation of about a half
 SHIFTS = 8  # places of the lattice on each side: px that three poolings make one of
+FAINT = 1e-3  # squared length of features, below which they have no direction
 VGG_WEIGHTS = "vgg19_conv1_1_to_conv3_1.npz"
 VGG_CONVOLUTIONS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
 POOLED_AFTER = ("conv1_2", "conv2_2")
@@ -80,17 +81,16 @@ def judge(x, filters, *, kernel, strides, name, normalised):
     return layers.LeakyReLU(SLOPE)(convolution(x))
 
 
-def build_content_features(folder: Path | None, layer: str, natural: np.ndarray) -> keras.Model:
-    """RGB (B, H, W, 3), unit -> activations of a layer of VGG-19, after its ReLU.
+def build_content_features(folder: Path | None, names: Sequence[str]) -> keras.Model:
+    """RGB (B, H, W, 3), unit -> activations of layers of VGG-19, a list, each after its ReLU.
 
-    Not trainable. The mean activation over natural pictures is about 1.
+    Not trainable.
 
     Args:
         folder: with `vgg19_conv1_1_to_conv3_1.npz`, whose layers suffice for training
             on a CPU; None, or a folder without it, for the whole network as Keras has it,
             which it downloads once.
-        layer: of the network, `conv3_1` for example.
-        natural: pictures (B, H, W, 3), unit float32, that the scale is measured on.
+        names: of the layers, `conv3_1` for example, at least one.
 
     Raises:
         CommandFailed: if there is no such layer.
@@ -98,43 +98,44 @@ def build_content_features(folder: Path | None, layer: str, natural: np.ndarray)
     Source: Simonyan and Zisserman 2015, arXiv:1409.1556, table 1, column E.
     """
     if folder is not None and (folder / VGG_WEIGHTS).exists():
-        check_layer(layer, VGG_CONVOLUTIONS)
-        features = build_first_layers(dict(np.load(folder / VGG_WEIGHTS)), layer)
+        check_layers(names, VGG_CONVOLUTIONS)
+        features = build_first_layers(dict(np.load(folder / VGG_WEIGHTS)), names)
     else:
-        features = build_whole_network(layer, natural)
+        features = build_whole_network(names)
     features.trainable = False
     return features
 
 
-def build_first_layers(weights: Mapping[str, np.ndarray], last: str) -> keras.Model:
-    """VGG-19 up to a layer, from weights whose activations are of mean 1 already."""
+def build_first_layers(weights: Mapping[str, np.ndarray], names: Sequence[str]) -> keras.Model:
+    """The named layers of VGG-19, from weights whose activations are of mean 1."""
     rgb = keras.Input((None, None, 3), name="rgb")
     x = fixed_convolution(weights, "rgb_to_caffe", activation=None, dtype="float32")(rgb)
-    for name in VGG_CONVOLUTIONS[: VGG_CONVOLUTIONS.index(last) + 1]:
-        x = fixed_convolution(weights, name, activation="relu")(x)
-        if name in POOLED_AFTER and name != last:
+    activations = {}
+    for name in VGG_CONVOLUTIONS[: max(map(VGG_CONVOLUTIONS.index, names)) + 1]:
+        x = activations[name] = fixed_convolution(weights, name, activation="relu")(x)
+        if name in POOLED_AFTER:
             x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
-    return keras.Model(rgb, x, name="content_features")
+    return keras.Model(rgb, [activations[name] for name in names], name="content_features")
 
 
-def build_whole_network(layer: str, natural: np.ndarray) -> keras.Model:
-    """VGG-19 of `keras.applications` up to a layer, divided by its mean activation."""
+def build_whole_network(names: Sequence[str]) -> keras.Model:
+    """The named layers of the VGG-19 of `keras.applications`."""
     network = keras.applications.VGG19(include_top=False, weights="imagenet")
-    names = {f"conv{block}_{n}": f"block{block}_conv{n}" for block, n in VGG_LAYERS}
-    check_layer(layer, names)
+    known = {f"conv{block}_{n}": f"block{block}_conv{n}" for block, n in VGG_LAYERS}
+    check_layers(names, known)
     rgb = keras.Input((None, None, 3), name="rgb")
     levels = layers.Rescaling(LEVELS, dtype="float32")(rgb)
     caffe = keras.applications.vgg19.preprocess_input(levels)
-    cut = keras.Model(network.input, network.get_layer(names[layer]).output)
-    activations = cut(caffe)
-    mean = float(np.mean(keras.Model(rgb, activations).predict_on_batch(natural)))
-    return keras.Model(rgb, layers.Rescaling(1 / mean)(activations), name="content_features")
+    cut = keras.Model(network.input, [network.get_layer(known[name]).output for name in names])
+    return keras.Model(rgb, cut(caffe), name="content_features")
 
 
-def check_layer(layer: str, known: Collection[str]) -> None:
+def check_layers(names: Sequence[str], known: Collection[str]) -> None:
     """Raise CommandFailed unless the content loss can compare there."""
-    if layer not in known:
-        raise CommandFailed(f"`content_layer` must be one of {', '.join(known)}. Received: {layer}")
+    if not names or not set(names) <= set(known):
+        raise CommandFailed(
+            f"`content_layers` must be some of {', '.join(known)}. Received: {list(names)}"
+        )
 
 
 def fixed_convolution(weights: Mapping[str, np.ndarray], name: str, **kwargs) -> layers.Layer:
@@ -186,11 +187,27 @@ class Shift(layers.Layer):
 
 @keras.saving.register_keras_serializable("enhancer")
 class ContentDistance(layers.Layer):
-    """Two feature maps (B, h, w, C) -> mean absolute difference (B, 1), float32."""
+    """Two lists of feature maps (B, h, w, C) -> how far apart they point (B, 1), float32.
+
+    Every place of a map has a direction, its features divided by their length; the distance
+    is the squared difference of directions, mean over places and maps. Lengths do not count:
+    comparing activations as they are, strong edges counted most and faint texture for nothing.
+
+    Source: Zhang et al. 2018, arXiv:1801.03924, eq. 1, all channels weighed alike.
+    """
 
     def __init__(self, **kwargs):
         super().__init__(**({"dtype": "float32"} | kwargs))
 
     def call(self, sr_features, hr_features):
-        difference = ops.abs(sr_features - hr_features)
-        return ops.mean(difference, axis=(1, 2, 3))[:, None]
+        apart = [
+            ops.mean(ops.sum(ops.square(direction(sr) - direction(hr)), axis=-1), axis=(1, 2))
+            for sr, hr in zip(sr_features, hr_features, strict=True)
+        ]
+        return ops.mean(ops.stack(apart, axis=-1), axis=-1, keepdims=True)
+
+
+def direction(features):
+    """Features (B, h, w, C) divided by their length; zeros stay zeros."""
+    squares = ops.sum(ops.square(features), axis=-1, keepdims=True)
+    return features * ops.rsqrt(squares + FAINT)

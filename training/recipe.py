@@ -1,5 +1,6 @@
 """A recipe: every number of a training run, read from a TOML file."""
 
+import json
 import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ class Adversarial:
     adversarial_weight: float
     discriminator_filters: int  # of its first layer; the last ones have eight times as many
     discriminator_rate: float = 1.0  # learning rate, times the generator's
-    content_layer: str = "conv3_1"  # of VGG-19, where the content loss compares
+    content_layers: tuple[str, ...] = ("conv1_2", "conv2_2", "conv3_1")  # of VGG-19, compared
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ class Recipe:
     degradation: Degradation | None = None
 
     def as_dict(self) -> dict:
-        return asdict(self)
+        """All settings, as JSON has them."""
+        settings: dict = json.loads(json.dumps(asdict(self)))
+        return settings
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -7,7 +7,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from training.adversaries import build_content_features
-from training.degradation import degrade_pairs
 from training.devices import share_batches, use_precision
 from training.figures import Metric
 from training.journal import Journal
@@ -15,7 +14,13 @@ from training.patches import PatchSampler
 from training.photos import Pair, load_pairs, read_manifest, split_photos
 from training.recipe import Recipe
 from training.run import Run, start_run
-from training.validation import centre_crop, choose_figures, draw_sample, mean_figures, upscale_all
+from training.validation import (
+    choose_figures,
+    draw_sample,
+    load_validation,
+    mean_figures,
+    upscale_all,
+)
 
 SAVE_EVERY_S = 120.0  # at the latest: what a run that is killed may lose
 
@@ -69,12 +74,10 @@ def train(
         seed=recipe.data.seed,
         degradation=recipe.degradation,
     )
-    validation = [centre_crop(pair) for pair in load_pairs(validation_photos)]
-    validation = degrade_pairs(validation, recipe.degradation, recipe.data.seed)
+    validation = load_validation(validation_photos, recipe.degradation, recipe.data.seed)
     content = None
     if recipe.adversarial is not None:
-        _, natural = sampler.draw(0)
-        content = build_content_features(perceptual, recipe.adversarial.content_layer, natural)
+        content = build_content_features(perceptual, recipe.adversarial.content_layers)
     run = start_run(recipe, run_folder, content=content, start_from=start_from)
     with Journal(run_folder, run.step) as journal:
         judge = Judge(validation, choose_figures(perceptual), journal, devices)

@@ -9,15 +9,22 @@ import numpy as np
 from core.images import resize_bicubic
 from core.pixels import uint8_from_unit, unit_from_uint8
 from core.tiles import Box
+from training.degradation import Degradation, degrade_pairs
 from training.figures import Metric
 from training.metrics import psnr_y
 from training.networks import SCALE
 from training.perceptual import WEIGHTS, LearnedDistance
-from training.photos import Pair
+from training.photos import Pair, Photo, load_pairs
 from training.run import Run
 
 SIDE = 64  # LR px of the centre crop that a photograph gives
 SHOWN = 4  # crops that a sample picture shows
+
+
+def load_validation(photos: list[Photo], degradation: Degradation | None, seed: int) -> list[Pair]:
+    """The centre crops of photographs that are not trained on, degraded as those that are."""
+    crops = [centre_crop(pair) for pair in load_pairs(photos)]
+    return degrade_pairs(crops, degradation, seed)
 
 
 def choose_figures(perceptual: Path | None) -> dict[str, Metric]:

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import keras
@@ -8,6 +9,7 @@ from tests.stand_ins import noise, repeat
 from tests.training.random_networks import VGG_SHAPES, random_vgg
 from training.adversaries import (
     SHIFTS,
+    ContentDistance,
     Shift,
     build_content_features,
     build_discriminator,
@@ -23,7 +25,7 @@ from training.train import train
 ADVERSARIAL = Adversarial(
     pixel_weight=0.1, content_weight=0.1, adversarial_weight=0.01, discriminator_filters=4
 )
-NATURAL = np.random.default_rng(2).random((1, 16, 16, 3), np.float32)
+LAYERS = ADVERSARIAL.content_layers
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def batch():
 
 @pytest.fixture(scope="module")
 def content(perceptual_folder):
-    return build_content_features(perceptual_folder, "conv3_1", NATURAL)
+    return build_content_features(perceptual_folder, LAYERS)
 
 
 def begin(recipe, content):
@@ -59,29 +61,33 @@ def differ(before, after):
 
 def test_the_content_features_are_those_of_vgg_19(perceptual_folder):
     weights = random_vgg()
-    features = build_content_features(perceptual_folder, "conv3_1", NATURAL)
+    features = build_content_features(perceptual_folder, LAYERS)
     rgb = np.random.default_rng(1).random((1, 12, 16, 3), np.float32)
-    received = np.asarray(features(rgb))
+    received = dict(zip(LAYERS, map(np.asarray, features(rgb)), strict=True))
     x = rgb[0]
     for name in VGG_SHAPES:
         x = convolve(x, weights[f"{name}/kernel"], weights[f"{name}/bias"])
         if name != "rgb_to_caffe":
             x = np.maximum(x, 0)
+        if name in LAYERS:
+            np.testing.assert_allclose(received.pop(name)[0], x, rtol=1e-3, atol=1e-3)
         if name in ("conv1_2", "conv2_2"):
             height, width, channels = x.shape
             x = x.reshape(height // 2, 2, width // 2, 2, channels).max(axis=(1, 3))
-    assert received.shape == (1, 3, 4, 256)
-    np.testing.assert_allclose(received[0], x, rtol=1e-3, atol=1e-3)
+    assert x.shape == (3, 4, 256)
+    assert not received
 
 
-def test_a_layer_that_is_not_there_is_told(perceptual_folder):
-    with pytest.raises(ValueError, match="one of conv1_1, .*, conv3_1. Received: conv5_4"):
-        build_content_features(perceptual_folder, "conv5_4", NATURAL)
+@pytest.mark.parametrize("names", [["conv1_2", "conv5_4"], []])
+def test_layers_that_are_not_there_are_told(perceptual_folder, names):
+    told = f"some of conv1_1, .*, conv3_1. Received: {re.escape(str(names))}"
+    with pytest.raises(ValueError, match=told):
+        build_content_features(perceptual_folder, names)
 
 
-def test_an_earlier_layer_may_compare(perceptual_folder):
-    features = build_content_features(perceptual_folder, "conv2_2", NATURAL)
-    assert features.compute_output_shape((1, 16, 24, 3)) == (1, 8, 12, 128)
+def test_an_earlier_layer_may_compare_alone(perceptual_folder):
+    features = build_content_features(perceptual_folder, ["conv2_2"])
+    assert features.compute_output_shape((1, 16, 24, 3)) == [(1, 8, 12, 128)]
 
 
 def test_without_a_folder_the_whole_network_is_taken(monkeypatch):
@@ -93,13 +99,34 @@ def test_without_a_folder_the_whole_network_is_taken(monkeypatch):
         return whole(**(kwargs | {"weights": None}))
 
     monkeypatch.setattr(keras.applications, "VGG19", untrained)
-    natural = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
-    features = build_content_features(None, "conv4_2", natural)
-    activations = np.asarray(features(natural))
+    features = build_content_features(None, ["conv4_2", "conv1_1"])
+    deep, first = features(np.random.default_rng(0).random((2, 32, 32, 3), np.float32))
     assert asked == ["imagenet"]
-    assert activations.shape == (2, 4, 4, 512)
-    assert activations.mean() == pytest.approx(1, rel=1e-3)
+    assert deep.shape == (2, 4, 4, 512)
+    assert first.shape == (2, 32, 32, 64)
     assert not features.trainable_variables
+
+
+def distance(sr, hr):
+    """Between maps whose every place has the given features."""
+    maps = [np.broadcast_to(np.float32(features), (1, 2, 3, 2)) for features in (sr, hr)]
+    return ContentDistance()(*[[features, features[:, 1:, 1:]] for features in maps])
+
+
+@pytest.mark.parametrize(
+    ("sr", "hr", "expected"),
+    [
+        ((3, 4), (30, 40), 0),  # the same direction
+        ((5, 0), (0, 2), 2),
+        ((2, 0), (1, 1), 2 - 2**0.5),
+        ((0, 0), (0, 7), 1),  # nothing, instead of something
+        ((0, 0), (0, 0), 0),
+    ],
+)
+def test_content_is_compared_by_its_direction(sr, hr, expected):
+    apart = np.asarray(distance(sr, hr))
+    assert apart.shape == (1, 1)
+    assert apart.item() == pytest.approx(expected, abs=2e-3)
 
 
 def convolve(x, kernel, bias):

@@ -1,0 +1,73 @@
+"""A run whose weights are those of other runs, mixed by shares.
+
+Runs that began with the same weights and took different ways from there can be averaged:
+the mean of their weights is often better than each of them. A negative share of what they
+began with goes further along the way that they took.
+
+Source: Wortsman et al. 2022, arXiv:2203.05482 (means); Ilharco et al. 2023,
+arXiv:2212.04089, sec. 2 (sums and negative shares).
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from training.checkpoint import load_checkpoint, save_checkpoint
+from training.degradation import Degradation
+from training.errors import CommandFailed
+from training.networks import Architecture, build_generator
+from training.photos import read_manifest, split_photos
+from training.run import CHECKPOINT, ORIGIN, RECIPE, read_origin, write_json
+from training.validation import choose_figures, load_validation, mean_figures, upscale
+
+TOLERANCE = 1e-6  # of the sum of shares
+
+
+def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
+    """Write mixed averaged weights as the checkpoint of a run of 0 steps.
+
+    It can be frozen, and other runs can start from it. Its recipe is that of the first
+    run mixed; what was mixed is told by `origin.json`, and by the card once it is frozen.
+
+    Args:
+        shares: of the runs in these folders; they may be negative.
+        run_folder: to write.
+
+    Raises:
+        CommandFailed: unless the shares sum to 1 and all runs are of one architecture.
+    """
+    total = sum(shares.values())
+    if abs(total - 1) > TOLERANCE:
+        raise CommandFailed(f"The shares must sum to 1. Received: {total:g}.")
+    origins = [describe(folder) | {"share": share} for folder, share in shares.items()]
+    recipes = [origin["recipe"] for origin in origins]
+    if any(recipe["generator"] != recipes[0]["generator"] for recipe in recipes):
+        raise CommandFailed("All runs must be of one architecture. Received: runs of several.")
+    weights = [load_checkpoint(folder / CHECKPOINT, ["ema"])[1]["ema"] for folder in shares]
+    mixed = [
+        sum(share * array for share, array in zip(shares.values(), arrays, strict=True))
+        for arrays in zip(*weights, strict=True)
+    ]
+    run_folder.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(run_folder / CHECKPOINT, 0, {"ema": mixed})
+    write_json(run_folder / RECIPE, recipes[0])
+    write_json(run_folder / ORIGIN, {"mixed": origins})
+
+
+def describe(folder: Path) -> dict:
+    """What the origin of a mix tells of a run."""
+    step, _ = load_checkpoint(folder / CHECKPOINT, [])
+    recipe = json.loads((folder / RECIPE).read_text())
+    return {"steps": step, "recipe": recipe, "began_with": read_origin(folder)}
+
+
+def judge(run_folder: Path, photos_folder: Path, perceptual: Path | None) -> dict[str, float]:
+    """The figures of a run's averaged weights, as training writes them into `log.csv`."""
+    recipe = json.loads((run_folder / RECIPE).read_text())
+    degradation = recipe.get("degradation") and Degradation(**recipe["degradation"])
+    _, photos = split_photos(read_manifest(photos_folder))
+    pairs = load_validation(photos, degradation, recipe["data"]["seed"])
+    generator = build_generator(Architecture(**recipe["generator"]))
+    generator.set_weights(load_checkpoint(run_folder / CHECKPOINT, ["ema"])[1]["ema"])
+    upscaled = [upscale(generator, pair.lr) for pair in pairs]
+    return mean_figures(upscaled, pairs, choose_figures(perceptual))
