@@ -14,6 +14,7 @@ SLOPE = 0.2  # of the leaky ReLU; Ledig et al. 2017, sec. 2.1.1
 LOCAL = 5  # px a side of the local mean; Fritsche et al. 2019, sec. 3.2
 GAIN = 8.0  # brings what is left of photographs to a deviation of about a half
 SHIFTS = 8  # places of the lattice on each side: px that three poolings make one of
+CELL = 16  # px a side, in which texture is compared as a whole
 FAINT = 1e-3  # squared length of features, below which they have no direction
 VGG_WEIGHTS = "vgg19_conv1_1_to_conv3_1.npz"
 VGG_CONVOLUTIONS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
@@ -193,18 +194,54 @@ class ContentDistance(layers.Layer):
     is the squared difference of directions, mean over places and maps. Lengths do not count:
     comparing activations as they are, strong edges counted most and faint texture for nothing.
 
-    Source: Zhang et al. 2018, arXiv:1801.03924, eq. 1, all channels weighed alike.
+    The same is added for features that were averaged over cells of `CELL` pixels a side: how
+    much texture there is, wherever in the cell it is. Where it must lie cannot be told from a
+    small picture, and place by place the best guess is none.
+
+    Args:
+        names: of the layers of VGG-19 that the maps come from.
+
+    Source: Zhang et al. 2018, arXiv:1801.03924, eq. 1, all channels weighed alike; Gatys et
+    al. 2015, arXiv:1505.07376, sec. 2 (texture is what does not depend on the place).
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, names: Sequence[str], **kwargs):
         super().__init__(**({"dtype": "float32"} | kwargs))
+        self.names = list(names)
 
     def call(self, sr_features, hr_features):
-        apart = [
-            ops.mean(ops.sum(ops.square(direction(sr) - direction(hr)), axis=-1), axis=(1, 2))
-            for sr, hr in zip(sr_features, hr_features, strict=True)
+        layers_apart = [
+            apart_in_layer(name, sr, hr)
+            for name, sr, hr in zip(self.names, sr_features, hr_features, strict=True)
         ]
-        return ops.mean(ops.stack(apart, axis=-1), axis=-1, keepdims=True)
+        return ops.mean(ops.stack(layers_apart), axis=0)[:, None]
+
+    def get_config(self):
+        return super().get_config() | {"names": self.names}
+
+
+def apart_in_layer(name: str, sr_features, hr_features):
+    """Distance of two maps (B, h, w, C) of a layer of VGG-19, in place and in cells, (B,)."""
+    cell = CELL // stride_of(name)
+    in_cells = [average(features, cell) for features in (sr_features, hr_features)]
+    return apart(sr_features, hr_features) + apart(*in_cells)
+
+
+def stride_of(name: str) -> int:
+    """Pixels a side that a feature of a layer of VGG-19 stands for: each block is pooled."""
+    block = int(name.removeprefix("conv").partition("_")[0])
+    return 2 ** (block - 1)
+
+
+def average(features, side):
+    """Features (B, h, w, C), mean over cells of `side` x `side`, those at the border smaller."""
+    return ops.average_pool(features, side, strides=side, padding="same")
+
+
+def apart(sr_features, hr_features):
+    """Mean squared difference of the directions in two maps (B, h, w, C), (B,)."""
+    difference = direction(sr_features) - direction(hr_features)
+    return ops.mean(ops.sum(ops.square(difference), axis=-1), axis=(1, 2))
 
 
 def direction(features):

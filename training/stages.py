@@ -75,7 +75,8 @@ class AdversarialStage:
         self.discriminator.optimizer.build(self.discriminator.trainable_variables)
         self.opponent = build_discriminator(settings.discriminator_filters, normalised=False)
         self.opponent.trainable = False
-        self.game = build_game(generator, self.opponent, content)
+        distance = ContentDistance(settings.content_layers, name="content")
+        self.game = build_game(generator, self.opponent, content, distance)
         self.game.compile(
             keras.optimizers.Adam(),
             loss=[
@@ -124,7 +125,12 @@ class AdversarialStage:
         }
 
 
-def build_game(generator: keras.Model, opponent: keras.Model, features: keras.Model) -> keras.Model:
+def build_game(
+    generator: keras.Model,
+    opponent: keras.Model,
+    features: keras.Model,
+    distance: ContentDistance,
+) -> keras.Model:
     """(LR, HR, start) -> SR, its content distance from HR, the opponent's logits for it.
 
     Content and opponent see the pictures from `start` on, see `Shift`.
@@ -134,7 +140,7 @@ def build_game(generator: keras.Model, opponent: keras.Model, features: keras.Mo
     sr = generator(lr)
     shift = Shift(dtype="float32", name="shift")
     seen = shift(sr, start)
-    content = ContentDistance(name="content")(features(seen), features(shift(hr, start)))
+    content = distance(features(seen), features(shift(hr, start)))
     return keras.Model([lr, hr, start], [sr, content, opponent(seen)], name="game")
 
 

@@ -14,7 +14,9 @@ from training.adversaries import (
     build_content_features,
     build_discriminator,
     crop,
+    direction,
     draw_start,
+    stride_of,
 )
 from training.networks import build_generator
 from training.recipe import Adversarial
@@ -107,10 +109,13 @@ def test_without_a_folder_the_whole_network_is_taken(monkeypatch):
     assert not features.trainable_variables
 
 
+def everywhere(*features):
+    """A map of one feature vector."""
+    return np.broadcast_to(np.float32(features), (1, 32, 48, 2))
+
+
 def distance(sr, hr):
-    """Between maps whose every place has the given features."""
-    maps = [np.broadcast_to(np.float32(features), (1, 2, 3, 2)) for features in (sr, hr)]
-    return ContentDistance()(*[[features, features[:, 1:, 1:]] for features in maps])
+    return np.asarray(ContentDistance(["conv1_1"])([sr], [hr])).item()
 
 
 @pytest.mark.parametrize(
@@ -124,9 +129,40 @@ def distance(sr, hr):
     ],
 )
 def test_content_is_compared_by_its_direction(sr, hr, expected):
-    apart = np.asarray(distance(sr, hr))
-    assert apart.shape == (1, 1)
-    assert apart.item() == pytest.approx(expected, abs=2e-3)
+    """Once place by place, and once in cells."""
+    assert distance(everywhere(*sr), everywhere(*hr)) == pytest.approx(2 * expected, abs=4e-3)
+
+
+def test_texture_may_lie_elsewhere_in_its_cell():
+    stripes = np.zeros((1, 32, 48, 2), np.float32)
+    stripes[:, ::2, :, 0] = stripes[:, 1::2, :, 1] = 1
+    flat, moved = everywhere(0.5, 0.5), stripes[:, ::-1]
+    by_place = [
+        np.mean(np.sum((direction(stripes) - direction(x)) ** 2, -1)) for x in (flat, moved)
+    ]
+    assert distance(stripes, flat) == pytest.approx(by_place[0], abs=1e-3)
+    assert distance(stripes, moved) == pytest.approx(by_place[1], abs=1e-3)
+    absent = everywhere(1, 0)
+    assert distance(stripes, absent) > np.mean(np.sum((direction(stripes) - absent) ** 2, -1)) + 0.5
+
+
+def test_all_layers_count_alike_and_each_picture_for_itself(content):
+    lr, hr = (np.random.default_rng(n).random((2, 32, 32, 3), np.float32) for n in range(2))
+    sr_features, hr_features = content(lr), content(hr)
+    whole = np.asarray(ContentDistance(LAYERS)(sr_features, hr_features))
+    single = [
+        np.asarray(ContentDistance([name])([sr], [hr]))
+        for name, sr, hr in zip(LAYERS, sr_features, hr_features, strict=True)
+    ]
+    assert whole.shape == (2, 1)
+    np.testing.assert_allclose(whole, np.mean(single, axis=0), rtol=1e-5)
+    of_one = ContentDistance(LAYERS)([f[1:] for f in sr_features], [f[1:] for f in hr_features])
+    np.testing.assert_allclose(of_one, whole[1:], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "stride"), [("conv1_2", 1), ("conv2_1", 2), ("conv5_4", 16)])
+def test_a_feature_stands_for_as_many_pixels_as_were_pooled(name, stride):
+    assert stride_of(name) == stride
 
 
 def convolve(x, kernel, bias):
