@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+LUMA = ((0.299,), (0.587,), (0.114,))  # shares of R, G and B; ITU-R BT.601, sec. 2.5.1
+
 
 @keras.saving.register_keras_serializable("enhancer")
 class PixelLoss(keras.losses.Loss):
@@ -18,16 +20,32 @@ class PixelLoss(keras.losses.Loss):
     Source: Lai et al. 2017, LapSRN, arXiv:1704.03915, eq. 2.
     """
 
-    def __init__(self, epsilon: float = 0.0, name: str = "pixel", **kwargs) -> None:
+    def __init__(
+        self,
+        epsilon: float = 0.0,
+        chroma_weight: float | None = None,
+        name: str = "pixel",
+        **kwargs,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.epsilon = epsilon
+        self.chroma_weight = chroma_weight
 
     def call(self, y_true, y_pred):
         difference = y_pred - y_true
+        if self.chroma_weight is None:
+            return self._distance(difference)
+        luma = ops.matmul(difference, ops.convert_to_tensor(LUMA, difference.dtype))
+        chroma = self._distance(difference - luma)
+        return self._distance(luma) + self.chroma_weight * chroma
+
+    def _distance(self, difference):
+        """Mean over the channels, (..., C) -> (...)."""
         if self.epsilon == 0.0:  # the root has no derivative where the pictures agree
             return ops.mean(ops.abs(difference), axis=-1)
         distance = ops.sqrt(ops.square(difference) + self.epsilon**2) - self.epsilon
         return ops.mean(distance, axis=-1)
 
     def get_config(self):
-        return super().get_config() | {"epsilon": self.epsilon}
+        own = {"epsilon": self.epsilon, "chroma_weight": self.chroma_weight}
+        return super().get_config() | own

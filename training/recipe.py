@@ -31,6 +31,7 @@ class Training:
     precision: str  # a Keras dtype policy, or "auto"; see `training.devices`
     validate_every: int  # steps
     pixel_epsilon: float = 0.0  # of the pixel loss, unit range; see `training.losses`
+    chroma_weight: float | None = None  # of the pixel loss, to that of luma; None: RGB alike
 
     def learning_rate_at(self, step: int) -> float:
         """Trapezoid: warm-up, constant, decay, so that a run can be prolonged.

@@ -33,9 +33,9 @@ class Stage(Protocol):
 class PixelStage:
     """Stage one: the difference of pixels, and Adam."""
 
-    def __init__(self, generator: keras.Model, pixel_epsilon: float = 0.0) -> None:
+    def __init__(self, generator: keras.Model, loss: PixelLoss) -> None:
         self.generator = generator
-        generator.compile(keras.optimizers.Adam(), PixelLoss(pixel_epsilon), jit_compile=uses_xla())
+        generator.compile(keras.optimizers.Adam(), loss, jit_compile=uses_xla())
         generator.optimizer.build(generator.trainable_variables)
 
     def update(self, lr: np.ndarray, hr: np.ndarray, learning_rate: float) -> Losses:
@@ -166,7 +166,8 @@ def build_stage(generator: keras.Model, recipe: Recipe, content: keras.Model | N
         CommandFailed: if the second stage is asked for without what it compares with.
     """
     if recipe.adversarial is None:
-        return PixelStage(generator, recipe.training.pixel_epsilon)
+        settings = recipe.training
+        return PixelStage(generator, PixelLoss(settings.pixel_epsilon, settings.chroma_weight))
     if content is None:
         raise CommandFailed("A recipe with [adversarial] must get content features.")
     return AdversarialStage(generator, recipe.adversarial, content)

@@ -28,4 +28,16 @@ def test_a_large_epsilon_ranks_as_the_squared_error_does():
 
 
 def test_a_loss_survives_the_round_trip():
-    assert PixelLoss.from_config(PixelLoss(0.1).get_config()).epsilon == 0.1
+    again = PixelLoss.from_config(PixelLoss(0.1, 0.2).get_config())
+    assert (again.epsilon, again.chroma_weight) == (0.1, 0.2)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.1])
+def test_chroma_counts_at_its_weight(epsilon):
+    grey = np.full_like(HR, 0.01)  # luma alone
+    coloured = np.zeros_like(HR) + np.array([0.01, 0.0, -0.01 * 0.299 / 0.114], np.float32)
+    plain, weighted = PixelLoss(epsilon), PixelLoss(epsilon, 0.1)
+    alike = float(plain(HR, HR + grey))
+    assert float(weighted(HR, HR + grey)) == pytest.approx(alike, rel=1e-3)
+    of_colour = float(plain(HR, HR + coloured))
+    assert float(weighted(HR, HR + coloured)) == pytest.approx(0.1 * of_colour, rel=1e-3)

@@ -267,7 +267,11 @@ def test_weights_are_copied_completely(recipe):
 
 def test_the_recipe_chooses_the_stage(recipe, content):
     generator = build_generator(recipe.generator)
-    assert isinstance(build_stage(generator, recipe, None), PixelStage)
+    weighed = replace(recipe.training, pixel_epsilon=0.2, chroma_weight=0.3)
+    first = build_stage(generator, replace(recipe, training=weighed), None)
+    assert isinstance(first, PixelStage)
+    loss = first.generator.loss.get_config()
+    assert (loss["epsilon"], loss["chroma_weight"]) == (0.2, 0.3)
     second = replace(recipe, adversarial=ADVERSARIAL)
     assert isinstance(build_stage(generator, second, content), AdversarialStage)
     with pytest.raises(ValueError, match="content features"):
