@@ -27,7 +27,7 @@ from training.halo import measure_halo
 from training.networks import SCALE, build_generator, count_parameters
 from training.photos import count_licences, manifest_sha256, read_manifest, split_photos
 from training.recipe import Recipe
-from training.run import CHECKPOINT, read_origin
+from training.run import CHECKPOINT, read_ancestors
 from training.serving import served_generator
 
 INPUT, OUTPUT = "lr", "sr"
@@ -69,7 +69,7 @@ def freeze(
     generator.set_weights(groups["ema"])
     graph_def = frozen_graph_def(served_generator(generator, recipe.generator))
     card = describe(recipe, generator, graph_def, step, photos_folder, card_path.stem, version)
-    training = card.training | {"began_with": read_origin(run_folder)}
+    training = card.training | {"ancestors": read_ancestors(run_folder)}
     card = replace(card, faithful=faithful, training=training)
     graph = FrozenGraph(card, graph_def)
     check_parity(generator, graph)

@@ -12,12 +12,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from training.ancestry import add_mix
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.degradation import Degradation
 from training.errors import CommandFailed
 from training.networks import Architecture, build_generator
 from training.photos import read_manifest, split_photos
-from training.run import CHECKPOINT, ORIGIN, RECIPE, read_origin, write_json
+from training.run import CHECKPOINT, ORIGIN, RECIPE, as_ancestors, write_json
 from training.validation import choose_figures, load_validation, mean_figures, upscale
 
 TOLERANCE = 1e-6  # of the sum of shares
@@ -39,8 +40,7 @@ def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
     total = sum(shares.values())
     if abs(total - 1) > TOLERANCE:
         raise CommandFailed(f"The shares must sum to 1. Received: {total:g}.")
-    origins = [describe(folder) | {"share": share} for folder, share in shares.items()]
-    recipes = [origin["recipe"] for origin in origins]
+    recipes = [json.loads((folder / RECIPE).read_text()) for folder in shares]
     if any(recipe["generator"] != recipes[0]["generator"] for recipe in recipes):
         raise CommandFailed("All runs must be of one architecture. Received: runs of several.")
     weights = [load_checkpoint(folder / CHECKPOINT, ["ema"])[1]["ema"] for folder in shares]
@@ -51,14 +51,8 @@ def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
     run_folder.mkdir(parents=True, exist_ok=True)
     save_checkpoint(run_folder / CHECKPOINT, 0, {"ema": mixed})
     write_json(run_folder / RECIPE, recipes[0])
-    write_json(run_folder / ORIGIN, {"mixed": origins})
-
-
-def describe(folder: Path) -> dict:
-    """What the origin of a mix tells of a run."""
-    step, _ = load_checkpoint(folder / CHECKPOINT, [])
-    recipe = json.loads((folder / RECIPE).read_text())
-    return {"steps": step, "recipe": recipe, "began_with": read_origin(folder)}
+    families = [as_ancestors(folder) for folder in shares]
+    write_json(run_folder / ORIGIN, add_mix(families, list(shares.values())))
 
 
 def judge(run_folder: Path, photos_folder: Path, perceptual: Path | None) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """A run: a generator in training, with all of its state, in a folder of its own.
 
 The folder holds `checkpoint.npz` (the whole state), `recipe.json` (what is being
-trained) and `origin.json` (what it began with, if that was another run);
-`training.journal` adds what is worth reading.
+trained) and `origin.json` (what came before it, if it began with another run; see
+`training.ancestry`); `training.journal` adds what is worth reading.
 """
 
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from training.ancestry import Ancestors, add_run
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.errors import CommandFailed
 from training.networks import build_generator
@@ -129,19 +130,22 @@ def start_run(
 
 def begin_with(start_from: Path, generator: keras.Model, folder: Path) -> None:
     """Give a generator the averaged weights of another run, and note which in `origin.json`."""
-    step, groups = load_checkpoint(start_from / CHECKPOINT, ["ema"])
+    _, groups = load_checkpoint(start_from / CHECKPOINT, ["ema"])
     generator.set_weights(groups["ema"])
     folder.mkdir(parents=True, exist_ok=True)
-    recipe = json.loads((start_from / RECIPE).read_text())
-    write_json(
-        folder / ORIGIN, {"steps": step, "recipe": recipe, "began_with": read_origin(start_from)}
-    )
+    write_json(folder / ORIGIN, as_ancestors(start_from))
 
 
-def read_origin(folder: Path) -> dict | None:
-    """Steps, recipe and origin of the run that this one began with; None for random weights."""
+def as_ancestors(folder: Path) -> Ancestors:
+    """The run in a folder, after all that came before it."""
+    step, _ = load_checkpoint(folder / CHECKPOINT, [])
+    return add_run(read_ancestors(folder), step, json.loads((folder / RECIPE).read_text()))
+
+
+def read_ancestors(folder: Path) -> Ancestors:
+    """What came before the run in a folder."""
     path = folder / ORIGIN
-    return json.loads(path.read_text()) if path.exists() else None
+    return json.loads(path.read_text()) if path.exists() else []
 
 
 def write_json(path: Path, value: object) -> None:

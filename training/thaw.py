@@ -47,7 +47,7 @@ def thaw(card_path: Path, run_folder: Path) -> None:
     steps = card.training["steps"]
     save_checkpoint(run_folder / CHECKPOINT, steps, {"ema": generator.get_weights()})
     write_json(run_folder / RECIPE, card.recipe)
-    write_json(run_folder / ORIGIN, card.training.get("began_with"))
+    write_json(run_folder / ORIGIN, card.training.get("ancestors", []))
 
 
 def set_weights(generator: keras.Model, graph_def: bytes) -> None:

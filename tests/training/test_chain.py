@@ -88,7 +88,7 @@ def test_photographs_become_two_measured_graphs(
         assert f"| Two | {card.name} |" in table
         assert card.quality["Two"][card.name].keys() >= {"psnr_y_db", "ssim_y", "lpips_sq"}
         assert card.training["photographs"] + card.training["validation_photographs"] == 8
-    origin = read_card(rich).training["began_with"]
+    (origin,) = read_card(rich).training["ancestors"]
     assert origin["recipe"] == json.loads((tmp_path / "pixel" / "recipe.json").read_text())
     upscaler = load_upscaler(rich, window=64, threads=1)
     between = upscaler.upscale(Picture(np.zeros((5, 6, 3), np.uint8)), detail=0.5).pixels

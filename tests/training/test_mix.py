@@ -9,7 +9,7 @@ import training.__main__ as program
 from training.checkpoint import load_checkpoint
 from training.freeze import freeze
 from training.mix import judge, mix
-from training.run import CHECKPOINT, RECIPE, read_origin, start_run
+from training.run import CHECKPOINT, RECIPE, read_ancestors, start_run
 from training.train import train
 
 
@@ -38,9 +38,8 @@ def test_a_card_tells_what_was_mixed(recipe, run_folder, other_folder, photos_fo
     mix({other_folder: 1.25, run_folder: -0.25}, tmp_path / "mixed")
     card = freeze(recipe, tmp_path / "mixed", photos_folder, tmp_path / "mixed.json", "0.1")
     first = {"steps": 20, "recipe": recipe.as_dict(), "began_with": None}
-    second = {"steps": 20, "recipe": recipe.as_dict(), "began_with": first}
-    mixed = [second | {"share": 1.25}, first | {"share": -0.25}]
-    assert card.training["began_with"] == {"mixed": mixed}
+    mixed = [{"ancestor": 1, "share": 1.25}, {"ancestor": 0, "share": -0.25}]
+    assert card.training["ancestors"] == [first, first | {"began_with": 0}, {"mixed": mixed}]
     assert card.training["steps"] == 0
 
 
@@ -51,7 +50,8 @@ def test_a_run_may_begin_with_a_mix(recipe, run_folder, other_folder, tmp_path):
         run.generator.get_weights(), averages(tmp_path / "mixed"), strict=True
     ):
         np.testing.assert_array_equal(received, expected)
-    assert len(read_origin(tmp_path / "new")["began_with"]["mixed"]) == 2
+    assert read_ancestors(tmp_path / "new") == read_ancestors(tmp_path / "mixed")
+    assert len(read_ancestors(tmp_path / "new")[-1]["mixed"]) == 2
 
 
 def test_a_mix_is_judged_as_training_judges(run_folder, photos_folder, perceptual_folder, tmp_path):

@@ -7,7 +7,7 @@ from core.card import graph_path, read_card, write_card
 from core.errors import GraphMismatch
 from training.checkpoint import load_checkpoint
 from training.freeze import freeze
-from training.run import CHECKPOINT, read_origin, start_run
+from training.run import CHECKPOINT, read_ancestors, start_run
 from training.thaw import thaw
 from training.train import train
 
@@ -24,11 +24,9 @@ def test_what_was_frozen_comes_back(run_folder, card_path, tmp_path):
 def test_a_run_may_begin_with_published_weights(recipe, card_path, tmp_path):
     thaw(card_path, tmp_path / "thawed")
     run = start_run(recipe, tmp_path / "new", start_from=tmp_path / "thawed")
-    assert read_origin(tmp_path / "new") == {
-        "steps": 20,
-        "recipe": read_card(card_path).recipe,
-        "began_with": None,
-    }
+    assert read_ancestors(tmp_path / "new") == [
+        {"steps": 20, "recipe": read_card(card_path).recipe, "began_with": None}
+    ]
     _, thawed = load_checkpoint(tmp_path / "thawed" / CHECKPOINT, ["ema"])
     assert run.step == 0
     for received, expected in zip(run.generator.get_weights(), thawed["ema"], strict=True):
@@ -58,5 +56,4 @@ def test_a_card_tells_what_its_run_began_with(recipe, run_folder, photos_folder,
     train(recipe, photos_folder, tmp_path / "third", 1, start_from=tmp_path / "second")
     card = freeze(recipe, tmp_path / "third", photos_folder, tmp_path / "third.json", "0.3")
     first = {"steps": 20, "recipe": recipe.as_dict(), "began_with": None}
-    second = {"steps": 20, "recipe": recipe.as_dict(), "began_with": first}
-    assert card.training["began_with"] == second
+    assert card.training["ancestors"] == [first, first | {"began_with": 0}]
