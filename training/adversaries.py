@@ -190,19 +190,21 @@ class Shift(layers.Layer):
 class ContentDistance(layers.Layer):
     """Two lists of feature maps (B, h, w, C) -> how far apart they point (B, 1), float32.
 
-    Every place of a map has a direction, its features divided by their length; the distance
-    is the squared difference of directions, mean over places and maps. Lengths do not count:
+    Every place of a map has a direction, its features divided by their length; two maps are
+    as far apart as the mean squared difference of their directions. Lengths do not count:
     comparing activations as they are, strong edges counted most and faint texture for nothing.
 
-    The same is added for features that were averaged over cells of `CELL` pixels a side: how
-    much texture there is, wherever in the cell it is. Where it must lie cannot be told from a
-    small picture, and place by place the best guess is none.
+    All maps are compared after their features were averaged over cells of `CELL` pixels a
+    side: how much texture there is, wherever in the cell it is. Where it must lie cannot be
+    told from a small picture, and place by place the best guess is none. So only the last
+    map, whose features see widest, is compared place by place as well. The distance is the
+    mean of all comparisons.
 
     Args:
-        names: of the layers of VGG-19 that the maps come from.
+        names: of the layers of VGG-19 that the maps come from, the deepest last.
 
-    Source: Zhang et al. 2018, arXiv:1801.03924, eq. 1, all channels weighed alike; Gatys et
-    al. 2015, arXiv:1505.07376, sec. 2 (texture is what does not depend on the place).
+    Source: Zhang et al. 2018, arXiv:1801.03924, eq. 1, all channels weighed alike; Sajjadi et
+    al. 2017, arXiv:1612.07919, sec. 4.2.3 (texture in patches of 16 pixels).
     """
 
     def __init__(self, names: Sequence[str], **kwargs):
@@ -210,21 +212,16 @@ class ContentDistance(layers.Layer):
         self.names = list(names)
 
     def call(self, sr_features, hr_features):
-        layers_apart = [
-            apart_in_layer(name, sr, hr)
-            for name, sr, hr in zip(self.names, sr_features, hr_features, strict=True)
+        maps = list(zip(sr_features, hr_features, strict=True))
+        in_cells = [
+            [average(features, CELL // stride_of(name)) for features in pair]
+            for name, pair in zip(self.names, maps, strict=True)
         ]
-        return ops.mean(ops.stack(layers_apart), axis=0)[:, None]
+        distances = [apart(sr, hr) for sr, hr in [*in_cells, maps[-1]]]
+        return ops.mean(ops.stack(distances), axis=0)[:, None]
 
     def get_config(self):
         return super().get_config() | {"names": self.names}
-
-
-def apart_in_layer(name: str, sr_features, hr_features):
-    """Distance of two maps (B, h, w, C) of a layer of VGG-19, in place and in cells, (B,)."""
-    cell = CELL // stride_of(name)
-    in_cells = [average(features, cell) for features in (sr_features, hr_features)]
-    return apart(sr_features, hr_features) + apart(*in_cells)
 
 
 def stride_of(name: str) -> int:
