@@ -9,5 +9,6 @@ def as_toml(recipe):
     for table, settings in recipe.as_dict().items():
         if settings is not None:
             lines.append(f"[{table}]")
-            lines += [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+            stated = {k: v for k, v in settings.items() if v is not None}  # TOML has no null
+            lines += [f"{name} = {json.dumps(value)}" for name, value in stated.items()]
     return "\n".join(lines) + "\n"
