@@ -146,6 +146,8 @@ class _Worker:
     def do(self, task: Task, path: str) -> Any:
         with memory_file() as (file, result_path):
             result = take(file, self._sizes(task, path, result_path))
+        if isinstance(result, MemoryError):
+            self._replace("it ran out of memory, and may not have got all of it back")
         if isinstance(result, BaseException):
             raise TimeoutError if isinstance(result, OutOfTime) else result
         return result

@@ -108,6 +108,13 @@ def test_a_memory_bomb_is_refused(do):
         do(hostile.eat_memory)
 
 
+def test_who_ran_out_of_memory_is_replaced(do):
+    before = do(hostile.process)
+    with pytest.raises(MemoryError):
+        do(hostile.eat_memory)
+    assert do(hostile.process) != before
+
+
 def test_the_memory_that_is_allowed_can_be_had(do):
     allowed = MEMORY_BYTES // 1_000_000
     assert do(hostile.megabytes, arguments=(allowed - 20,)) == (allowed - 20) * 1_000_000
