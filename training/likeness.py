@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from core.images import resize_bicubic
+from training.metrics import LUMA
 
 THUMBNAIL_PX = 32  # side of what is compared
 LOW = 8  # frequencies a side that make the hash: 8 x 8 bits
-LUMA = np.array([0.299, 0.587, 0.114])  # BT.601
 NEAR_BITS = 8
 """Hashes that differ in so many of 64 bits, or fewer, are of the same picture.
 

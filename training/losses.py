@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-LUMA = ((0.299,), (0.587,), (0.114,))  # shares of R, G and B; ITU-R BT.601, sec. 2.5.1
+from training.metrics import LUMA
 
 
 @keras.saving.register_keras_serializable("enhancer")
@@ -35,7 +35,7 @@ class PixelLoss(keras.losses.Loss):
         difference = y_pred - y_true
         if self.chroma_weight is None:
             return self._distance(difference)
-        luma = ops.matmul(difference, ops.convert_to_tensor(LUMA, difference.dtype))
+        luma = ops.matmul(difference, ops.convert_to_tensor(LUMA[:, None], difference.dtype))
         chroma = self._distance(difference - luma)
         return self._distance(luma) + self.chroma_weight * chroma
 

@@ -9,9 +9,8 @@ from tqdm import tqdm
 
 from core.images import decode_rgb
 from training.checks import channel_range
+from training.metrics import LUMA
 from training.photos import Photo
-
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 
 
 class Measures(NamedTuple):
@@ -48,7 +47,7 @@ def measure_file(photo: Photo) -> Measures:
 
 def measure(pixels: np.ndarray) -> Measures:
     """Measures of a picture, (H, W, 3) uint8 in [0, 255]; H, W >= 3."""
-    luma = pixels.astype(np.float32) @ LUMA
+    luma = pixels.astype(np.float32) @ LUMA.astype(np.float32)
     red, green, blue = (float(channel.mean()) for channel in np.moveaxis(pixels, -1, 0))
     return Measures(
         *pixels.shape[:2],

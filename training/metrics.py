@@ -10,6 +10,7 @@ import numpy as np
 from core.pixels import LEVELS
 
 BORDER = 4  # pixels shaved on each side: the scale
+LUMA = np.array([0.299, 0.587, 0.114])  # of R, G and B, full range; ITU-R BT.601, sec. 2.5.1
 LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966]) / LEVELS  # ITU-R BT.601, 16..235
 LUMA_OFFSET = 16.0
 SSIM_SIGMA = 1.5  # Wang et al. 2004, "Image quality assessment", sec. III-C
