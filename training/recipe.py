@@ -32,13 +32,20 @@ class Training:
     validate_every: int  # steps
     pixel_epsilon: float = 0.0  # of the pixel loss, unit range; see `training.losses`
     chroma_weight: float | None = None  # of the pixel loss, to that of luma; None: RGB alike
+    log_floor: float | None = None  # of the pixel loss: a logarithm of each patch, from here on
 
-    def learning_rate_at(self, step: int) -> float:
+    def learning_rate_at(self, step: int, first: int = 0) -> float:
         """Trapezoid: warm-up, constant, decay, so that a run can be prolonged.
+
+        Args:
+            step: updates done before.
+            first: step at which the generator's training, and the warm-up, begins.
 
         Source: Zhai et al. 2022, arXiv:2106.04560, sec. 3.5 (cooldown).
         """
-        rise = (step + 1) / self.warmup_steps
+        if step < first:
+            return self.learning_rate
+        rise = (step - first + 1) / self.warmup_steps
         fall = (self.steps - step) / self.decay_steps
         return self.learning_rate * min(1.0, rise, fall)
 
@@ -52,7 +59,16 @@ class Adversarial:
     adversarial_weight: float
     discriminator_filters: int  # of its first layer; the last ones have eight times as many
     discriminator_rate: float = 1.0  # learning rate, times the generator's
-    content_layers: tuple[str, ...] = ("conv1_2", "conv2_2", "conv3_1")  # of VGG-19, compared
+    discriminator_first: int = 0  # steps in which it learns alone: a judge that knows nothing harms
+    lattice_weight: float = 0.0  # of how much the grid of LR shows in SR
+    content_layers: tuple[str, ...] = ("conv1_2", "conv2_2", "conv3_1")  # of VGG-19, deepest last
+    content_scales: tuple[float, ...] = (
+        1.0,
+    )  # weights: of pictures as they are, their halves, ...
+
+    def __post_init__(self) -> None:
+        if not self.content_scales:
+            raise ValueError("`content_scales` must hold a weight. Received: none.")
 
 
 @dataclass(frozen=True)
@@ -68,6 +84,11 @@ class Recipe:
     training: Training
     adversarial: Adversarial | None = None
     degradation: Degradation | None = None
+
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate of the update after `step` others."""
+        first = 0 if self.adversarial is None else self.adversarial.discriminator_first
+        return self.training.learning_rate_at(step, first)
 
     def as_dict(self) -> dict:
         """All settings, as JSON has them."""

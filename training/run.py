@@ -6,6 +6,7 @@ trained) and `origin.json` (what came before it, if it began with another run; s
 """
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,7 +55,7 @@ class Run:
 
     def update(self, lr: np.ndarray, hr: np.ndarray) -> Losses:
         """One step on one batch of unit float32 patches; the losses before it."""
-        learning_rate = self.recipe.training.learning_rate_at(self.step)
+        learning_rate = self.recipe.learning_rate_at(self.step)
         losses = self.stage.update(lr, hr, learning_rate)
         self.losses.append(losses)
         self.step += 1
@@ -70,8 +71,7 @@ class Run:
     def read_losses(self) -> Losses:
         """Means since they were last read."""
         means = {
-            name: float(np.mean([losses[name] for losses in self.losses]))
-            for name in self.losses[0]
+            name: mean_of_known([losses[name] for losses in self.losses]) for name in self.losses[0]
         }
         self.losses.clear()
         return means
@@ -93,6 +93,12 @@ class Run:
         for name, group in variables.items():
             for variable, value in zip(group, groups[name], strict=True):
                 variable.assign(value)
+
+
+def mean_of_known(values: list[float]) -> float:
+    """Mean of those that are numbers; no number if none is."""
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def start_run(

@@ -4,18 +4,31 @@ A stage is built of plain Keras models that are trained with `train_on_batch`, s
 same code runs on every Keras backend.
 """
 
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import keras
 import numpy as np
 from keras import ops
 
-from training.adversaries import ContentDistance, Shift, build_discriminator, crop, draw_start
+from training.adversaries import (
+    ContentDistance,
+    Shift,
+    build_discriminator,
+    crop,
+    draw_start,
+)
 from training.errors import CommandFailed
+from training.lattice import LatticeDistance
 from training.losses import PixelLoss
+from training.networks import SCALE
 from training.recipe import Adversarial, Recipe
 
-Losses = dict[str, float]
+Losses = dict[str, float]  # not a number: one that was not computed
+
+GENERATOR_LOSSES = ("pixel", "content", "adversarial", "lattice")  # of the second stage
 
 
 class Stage(Protocol):
@@ -65,7 +78,7 @@ class AdversarialStage:
 
     def __init__(self, generator: keras.Model, settings: Adversarial, content: keras.Model) -> None:
         self.generator = generator
-        self.discriminator_rate = settings.discriminator_rate
+        self.settings = settings
         self.discriminator = build_discriminator(settings.discriminator_filters)
         self.discriminator.compile(
             keras.optimizers.Adam(),
@@ -76,29 +89,35 @@ class AdversarialStage:
         self.opponent = build_discriminator(settings.discriminator_filters, normalised=False)
         self.opponent.trainable = False
         distance = ContentDistance(settings.content_layers, name="content")
-        self.game = build_game(generator, self.opponent, content, distance)
+        compare = partial(compare_content, content, distance, settings.content_scales)
+        self.game = build_game(generator, self.opponent, compare)
         self.game.compile(
             keras.optimizers.Adam(),
             loss=[
                 "mean_absolute_error",
                 "mean_absolute_error",
                 keras.losses.BinaryCrossentropy(from_logits=True),
+                "mean_absolute_error",
             ],
             loss_weights=[
                 settings.pixel_weight,
                 settings.content_weight,
                 settings.adversarial_weight,
+                settings.lattice_weight,
             ],
             jit_compile=uses_xla(),
         )
         self.game.optimizer.build(self.game.trainable_variables)
 
     def update(self, lr: np.ndarray, hr: np.ndarray, learning_rate: float) -> Losses:
-        self.discriminator.optimizer.learning_rate = self.discriminator_rate * learning_rate
+        settings = self.settings
+        self.discriminator.optimizer.learning_rate = settings.discriminator_rate * learning_rate
         self.game.optimizer.learning_rate = learning_rate
-        step = int(ops.convert_to_numpy(self.game.optimizer.iterations))
+        step = int(ops.convert_to_numpy(self.discriminator.optimizer.iterations))
         start = draw_start(step)  # of the pictures of this step, for all that look at them
         judged = self._update_discriminator(lr, hr, start)
+        if step < settings.discriminator_first:
+            return judged | dict.fromkeys(GENERATOR_LOSSES, math.nan)
         return judged | self._update_generator(lr, hr, start)
 
     def _update_discriminator(self, lr, hr, start):
@@ -111,10 +130,11 @@ class AdversarialStage:
     def _update_generator(self, lr, hr, start):
         copy_values(self.discriminator.trainable_variables, self.opponent.variables)
         shape = (len(hr), *self.opponent.compute_output_shape(crop(hr, start).shape)[1:])
-        targets = [hr, np.zeros((len(hr), 1), np.float32), np.ones(shape, np.float32)]
+        nought = np.zeros((len(hr), 1), np.float32)
+        targets = [hr, nought, np.ones(shape, np.float32), nought]
         inputs = [lr, hr, np.tile(start, (len(hr), 1))]
-        _, pixel, content, adversarial = train_on_batch(self.game, inputs, targets)
-        return {"pixel": pixel, "content": content, "adversarial": adversarial}
+        _, *losses = train_on_batch(self.game, inputs, targets)
+        return dict(zip(GENERATOR_LOSSES, losses, strict=True))
 
     def variables(self) -> dict[str, list]:
         return {
@@ -128,10 +148,9 @@ class AdversarialStage:
 def build_game(
     generator: keras.Model,
     opponent: keras.Model,
-    features: keras.Model,
-    distance: ContentDistance,
+    compare: Callable,
 ) -> keras.Model:
-    """(LR, HR, start) -> SR, its content distance from HR, the opponent's logits for it.
+    """(LR, HR, start) -> SR, its content distance from HR, the opponent's logits, the lattice.
 
     Content and opponent see the pictures from `start` on, see `Shift`.
     """
@@ -140,8 +159,27 @@ def build_game(
     sr = generator(lr)
     shift = Shift(dtype="float32", name="shift")
     seen = shift(sr, start)
-    content = distance(features(seen), features(shift(hr, start)))
-    return keras.Model([lr, hr, start], [sr, content, opponent(seen)], name="game")
+    content = compare(seen, shift(hr, start))
+    lattice = LatticeDistance(SCALE, name="lattice")(sr, hr)
+    return keras.Model([lr, hr, start], [sr, content, opponent(seen), lattice], name="game")
+
+
+def compare_content(
+    features: keras.Model, distance: ContentDistance, weights: Sequence[float], sr, hr
+):
+    """Content distance of SR from HR (B, H, W, 3), (B, 1): a weighted sum over scales.
+
+    The first weight is that of the pictures as they are, each that follows that of pictures
+    half as wide and high. Coarse features have places that LR does tell, and see further;
+    compared at one scale only, what is right on the whole counts for little.
+
+    Source: Wang et al. 2003, "Multi-scale structural similarity", sec. 3 (scales).
+    """
+    content = 0.0
+    for weight in weights:
+        content = content + weight * distance(features(sr), features(hr))
+        sr, hr = (ops.average_pool(pictures, 2, strides=2) for pictures in (sr, hr))
+    return content
 
 
 def train_on_batch(model: keras.Model, inputs, targets) -> list[float]:
@@ -167,7 +205,8 @@ def build_stage(generator: keras.Model, recipe: Recipe, content: keras.Model | N
     """
     if recipe.adversarial is None:
         settings = recipe.training
-        return PixelStage(generator, PixelLoss(settings.pixel_epsilon, settings.chroma_weight))
+        loss = PixelLoss(settings.pixel_epsilon, settings.chroma_weight, settings.log_floor)
+        return PixelStage(generator, loss)
     if content is None:
         raise CommandFailed("A recipe with [adversarial] must get content features.")
     return AdversarialStage(generator, recipe.adversarial, content)

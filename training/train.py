@@ -38,7 +38,7 @@ class Judge:
         """The figures of this step, which are in the journal then."""
         upscaled = upscale_all(run, self.pairs, self.devices)
         figures = mean_figures(upscaled, self.pairs, self.figures)
-        rate = run.recipe.training.learning_rate_at(run.step)
+        rate = run.recipe.learning_rate_at(run.step)
         self.journal.note(run.step, run.read_losses() | {"learning_rate": rate} | figures)
         self.journal.show(run.step, draw_sample(upscaled, self.pairs))
         return figures

@@ -28,8 +28,8 @@ def test_a_large_epsilon_ranks_as_the_squared_error_does():
 
 
 def test_a_loss_survives_the_round_trip():
-    again = PixelLoss.from_config(PixelLoss(0.1, 0.2).get_config())
-    assert (again.epsilon, again.chroma_weight) == (0.1, 0.2)
+    again = PixelLoss.from_config(PixelLoss(0.1, 0.2, 0.3).get_config())
+    assert (again.epsilon, again.chroma_weight, again.log_floor) == (0.1, 0.2, 0.3)
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.1])
@@ -41,3 +41,24 @@ def test_chroma_counts_at_its_weight(epsilon):
     assert float(weighted(HR, HR + grey)) == pytest.approx(alike, rel=1e-3)
     of_colour = float(plain(HR, HR + coloured))
     assert float(weighted(HR, HR + coloured)) == pytest.approx(0.1 * of_colour, rel=1e-3)
+
+
+def test_the_logarithm_is_that_of_each_patch():
+    plain = [float(PixelLoss(0.1)(HR[n : n + 1], SR[n : n + 1])) for n in range(2)]
+    expected = np.mean(np.log(np.array(plain) + 1e-3))
+    assert float(PixelLoss(0.1, log_floor=1e-3)(HR, SR)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_smooth_patch_counts_as_a_busy_one_down_to_the_floor():
+    far = np.array([0.1, 0.001], np.float32).reshape(2, 1, 1, 1) * np.ones_like(HR)
+
+    def gain(floor, patch):
+        """How much lower the loss is when one patch has half of its distance."""
+        closer = far.copy()
+        closer[patch] /= 2
+        return float(PixelLoss(log_floor=floor)(HR, HR + far)) - float(
+            PixelLoss(log_floor=floor)(HR, HR + closer)
+        )
+
+    assert gain(1e-6, 0) == pytest.approx(gain(1e-6, 1), rel=1e-2)
+    assert gain(1e-2, 0) > 10 * gain(1e-2, 1)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from config import ROOT
-from training.recipe import read_recipe
+from training.recipe import Adversarial, read_recipe
 
 RECIPES = sorted((ROOT / "training" / "recipes").glob("*.toml"))
 
@@ -43,6 +43,20 @@ def test_a_degradation_that_makes_no_sense_is_refused_with_the_name_of_the_file(
     path.write_text(wild.replace("[30, 95]", "[95, 30]", 1))
     with pytest.raises(ValueError, match=r"recipe.toml is not a recipe: `jpeg_quality` must"):
         read_recipe(path)
+
+
+def test_content_is_compared_at_some_scale():
+    path = RECIPES[0].with_name("srgan.toml")
+    with pytest.raises(ValueError, match="content_scales` must hold a weight"):
+        replace(read_recipe(path).adversarial, content_scales=())
+
+
+def test_the_rate_begins_to_rise_once_the_generator_learns(recipe):
+    settings = Adversarial(0.1, 0.1, 0.1, 4, discriminator_first=5)
+    rates = [replace(recipe, adversarial=settings).learning_rate_at(step) for step in range(20)]
+    assert rates[:5] == [1e-3] * 5
+    assert rates[5:16] == [recipe.learning_rate_at(step) for step in range(11)]
+    assert rates[16:] == [recipe.learning_rate_at(step) for step in range(16, 20)]
 
 
 def test_the_learning_rate_rises_stays_and_falls(recipe):

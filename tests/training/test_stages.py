@@ -21,7 +21,13 @@ from training.adversaries import (
 from training.networks import build_generator
 from training.recipe import Adversarial
 from training.run import CHECKPOINT, start_run
-from training.stages import AdversarialStage, PixelStage, build_stage, copy_values
+from training.stages import (
+    AdversarialStage,
+    PixelStage,
+    build_stage,
+    compare_content,
+    copy_values,
+)
 from training.train import train
 
 ADVERSARIAL = Adversarial(
@@ -132,19 +138,23 @@ def test_content_is_compared_by_its_direction(sr, hr, expected):
     assert distance(everywhere(*sr), everywhere(*hr)) == pytest.approx(expected, abs=2e-3)
 
 
-def test_texture_may_lie_elsewhere_in_its_cell():
-    """It costs half of what it costs if it lies nowhere: what the deepest map tells by place."""
-    stripes = np.zeros((1, 32, 48, 2), np.float32)
-    stripes[:, ::2, :, 0] = stripes[:, 1::2, :, 1] = 1
+@pytest.fixture
+def stripes():
+    """A map whose two features alternate from row to row."""
+    features = np.zeros((1, 32, 48, 2), np.float32)
+    features[:, ::2, :, 0] = features[:, 1::2, :, 1] = 1
+    return features
+
+
+def test_texture_may_lie_elsewhere_in_its_cell(stripes):
+    """What is left is what the deepest map, here the only one, tells place by place."""
     flat, moved, absent = everywhere(0.5, 0.5), stripes[:, ::-1], everywhere(1, 0)
     for other, in_cells in ((flat, 0), (moved, 0), (absent, 2 - 2**0.5)):
         by_place = np.mean(np.sum((direction(stripes) - direction(other)) ** 2, -1))
         assert distance(stripes, other) == pytest.approx((by_place + in_cells) / 2, abs=1e-3)
 
 
-def test_only_the_deepest_map_is_compared_by_place():
-    stripes = np.zeros((1, 32, 48, 2), np.float32)
-    stripes[:, ::2, :, 0] = stripes[:, 1::2, :, 1] = 1
+def test_only_the_deepest_map_is_compared_by_place(stripes):
     moved = stripes[:, ::-1]
     compare = ContentDistance(["conv1_1", "conv1_2"])
     assert np.asarray(compare([stripes, stripes], [moved, stripes])).item() == pytest.approx(0)
@@ -159,6 +169,20 @@ def test_each_picture_is_compared_for_itself(content):
     assert whole.shape == (2, 1)
     of_one = ContentDistance(LAYERS)([f[1:] for f in sr_features], [f[1:] for f in hr_features])
     np.testing.assert_allclose(of_one, whole[1:], rtol=1e-4)
+
+
+def test_content_is_compared_at_several_scales(content):
+    hr = np.random.default_rng(0).random((1, 32, 48, 3), np.float32)
+    finest = np.where(np.indices((32, 48)).sum(0) % 2, 0.1, -0.1)[None, ..., None]
+    sr = (hr + finest).astype(np.float32)  # equal as soon as it is halved
+
+    def compare(*weights):
+        return float(compare_content(content, ContentDistance(LAYERS), weights, sr, hr)[0, 0])
+
+    whole = compare(1.0)
+    assert whole > 1e-3
+    assert compare(0.0, 1.0, 1.0) == pytest.approx(0, abs=1e-5)
+    assert compare(2.0, 1.0) == pytest.approx(2 * whole, rel=1e-3)
 
 
 @pytest.mark.parametrize(("name", "stride"), [("conv1_2", 1), ("conv2_1", 2), ("conv5_4", 16)])
@@ -209,20 +233,18 @@ def test_both_networks_see_the_same_part_of_the_pictures(recipe, content, batch,
     seen = []
     monkeypatch.setattr(
         "training.stages.train_on_batch",
-        lambda _model, inputs, _targets: seen.append(inputs) or [0] * 4,
+        lambda _model, inputs, _targets: seen.append(inputs) or [0] * 5,
     )
     stage.update(lr, hr, 1e-4)
     pictures, (_, _, start) = seen
-    sr, _, logits = stage.game([lr, hr, start])
+    sr, _, logits, _ = stage.game([lr, hr, start])
     np.testing.assert_array_equal(pictures, crop(np.concatenate([hr, sr]), start[0]))
     shown = stage.discriminator(pictures[len(hr) :])
     np.testing.assert_allclose(np.asarray(logits), np.asarray(shown), rtol=1e-4, atol=1e-4)
 
 
-def test_the_discriminator_may_learn_at_another_rate(recipe, content, stage, batch, monkeypatch):
-    settings = replace(ADVERSARIAL, discriminator_rate=2.5)
-    other = AdversarialStage(build_generator(recipe.generator), settings, content)
-    monkeypatch.setattr(stage, "discriminator_rate", other.discriminator_rate)
+def test_the_discriminator_may_learn_at_another_rate(stage, batch, monkeypatch):
+    monkeypatch.setattr(stage, "settings", replace(ADVERSARIAL, discriminator_rate=2.5))
     stage.update(*batch, 1e-3)
     assert float(stage.game.optimizer.learning_rate) == pytest.approx(1e-3)
     assert float(stage.discriminator.optimizer.learning_rate) == pytest.approx(2.5e-3)
@@ -234,8 +256,23 @@ def test_one_step_trains_generator_and_discriminator_and_nothing_else(stage, bat
     losses = stage.update(*batch, 1e-3)
     after = [weights_of(m) for m in (stage.generator, stage.discriminator, features)]
     assert [differ(b, a) for b, a in zip(before, after, strict=True)] == [True, True, False]
-    assert set(losses) == {"discriminator", "pixel", "content", "adversarial"}
+    assert set(losses) == {"discriminator", "pixel", "content", "adversarial", "lattice"}
     assert all(loss > 0 for loss in losses.values())
+
+
+def test_the_discriminator_may_learn_alone_at_first(stage, batch, monkeypatch):
+    done = int(np.asarray(stage.discriminator.optimizer.iterations))
+    settings = replace(ADVERSARIAL, discriminator_first=done + 1)
+    monkeypatch.setattr(stage, "settings", settings)
+    networks = (stage.generator, stage.discriminator)
+    before = [weights_of(m) for m in networks]
+    alone = stage.update(*batch, 1e-3)
+    after = [weights_of(m) for m in networks]
+    assert [differ(b, a) for b, a in zip(before, after, strict=True)] == [False, True]
+    together = stage.update(*batch, 1e-3)
+    assert differ(after[0], weights_of(stage.generator))
+    assert set(alone) == set(together)
+    assert {name for name in alone if np.isnan(alone[name])} == set(alone) - {"discriminator"}
 
 
 def test_the_opponent_is_the_discriminator_as_it_is_now(stage, batch):
