@@ -19,6 +19,7 @@ from training.errors import CommandFailed
 from training.networks import Architecture, build_generator
 from training.photos import read_manifest, split_photos
 from training.run import CHECKPOINT, ORIGIN, RECIPE, as_ancestors, write_json
+from training.stages import DISCRIMINATOR
 from training.validation import choose_figures, load_validation, mean_figures, upscale
 
 TOLERANCE = 1e-6  # of the sum of shares
@@ -27,8 +28,9 @@ TOLERANCE = 1e-6  # of the sum of shares
 def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
     """Write mixed averaged weights as the checkpoint of a run of 0 steps.
 
-    It can be frozen, and other runs can start from it. Its recipe is that of the first
-    run mixed; what was mixed is told by `origin.json`, and by the card once it is frozen.
+    It can be frozen, and other runs can start from it. Its recipe, and its discriminator if
+    there is one, are those of the first run mixed; what was mixed is told by `origin.json`,
+    and by the card once it is frozen.
 
     Args:
         shares: of the runs in these folders; they may be negative.
@@ -49,7 +51,8 @@ def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
         for arrays in zip(*weights, strict=True)
     ]
     run_folder.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(run_folder / CHECKPOINT, 0, {"ema": mixed})
+    _, first = load_checkpoint(next(iter(shares)) / CHECKPOINT, [DISCRIMINATOR])
+    save_checkpoint(run_folder / CHECKPOINT, 0, {"ema": mixed} | first)
     write_json(run_folder / RECIPE, recipes[0])
     families = [as_ancestors(folder) for folder in shares]
     write_json(run_folder / ORIGIN, add_mix(families, list(shares.values())))

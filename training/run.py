@@ -18,7 +18,7 @@ from training.checkpoint import load_checkpoint, save_checkpoint
 from training.errors import CommandFailed
 from training.networks import build_generator
 from training.recipe import Recipe
-from training.stages import Losses, Stage, as_arrays, build_stage
+from training.stages import DISCRIMINATOR, Losses, Stage, as_arrays, build_stage
 
 EMA_EVERY = 10  # steps between updates of the moving average; momentum is raised to it
 CHECKPOINT = "checkpoint.npz"
@@ -114,7 +114,8 @@ def start_run(
         recipe: what to train, and how.
         folder: of the run; it is made if it is not there.
         content: what compares pictures in the second stage.
-        start_from: folder of a run whose averaged generator a new run begins with.
+        start_from: folder of a run whose averaged generator, and discriminator if it has one
+            of the same size, a new run begins with.
 
     Raises:
         CommandFailed: if the folder holds a run of another recipe's generator or data.
@@ -122,9 +123,9 @@ def start_run(
     keras.utils.set_random_seed(recipe.data.seed)
     generator = build_generator(recipe.generator)
     goes_on = (folder / CHECKPOINT).exists()
-    if start_from is not None and not goes_on:
-        begin_with(start_from, generator, folder)
     stage = build_stage(generator, recipe, content)
+    if start_from is not None and not goes_on:
+        begin_with(start_from, stage, folder)
     run = Run(recipe, folder, stage, [weight.copy() for weight in generator.get_weights()])
     if goes_on:
         check_same_run(run)
@@ -134,10 +135,17 @@ def start_run(
     return run
 
 
-def begin_with(start_from: Path, generator: keras.Model, folder: Path) -> None:
-    """Give a generator the averaged weights of another run, and note which in `origin.json`."""
-    _, groups = load_checkpoint(start_from / CHECKPOINT, ["ema"])
-    generator.set_weights(groups["ema"])
+def begin_with(start_from: Path, stage: Stage, folder: Path) -> None:
+    """Give a stage the averaged generator of another run, and note which in `origin.json`.
+
+    Its discriminator goes with it where both have one, of the same size.
+    """
+    _, groups = load_checkpoint(start_from / CHECKPOINT, ["ema", DISCRIMINATOR])
+    stage.generator.set_weights(groups["ema"])
+    own, other = stage.variables().get(DISCRIMINATOR, []), groups[DISCRIMINATOR]
+    if [variable.shape for variable in own] == [array.shape for array in other]:
+        for variable, value in zip(own, other, strict=True):
+            variable.assign(value)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / ORIGIN, as_ancestors(start_from))
 

@@ -28,6 +28,7 @@ from training.recipe import Adversarial, Recipe
 
 Losses = dict[str, float]  # not a number: one that was not computed
 
+DISCRIMINATOR = "discriminator"  # its group of variables, in a checkpoint
 GENERATOR_LOSSES = ("pixel", "content", "adversarial", "lattice")  # of the second stage
 
 
@@ -140,7 +141,7 @@ class AdversarialStage:
         return {
             "generator": self.generator.weights,
             "optimizer": self.game.optimizer.variables,
-            "discriminator": self.discriminator.weights,
+            DISCRIMINATOR: self.discriminator.weights,
             "discriminator_optimizer": self.discriminator.optimizer.variables,
         }
 

@@ -18,6 +18,7 @@ from training.adversaries import (
     draw_start,
     stride_of,
 )
+from training.mix import mix
 from training.networks import build_generator
 from training.recipe import Adversarial
 from training.run import CHECKPOINT, start_run
@@ -341,3 +342,20 @@ def test_the_second_stage_begins_with_the_first_and_resumes_exactly(
         assert sorted(resumed.files) == sorted(undisturbed.files)
         for name in resumed.files:
             np.testing.assert_array_equal(resumed[name], undisturbed[name])
+
+
+def test_a_discriminator_goes_with_its_generator(recipe, content, tmp_path):
+    second = replace(recipe, adversarial=ADVERSARIAL)
+    before = start_run(second, tmp_path / "before", content=content)
+    before.save()
+    knowing = weights_of(before.stage.discriminator)
+    mix({tmp_path / "before": 1.0}, tmp_path / "mixed")
+    for folder in ("before", "mixed"):
+        again = replace(second, data=replace(recipe.data, seed=recipe.data.seed + 1))
+        options = {"content": content, "start_from": tmp_path / folder}
+        begun = start_run(again, tmp_path / f"after {folder}", **options)
+        assert not differ(knowing, weights_of(begun.stage.discriminator))
+    larger = replace(ADVERSARIAL, discriminator_filters=8)
+    options = {"content": content, "start_from": tmp_path / "before"}
+    anew = start_run(replace(second, adversarial=larger), tmp_path / "larger", **options)
+    assert anew.stage.discriminator.count_params() > before.stage.discriminator.count_params()
