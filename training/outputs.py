@@ -63,8 +63,11 @@ def bicubic(picture: TestPicture) -> np.ndarray:
 
 
 def through_core(card_path: Path) -> Output:
-    """A frozen graph, run and encoded as the service does it."""
-    upscaler = load_upscaler(card_path, window=WINDOW, threads=0)
+    """A frozen graph, run and encoded as the service does it, in float32.
+
+    The service may compute in bfloat16; figures of weights must not depend on the processor.
+    """
+    upscaler = load_upscaler(card_path, window=WINDOW, threads=0, precision="float32")
 
     def upscale(picture):
         lr = decode_image(picture.lr_path.read_bytes())
