@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing import util
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -138,7 +139,7 @@ class _Worker:
         return ProcessPool(
             max_workers=1,
             max_tasks=TASKS,
-            initializer=confine,
+            initializer=_begin,
             initargs=(self._memory_bytes,),
             context=process_context(),
         )
@@ -212,6 +213,16 @@ def describe_end(error: Exception) -> str:
 def _close(workers: list[_Worker]) -> None:
     for worker in workers:
         worker.end()
+
+
+def _begin(memory_bytes: int) -> None:
+    """In the process: what it is to find imported belongs to what it begins with.
+
+    It is there already, unless somebody else began the fork server, or there is none.
+    """
+    for name in PRELOADED:
+        import_module(name)
+    confine(memory_bytes)
 
 
 def _do(task: Task, path: str, result_path: str) -> Sizes:

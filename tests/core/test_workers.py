@@ -278,3 +278,14 @@ def test_workers_end_silently_with_an_interpreter_that_exits(work):
         told, complaints = server.communicate(timeout=30)
         assert (server.returncode, complaints) == (0, "")
         assert not any(is_running(process) for process in told.split())
+
+
+def test_memory_counts_from_what_a_worker_has_imported(monkeypatch):
+    """Also where a process begins with nothing, as when others began the fork server."""
+    monkeypatch.setattr(module, "process_context", lambda: multiprocessing.get_context("spawn"))
+    workers = Workers(1, 20_000_000)
+    try:
+        task = Task(hostile.contents, (None,), processor_s=10, wall_s=20)
+        assert workers.do(task, io.BytesIO(b"well")) == b"well"
+    finally:
+        workers.close()
