@@ -3,6 +3,8 @@
 import keras
 from keras import layers, ops
 
+from training.networks import edge
+
 LEAST_STEP = 1e-3  # of neighbouring pixels, unit: less is no texture that could show a lattice
 
 
@@ -22,26 +24,21 @@ class LatticeDistance(layers.Layer):
 
     def call(self, sr, hr):
         distances = [
-            ops.mean(ops.square(self._places(steps_along(sr)) - self._places(steps_along(hr))))
-            for steps_along in (steps_along_columns, steps_along_rows)
+            ops.mean(ops.square(self._places(steps(sr, axis)) - self._places(steps(hr, axis))))
+            for axis in (1, 2)
         ]
         return ops.zeros_like(sr[:, 0, 0, :1]) + sum(distances) / len(distances)
 
-    def _places(self, steps):
+    def _places(self, differences):
         """Mean step at each place of the blocks, of the mean of all, (side^2,)."""
         places = [(row, column) for row in range(self.side) for column in range(self.side)]
-        means = [ops.mean(steps[:, r :: self.side, c :: self.side]) for r, c in places]
+        means = [ops.mean(differences[:, r :: self.side, c :: self.side]) for r, c in places]
         return ops.stack(means) / (sum(means) / len(means) + LEAST_STEP)
 
     def get_config(self):
         return super().get_config() | {"side": self.side}
 
 
-def steps_along_columns(pictures):
-    """How much pixels differ from those above them, (B, H - 1, W, C)."""
-    return ops.abs(pictures[:, 1:] - pictures[:, :-1])
-
-
-def steps_along_rows(pictures):
-    """How much pixels differ from those left of them, (B, H, W - 1, C)."""
-    return ops.abs(pictures[:, :, 1:] - pictures[:, :, :-1])
+def steps(pictures, axis):
+    """How much pixels (B, H, W, C) differ from those before them along an axis, 1 or 2."""
+    return ops.abs(edge(pictures, axis, 1, None) - edge(pictures, axis, None, -1))

@@ -25,7 +25,7 @@ class PixelLoss(keras.losses.Loss):
             the mean over all pixels of the batch.
 
     Source: Lai et al. 2017, LapSRN, arXiv:1704.03915, eq. 2; Chen et al. 2021, HINet,
-    arXiv:2105.06086, eq. 3 (PSNR as a loss).
+    arXiv:2105.06086 (PSNR as a loss).
     """
 
     def __init__(

@@ -45,14 +45,13 @@ def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
     recipes = [json.loads((folder / RECIPE).read_text()) for folder in shares]
     if any(recipe["generator"] != recipes[0]["generator"] for recipe in recipes):
         raise CommandFailed("All runs must be of one architecture. Received: runs of several.")
-    weights = [load_checkpoint(folder / CHECKPOINT, ["ema"])[1]["ema"] for folder in shares]
+    runs = [load_checkpoint(folder / CHECKPOINT, ["ema", DISCRIMINATOR])[1] for folder in shares]
     mixed = [
         sum(share * array for share, array in zip(shares.values(), arrays, strict=True))
-        for arrays in zip(*weights, strict=True)
+        for arrays in zip(*(run["ema"] for run in runs), strict=True)
     ]
     run_folder.mkdir(parents=True, exist_ok=True)
-    _, first = load_checkpoint(next(iter(shares)) / CHECKPOINT, [DISCRIMINATOR])
-    save_checkpoint(run_folder / CHECKPOINT, 0, {"ema": mixed} | first)
+    save_checkpoint(run_folder / CHECKPOINT, 0, runs[0] | {"ema": mixed})
     write_json(run_folder / RECIPE, recipes[0])
     families = [as_ancestors(folder) for folder in shares]
     write_json(run_folder / ORIGIN, add_mix(families, list(shares.values())))

@@ -18,7 +18,7 @@ from training.checkpoint import load_checkpoint, save_checkpoint
 from training.errors import CommandFailed
 from training.networks import build_generator
 from training.recipe import Recipe
-from training.stages import DISCRIMINATOR, Losses, Stage, as_arrays, build_stage
+from training.stages import DISCRIMINATOR, Losses, Stage, as_arrays, build_stage, copy_values
 
 EMA_EVERY = 10  # steps between updates of the moving average; momentum is raised to it
 CHECKPOINT = "checkpoint.npz"
@@ -91,8 +91,7 @@ class Run:
             )
         self.step, self.ema = step, groups["ema"]
         for name, group in variables.items():
-            for variable, value in zip(group, groups[name], strict=True):
-                variable.assign(value)
+            copy_values(groups[name], group)
 
 
 def mean_of_known(values: list[float]) -> float:
@@ -144,8 +143,7 @@ def begin_with(start_from: Path, stage: Stage, folder: Path) -> None:
     stage.generator.set_weights(groups["ema"])
     own, other = stage.variables().get(DISCRIMINATOR, []), groups[DISCRIMINATOR]
     if [variable.shape for variable in own] == [array.shape for array in other]:
-        for variable, value in zip(own, other, strict=True):
-            variable.assign(value)
+        copy_values(other, own)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / ORIGIN, as_ancestors(start_from))
 

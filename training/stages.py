@@ -13,13 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from training.adversaries import (
-    ContentDistance,
-    Shift,
-    build_discriminator,
-    crop,
-    draw_start,
-)
+from training.adversaries import ContentDistance, Shift, build_discriminator, crop, draw_start
 from training.errors import CommandFailed
 from training.lattice import LatticeDistance
 from training.losses import PixelLoss
@@ -146,11 +140,7 @@ class AdversarialStage:
         }
 
 
-def build_game(
-    generator: keras.Model,
-    opponent: keras.Model,
-    compare: Callable,
-) -> keras.Model:
+def build_game(generator: keras.Model, opponent: keras.Model, compare: Callable) -> keras.Model:
     """(LR, HR, start) -> SR, its content distance from HR, the opponent's logits, the lattice.
 
     Content and opponent see the pictures from `start` on, see `Shift`.
@@ -176,11 +166,15 @@ def compare_content(
 
     Source: Wang et al. 2003, "Multi-scale structural similarity", sec. 3 (scales).
     """
-    content = 0.0
-    for weight in weights:
-        content = content + weight * distance(features(sr), features(hr))
-        sr, hr = (ops.average_pool(pictures, 2, strides=2) for pictures in (sr, hr))
-    return content
+    scales = zip(weights, pyramid(sr), pyramid(hr), strict=False)  # pyramids have no end
+    return sum(weight * distance(features(s), features(h)) for weight, s, h in scales)
+
+
+def pyramid(pictures):
+    """Pictures (B, H, W, C), then half as wide and high again and again."""
+    while True:
+        yield pictures
+        pictures = ops.average_pool(pictures, 2, strides=2)
 
 
 def train_on_batch(model: keras.Model, inputs, targets) -> list[float]:
@@ -190,7 +184,7 @@ def train_on_batch(model: keras.Model, inputs, targets) -> list[float]:
 
 
 def copy_values(source: list, target: list) -> None:
-    """Give every variable the value of its counterpart.
+    """Give every variable the value of its counterpart, a variable or an array.
 
     A copy of it: JAX hands the memory of a model's variables on when it trains the model.
     """

@@ -22,13 +22,7 @@ from training.mix import mix
 from training.networks import build_generator
 from training.recipe import Adversarial
 from training.run import CHECKPOINT, start_run
-from training.stages import (
-    AdversarialStage,
-    PixelStage,
-    build_stage,
-    compare_content,
-    copy_values,
-)
+from training.stages import AdversarialStage, PixelStage, build_stage, compare_content, copy_values
 from training.train import train
 
 ADVERSARIAL = Adversarial(
