@@ -151,7 +151,8 @@ def describe_weights(recipe: Recipe, photographs: int) -> str:
     pictures = "clean pictures that were made smaller by bicubic interpolation"
     if recipe.degradation is not None:
         pictures = "small pictures from the wild: blurred, noisy, compressed as JPEG, or clean"
+    drawings = f" and {recipe.data.drawings} drawings" if recipe.data.drawings else ""
     return (
         f"SRResNet, the generator of SRGAN, trained here {losses} on {photographs} photographs "
-        f"under free licences, for {pictures}."
+        f"under free licences{drawings}, for {pictures}."
     )

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from training.ancestry import add_mix
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.degradation import Degradation
 from training.errors import CommandFailed
-from training.networks import Architecture, build_generator
+from training.networks import build_generator
 from training.photos import read_manifest, split_photos
+from training.recipe import read_recipe
 from training.run import CHECKPOINT, ORIGIN, RECIPE, as_ancestors, write_json
 from training.stages import DISCRIMINATOR
 from training.validation import choose_figures, load_validation, mean_figures, upscale
@@ -59,11 +59,10 @@ def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
 
 def judge(run_folder: Path, photos_folder: Path, perceptual: Path | None) -> dict[str, float]:
     """The figures of a run's averaged weights, as training writes them into `log.csv`."""
-    recipe = json.loads((run_folder / RECIPE).read_text())
-    degradation = recipe.get("degradation") and Degradation(**recipe["degradation"])
+    recipe = read_recipe(run_folder / RECIPE)
     _, photos = split_photos(read_manifest(photos_folder))
-    pairs = load_validation(photos, degradation, recipe["data"]["seed"])
-    generator = build_generator(Architecture(**recipe["generator"]))
+    pairs = load_validation(photos, recipe.degradation, recipe.data.seed)
+    generator = build_generator(recipe.generator)
     generator.set_weights(load_checkpoint(run_folder / CHECKPOINT, ["ema"])[1]["ema"])
     upscaled = [upscale(generator, pair.lr) for pair in pairs]
     return mean_figures(upscaled, pairs, choose_figures(perceptual))

@@ -86,12 +86,30 @@ def count_licences(photos: Sequence[Photo]) -> dict[str, int]:
     return dict(Counter(photo.licence for photo in photos).most_common())
 
 
-def load_pairs(photos: Sequence[Photo]) -> list[Pair]:
+def load_pairs(photos: Sequence[Photo], sizes: Sequence[float] = (1.0,)) -> list[Pair]:
     """Decode every photograph and downscale it by bicubic interpolation.
 
     Everything stays in memory: 3.2 bytes a HR pixel, 0.9 GB for 282 megapixels.
+
+    Args:
+        photos: to load.
+        sizes: of HR, as shares of the photograph's sides in (0, 1]; each gives a pair.
     """
-    return [make_pair(decode_rgb(photo.path.read_bytes())) for photo in tqdm(photos, unit="photo")]
+    pictures = (decode_rgb(photo.path.read_bytes()) for photo in tqdm(photos, unit="photo"))
+    return [pair for picture in pictures for pair in make_pairs(picture, sizes)]
+
+
+def make_pairs(photo: np.ndarray, sizes: Sequence[float]) -> list[Pair]:
+    """A pair of (H, W, 3) uint8 at each of the sizes, shares of its sides."""
+    return [make_pair(shrink(photo, size)) for size in sizes]
+
+
+def shrink(photo: np.ndarray, size: float) -> np.ndarray:
+    """(H, W, 3) uint8 with sides that are this share of what they were, rounded."""
+    if size == 1:
+        return photo
+    height, width = (round(size * side) for side in photo.shape[:2])
+    return resize_bicubic(photo, height, width)
 
 
 def make_pair(photo: np.ndarray) -> Pair:

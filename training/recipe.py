@@ -17,6 +17,17 @@ class Data:
     patch: int  # side of a LR patch, px
     batch: int  # patches in a batch
     seed: int
+    sizes: tuple[float, ...] = (1.0,)  # of HR: shares of a photograph's sides, each is used
+    drawings: int = 0  # pictures drawn by the program, among the photographs
+
+    def __post_init__(self) -> None:
+        if not self.sizes or not all(0 < size <= 1 for size in self.sizes):
+            raise ValueError(
+                "`sizes` must be shares in (0, 1], at least one. "
+                f"Received: sizes={list(self.sizes)}"
+            )
+        if self.drawings < 0:
+            raise ValueError(f"`drawings` must be 0 or more. Received: {self.drawings}")
 
 
 @dataclass(frozen=True)
@@ -97,15 +108,25 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a TOML recipe; an unknown or missing setting is an error."""
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    """Read a recipe in TOML, or in JSON as a run's folder holds it.
+
+    Raises:
+        CommandFailed: if a setting is unknown, missing or not what it may be.
+    """
+    text = path.read_text(encoding="utf-8")
+    tables = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     try:
         return Recipe(
             generator=Architecture(**tables["generator"]),
             data=Data(**tables["data"]),
             training=Training(**tables["training"]),
-            adversarial=Adversarial(**tables["adversarial"]) if "adversarial" in tables else None,
-            degradation=Degradation(**tables["degradation"]) if "degradation" in tables else None,
+            adversarial=read_table(Adversarial, tables.get("adversarial")),
+            degradation=read_table(Degradation, tables.get("degradation")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CommandFailed(f"{path} is not a recipe: {error}") from error
+
+
+def read_table(kind, settings):
+    """One table; None if it is not there."""
+    return None if settings is None else kind(**settings)

@@ -17,7 +17,7 @@ from training.ancestry import Ancestors, add_run
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.errors import CommandFailed
 from training.networks import build_generator
-from training.recipe import Recipe
+from training.recipe import Recipe, read_recipe
 from training.stages import DISCRIMINATOR, Losses, Stage, as_arrays, build_stage, copy_values
 
 EMA_EVERY = 10  # steps between updates of the moving average; momentum is raised to it
@@ -165,9 +165,12 @@ def write_json(path: Path, value: object) -> None:
 
 
 def check_same_run(run: Run) -> None:
-    """Raise CommandFailed unless the folder holds a run of the same networks and data."""
-    before, now = json.loads((run.folder / RECIPE).read_text()), run.recipe.as_dict()
-    changed = [part for part in SAME_IN_A_RUN if before.get(part) != now[part]]
+    """Raise CommandFailed unless the folder holds a run of the same networks and data.
+
+    A run of an earlier version has fewer settings: those it lacks are at what they were then.
+    """
+    before, now = read_recipe(run.folder / RECIPE).as_dict(), run.recipe.as_dict()
+    changed = [part for part in SAME_IN_A_RUN if before[part] != now[part]]
     if changed:
         raise CommandFailed(
             f"{run.folder} must hold a run of this recipe. "

@@ -1,6 +1,7 @@
 """Train a generator, in either stage, resumable at any step."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,11 +9,12 @@ from tqdm import tqdm
 
 from training.adversaries import build_content_features
 from training.devices import share_batches, use_precision
+from training.drawings import draw_pictures
 from training.figures import Metric
 from training.journal import Journal
 from training.patches import PatchSampler
-from training.photos import Pair, load_pairs, read_manifest, split_photos
-from training.recipe import Recipe
+from training.photos import Pair, Photo, load_pairs, make_pairs, read_manifest, split_photos
+from training.recipe import Data, Recipe
 from training.run import Run, start_run
 from training.validation import (
     choose_figures,
@@ -68,7 +70,7 @@ def train(
     devices = share_batches(recipe.data.batch)
     training_photos, validation_photos = split_photos(read_manifest(photos_folder))
     sampler = PatchSampler(
-        load_pairs(training_photos),
+        load_training(training_photos, recipe.data),
         patch=recipe.data.patch,
         batch=recipe.data.batch,
         seed=recipe.data.seed,
@@ -83,6 +85,13 @@ def train(
         judge = Judge(validation, choose_figures(perceptual), journal, devices)
         go_on(run, sampler, judge, deadline)
     return run
+
+
+def load_training(photos: Sequence[Photo], data: Data) -> list[Pair]:
+    """Photographs to train on, and drawings among them, at each of the sizes."""
+    drawings = draw_pictures(data.drawings, data.seed)
+    pairs = load_pairs(photos, data.sizes)
+    return pairs + [pair for picture in drawings for pair in make_pairs(picture, data.sizes)]
 
 
 def go_on(run: Run, sampler: PatchSampler, judge: Judge, deadline: float) -> None:

@@ -45,7 +45,9 @@ def test_the_description_follows_the_recipe(recipe):
     adversarial = replace(recipe, adversarial=Adversarial(0.1, 0.1, 0.01, 4))
     assert "not adversarially" in describe_weights(recipe, 561)
     assert "not adversarially" not in describe_weights(adversarial, 561)
-    assert "561 photographs" in describe_weights(adversarial, 561)
+    assert "561 photographs under free licences, for" in describe_weights(adversarial, 561)
+    drawn = replace(recipe, data=replace(recipe.data, drawings=40))
+    assert "561 photographs under free licences and 40 drawings, for" in describe_weights(drawn, 561)
 
 
 def test_a_graph_may_have_a_faithful_one_beside_it(recipe, run_folder, photos_folder, card_path):

@@ -53,6 +53,16 @@ def test_every_photograph_of_the_manifest_is_loaded(photos_folder):
     assert [(pair.hr.shape, pair.lr.shape) for pair in pairs] == [((48, 64, 3), (12, 16, 3))] * 3
 
 
+def test_a_photograph_gives_a_pair_of_every_size(photos_folder):
+    photos = read_manifest(photos_folder)[:2]
+    pairs = load_pairs(photos, (1.0, 0.5))
+    assert [pair.hr.shape for pair in pairs] == [(48, 64, 3), (24, 32, 3)] * 2
+    whole, halved = pairs[:2]
+    np.testing.assert_array_equal(whole.hr, load_pairs(photos)[0].hr)
+    np.testing.assert_array_equal(halved.hr, resize_bicubic(whole.hr, 24, 32))
+    np.testing.assert_array_equal(halved.lr, resize_bicubic(halved.hr, 6, 8))
+
+
 def test_a_pair_is_cropped_to_a_multiple_of_the_scale():
     photo = noise(19, 30)
     pair = make_pair(photo)

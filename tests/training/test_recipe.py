@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -43,6 +44,28 @@ def test_a_degradation_that_makes_no_sense_is_refused_with_the_name_of_the_file(
     path.write_text(wild.replace("[30, 95]", "[95, 30]", 1))
     with pytest.raises(ValueError, match=r"recipe.toml is not a recipe: `jpeg_quality` must"):
         read_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sizes": ()}, r"`sizes` must be shares in \(0, 1\], at least one. Received: sizes=\[\]"),
+        ({"sizes": (1.0, 0.0)}, r"Received: sizes=\[1.0, 0.0\]"),
+        ({"sizes": (1.5,)}, r"Received: sizes=\[1.5\]"),
+        ({"drawings": -1}, "`drawings` must be 0 or more. Received: -1"),
+    ],
+)
+def test_data_that_cannot_be_made_are_refused(recipe, settings, message):
+    with pytest.raises(ValueError, match=message):
+        replace(recipe.data, **settings)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_the_same_as_json(path, tmp_path):
+    recipe = read_recipe(path)
+    as_json = tmp_path / "recipe.json"
+    as_json.write_text(json.dumps(recipe.as_dict()))
+    assert read_recipe(as_json).as_dict() == recipe.as_dict()
 
 
 def test_content_is_compared_at_some_scale():

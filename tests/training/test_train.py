@@ -1,4 +1,5 @@
 import csv
+import json
 import math
 from dataclasses import replace
 
@@ -8,8 +9,10 @@ import pytest
 
 from tests.training.states import state
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.run import CHECKPOINT, start_run
-from training.train import train
+from training.drawings import SIDE_PX, draw_pictures
+from training.photos import read_manifest
+from training.run import CHECKPOINT, RECIPE, start_run
+from training.train import load_training, train
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +70,23 @@ def test_a_run_of_another_generator_is_not_gone_on_with(recipe, photos_folder, t
     other = replace(recipe, generator=replace(recipe.generator, filters=16))
     with pytest.raises(ValueError, match=r"another \[generator\]"):
         start_run(other, tmp_path)
+
+
+def test_a_run_of_a_version_with_fewer_settings_is_gone_on_with(recipe, photos_folder, tmp_path):
+    train(recipe, photos_folder, tmp_path, max_minutes=0)
+    older = json.loads((tmp_path / RECIPE).read_text())
+    del older["data"]["sizes"], older["data"]["drawings"], older["degradation"]
+    (tmp_path / RECIPE).write_text(json.dumps(older))
+    assert start_run(recipe, tmp_path).step == 0
+
+
+def test_drawings_are_trained_on_among_the_photographs_at_every_size(recipe, photos_folder):
+    data = replace(recipe.data, sizes=(1.0, 0.5), drawings=2)
+    photos = read_manifest(photos_folder)[:3]
+    pairs = load_training(photos, data)
+    sides = [pair.hr.shape[1] for pair in pairs]
+    assert sides == [64, 32] * 3 + [SIDE_PX, SIDE_PX // 2] * 2
+    np.testing.assert_array_equal(pairs[6].hr, draw_pictures(1, data.seed)[0])
 
 
 def test_a_run_on_degraded_pictures_is_gone_on_with(recipe, degradation, photos_folder, tmp_path):
