@@ -14,7 +14,6 @@ from core.flow import find_motion
 from core.fusion import Fusion
 from core.images import resize_bicubic
 from core.picture import Picture
-from core.upscaler import load_upscaler
 from training.documents import write_between
 from training.metrics import psnr_y, ssim_y
 from training.motion import (
@@ -25,7 +24,7 @@ from training.motion import (
     perceived_flow,
     warping_error,
 )
-from training.outputs import WINDOW
+from training.outputs import load_for_measuring
 from training.perceptual import LearnedDistance
 from training.videos import Clip, make_pans, read_clips
 
@@ -84,7 +83,7 @@ class VideoEvaluation:
         """Measure and write; the means over the clips of a group."""
         distance = LearnedDistance(self.perceptual) if self.perceptual else None
         name = read_card(self.card).name
-        upscaler = load_upscaler(self.card, window=WINDOW, threads=0)
+        upscaler = load_for_measuring(self.card)
         rows: list[Row] = []
         for clip in tqdm(self._clips(), unit="clip"):
             apart = [upscaler.upscale(Picture(lr)).pixels for lr in clip.lr]

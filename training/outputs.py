@@ -9,7 +9,7 @@ import requests
 
 from core.images import decode_image, decode_rgb, resize_bicubic
 from core.rendering import Rendering, Wish
-from core.upscaler import load_upscaler
+from core.upscaler import Upscaler, load_upscaler
 
 WINDOW = 256  # LR px
 PATIENCE_S = 600  # with one request
@@ -62,12 +62,17 @@ def bicubic(picture: TestPicture) -> np.ndarray:
     return resize_bicubic(lr, 4 * height, 4 * width)
 
 
-def through_core(card_path: Path) -> Output:
-    """A frozen graph, run and encoded as the service does it, in float32.
+def load_for_measuring(card_path: Path) -> Upscaler:
+    """A frozen graph in float32.
 
     The service may compute in bfloat16; figures of weights must not depend on the processor.
     """
-    upscaler = load_upscaler(card_path, window=WINDOW, threads=0, precision="float32")
+    return load_upscaler(card_path, window=WINDOW, threads=0, precision="float32")
+
+
+def through_core(card_path: Path) -> Output:
+    """A frozen graph, run and encoded as the service does it."""
+    upscaler = load_for_measuring(card_path)
 
     def upscale(picture):
         lr = decode_image(picture.lr_path.read_bytes())
