@@ -19,7 +19,9 @@ from training.errors import CommandFailed
 from training.networks import build_generator
 from training.recipe import Recipe, read_recipe
 from training.stages import DISCRIMINATOR, Losses, Stage, as_arrays, build_stage, copy_values
+from training.teacher import Teacher
 
+TEACHER = "teacher"  # the group of its weights, in a checkpoint
 EMA_EVERY = 10  # steps between updates of the moving average; momentum is raised to it
 CHECKPOINT = "checkpoint.npz"
 RECIPE = "recipe.json"
@@ -33,6 +35,7 @@ class Run:
 
     Attributes:
         ema: moving average of the generator's weights, the weights worth keeping.
+        teacher: which has a word in what is learned, if there is one.
         step: updates done so far.
         losses: of the steps since they were last read.
     """
@@ -41,6 +44,7 @@ class Run:
     folder: Path
     stage: Stage
     ema: list[np.ndarray]
+    teacher: Teacher | None = None
     step: int = 0
     losses: list[Losses] = field(default_factory=list)
 
@@ -56,6 +60,8 @@ class Run:
     def update(self, lr: np.ndarray, hr: np.ndarray) -> Losses:
         """One step on one batch of unit float32 patches; the losses before it."""
         learning_rate = self.recipe.learning_rate_at(self.step)
+        if self.teacher is not None:
+            hr = self.teacher.mix(lr, hr, self.step)
         losses = self.stage.update(lr, hr, learning_rate)
         self.losses.append(losses)
         self.step += 1
@@ -77,12 +83,12 @@ class Run:
         return means
 
     def save(self) -> None:
-        groups = {name: as_arrays(group) for name, group in self.stage.variables().items()}
+        groups = {name: as_arrays(group) for name, group in self._variables().items()}
         save_checkpoint(self.folder / CHECKPOINT, self.step, groups | {"ema": self.ema})
 
     def restore(self) -> None:
         """Go back to the checkpoint in the folder."""
-        variables = self.stage.variables()
+        variables = self._variables()
         step, groups = load_checkpoint(self.folder / CHECKPOINT, [*variables, "ema"])
         if not all(groups.values()):
             raise CommandFailed(
@@ -92,6 +98,10 @@ class Run:
         self.step, self.ema = step, groups["ema"]
         for name, group in variables.items():
             copy_values(groups[name], group)
+
+    def _variables(self) -> dict[str, list]:
+        taught = {} if self.teacher is None else {TEACHER: self.teacher.generator.weights}
+        return self.stage.variables() | taught
 
 
 def mean_of_known(values: list[float]) -> float:
@@ -125,13 +135,33 @@ def start_run(
     stage = build_stage(generator, recipe, content)
     if start_from is not None and not goes_on:
         begin_with(start_from, stage, folder)
-    run = Run(recipe, folder, stage, [weight.copy() for weight in generator.get_weights()])
+    average = [weight.copy() for weight in generator.get_weights()]
+    teacher = hire_teacher(recipe, average, has_learned=goes_on or start_from is not None)
+    run = Run(recipe, folder, stage, average, teacher)
     if goes_on:
         check_same_run(run)
         run.restore()
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RECIPE, recipe.as_dict())
     return run
+
+
+def hire_teacher(recipe: Recipe, weights: list[np.ndarray], *, has_learned: bool) -> Teacher | None:
+    """The teacher that a recipe asks for, with the weights that a run begins with.
+
+    Raises:
+        CommandFailed: if one is asked for that has not learned anything.
+    """
+    share = recipe.training.teacher_share
+    if share == 0:
+        return None
+    if not has_learned:
+        raise CommandFailed(
+            "A run with `teacher_share` must start from another one (--start-from)."
+        )
+    teacher = Teacher(build_generator(recipe.generator), share, recipe.data.seed)
+    teacher.generator.set_weights(weights)
+    return teacher
 
 
 def begin_with(start_from: Path, stage: Stage, folder: Path) -> None:
