@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from training.documents import write_between
-from training.metrics import colour_shift, psnr_y, ssim_y
+from training.metrics import colour_shift, grid_share, psnr_y, ssim_y
 from training.outputs import TestPicture
 from training.perceptual import LearnedDistance
 
@@ -18,14 +18,21 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 Means = dict[str, dict[str, dict[str, float]]]
 """Test set -> output -> figure -> mean over the pictures; of the colour shift the largest."""
 
-SHIFT = "colour_shift_levels"
+SHIFT, GRID = "colour_shift_levels", "grid_share"
 HEADINGS = {
     "psnr_y_db": "PSNR-Y dB",
     "ssim_y": "SSIM-Y",
     "lpips_sq": "LPIPS-sq",
+    GRID: "grid",
     SHIFT: "colour shift",
 }
-FORMATS = {"psnr_y_db": "{:.2f}", "ssim_y": "{:.4f}", "lpips_sq": "{:.4f}", SHIFT: "{:.1f}"}
+FORMATS = {
+    "psnr_y_db": "{:.2f}",
+    "ssim_y": "{:.4f}",
+    "lpips_sq": "{:.4f}",
+    GRID: "{:.1%}",
+    SHIFT: "{:.1f}",
+}
 
 FIRST_MARK = "<!-- quality: written by python -m training evaluate -->"
 LAST_MARK = "<!-- end of quality -->"
@@ -60,7 +67,7 @@ def measure(
             picture.name,
             name,
             {key: metric(sr, hr) for key, metric in metrics.items()}
-            | {SHIFT: colour_shift(sr, lr)},
+            | {GRID: grid_share(sr, hr), SHIFT: colour_shift(sr, lr)},
         )
         for name, sr in upscaled.items()
     ]

@@ -9,7 +9,8 @@ import numpy as np
 
 from core.pixels import LEVELS
 
-BORDER = 4  # pixels shaved on each side: the scale
+BORDER = 4  # pixels shaved on each side, and side of the blocks of a grid: the scale
+LEAST_STEP = 0.1  # levels: with less there is nothing that could show a grid
 LUMA = np.array([0.299, 0.587, 0.114])  # of R, G and B, full range; ITU-R BT.601, sec. 2.5.1
 LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966]) / LEVELS  # ITU-R BT.601, 16..235
 LUMA_OFFSET = 16.0
@@ -51,6 +52,29 @@ def colour_shift(sr: np.ndarray, lr: np.ndarray) -> float:
         lr: (H, W, 3) uint8.
     """
     return float(np.abs(sr.mean(axis=(0, 1)) - lr.mean(axis=(0, 1))).max())
+
+
+def grid_share(sr: np.ndarray, hr: np.ndarray) -> float:
+    """How much of the grid of LR shows in SR, both (H, W, 3) uint8; 0 is none, 1 very much.
+
+    In photographs neighbouring pixels differ by as much on average wherever in the blocks lie
+    that one pixel of LR becomes. This is the root mean square, over places and both directions,
+    by how much SR differs from that more than HR does, as a share of the mean difference.
+    """
+    uneven = [
+        mean_steps(shaved_luma(sr), axis) - mean_steps(shaved_luma(hr), axis) for axis in (0, 1)
+    ]
+    return float(np.sqrt(np.mean(np.square(uneven))))
+
+
+def mean_steps(luma: np.ndarray, axis: int) -> np.ndarray:
+    """What a pixel differs by from the next along an axis, at each place of a block, (4,).
+
+    Of the mean over all places; a picture without steps has none anywhere.
+    """
+    steps = np.abs(np.diff(luma, axis=axis)).mean(axis=1 - axis)
+    means = np.array([steps[place::BORDER].mean() for place in range(BORDER)])
+    return means / (means.mean() + LEAST_STEP)
 
 
 def shaved_luma(rgb: np.ndarray) -> np.ndarray:

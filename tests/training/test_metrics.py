@@ -1,8 +1,18 @@
 import numpy as np
 import pytest
 
+from core.images import resize_bicubic
 from tests.stand_ins import noise, repeat
-from training.metrics import SSIM_C1, SSIM_C2, colour_shift, local_mean, psnr_y, shaved_luma, ssim_y
+from training.metrics import (
+    SSIM_C1,
+    SSIM_C2,
+    colour_shift,
+    grid_share,
+    local_mean,
+    psnr_y,
+    shaved_luma,
+    ssim_y,
+)
 
 
 def test_luma_is_in_studio_range():
@@ -63,3 +73,25 @@ def test_the_colour_shift_is_that_of_the_worst_channel():
     sr[..., 1] -= 3
     sr[..., 2] += 2
     assert colour_shift(sr, lr) == pytest.approx(3)
+
+
+def test_a_picture_shows_no_more_of_a_grid_than_itself():
+    assert grid_share(noise(64, 64), noise(64, 64)) == 0
+    even = np.full((64, 64, 3), 9, np.uint8)
+    assert grid_share(even, even) == 0
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_lines_on_the_grid_show(axis):
+    hr = noise(128, 128, seed=2)
+    lined = np.moveaxis(hr.copy(), axis, 0)
+    lined[2::4] = 255 - lined[2::4] // 8
+    assert grid_share(np.moveaxis(lined, 0, axis), hr) > 0.1
+
+
+def test_blocks_show_much_more_of_a_grid_than_interpolation():
+    hr = resize_bicubic(noise(24, 24), 136, 136)
+    lr = resize_bicubic(hr, 34, 34)
+    blocks = lr.repeat(4, axis=0).repeat(4, axis=1)
+    assert grid_share(blocks, hr) > 1
+    assert grid_share(resize_bicubic(lr, 136, 136), hr) < grid_share(blocks, hr) / 10
