@@ -78,7 +78,13 @@ class PatchSampler:
         return orient(lr, turns, mirrored), orient(hr, turns, mirrored)
 
 
-def orient(pixels, turns, mirrored):
-    """One of the eight orientations of a square."""
-    turned = np.rot90(pixels, turns)
-    return turned[:, ::-1] if mirrored else turned
+def orient(pixels: np.ndarray, turns: int, mirrored: int) -> np.ndarray:
+    """One of the eight orientations of pictures (..., H, W, C)."""
+    turned = np.rot90(pixels, turns, axes=(-3, -2))
+    return turned[..., ::-1, :] if mirrored else turned
+
+
+def orient_back(pixels: np.ndarray, turns: int, mirrored: int) -> np.ndarray:
+    """What `orient` was given, from what it gave."""
+    turned = pixels[..., ::-1, :] if mirrored else pixels
+    return np.rot90(turned, -turns, axes=(-3, -2))

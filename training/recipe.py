@@ -44,9 +44,7 @@ class Training:
     pixel_epsilon: float = 0.0  # of the pixel loss, unit range; see `training.losses`
     chroma_weight: float | None = None  # of the pixel loss, to that of luma; None: RGB alike
     log_floor: float | None = None  # of the pixel loss: a logarithm of each patch, from here on
-    teacher_share: float = (
-        0.0  # of the word of what a run begins with in what is learned, HR the rest
-    )
+    teacher_share: float = 0.0  # of what is learned: the word of what a run begins with
 
     def __post_init__(self) -> None:
         if not 0 <= self.teacher_share <= 1:

@@ -10,6 +10,8 @@ it, so much is learned in few steps.
 import keras
 import numpy as np
 
+from training.patches import orient, orient_back
+
 
 class Teacher:
     """Mixes what a network makes of patches into what is learned from them.
@@ -30,18 +32,6 @@ class Teacher:
     def mix(self, lr: np.ndarray, hr: np.ndarray, step: int) -> np.ndarray:
         """What is to be learned from LR (B, h, w, 3) and HR (B, 4h, 4w, 3), like HR."""
         turns, mirrored = np.random.default_rng((self._seed, step)).integers((4, 2))
-        turned = turn(lr, turns, mirrored)
+        turned = orient(lr, turns, mirrored)
         sr = np.asarray(self.generator.predict_on_batch(turned))
-        return (1 - self._share) * hr + self._share * turn_back(sr, turns, mirrored)
-
-
-def turn(pictures: np.ndarray, turns: int, mirrored: int) -> np.ndarray:
-    """Pictures (B, H, W, C), by quarters, then perhaps mirrored."""
-    turned = np.rot90(pictures, turns, axes=(1, 2))
-    return turned[:, :, ::-1] if mirrored else turned
-
-
-def turn_back(pictures: np.ndarray, turns: int, mirrored: int) -> np.ndarray:
-    """What `turn` was given, from what it gave."""
-    turned = pictures[:, :, ::-1] if mirrored else pictures
-    return np.rot90(turned, -turns, axes=(1, 2))
+        return (1 - self._share) * hr + self._share * orient_back(sr, turns, mirrored)

@@ -9,8 +9,9 @@ from tests.stand_ins import noise
 from tests.training.states import state
 from training.checkpoint import load_checkpoint
 from training.networks import build_generator
+from training.patches import orient, orient_back
 from training.run import CHECKPOINT, start_run
-from training.teacher import Teacher, turn, turn_back
+from training.teacher import Teacher
 from training.train import train
 
 SHARE = 0.6
@@ -38,21 +39,21 @@ def generator(recipe):
 @pytest.mark.parametrize("mirrored", range(2))
 def test_what_is_turned_can_be_turned_back(turns, mirrored):
     pictures = np.random.default_rng(0).random((2, 6, 4, 3))
-    turned = turn(pictures, turns, mirrored)
+    turned = orient(pictures, turns, mirrored)
     assert turned.shape == ((2, 6, 4, 3) if turns % 2 == 0 else (2, 4, 6, 3))
-    np.testing.assert_array_equal(turn_back(turned, turns, mirrored), pictures)
+    np.testing.assert_array_equal(orient_back(turned, turns, mirrored), pictures)
 
 
 def test_the_eight_orientations_differ():
     pictures = np.random.default_rng(0).random((1, 4, 4, 1))
-    seen = {turn(pictures, k, m).tobytes() for k in range(4) for m in range(2)}
+    seen = {orient(pictures, k, m).tobytes() for k in range(4) for m in range(2)}
     assert len(seen) == 8
 
 
 def upscale_every_way(generator, lr):
     """What it makes of every orientation, each turned back."""
     ways = [(turns, mirrored) for turns in range(4) for mirrored in range(2)]
-    return [turn_back(generator.predict_on_batch(turn(lr, *way)), *way) for way in ways]
+    return [orient_back(generator.predict_on_batch(orient(lr, *way)), *way) for way in ways]
 
 
 def test_the_teacher_says_what_it_makes_of_some_orientation(generator, batch):
