@@ -77,7 +77,8 @@ def test_a_killed_worker_is_replaced(cluster):
     assert cluster.wait_for(job).state is State.SUCCEEDED
     assert time.monotonic() - killed < 3 * LEASE_S + len(TEXT) * 0.1 + 5
     assert cluster.result(job) == result_of(TEXT)
-    assert first.pieces_done + second.pieces_done == 8 + 1
+    told = first.pieces_done + second.pieces_done
+    assert told in (8, 8 + 1)  # it may have died between the end of a piece and saying so
 
 
 def test_a_video_survives_the_death_of_a_worker(cluster, tmp_path):

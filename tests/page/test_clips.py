@@ -258,7 +258,9 @@ def test_a_picture_is_told_how_many_are_before_and_how_many_tiles_are_done(
 ):
     service.gate.clear()
     large = encode(Image.fromarray(noise(150, 150)))
-    give(page, ("small.png", picture), ("large.png", large))
+    give(page, ("small.png", picture))
+    expect(page.locator("#working-text")).to_contain_text("0 of 1 tiles, about ")
+    give(page, ("large.png", large))
     page.click("#frames .frame >> nth=1")
     expect(page.locator("#working-text")).to_have_text("1 picture before yours.")
     page.click("#frames .frame >> nth=0")
