@@ -52,6 +52,9 @@ def parse_arguments() -> argparse.Namespace:
     command.add_argument("--run", type=Path, required=True, help="folder to write")
     command.add_argument("--photos", type=Path, help="folder with manifest.csv, to judge it with")
     command.add_argument("--perceptual", type=Path, help="folder of weights for LPIPS-sq")
+    command.add_argument(
+        "--search", metavar="MIXES", type=whole, help="try so many, beginning with these shares"
+    )
 
     command = commands.add_parser("freeze", help="turn a run into a graph and its card")
     command.set_defaults(command=run_freeze)
@@ -198,7 +201,15 @@ def run_train(arguments: argparse.Namespace) -> None:
 def run_mix(arguments: argparse.Namespace) -> None:
     from training.mix import judge, mix
 
-    mix(dict(arguments.shares), arguments.run)
+    shares = dict(arguments.shares)
+    if arguments.search:
+        from training.shares import search_shares
+
+        if not arguments.photos:
+            raise CommandFailed("--search needs --photos, which decide. Received: none.")
+        shares = search_shares(shares, arguments.photos, arguments.perceptual, arguments.search)
+        sys.stdout.write("".join(f"{run}={share:.4f}\n" for run, share in shares.items()))
+    mix(shares, arguments.run)
     if arguments.photos:
         for name, figure in judge(arguments.run, arguments.photos, arguments.perceptual).items():
             sys.stdout.write(f"{name} {figure:.4f}\n")

@@ -9,8 +9,10 @@ arXiv:2212.04089, sec. 2 (sums and negative shares).
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from training.ancestry import add_mix
 from training.checkpoint import load_checkpoint, save_checkpoint
@@ -23,6 +25,8 @@ from training.stages import DISCRIMINATOR
 from training.validation import choose_figures, load_validation, mean_figures, upscale
 
 TOLERANCE = 1e-6  # of the sum of shares
+
+Weights = list[np.ndarray]  # of a generator
 
 
 def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
@@ -46,15 +50,20 @@ def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
     if any(recipe["generator"] != recipes[0]["generator"] for recipe in recipes):
         raise CommandFailed("All runs must be of one architecture. Received: runs of several.")
     runs = [load_checkpoint(folder / CHECKPOINT, ["ema", DISCRIMINATOR])[1] for folder in shares]
-    mixed = [
-        sum(share * array for share, array in zip(shares.values(), arrays, strict=True))
-        for arrays in zip(*(run["ema"] for run in runs), strict=True)
-    ]
+    mixed = blend([run["ema"] for run in runs], list(shares.values()))
     run_folder.mkdir(parents=True, exist_ok=True)
     save_checkpoint(run_folder / CHECKPOINT, 0, runs[0] | {"ema": mixed})
     write_json(run_folder / RECIPE, recipes[0])
     families = [as_ancestors(folder) for folder in shares]
     write_json(run_folder / ORIGIN, add_mix(families, list(shares.values())))
+
+
+def blend(runs: Sequence[Weights], shares: Sequence[float]) -> Weights:
+    """The sum of the runs' arrays, each run by its share, float32."""
+    return [
+        np.float32(sum(share * array for share, array in zip(shares, arrays, strict=True)))
+        for arrays in zip(*runs, strict=True)
+    ]
 
 
 def judge(run_folder: Path, photos_folder: Path, perceptual: Path | None) -> dict[str, float]:

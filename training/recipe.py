@@ -77,14 +77,19 @@ class Adversarial:
     discriminator_rate: float = 1.0  # learning rate, times the generator's
     discriminator_first: int = 0  # steps in which it learns alone: a judge that knows nothing harms
     lattice_weight: float = 0.0  # of how much the grid of LR shows in SR
+    texture_weight: float = 0.0  # of how unlike the strength of texture is
+    pixel_epsilon: float = 0.0  # of the pixel loss, unit range; see `training.losses`
     content_layers: tuple[str, ...] = ("conv1_2", "conv2_2", "conv3_1")  # of VGG-19, deepest last
     content_scales: tuple[float, ...] = (
         1.0,
     )  # weights: of pictures as they are, their halves, ...
 
     def __post_init__(self) -> None:
-        if not self.content_scales:
-            raise ValueError("`content_scales` must hold a weight. Received: none.")
+        if not any(self.content_scales):
+            raise ValueError(
+                "`content_scales` must hold a weight other than 0. "
+                f"Received: {list(self.content_scales)}"
+            )
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from training.lattice import LatticeDistance
 from training.losses import PixelLoss
 from training.networks import SCALE
 from training.recipe import Adversarial, Recipe
+from training.texture import TextureDistance
 
 Losses = dict[str, float]  # not a number: one that was not computed
 
 DISCRIMINATOR = "discriminator"  # its group of variables, in a checkpoint
-GENERATOR_LOSSES = ("pixel", "content", "adversarial", "lattice")  # of the second stage
+GENERATOR_LOSSES = ("pixel", "content", "adversarial", "lattice", "texture")  # second stage
 
 
 class Stage(Protocol):
@@ -89,9 +90,10 @@ class AdversarialStage:
         self.game.compile(
             keras.optimizers.Adam(),
             loss=[
-                "mean_absolute_error",
+                PixelLoss(settings.pixel_epsilon),
                 "mean_absolute_error",
                 keras.losses.BinaryCrossentropy(from_logits=True),
+                "mean_absolute_error",
                 "mean_absolute_error",
             ],
             loss_weights=[
@@ -99,6 +101,7 @@ class AdversarialStage:
                 settings.content_weight,
                 settings.adversarial_weight,
                 settings.lattice_weight,
+                settings.texture_weight,
             ],
             jit_compile=uses_xla(),
         )
@@ -126,7 +129,7 @@ class AdversarialStage:
         copy_values(self.discriminator.trainable_variables, self.opponent.variables)
         shape = (len(hr), *self.opponent.compute_output_shape(crop(hr, start).shape)[1:])
         nought = np.zeros((len(hr), 1), np.float32)
-        targets = [hr, nought, np.ones(shape, np.float32), nought]
+        targets = [hr, nought, np.ones(shape, np.float32), nought, nought]
         inputs = [lr, hr, np.tile(start, (len(hr), 1))]
         _, *losses = train_on_batch(self.game, inputs, targets)
         return dict(zip(GENERATOR_LOSSES, losses, strict=True))
@@ -141,18 +144,20 @@ class AdversarialStage:
 
 
 def build_game(generator: keras.Model, opponent: keras.Model, compare: Callable) -> keras.Model:
-    """(LR, HR, start) -> SR, its content distance from HR, the opponent's logits, the lattice.
+    """(LR, HR, start) -> SR, content distance, the opponent's logits, lattice, texture distance.
 
-    Content and opponent see the pictures from `start` on, see `Shift`.
+    All but the lattice see the pictures from `start` on, see `Shift`.
     """
     lr, hr = keras.Input((None, None, 3), name="lr"), keras.Input((None, None, 3), name="hr")
     start = keras.Input((2,), dtype="int32", name="start")
     sr = generator(lr)
     shift = Shift(dtype="float32", name="shift")
     seen = shift(sr, start)
-    content = compare(seen, shift(hr, start))
+    truth = shift(hr, start)
     lattice = LatticeDistance(SCALE, name="lattice")(sr, hr)
-    return keras.Model([lr, hr, start], [sr, content, opponent(seen), lattice], name="game")
+    texture = TextureDistance(name="texture")(seen, truth)
+    outputs = [sr, compare(seen, truth), opponent(seen), lattice, texture]
+    return keras.Model([lr, hr, start], outputs, name="game")
 
 
 def compare_content(
@@ -167,7 +172,7 @@ def compare_content(
     Source: Wang et al. 2003, "Multi-scale structural similarity", sec. 3 (scales).
     """
     scales = zip(weights, pyramid(sr), pyramid(hr), strict=False)  # pyramids have no end
-    return sum(weight * distance(features(s), features(h)) for weight, s, h in scales)
+    return sum(weight * distance(features(s), features(h)) for weight, s, h in scales if weight)
 
 
 def pyramid(pictures):

@@ -68,10 +68,11 @@ def test_a_recipe_is_the_same_as_json(path, tmp_path):
     assert read_recipe(as_json).as_dict() == recipe.as_dict()
 
 
-def test_content_is_compared_at_some_scale():
+@pytest.mark.parametrize("scales", [(), (0.0, 0.0)])
+def test_content_is_compared_at_some_scale(scales):
     path = RECIPES[0].with_name("srgan.toml")
-    with pytest.raises(ValueError, match="content_scales` must hold a weight"):
-        replace(read_recipe(path).adversarial, content_scales=())
+    with pytest.raises(ValueError, match="content_scales` must hold a weight other than 0"):
+        replace(read_recipe(path).adversarial, content_scales=scales)
 
 
 def test_the_rate_begins_to_rise_once_the_generator_learns(recipe):

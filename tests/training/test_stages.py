@@ -22,7 +22,15 @@ from training.mix import mix
 from training.networks import build_generator
 from training.recipe import Adversarial
 from training.run import CHECKPOINT, start_run
-from training.stages import AdversarialStage, PixelStage, build_stage, compare_content, copy_values
+from training.stages import (
+    GENERATOR_LOSSES,
+    AdversarialStage,
+    PixelStage,
+    build_stage,
+    compare_content,
+    copy_values,
+    train_on_batch,
+)
 from training.train import train
 
 ADVERSARIAL = Adversarial(
@@ -180,6 +188,18 @@ def test_content_is_compared_at_several_scales(content):
     assert compare(2.0, 1.0) == pytest.approx(2 * whole, rel=1e-3)
 
 
+def test_a_scale_without_weight_costs_nothing(content):
+    looked_at = []
+
+    def features(pictures):
+        looked_at.append(pictures.shape[1:3])
+        return content(pictures)
+
+    hr = np.random.default_rng(0).random((1, 32, 48, 3), np.float32)
+    compare_content(features, ContentDistance(LAYERS), (0.0, 1.0, 0.0), hr, hr)
+    assert looked_at == [(16, 24)] * 2
+
+
 @pytest.mark.parametrize(("name", "stride"), [("conv1_2", 1), ("conv2_1", 2), ("conv5_4", 16)])
 def test_a_feature_stands_for_as_many_pixels_as_were_pooled(name, stride):
     assert stride_of(name) == stride
@@ -228,11 +248,11 @@ def test_both_networks_see_the_same_part_of_the_pictures(recipe, content, batch,
     seen = []
     monkeypatch.setattr(
         "training.stages.train_on_batch",
-        lambda _model, inputs, _targets: seen.append(inputs) or [0] * 5,
+        lambda _model, inputs, _targets: seen.append(inputs) or [0] * 6,
     )
     stage.update(lr, hr, 1e-4)
     pictures, (_, _, start) = seen
-    sr, _, logits, _ = stage.game([lr, hr, start])
+    sr, _, logits, *_ = stage.game([lr, hr, start])
     np.testing.assert_array_equal(pictures, crop(np.concatenate([hr, sr]), start[0]))
     shown = stage.discriminator(pictures[len(hr) :])
     np.testing.assert_allclose(np.asarray(logits), np.asarray(shown), rtol=1e-4, atol=1e-4)
@@ -251,7 +271,7 @@ def test_one_step_trains_generator_and_discriminator_and_nothing_else(stage, bat
     losses = stage.update(*batch, 1e-3)
     after = [weights_of(m) for m in (stage.generator, stage.discriminator, features)]
     assert [differ(b, a) for b, a in zip(before, after, strict=True)] == [True, True, False]
-    assert set(losses) == {"discriminator", "pixel", "content", "adversarial", "lattice"}
+    assert set(losses) == {"discriminator", *GENERATOR_LOSSES}
     assert all(loss > 0 for loss in losses.values())
 
 
@@ -282,6 +302,33 @@ def test_losses_are_those_of_this_batch_not_of_all_so_far(stage, batch):
     second = stage.update(lr, hr, 0.0)
     sr = np.asarray(stage.generator(lr))
     assert second["pixel"] == pytest.approx(np.abs(sr - hr).mean(), rel=1e-3)
+
+
+def test_every_loss_counts_with_its_weight(recipe, content, batch, monkeypatch):
+    weights = (2.0, 3.0, 0.5, 5.0, 7.0)
+    names = [f"{name}_weight" for name in GENERATOR_LOSSES]
+    stage = begin(recipe, content, replace(ADVERSARIAL, **dict(zip(names, weights, strict=True))))
+    totals = []
+
+    def train_and_note(model, inputs, targets):
+        totals.append(train_on_batch(model, inputs, targets))
+        return totals[-1]
+
+    monkeypatch.setattr("training.stages.train_on_batch", train_and_note)
+    losses = stage.update(*batch, 0.0)
+    (_, (total, *_)) = totals
+    weighed = [w * losses[n] for w, n in zip(weights, GENERATOR_LOSSES, strict=True)]
+    assert min(weighed) > 0
+    assert total == pytest.approx(sum(weighed), rel=1e-3)
+
+
+def test_large_differences_of_pixels_may_count_more(recipe, content, batch):
+    stage = begin(recipe, content, replace(ADVERSARIAL, pixel_epsilon=0.1))
+    lr, hr = batch
+    losses = stage.update(lr, hr, 0.0)
+    difference = np.asarray(stage.generator(lr)) - hr
+    charbonnier = np.mean(np.sqrt(difference**2 + 0.1**2) - 0.1)
+    assert losses["pixel"] == pytest.approx(charbonnier, rel=1e-3)
 
 
 def test_the_discriminator_learns_to_tell_the_two_apart(recipe, content, batch):

@@ -1,0 +1,119 @@
+"""Which shares of some runs make the best mix, a search by validation pictures.
+
+Means of runs are better than each run, and how much of which is best can only be tried. A
+mix is judged in seconds, and few numbers are chosen, so photographs that decide it are not
+learned by heart as they would be by training.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from scipy.linalg import helmert
+from scipy.optimize import minimize
+from tqdm import tqdm
+
+from training.checkpoint import load_checkpoint
+from training.degradation import degrade_pairs
+from training.drawings import draw_pictures
+from training.errors import CommandFailed
+from training.mix import Weights, blend
+from training.networks import build_generator
+from training.photos import Pair, Photo, load_pairs, make_pairs, read_manifest, split_photos
+from training.recipe import Recipe, read_recipe
+from training.run import CHECKPOINT, RECIPE
+from training.validation import centre_crop, choose_figures, mean_figures, upscale
+
+FIRST_STEP = 0.15  # of shares, at which the search begins
+LAST_STEP = 0.01  # of shares, at which it ends: less is not seen in the figures
+DRAWINGS = 8  # that judge, if drawings were trained on
+
+
+def search_shares(
+    start: Mapping[Path, float], photos_folder: Path, perceptual: Path | None, looks: int
+) -> dict[Path, float]:
+    """The best shares found, by LPIPS-sq if there are weights for it, otherwise by PSNR-Y.
+
+    Mixes are judged by the centre crops of validation photographs at all sizes that the first
+    run was trained on, and by drawings if it was trained on any, not those it has seen.
+
+    Args:
+        start: shares of the runs in these folders, at which the search begins.
+        photos_folder: with `manifest.csv`.
+        perceptual: folder of weights for LPIPS-sq.
+        looks: mixes to judge at most.
+
+    Raises:
+        CommandFailed: if there is but one run.
+    """
+    if len(start) < 2:
+        raise CommandFailed("A search must be among two runs or more. Received: one.")
+    recipe = read_recipe(next(iter(start)) / RECIPE)
+    _, photos = split_photos(read_manifest(photos_folder))
+    pairs = load_judges(photos, recipe)
+    name, figure = list(choose_figures(perceptual).items())[-1]
+    sign = -1 if "psnr" in name else 1
+    generator = build_generator(recipe.generator)
+    runs = [load_checkpoint(folder / CHECKPOINT, ["ema"])[1]["ema"] for folder in start]
+
+    with tqdm(total=looks, unit="mix") as bar:
+
+        def judge(weights: Weights) -> float:
+            worth = mean_of(generator, weights, pairs, figure)
+            bar.set_postfix({name: worth}, refresh=False)
+            bar.update()
+            return sign * worth
+
+        found = find_shares(runs, list(start.values()), judge, looks)
+    return dict(zip(start, found, strict=True))
+
+
+def load_judges(photos: Sequence[Photo], recipe: Recipe) -> list[Pair]:
+    """Centre crops of photographs, and of drawings, at each of the sizes, degraded if LR is."""
+    data = recipe.data
+    sizes = list(dict.fromkeys(data.sizes))
+    drawings = draw_pictures(DRAWINGS if data.drawings else 0, data.seed + 1)
+    pairs = load_pairs(photos, sizes)
+    pairs += [pair for picture in drawings for pair in make_pairs(picture, sizes)]
+    return degrade_pairs([centre_crop(pair) for pair in pairs], recipe.degradation, data.seed)
+
+
+def mean_of(generator: keras.Model, weights: Weights, pairs: list[Pair], figure) -> float:
+    """The mean of a figure over what a generator with these weights makes of the pairs."""
+    generator.set_weights(weights)
+    upscaled = [upscale(generator, pair.lr) for pair in pairs]
+    return mean_figures(upscaled, pairs, {"": figure})[""]
+
+
+def find_shares(
+    runs: Sequence[Weights], start: Sequence[float], judge: Callable[[Weights], float], looks: int
+) -> list[float]:
+    """Shares that sum to what they sum to at first, whose mix is judged lowest.
+
+    Models the judgement as a quadratic function of the shares and needs no derivatives.
+
+    Args:
+        runs: weights of each.
+        start: shares at which the search begins.
+        judge: of a mix; the lower the better.
+        looks: judgements at most.
+
+    Source: Ragonneau 2022, arXiv:2210.12018 (COBYQA, as SciPy has it).
+    """
+    axes = helmert(len(runs))  # (n - 1, n): at right angles to each other and to sums
+
+    def shares_at(place: np.ndarray) -> list[float]:
+        return [float(share) for share in np.asarray(start) + place @ axes]
+
+    found = minimize(
+        lambda place: judge(blend(runs, shares_at(place))),
+        np.zeros(len(axes)),
+        method="COBYQA",
+        options={
+            "maxfev": looks,
+            "initial_tr_radius": FIRST_STEP,
+            "final_tr_radius": LAST_STEP,
+        },
+    )
+    return shares_at(found.x)
