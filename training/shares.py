@@ -8,7 +8,6 @@ learned by heart as they would be by training.
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 from scipy.linalg import helmert
 from scipy.optimize import minimize
@@ -18,16 +17,20 @@ from training.checkpoint import load_checkpoint
 from training.degradation import degrade_pairs
 from training.drawings import draw_pictures
 from training.errors import CommandFailed
+from training.metrics import psnr_y
 from training.mix import Weights, blend
 from training.networks import build_generator
+from training.perceptual import WEIGHTS, LearnedDistance
 from training.photos import Pair, Photo, load_pairs, make_pairs, read_manifest, split_photos
 from training.recipe import Recipe, read_recipe
 from training.run import CHECKPOINT, RECIPE
-from training.validation import centre_crop, choose_figures, mean_figures, upscale
+from training.validation import centre_crop, mean_figures, upscale
 
 FIRST_STEP = 0.15  # of shares, at which the search begins
 LAST_STEP = 0.01  # of shares, at which it ends: less is not seen in the figures
 DRAWINGS = 8  # that judge, if drawings were trained on
+
+Comparison = Callable[[list[np.ndarray]], float]  # of SR with HR; the lower the better
 
 
 def search_shares(
@@ -52,18 +55,18 @@ def search_shares(
     recipe = read_recipe(next(iter(start)) / RECIPE)
     _, photos = split_photos(read_manifest(photos_folder))
     pairs = load_judges(photos, recipe)
-    name, figure = list(choose_figures(perceptual).items())[-1]
-    sign = -1 if "psnr" in name else 1
+    compare = choose_comparison(pairs, perceptual)
     generator = build_generator(recipe.generator)
     runs = [load_checkpoint(folder / CHECKPOINT, ["ema"])[1]["ema"] for folder in start]
 
     with tqdm(total=looks, unit="mix") as bar:
 
         def judge(weights: Weights) -> float:
-            worth = mean_of(generator, weights, pairs, figure)
-            bar.set_postfix({name: worth}, refresh=False)
+            generator.set_weights(weights)
+            distance = compare([upscale(generator, pair.lr) for pair in pairs])
+            bar.set_postfix_str(f"{distance:.5f}", refresh=False)
             bar.update()
-            return sign * worth
+            return distance
 
         found = find_shares(runs, list(start.values()), judge, looks)
     return dict(zip(start, found, strict=True))
@@ -79,11 +82,32 @@ def load_judges(photos: Sequence[Photo], recipe: Recipe) -> list[Pair]:
     return degrade_pairs([centre_crop(pair) for pair in pairs], recipe.degradation, data.seed)
 
 
-def mean_of(generator: keras.Model, weights: Weights, pairs: list[Pair], figure) -> float:
-    """The mean of a figure over what a generator with these weights makes of the pairs."""
-    generator.set_weights(weights)
-    upscaled = [upscale(generator, pair.lr) for pair in pairs]
-    return mean_figures(upscaled, pairs, {"": figure})[""]
+def choose_comparison(pairs: list[Pair], perceptual: Path | None) -> Comparison:
+    """By LPIPS-sq if its weights are there, otherwise by PSNR-Y."""
+    if perceptual is not None and (perceptual / WEIGHTS).exists():
+        return compare_by_eye(pairs, perceptual)
+    return compare_by_pixel(pairs)
+
+
+def compare_by_pixel(pairs: list[Pair]) -> Comparison:
+    """SR of the pairs -> mean PSNR-Y, negative: the lower the better."""
+
+    def compare(upscaled: list[np.ndarray]) -> float:
+        return -mean_figures(upscaled, pairs, {"psnr": psnr_y})["psnr"]
+
+    return compare
+
+
+def compare_by_eye(pairs: list[Pair], perceptual: Path) -> Comparison:
+    """SR of the pairs -> mean LPIPS-sq. What it sees of HR is kept, about 9 MB a pair."""
+    distance = LearnedDistance(perceptual)
+    truth = [distance.see(pair.hr) for pair in pairs]
+
+    def compare(upscaled: list[np.ndarray]) -> float:
+        seen = zip(upscaled, truth, strict=True)
+        return float(np.mean([distance.between(distance.see(sr), hr) for sr, hr in seen]))
+
+    return compare
 
 
 def find_shares(

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 import training.__main__ as program
+from training.metrics import psnr_y
 from training.mix import blend
+from training.perceptual import LearnedDistance
 from training.photos import read_manifest, split_photos
 from training.run import read_ancestors
-from training.shares import DRAWINGS, find_shares, load_judges, search_shares
+from training.shares import DRAWINGS, choose_comparison, find_shares, load_judges, search_shares
 from training.train import train
 
 
@@ -92,3 +94,15 @@ def test_a_search_needs_photographs(monkeypatch, tmp_path):
     monkeypatch.setattr("sys.argv", ["training", *arguments])
     with pytest.raises(SystemExit, match="--search needs --photos"):
         program.main()
+
+
+def test_the_distance_of_mixes_is_that_of_their_pictures(recipe, photos_folder, perceptual_folder):
+    _, photos = split_photos(read_manifest(photos_folder))
+    pairs = load_judges(photos, recipe)
+    distance = LearnedDistance(perceptual_folder)
+    upscaled = [255 - pair.hr for pair in pairs]
+    by_eye, by_pixel = (choose_comparison(pairs, folder) for folder in (perceptual_folder, None))
+    expected = [distance(sr, pair.hr) for sr, pair in zip(upscaled, pairs, strict=True)]
+    assert by_eye(upscaled) == pytest.approx(np.mean(expected), rel=1e-5)
+    psnrs = [psnr_y(sr, pair.hr) for sr, pair in zip(upscaled, pairs, strict=True)]
+    assert by_pixel(upscaled) == pytest.approx(-np.mean(psnrs))
