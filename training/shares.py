@@ -6,6 +6,7 @@ learned by heart as they would be by training.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,22 @@ from training.metrics import psnr_y
 from training.mix import Weights, blend
 from training.networks import build_generator
 from training.perceptual import WEIGHTS, LearnedDistance
-from training.photos import Pair, Photo, load_pairs, make_pairs, read_manifest, split_photos
+from training.photos import (
+    Pair,
+    Photo,
+    load_pairs,
+    make_pair,
+    read_manifest,
+    shrink,
+    split_photos,
+)
 from training.recipe import Recipe, read_recipe
 from training.run import CHECKPOINT, RECIPE
 from training.validation import centre_crop, mean_figures, upscale
 
 FIRST_STEP = 0.15  # of shares, at which the search begins
 LAST_STEP = 0.01  # of shares, at which it ends: less is not seen in the figures
-DRAWINGS = 8  # that judge, if drawings were trained on
+DRAWINGS = 12  # that judge, if drawings were trained on
 
 Comparison = Callable[[list[np.ndarray]], float]  # of SR with HR; the lower the better
 
@@ -73,12 +82,12 @@ def search_shares(
 
 
 def load_judges(photos: Sequence[Photo], recipe: Recipe) -> list[Pair]:
-    """Centre crops of photographs, and of drawings, at each of the sizes, degraded if LR is."""
+    """Centre crops of photographs at each of the sizes, of drawings at one each; as LR is made."""
     data = recipe.data
     sizes = list(dict.fromkeys(data.sizes))
     drawings = draw_pictures(DRAWINGS if data.drawings else 0, data.seed + 1)
     pairs = load_pairs(photos, sizes)
-    pairs += [pair for picture in drawings for pair in make_pairs(picture, sizes)]
+    pairs += [make_pair(shrink(*both)) for both in zip(drawings, cycle(sizes), strict=False)]
     return degrade_pairs([centre_crop(pair) for pair in pairs], recipe.degradation, data.seed)
 
 

@@ -42,7 +42,8 @@ def test_mixes_are_judged_at_the_sizes_and_on_drawings_that_were_trained_on(reci
     data = replace(recipe.data, sizes=(1.0, 0.5, 0.5), drawings=3)
     pairs = load_judges(photos, replace(recipe, data=data))
     assert len(plain) == len(photos)
-    assert len(pairs) == 2 * (len(photos) + DRAWINGS)
+    assert len(pairs) == 2 * len(photos) + DRAWINGS
+    assert {pair.lr.shape[0] for pair in pairs[-DRAWINGS:]} == {64}  # 128 and 64 px, cut to 64
     assert all(pair.hr.shape[0] == 4 * pair.lr.shape[0] <= 256 for pair in pairs)
 
 
