@@ -43,19 +43,30 @@ def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
     Raises:
         CommandFailed: unless the shares sum to 1 and all runs are of one architecture.
     """
+    recipe = check_shares(shares)
+    runs = [load_checkpoint(folder / CHECKPOINT, ["ema", DISCRIMINATOR])[1] for folder in shares]
+    mixed = blend([run["ema"] for run in runs], list(shares.values()))
+    run_folder.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(run_folder / CHECKPOINT, 0, runs[0] | {"ema": mixed})
+    write_json(run_folder / RECIPE, recipe)
+    families = [as_ancestors(folder) for folder in shares]
+    write_json(run_folder / ORIGIN, add_mix(families, list(shares.values())))
+
+
+def check_shares(shares: Mapping[Path, float]) -> dict:
+    """The recipe of the first run, as JSON has it.
+
+    Raises:
+        CommandFailed: unless the shares sum to 1 and all runs are of one architecture.
+    """
     total = sum(shares.values())
     if abs(total - 1) > TOLERANCE:
         raise CommandFailed(f"The shares must sum to 1. Received: {total:g}.")
     recipes = [json.loads((folder / RECIPE).read_text()) for folder in shares]
     if any(recipe["generator"] != recipes[0]["generator"] for recipe in recipes):
         raise CommandFailed("All runs must be of one architecture. Received: runs of several.")
-    runs = [load_checkpoint(folder / CHECKPOINT, ["ema", DISCRIMINATOR])[1] for folder in shares]
-    mixed = blend([run["ema"] for run in runs], list(shares.values()))
-    run_folder.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(run_folder / CHECKPOINT, 0, runs[0] | {"ema": mixed})
-    write_json(run_folder / RECIPE, recipes[0])
-    families = [as_ancestors(folder) for folder in shares]
-    write_json(run_folder / ORIGIN, add_mix(families, list(shares.values())))
+    first: dict = recipes[0]
+    return first
 
 
 def blend(runs: Sequence[Weights], shares: Sequence[float]) -> Weights:

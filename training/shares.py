@@ -19,7 +19,7 @@ from training.degradation import degrade_pairs
 from training.drawings import draw_pictures
 from training.errors import CommandFailed
 from training.metrics import psnr_y
-from training.mix import Weights, blend
+from training.mix import Weights, blend, check_shares
 from training.networks import build_generator
 from training.perceptual import WEIGHTS, LearnedDistance
 from training.photos import (
@@ -57,10 +57,11 @@ def search_shares(
         looks: mixes to judge at most.
 
     Raises:
-        CommandFailed: if there is but one run.
+        CommandFailed: if there is but one run, or they cannot be mixed so.
     """
     if len(start) < 2:
         raise CommandFailed("A search must be among two runs or more. Received: one.")
+    check_shares(start)
     recipe = read_recipe(next(iter(start)) / RECIPE)
     _, photos = split_photos(read_manifest(photos_folder))
     pairs = load_judges(photos, recipe)

@@ -90,6 +90,12 @@ def test_one_run_has_nothing_to_search(run_folder, photos_folder):
         search_shares({run_folder: 1.0}, photos_folder, None, 5)
 
 
+def test_what_cannot_be_mixed_is_not_searched(two_runs, photos_folder):
+    start = dict(zip(two_runs, (0.5, 0.4), strict=True))
+    with pytest.raises(ValueError, match="must sum to 1. Received: 0.9"):
+        search_shares(start, photos_folder, None, 5)
+
+
 def test_a_search_needs_photographs(monkeypatch, tmp_path):
     arguments = ["mix", "a=0.5", "b=0.5", "--run", str(tmp_path / "mixed"), "--search", "5"]
     monkeypatch.setattr("sys.argv", ["training", *arguments])
