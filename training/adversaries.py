@@ -63,8 +63,12 @@ class HighPass(layers.Layer):
         super().__init__(**({"dtype": "float32"} | kwargs))
 
     def call(self, pictures):
-        mean = ops.average_pool(pictures, LOCAL, strides=1, padding="same")
-        return GAIN * (pictures - mean)
+        return GAIN * high_frequencies(pictures)
+
+
+def high_frequencies(pictures):
+    """What a local mean leaves of pictures (B, H, W, C)."""
+    return pictures - ops.average_pool(pictures, LOCAL, strides=1, padding="same")
 
 
 def judge(x, filters, *, kernel, strides, name, normalised):

@@ -43,7 +43,8 @@ def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
     Raises:
         CommandFailed: unless the shares sum to 1 and all runs are of one architecture.
     """
-    recipe = check_shares(shares)
+    check_shares(shares)
+    recipe = json.loads((next(iter(shares)) / RECIPE).read_text())
     runs = [load_checkpoint(folder / CHECKPOINT, ["ema", DISCRIMINATOR])[1] for folder in shares]
     mixed = blend([run["ema"] for run in runs], list(shares.values()))
     run_folder.mkdir(parents=True, exist_ok=True)
@@ -53,20 +54,14 @@ def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
     write_json(run_folder / ORIGIN, add_mix(families, list(shares.values())))
 
 
-def check_shares(shares: Mapping[Path, float]) -> dict:
-    """The recipe of the first run, as JSON has it.
-
-    Raises:
-        CommandFailed: unless the shares sum to 1 and all runs are of one architecture.
-    """
+def check_shares(shares: Mapping[Path, float]) -> None:
+    """Raise CommandFailed unless they sum to 1 and all runs are of one architecture."""
     total = sum(shares.values())
     if abs(total - 1) > TOLERANCE:
         raise CommandFailed(f"The shares must sum to 1. Received: {total:g}.")
-    recipes = [json.loads((folder / RECIPE).read_text()) for folder in shares]
-    if any(recipe["generator"] != recipes[0]["generator"] for recipe in recipes):
+    first, *others = (json.loads((folder / RECIPE).read_text())["generator"] for folder in shares)
+    if any(other != first for other in others):
         raise CommandFailed("All runs must be of one architecture. Received: runs of several.")
-    first: dict = recipes[0]
-    return first
 
 
 def blend(runs: Sequence[Weights], shares: Sequence[float]) -> Weights:

@@ -21,7 +21,7 @@ from training.errors import CommandFailed
 from training.metrics import psnr_y
 from training.mix import Weights, blend, check_shares
 from training.networks import build_generator
-from training.perceptual import WEIGHTS, LearnedDistance
+from training.perceptual import LearnedDistance
 from training.photos import (
     Pair,
     Photo,
@@ -33,7 +33,7 @@ from training.photos import (
 )
 from training.recipe import Recipe, read_recipe
 from training.run import CHECKPOINT, RECIPE
-from training.validation import centre_crop, mean_figures, upscale
+from training.validation import centre_crop, find_distance, mean_figures, upscale
 
 FIRST_STEP = 0.15  # of shares, at which the search begins
 LAST_STEP = 0.01  # of shares, at which it ends: less is not seen in the figures
@@ -94,9 +94,8 @@ def load_judges(photos: Sequence[Photo], recipe: Recipe) -> list[Pair]:
 
 def choose_comparison(pairs: list[Pair], perceptual: Path | None) -> Comparison:
     """By LPIPS-sq if its weights are there, otherwise by PSNR-Y."""
-    if perceptual is not None and (perceptual / WEIGHTS).exists():
-        return compare_by_eye(pairs, perceptual)
-    return compare_by_pixel(pairs)
+    distance = find_distance(perceptual)
+    return compare_by_pixel(pairs) if distance is None else compare_by_eye(pairs, distance)
 
 
 def compare_by_pixel(pairs: list[Pair]) -> Comparison:
@@ -108,9 +107,8 @@ def compare_by_pixel(pairs: list[Pair]) -> Comparison:
     return compare
 
 
-def compare_by_eye(pairs: list[Pair], perceptual: Path) -> Comparison:
+def compare_by_eye(pairs: list[Pair], distance: LearnedDistance) -> Comparison:
     """SR of the pairs -> mean LPIPS-sq. What it sees of HR is kept, about 9 MB a pair."""
-    distance = LearnedDistance(perceptual)
     truth = [distance.see(pair.hr) for pair in pairs]
 
     def compare(upscaled: list[np.ndarray]) -> float:

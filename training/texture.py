@@ -3,9 +3,9 @@
 import keras
 from keras import layers, ops
 
+from training.adversaries import high_frequencies
 from training.metrics import LUMA
 
-LOCAL = 5  # px a side of the local mean that texture is what is left of
 CELL = 8  # px a side, in which texture is compared as a whole
 FAINT = 4 / 255  # unit: texture well below that is as good as none
 ROUNDING = 1e-6  # squared unit: the root of nought has no derivative
@@ -28,13 +28,9 @@ class TextureDistance(layers.Layer):
     def call(self, sr, hr):
         return ops.mean(ops.abs(strength(sr) - strength(hr)), axis=(1, 2))
 
-    def compute_output_shape(self, sr_shape, hr_shape):  # noqa: ARG002, Keras wants both
-        return (sr_shape[0], 1)
-
 
 def strength(pictures):
     """Logarithm of the strength of texture in the whole cells of pictures, (B, h, w, 1)."""
     luma = ops.matmul(pictures, ops.convert_to_tensor(LUMA[:, None], "float32"))
-    texture = luma - ops.average_pool(luma, LOCAL, strides=1, padding="same")
-    power = ops.average_pool(ops.square(texture), CELL, strides=CELL)
+    power = ops.average_pool(ops.square(high_frequencies(luma)), CELL, strides=CELL)
     return ops.log(ops.sqrt(power + ROUNDING) + FAINT)

@@ -30,9 +30,17 @@ def load_validation(photos: list[Photo], degradation: Degradation | None, seed: 
 def choose_figures(perceptual: Path | None) -> dict[str, Metric]:
     """PSNR-Y; with the weights for it in the folder, LPIPS-sq too."""
     figures: dict[str, Metric] = {"validation_psnr_y_db": psnr_y}
-    if perceptual is not None and (perceptual / WEIGHTS).exists():
-        figures["validation_lpips_sq"] = LearnedDistance(perceptual)
+    distance = find_distance(perceptual)
+    if distance is not None:
+        figures["validation_lpips_sq"] = distance
     return figures
+
+
+def find_distance(perceptual: Path | None) -> LearnedDistance | None:
+    """LPIPS-sq, if the weights for it are in the folder."""
+    if perceptual is None or not (perceptual / WEIGHTS).exists():
+        return None
+    return LearnedDistance(perceptual)
 
 
 def upscale_all(run: Run, pairs: list[Pair], devices: int = 1) -> list[np.ndarray]:

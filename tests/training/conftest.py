@@ -100,6 +100,14 @@ def run_folder(photos_folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def other_folder(run_folder, photos_folder, tmp_path_factory):
+    """A run that began with `run_folder` and has gone on from there."""
+    folder = tmp_path_factory.mktemp("other") / "run"
+    train(TINY, photos_folder, folder, 1, start_from=run_folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def assets(run_folder, photos_folder, tmp_path_factory):
     """A tiny frozen graph and its card."""
     folder = tmp_path_factory.mktemp("assets")

@@ -10,15 +10,6 @@ from training.checkpoint import load_checkpoint
 from training.freeze import freeze
 from training.mix import judge, mix
 from training.run import CHECKPOINT, RECIPE, read_ancestors, start_run
-from training.train import train
-
-
-@pytest.fixture(scope="module")
-def other_folder(recipe, run_folder, photos_folder, tmp_path_factory):
-    """A run that began with `run_folder` and has gone on from there."""
-    folder = tmp_path_factory.mktemp("other") / "run"
-    train(recipe, photos_folder, folder, 1, start_from=run_folder)
-    return folder
 
 
 def averages(folder):

@@ -10,7 +10,6 @@ from training.perceptual import LearnedDistance
 from training.photos import read_manifest, split_photos
 from training.run import read_ancestors
 from training.shares import DRAWINGS, choose_comparison, find_shares, load_judges, search_shares
-from training.train import train
 
 
 @pytest.fixture
@@ -47,11 +46,9 @@ def test_mixes_are_judged_at_the_sizes_and_on_drawings_that_were_trained_on(reci
     assert all(pair.hr.shape[0] == 4 * pair.lr.shape[0] <= 256 for pair in pairs)
 
 
-@pytest.fixture(scope="module")
-def two_runs(recipe, run_folder, photos_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("other") / "run"
-    train(recipe, photos_folder, folder, 1, start_from=run_folder)
-    return run_folder, folder
+@pytest.fixture
+def two_runs(run_folder, other_folder):
+    return run_folder, other_folder
 
 
 def psnr_of(capsys):
