@@ -38,7 +38,7 @@ test-thorough: $(VENV)/.development  ## the tests that `make test` leaves out be
 	$(BIN)/python -m pytest -m thorough
 
 test-page: $(VENV)/.development  ## only the tests of the page in a browser; they need Chromium
-	$(BIN)/python -m pytest tests/api/test_page.py tests/page
+	$(BIN)/python -m pytest tests/api/routes/test_page.py tests/page
 
 test-container: $(VENV)/.development  ## build the image, run it confined and as a pod; it needs podman
 	$(BIN)/python -m pytest --timeout 3600 -m container tests/container

@@ -19,28 +19,28 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import MapAdapter
 
 from api import Access, JobService, Service, create_api
+from api.access import UnknownStorage, check_storage
+from api.context import EXTENSION
 from api.errors import status_of
-from api.logs import logging_config
-from api.rates import UnknownStorage, check_storage
-from api.service import EXTENSION
-from api.tracing import TRUTH_HEADERS
+from api.observability.logs import logging_config
+from api.observability.tracing import TRUTH_HEADERS
 from config import ROOT, InvalidSetting, Settings
-from core.admission import MEGABYTE, Admission
-from core.card import faithful_path, read_card, read_verified_graph
-from core.clips import ClipLimits
-from core.decoding import Decoder, DecoderHere, Decoders, decoding_bytes
 from core.errors import GraphMismatch
 from core.images import Limits
-from core.machine import held_memory, memory_limit
-from core.opening import TAKEN, open_medium
-from core.upscaler import Upscaler, load_upscaler
-from jobs.embedded import EmbeddedJobs, Room
+from core.media.convert import TAKEN, open_medium
+from core.media.medium import ClipLimits
+from core.model.card import faithful_path, read_card, read_verified_graph
+from core.model.upscaler import Upscaler, load_upscaler
+from core.runtime.admission import MEGABYTE, Admission
+from core.runtime.machine import held_memory, memory_limit
+from core.sandbox.decoder import Decoder, DecoderHere, Decoders, decoding_bytes
+from jobs.embedded.engine import EmbeddedJobs, Room
+from jobs.embedded.files import Files
 from jobs.engine import Jobs
-from jobs.files import Files
-from jobs.workshop import Workshop
+from jobs.execution import Workshop
 
 if TYPE_CHECKING:
-    from jobs.cluster.place import Place
+    from jobs.cluster.process import Place
 
 USABLE_SHARE = 0.8
 """Of the memory limit: the rest is for what allocators keep, and for the system."""
@@ -173,8 +173,8 @@ def create_engine(settings: Settings, workshop: Workshop) -> Jobs:
 
 def create_place(settings: Settings) -> "Place":
     """Where the jobs of several machines are."""
-    from jobs.cluster.ledger import Bounds  # which a server without needs not
-    from jobs.cluster.place import open_place
+    from jobs.cluster.ledger import Bounds
+    from jobs.cluster.process import open_place
 
     disk_bytes = settings.jobs_disk_mb * MEGABYTE
     bounds = Bounds(settings.jobs_queue, disk_bytes, settings.job_expiry_s)
@@ -201,7 +201,7 @@ def work(sign_of_life: Path) -> int:
     Args:
         sign_of_life: a file that is touched as long as all is well.
     """
-    from jobs.cluster.running import run_worker
+    from jobs.cluster.process import run_worker
     from jobs.cluster.worker import Times
 
     try:

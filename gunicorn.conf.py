@@ -25,8 +25,8 @@ if settings.workers == 1:
 elif OURS not in os.environ[SHARED_METRICS]:  # there already when the server is reloaded
     os.environ[SHARED_METRICS] = tempfile.mkdtemp(prefix=OURS, dir=MEMORY)
 
-from api.logs import logging_config  # noqa: E402
-from api.worker import Patience, create_worker_class  # noqa: E402
+from api.observability.logs import logging_config  # noqa: E402
+from api.server.worker import Patience, create_worker_class  # noqa: E402
 
 host = f"[{settings.host}]" if ":" in settings.host else settings.host
 
@@ -44,7 +44,7 @@ worker_connections = settings.request_threads + settings.job_watchers + IDLE_CON
 graceful_timeout = ceil(settings.drain_s) + settings.graceful_timeout_s
 sendfile = False  # it would wait for ever for a caller who does not read
 forwarded_allow_ips = ""  # ENHANCER_PROXIES says who is believed
-logger_class = "api.logs.ServerLogger"
+logger_class = "api.observability.logs.ServerLogger"
 logconfig_dict = logging_config(settings.log_format, settings.log_level)
 control_socket_disable = True  # nobody here runs gunicorn's own control client
 timeout = 120  # seconds without a sign of life from a process, of which loading takes about 5

@@ -19,16 +19,24 @@ from typing import NamedTuple, NoReturn, TypeAlias
 from tqdm import tqdm
 
 from config import InvalidSetting, Settings
-from core.clips import FRAME, PALETTES, ClipLimits, ClipWish, UpscalePicture
-from core.conversion import upscale_medium, upscale_pipe
-from core.decoding import DecoderHere
 from core.errors import InvalidDetail, SuperResolutionError
 from core.files import whole_file
 from core.images import OUTPUT_FORMATS, Limits, decode_image
-from core.opening import open_medium
-from core.plans import OUTPUT_SUFFIXES, PIPE, VIDEO_OUTPUTS, Job, WrongArguments, plan_jobs
-from core.rendering import PNG, Rendering, Wish
-from core.upscaler import FULL_DETAIL, Upscaler, load_upscaler
+from core.media.convert import (
+    OUTPUT_SUFFIXES,
+    PIPE,
+    VIDEO_OUTPUTS,
+    Job,
+    WrongArguments,
+    open_medium,
+    plan_jobs,
+    upscale_medium,
+    upscale_pipe,
+)
+from core.media.medium import FRAME, PALETTES, ClipLimits, ClipWish, UpscalePicture
+from core.media.render import PNG, Rendering, Wish
+from core.model.upscaler import FULL_DETAIL, Upscaler, load_upscaler
+from core.sandbox.decoder import DecoderHere
 from core.video import CODECS
 
 QUALITIES = range(1, 101)

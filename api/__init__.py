@@ -3,19 +3,17 @@
 from flask import Flask
 from flask_restx import Api
 
-from api import metadata, predict, progress
+from api.access import SCHEMES, KeyRing, register_headers, register_keys, register_rate_limit
+from api.context import EXTENSION, Access, JobService, Service, model
 from api.errors import register_errors
-from api.events import WATCHERS, Watchers
-from api.headers import register_headers
-from api.health import health
-from api.jobs import jobs
-from api.keys import SCHEMES, KeyRing, register_keys
-from api.metrics import METRICS, Metrics, metrics
-from api.page import register_page
-from api.progress import ERRANDS, Errands
-from api.rates import register_rate_limit
-from api.service import EXTENSION, Access, JobService, Service, model
-from api.tracing import register_tracing
+from api.observability.metrics import METRICS, Metrics, metrics
+from api.observability.tracing import register_tracing
+from api.responses import WATCHERS, Watchers
+from api.routes import metadata, predict, progress
+from api.routes.health import health
+from api.routes.jobs import jobs
+from api.routes.page import register_page
+from api.routes.progress import ERRANDS, Errands
 
 __all__ = ["Access", "JobService", "Service", "create_api", "metadata", "predict", "progress"]
 

@@ -16,8 +16,8 @@ from werkzeug.exceptions import (
     Unauthorized,
 )
 
-from api.connection import RequestTimeout
-from api.keys import CHALLENGE
+from api.access import CHALLENGE
+from api.server.connection import RequestTimeout
 from core.errors import (
     ClipTooLarge,
     ComeBack,

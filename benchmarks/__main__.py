@@ -26,8 +26,8 @@ from benchmarks.systems import (
     measure_systems,
 )
 from config import ROOT, InvalidSetting, Settings
-from core.card import read_card
 from core.errors import SuperResolutionError
+from core.model.card import read_card
 
 PARTS = ("latency", "peers", "load", "memory")
 

@@ -15,9 +15,9 @@ import numpy as np
 from benchmarks.latency import make_noise
 from benchmarks.network import time_network
 from benchmarks.original import SCALE
-from core.card import graph_path, read_card
+from core.model.card import graph_path, read_card
+from core.model.tiles import Network, Windows
 from core.pixels import Uint8Array
-from core.tiles import Network, Windows
 
 OPSET = 18  # of ONNX
 SAMPLE_SIZE = (70, 50)  # width, height, px
@@ -82,7 +82,7 @@ def write_sample(exported: dict[str, Any]) -> None:
 
 
 def load_tensorflow(network: Exported) -> Network:
-    from core.tensorflow import tf
+    from core.model.graph import tf
 
     graph = tf.Graph()
     with graph.as_default():
@@ -94,7 +94,7 @@ def load_tensorflow(network: Exported) -> Network:
 
 
 def read_graph(path: str) -> Any:
-    from core.tensorflow import tf
+    from core.model.graph import tf
 
     return tf.compat.v1.GraphDef.FromString(Path(path).read_bytes())
 

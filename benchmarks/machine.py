@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.apart import Failed, call_apart
 from config import Settings
-from core.machine import CPU_INFO, count_cores, has_bfloat16
+from core.runtime.machine import CPU_INFO, count_cores, has_bfloat16
 
 GEMM_SECONDS = 3.0  # for each kind of number
 NUMBERS = ("float32", "bfloat16")
@@ -48,7 +48,7 @@ def measure_gemm(kind: str, side: int, threads: int) -> float:
         side: rows and columns of both matrices.
         threads: of the product; 0 for one per core.
     """
-    from core.tensorflow import tf
+    from core.model.graph import tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     left, right = (tf.cast(tf.random.normal((side, side), seed=s), kind) for s in (1, 2))

@@ -4,13 +4,13 @@ from benchmarks.latency import make_noise
 from benchmarks.plan import Rhythm
 from benchmarks.timing import milliseconds, repeat
 from config import Settings
+from core.model.tiles import Network
 from core.picture import Picture
-from core.tiles import Network
 
 
 def time_ours(width: int, height: int, rhythm: dict) -> list[float]:
     """Milliseconds of the frozen graph on one picture, tile by tile, as the service runs it."""
-    from core.upscaler import load_upscaler
+    from core.model.upscaler import load_upscaler
 
     settings = Settings.from_env()
     threads = settings.inference_threads

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.original import BLOCKS, FILTERS, list_convolutions
+from core.model.graph import tf
+from core.model.tiles import Network
 from core.pixels import Float32Array, Uint8Array
-from core.tensorflow import tf
-from core.tiles import Network
 
 BN_EPSILON = 0.001
 BN_VARIANCE = 100.0  # so that a residual branch adds little, as a trained one does

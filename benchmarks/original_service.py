@@ -19,8 +19,8 @@ from werkzeug.serving import make_server
 from benchmarks.apart import free_memory_bytes, limit_memory
 from benchmarks.original_network import load_original
 from config import Settings
-from core.tensorflow import tf
-from core.tiles import Network
+from core.model.graph import tf
+from core.model.tiles import Network
 
 
 def create_app(network: Network) -> Flask:

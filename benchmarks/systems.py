@@ -24,8 +24,8 @@ from benchmarks.plan import Plan, Rhythm
 from benchmarks.processes import peak_memory_mb
 from benchmarks.server import Running, free_port, running, running_server
 from config import Settings
-from core.machine import count_cores
-from core.tiles import Windows
+from core.model.tiles import Windows
+from core.runtime.machine import count_cores
 
 OURS, ORIGINAL = "ours", "original"
 SERVICE = "this service"

@@ -1,6 +1,6 @@
 """What can be done with jobs, whoever works them off.
 
-There are two engines: `jobs.embedded`, which needs nothing but a folder, and one of several
+There are two engines: `jobs.embedded.engine`, which needs nothing but a folder, and one of several
 machines. The service knows this protocol only.
 """
 
@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
-from core.clips import ClipLimits, ClipWish
-from core.media import Medium
+from core.media.medium import ClipLimits, ClipWish, Medium
 from jobs.job import Job, JobResult, State
 
 OpenMedium = Callable[[Path, ClipLimits, ClipWish], Medium]

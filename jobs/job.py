@@ -9,7 +9,7 @@ import secrets
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
-from core.clips import ClipWish
+from core.media.medium import ClipWish
 
 ID_BYTES = 24
 """Of chance in an id: who has it may do with the job what its owner may."""

@@ -8,8 +8,8 @@ from PIL import Image
 
 from app import create_app
 from config import PREFIX, Settings
-from core.upscaler import Upscaler
-from tests.stand_ins import between, blur_then_repeat, make_card
+from core.model.upscaler import Upscaler
+from tests.support.stand_ins import between, blur_then_repeat, make_card
 
 LONGEST = (
     "test_cluster.py",
@@ -83,7 +83,7 @@ def post(client):
 @pytest.fixture
 def sent_in_parts(monkeypatch):
     """No picture is small enough to be sent only when it is complete."""
-    monkeypatch.setattr("core.costs.WHOLE_BYTES", 0)
+    monkeypatch.setattr("core.runtime.admission.WHOLE_BYTES", 0)
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from api.rates import UnknownStorage
+from api.access import UnknownStorage
 from app import create_app, from_environment, main
 from config import ROOT, Settings
-from core.card import faithful_path, graph_path, read_card
+from core.model.card import faithful_path, graph_path, read_card
 
 
 def run_app(*arguments, **environ):

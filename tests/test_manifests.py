@@ -10,11 +10,11 @@ import yaml
 
 from app import USABLE_SHARE
 from config import ROOT, Settings
-from core.card import read_card
-from core.costs import Plan
 from core.images import OUTPUT_FORMATS
+from core.model.card import read_card
+from core.model.tiles import plan_tiles
 from core.picture import Header
-from core.tiles import plan_tiles
+from core.runtime.admission import Plan
 
 NAME = "max-image-resolution-enhancer"
 MANIFEST = ROOT / f"{NAME}.yaml"

@@ -5,11 +5,10 @@ import re
 import numpy as np
 
 from config import ROOT, Settings
-from core.card import faithful_path, read_card
 from core.images import decode_image
-from training.compare import compare
-from training.figures import FIRST_MARK, LAST_MARK, as_table, write_into
-from training.outputs import TestPicture
+from core.model.card import faithful_path, read_card
+from training.evaluation.evaluate import compare
+from training.evaluation.outputs import FIRST_MARK, LAST_MARK, TestPicture, as_table, write_into
 
 README = ROOT / "README.md"
 

@@ -19,11 +19,11 @@ from benchmarks.server import running_server
 from config import ROOT
 from core.animation import read_animation
 from core.images import decode_image, resize_bicubic
-from tests.animations import BLACK, WHITE, control, gif, image
-from tests.clip_files import scenes, write_clip
-from tests.clip_files import shown as shown_of_clip
-from tests.waiting import wait_until
-from training.metrics import psnr_y
+from tests.support.animations import BLACK, WHITE, control, gif, image
+from tests.support.clip_files import scenes, write_clip
+from tests.support.clip_files import shown as shown_of_clip
+from tests.support.waiting import wait_until
+from training.evaluation.metrics import psnr_y
 
 SAMPLES = ROOT / "samples" / "test_examples"
 README = (ROOT / "README.md").read_text()

@@ -10,8 +10,8 @@ from PIL import Image
 import upscale
 from core.picture import Picture
 from core.video import Colour, write_raw
-from tests.clip_files import scenes, shown, times, write_clip
-from tests.stand_ins import between, blur_then_repeat, noise
+from tests.support.clip_files import scenes, shown, times, write_clip
+from tests.support.stand_ins import between, blur_then_repeat, noise
 
 LR = noise(20, 30)
 

@@ -145,8 +145,8 @@ def share(text: str) -> tuple[Path, float]:
 
 
 def run_prepare(arguments: argparse.Namespace) -> None:
-    from training.prepare import Checks, prepare
-    from training.report import write_report
+    from training.data.collect import Checks, prepare
+    from training.data.report import write_report
 
     checks = Checks(arguments.licence, arguments.test_sets, arguments.min_side, arguments.workers)
     sys.stdout.write(prepare(arguments.source, arguments.target, checks))
@@ -155,7 +155,7 @@ def run_prepare(arguments: argparse.Namespace) -> None:
 
 
 def run_download_urls(arguments: argparse.Namespace) -> None:
-    from training.download import download_list
+    from training.data.download import download_list
 
     outcome = download_list(
         arguments.list, arguments.target, arguments.licence, arguments.requests_per_minute
@@ -164,7 +164,7 @@ def run_download_urls(arguments: argparse.Namespace) -> None:
 
 
 def run_download_pixabay(arguments: argparse.Namespace) -> None:
-    from training.pixabay import Search, download_found
+    from training.data.pixabay import Search, download_found
 
     key = arguments.key or os.environ.get("PIXABAY_API_KEY")
     if not key:
@@ -185,8 +185,8 @@ def tell(outcome, target: Path) -> None:
 
 
 def run_train(arguments: argparse.Namespace) -> None:
-    from training.recipe import read_recipe
-    from training.train import train
+    from training.loop.recipe import read_recipe
+    from training.loop.train import train
 
     train(
         read_recipe(arguments.recipe),
@@ -199,11 +199,11 @@ def run_train(arguments: argparse.Namespace) -> None:
 
 
 def run_mix(arguments: argparse.Namespace) -> None:
-    from training.mix import judge, mix
+    from training.loop.mix import judge, mix
 
     shares = dict(arguments.shares)
     if arguments.search:
-        from training.shares import search_shares
+        from training.loop.mix import search_shares
 
         if not arguments.photos:
             raise CommandFailed("--search needs --photos, which decide. Received: none.")
@@ -216,8 +216,8 @@ def run_mix(arguments: argparse.Namespace) -> None:
 
 
 def run_freeze(arguments: argparse.Namespace) -> None:
-    from training.freeze import freeze
-    from training.recipe import read_recipe
+    from training.export import freeze
+    from training.loop.recipe import read_recipe
 
     recipe = read_recipe(arguments.recipe)
     freeze(
@@ -231,21 +231,21 @@ def run_freeze(arguments: argparse.Namespace) -> None:
 
 
 def run_thaw(arguments: argparse.Namespace) -> None:
-    from training.thaw import thaw
+    from training.export import thaw
 
     thaw(arguments.card, arguments.run)
 
 
 def run_evaluate(arguments: argparse.Namespace) -> None:
-    from training.evaluate import Evaluation
-    from training.figures import as_table
+    from training.evaluation.evaluate import Evaluation
+    from training.evaluation.outputs import as_table
 
     options = {key: value for key, value in vars(arguments).items() if key != "command"}
     sys.stdout.write(as_table(Evaluation(**options).run()))
 
 
 def run_evaluate_video(arguments: argparse.Namespace) -> None:
-    from training.evaluate_video import VideoEvaluation, as_table
+    from training.evaluation.evaluate_video import VideoEvaluation, as_table
 
     if not (arguments.video or arguments.pans):
         raise CommandFailed("--video or --pans must name a folder. Received: neither.")
@@ -254,8 +254,8 @@ def run_evaluate_video(arguments: argparse.Namespace) -> None:
 
 
 def run_compare(arguments: argparse.Namespace) -> None:
-    from training.compare import compare
-    from training.outputs import TestPicture
+    from training.evaluation.evaluate import compare
+    from training.evaluation.outputs import TestPicture
 
     picture = TestPicture("", arguments.lr, arguments.hr)
     arguments.target.write_bytes(compare(arguments.card, picture))

@@ -4,9 +4,9 @@ Frames are whole pictures, as a viewer shows them; when each is shown, and how o
 them are, goes from file to file exactly.
 """
 
-from core.animation.formats import OUTPUTS
-from core.animation.medium import Animation
-from core.animation.reading import is_animation, moves, read_animation, read_animation_header
+from core.animation.animation import Animation
+from core.animation.output import OUTPUTS
+from core.animation.read import is_animation, moves, read_animation, read_animation_header
 
 __all__ = [
     "OUTPUTS",

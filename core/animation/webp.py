@@ -1,24 +1,79 @@
-"""Animated WebP: libwebp draws it, from what of the file is whole.
+"""Frames to animated WebP: of each, the part that has changed replaces what is there.
+
+Source: RFC 9649, WebP Image Format, section 2.7.
+
+Chunks of a WebP.
+
+Source: RFC 9649, WebP Image Format, section 2.
+
+Animated WebP: libwebp draws it, from what of the file is whole.
 
 Source: RFC 9649, WebP Image Format, section 2.7.
 """
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import partial
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from core.animation.reel import Drawn, Reel, check_image
-from core.animation.riff import HEAD_BYTES, Chunk, is_webp, join_chunks, split_chunks
+from core.animation.model import Drawn, Film, Reel, changed_area, check_image, rgba
 from core.errors import UnreadableImage
-from core.images.colour import to_srgb
-from core.images.limits import Limits
+from core.images.decode import Limits
+from core.images.encode import QUALITIES
+from core.images.profiles import to_srgb
 from core.images.samples import RGB, Samples
+from core.media.medium import ClipWish
+from core.model.tiles import Box
 from core.pixels import Uint8Array
+
+RIFF, WEBP_TAG = b"RIFF", b"WEBP"
+HEAD_BYTES = 12
+CHUNK_HEAD_BYTES = 8
+
+
+class Chunk(NamedTuple):
+    """A chunk, without its length and what fills it up to an even one."""
+
+    kind: bytes
+    body: bytes
+
+    def encode(self) -> bytes:
+        """With them, as it stands in a file."""
+        padding = b"\0" * (len(self.body) % 2)
+        return self.kind + struct.pack("<I", len(self.body)) + self.body + padding
+
+
+def is_webp(data: bytes) -> bool:
+    """By its first bytes."""
+    return data[:4] == RIFF and data[8:HEAD_BYTES] == WEBP_TAG
+
+
+def split_chunks(data: bytes, start: int = HEAD_BYTES) -> Iterator[Chunk]:
+    """Chunks that are there as a whole."""
+    while len(data) >= start + CHUNK_HEAD_BYTES:
+        kind, length = struct.unpack_from("<4sI", data, start)
+        start += CHUNK_HEAD_BYTES
+        if len(data) < start + length:
+            return
+        yield Chunk(kind, data[start : start + length])
+        start += length + length % 2
+
+
+def join_chunks(chunks: Iterable[Chunk]) -> bytes:
+    """A file of them."""
+    body = b"".join(chunk.encode() for chunk in chunks)
+    return head_of_file(HEAD_BYTES + len(body)) + body
+
+
+def head_of_file(length: int) -> bytes:
+    """The first bytes of a file of so many bytes, `HEAD_BYTES` if it is only begun."""
+    return RIFF + struct.pack("<I", max(length, HEAD_BYTES) - 8) + WEBP_TAG
+
 
 WEBP = "WebP"
 MILLISECOND = Fraction(1, 1000)
@@ -94,3 +149,78 @@ def _draw(data: bytes, frames: int) -> Iterator[Drawn]:
 def _as_srgb(colour: Uint8Array, profile: object) -> Uint8Array:
     samples = Samples(RGB, np.ascontiguousarray(colour), None)
     return np.asarray(to_srgb(samples, profile)[0], np.uint8)
+
+
+HAS_ALPHA, HAS_XMP = 0x10, 0x04
+REPLACED = 0x02  # what is under a frame; the frame itself stays
+GRID = 2  # frames begin at even rows and columns
+LOSSLESS = 100
+LONGEST = 2**24 - 1
+MOST_PLAYS = 2**16 - 1
+PIXELS = (b"ALPH", b"VP8 ", b"VP8L")
+
+
+def write_webp(film: Film, wish: ClipWish, file: IO[bytes]) -> None:
+    """Write a film; `wish.quality` is obeyed, 100 is without loss.
+
+    Frames are compressed one by one, and put together here. The file must be one in which
+    its beginning can be written at the end.
+    """
+    quality = QUALITIES["webp"] if wish.quality is None else wish.quality
+    start = file.tell()
+    file.write(head_of_file(0))
+    for chunk in _chunks(film, quality):
+        file.write(chunk.encode())
+    length = file.tell() - start
+    file.seek(start)
+    file.write(head_of_file(length))
+    file.seek(start + length)
+
+
+def _chunks(film: Film, quality: int) -> Iterator[Chunk]:
+    yield _head(film)
+    yield _repetitions(film.plays)
+    yield from _frames(film, quality)
+    if film.xmp is not None:
+        yield Chunk(b"XMP ", film.xmp)
+
+
+def _head(film: Film) -> Chunk:
+    flags = IS_ANIMATED | HAS_ALPHA * film.has_alpha | HAS_XMP * (film.xmp is not None)
+    return Chunk(b"VP8X", struct.pack("<I", flags) + _uint24(film.width - 1, film.height - 1))
+
+
+def _repetitions(plays: int) -> Chunk:
+    """How often it is shown, after a background that no viewer shows."""
+    return Chunk(b"ANIM", struct.pack("<IH", 0, min(plays, MOST_PLAYS)))
+
+
+def _uint24(*numbers: int) -> bytes:
+    return b"".join(number.to_bytes(3, "little") for number in numbers)
+
+
+def _frames(film: Film, quality: int) -> Iterator[Chunk]:
+    channels = 4 if film.has_alpha else 3
+    before = None
+    durations = film.durations_in(MILLISECOND, least=1)
+    for picture, duration in zip(film.pictures(), durations, strict=True):
+        now = rgba(picture)
+        area = changed_area(before, now, GRID)
+        yield _frame(area, area.crop(now)[..., :channels], min(duration, LONGEST), quality)
+        before = now
+
+
+def _frame(area: Box, pixels: Uint8Array, milliseconds: int, quality: int) -> Chunk:
+    place = area.left // GRID, area.top // GRID
+    head = _uint24(*place, area.width - 1, area.height - 1, milliseconds) + bytes([REPLACED])
+    return Chunk(b"ANMF", head + _compress(pixels, quality))
+
+
+def _compress(pixels: Uint8Array, quality: int) -> bytes:
+    """The chunks of a WebP by itself that hold its pixels."""
+    file = io.BytesIO()
+    is_lossless = quality == LOSSLESS
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.save(file, "WEBP", quality=quality if not is_lossless else 75, lossless=is_lossless)
+    chunks = split_chunks(file.getvalue())
+    return b"".join(chunk.encode() for chunk in chunks if chunk.kind in PIXELS)

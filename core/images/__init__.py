@@ -5,14 +5,27 @@ sRGB and upright, of 8 or 16 bits; alpha and all that the network does not see a
 aside, to be put back on afterwards.
 """
 
-from core.images.colour import from_srgb
-from core.images.decoding import decode_image, decode_rgb, read_header
-from core.images.encoding import encode_jpeg, encode_picture, encode_png
-from core.images.formats import FORMAT_NAMES, FORMATS, SUFFIXES, TAKEN
-from core.images.limits import Limits
-from core.images.output import OUTPUT_FORMATS, Output, check_output_size
-from core.images.resizing import resize_bicubic, resize_bicubic_rows
-from core.images.xmp import note_synthetic_detail
+from core.images.decode import (
+    FORMAT_NAMES,
+    FORMATS,
+    SUFFIXES,
+    TAKEN,
+    Limits,
+    decode_image,
+    decode_rgb,
+    read_header,
+)
+from core.images.encode import (
+    OUTPUT_FORMATS,
+    Output,
+    check_output_size,
+    encode_jpeg,
+    encode_picture,
+    encode_png,
+)
+from core.images.metadata import note_synthetic_detail
+from core.images.profiles import from_srgb
+from core.images.resize import resize_bicubic, resize_bicubic_rows
 
 __all__ = [
     "FORMATS",

@@ -5,15 +5,12 @@ RGB of 8 bits, with the times that the file gives them; they go back with the sh
 their pixels and the meaning of their colours, and beside what else was in the file.
 """
 
-from core.video.alone import encode_alone, join_alone
 from core.video.colour import SRGB, Colour
-from core.video.containers import CODECS, CONTAINERS, FORMATS, SUFFIXES, sniff
-from core.video.encoding import LARGEST_SIDE, USUAL_QUALITY, Encoding
-from core.video.joining import Output
-from core.video.medium import Video, read_video_header
-from core.video.parts import write_part
+from core.video.container import CODECS, CONTAINERS, FORMATS, SUFFIXES, sniff
+from core.video.encoder import LARGEST_SIDE, USUAL_QUALITY, Encoding, write_part
+from core.video.join import Output, encode_alone, join_alone
 from core.video.raw import RawClip, read_raw, write_raw
-from core.video.wishes import choose_codec
+from core.video.video import Video, choose_codec, read_video_header
 
 __all__ = [
     "CODECS",

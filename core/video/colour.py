@@ -4,12 +4,16 @@ Neither primaries nor transfer are converted: what a file says of them is said o
 result, too. What it leaves open, the matrix and the range, is decided as players do.
 
 Source: ITU-T H.273, tables 2 to 4.
+
+How frames are held upright, as a container's display matrix says.
 """
 
+import struct
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
@@ -17,7 +21,46 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from core.errors import UnsupportedClip
 from core.picture import Picture
 from core.pixels import LEVELS, PixelArray, Uint8Array, uint8_from_uint16
-from core.video.orientation import Orientation
+
+
+class Orientation(NamedTuple):
+    """What is done to a frame, in this order.
+
+    Attributes:
+        is_transposed: rows become columns.
+        is_mirrored: left becomes right.
+        is_upturned: top becomes bottom.
+    """
+
+    is_transposed: bool = False
+    is_mirrored: bool = False
+    is_upturned: bool = False
+
+    def upright(self, pixels: Uint8Array) -> Uint8Array:
+        """(H, W, C) -> (H, W, C), or (W, H, C) if it is transposed."""
+        if self.is_transposed:
+            pixels = pixels.transpose(1, 0, 2)
+        if self.is_mirrored:
+            pixels = pixels[:, ::-1]
+        if self.is_upturned:
+            pixels = pixels[::-1]
+        return np.ascontiguousarray(pixels)
+
+
+def orientation_of(frame: VideoFrame) -> Orientation:
+    """By the display matrix that goes with a frame; of other angles, the nearest right one.
+
+    Source: ISO/IEC 14496-12, sec. 6.2.2: x' = ax + cy, y' = bx + dy.
+    """
+    try:
+        matrix = cast(SideDataContainer, frame.side_data)[Type.DISPLAYMATRIX]
+    except KeyError:
+        return Orientation()
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return Orientation(False, is_mirrored=a < 0, is_upturned=d < 0)
+    return Orientation(True, is_mirrored=c < 0, is_upturned=b < 0)
+
 
 BT709, UNSPECIFIED, FCC, BT470BG, BT601, SMPTE240, BT2020 = 1, 2, 4, 5, 6, 7, 9
 RGB = 0

@@ -13,11 +13,10 @@ from pathlib import Path
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from core.clips import Frame
+from core.media.medium import Frame
 from core.video.colour import Pictures
-from core.video.decoding import Timed, decoded_frames, timed_frames
-from core.video.header import Probe
-from core.video.opening import open_clip
+from core.video.container import Timed, decoded_frames, open_clip, timed_frames
+from core.video.probe import Probe
 
 
 def read_frames(path: Path, probe: Probe, first: int, stop: int) -> Iterator[Frame]:

@@ -17,15 +17,13 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from core.clips import ClipLimits, Frame
 from core.errors import UnreadableClip
+from core.media.medium import ClipLimits, Frame
 from core.picture import Picture
-from core.video.colour import Colour, Pictures, colour_of
-from core.video.decoding import decoded_frames
-from core.video.encoding import Converter
-from core.video.header import check_pixels, rate_of
-from core.video.opening import damage_reported
-from core.video.orientation import Orientation
+from core.video.colour import Colour, Orientation, Pictures, colour_of
+from core.video.container import damage_reported, decoded_frames
+from core.video.encoder import Converter
+from core.video.probe import check_pixels, rate_of
 
 FORMAT = "yuv4mpegpipe"
 

@@ -12,13 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from core.clips import ClipWish
-from core.media import Medium
+from core.media.medium import ClipWish, Medium
+from jobs.cluster.broker import Messages, Sweeper
+from jobs.cluster.health import Repeating
 from jobs.cluster.ledger import Entry, Ledger, LedgerUnavailable
-from jobs.cluster.repeating import Repeating
-from jobs.cluster.sources import source_name
-from jobs.cluster.storage import Storage
-from jobs.cluster.sweeping import Messages, Sweeper
+from jobs.cluster.storage import Storage, source_name
 from jobs.engine import Figures, OpenResult, Submission
 from jobs.errors import (
     EngineUnavailable,
@@ -28,8 +26,8 @@ from jobs.errors import (
     ResultGone,
     UnknownJob,
 )
+from jobs.execution import Workshop
 from jobs.job import Job, State, clean_name, new_id, text_from_wish
-from jobs.workshop import Workshop
 
 LOOK_EVERY_S = 0.5
 """How often a job that is watched is looked at."""

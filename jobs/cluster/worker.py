@@ -10,17 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from core.clips import ClipWish
 from core.errors import RequestAbandoned, SuperResolutionError
-from core.media import Medium
-from core.scheduler import Patience
+from core.media.medium import ClipWish, Medium
+from core.runtime.scheduler import Patience
+from jobs.cluster.broker import Messages
 from jobs.cluster.ledger import TRIES, Claim, Holding, Ledger, LedgerUnavailable
-from jobs.cluster.sources import Sources, part_name, parts_name, result_file_name, source_name
-from jobs.cluster.storage import Storage
-from jobs.cluster.sweeping import Messages
+from jobs.cluster.storage import (
+    Sources,
+    Storage,
+    part_name,
+    parts_name,
+    result_file_name,
+    source_name,
+)
 from jobs.errors import JobInterrupted, SegmentAbandoned
+from jobs.execution import Workshop
 from jobs.job import wish_from_text
-from jobs.workshop import Workshop
 
 AGAIN_S = 1.0
 """Until the ledger, which did not answer, is asked again."""

@@ -7,8 +7,8 @@ import pytest
 from app import create_app
 from config import Settings
 from jobs.cluster.engine import ClusterJobs
-from tests.jobs.redis_server import RedisServer, needs_redis
-from tests.stand_ins import noise
+from tests.support.redis_server import RedisServer, needs_redis
+from tests.support.stand_ins import noise
 
 
 @pytest.fixture

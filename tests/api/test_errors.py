@@ -7,14 +7,14 @@ import pytest
 from flask import Flask
 from werkzeug.exceptions import ImATeapot
 
-from api.connection import RequestTimeout
 from api.errors import STATUS, status_of
+from api.server.connection import RequestTimeout
 from app import create_app
 from config import Settings
 from core import errors
-from core.upscaler import Upscaler
+from core.model.upscaler import Upscaler
 from jobs import errors as job_errors
-from tests.stand_ins import make_card, noise
+from tests.support.stand_ins import make_card, noise
 
 
 def faulty(_lr):

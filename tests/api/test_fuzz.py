@@ -12,11 +12,11 @@ from PIL import Image
 
 from app import create_app
 from config import Settings
-from core.upscaler import Upscaler
+from core.model.upscaler import Upscaler
 from tests.fuzzing.mutations import damaged
 from tests.fuzzing.seeds import built_in
-from tests.pictures import encoded
-from tests.stand_ins import between, blur_then_repeat, make_card, noise
+from tests.support.pictures import encoded
+from tests.support.stand_ins import between, blur_then_repeat, make_card, noise
 
 SEEDS = built_in()
 REFERENCE = encoded(noise(21, 34))

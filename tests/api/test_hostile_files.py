@@ -12,12 +12,12 @@ import pytest
 
 from app import create_app
 from config import Settings
-from core.decoding import Decoders
-from core.upscaler import Upscaler
-from tests import hostile
-from tests.pictures import encoded, png
-from tests.stand_ins import blur_then_repeat, make_card, noise
-from tests.waiting import wait_until
+from core.model.upscaler import Upscaler
+from core.sandbox.decoder import Decoders
+from tests.support import hostile
+from tests.support.pictures import encoded, png
+from tests.support.stand_ins import blur_then_repeat, make_card, noise
+from tests.support.waiting import wait_until
 
 LR = encoded(noise(21, 34))
 

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from api.worker import is_watcher
-from tests.api.test_worker import address_of, figure, predict, workers_of
-from tests.jobs.media import pictures
-from tests.stand_in_app import TILE_S, stand_in_service
-from tests.stand_ins import noise
-from tests.waiting import wait_until
+from api.server.worker import is_watcher
+from tests.api.server.test_worker import address_of, figure, predict, workers_of
+from tests.support.media_files import pictures
+from tests.support.stand_in_app import TILE_S, stand_in_service
+from tests.support.stand_ins import noise
+from tests.support.waiting import wait_until
 
 COUNT = 12  # pictures of a job, each of which is a segment
 TIMEOUT_S = 30

@@ -4,7 +4,7 @@ import pytest
 
 from app import create_app
 from config import Settings
-from tests.stand_ins import noise
+from tests.support.stand_ins import noise
 
 KEYS = ("the-first-of-two-keys", "the-second-of-two")
 

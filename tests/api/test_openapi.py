@@ -11,8 +11,8 @@ from schemathesis.specs.openapi.checks import (
 
 from app import create_app
 from config import Settings
-from core.upscaler import Upscaler
-from tests.stand_ins import between, blur_then_repeat, make_card
+from core.model.upscaler import Upscaler
+from tests.support.stand_ins import between, blur_then_repeat, make_card
 
 NOT_EXPRESSIBLE = [positive_data_acceptance, negative_data_rejection]
 """A document cannot say which files are pictures, nor a form that a list is empty."""

@@ -1,7 +1,7 @@
 import pytest
 from limits.storage import MemoryStorage
 
-from api.rates import UnknownStorage, check_storage
+from api.access import UnknownStorage, check_storage
 from app import create_app
 from config import Settings
 

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from benchmarks.apart import OUT_OF_MEMORY, Failed, call_apart, describe_failure
-from tests.benchmarks import wasteful
+from tests.support import wasteful
 
 
 def test_a_function_is_called_in_a_process_of_its_own():

@@ -10,7 +10,7 @@ from benchmarks.latency import (
 )
 from benchmarks.plan import Rhythm
 from core.images import decode_image
-from tests.benchmarks.stand_in_server import stand_in_server
+from tests.support.stand_in_server import stand_in_server
 
 ONCE = Rhythm(seconds=0, least=1, most=1)
 

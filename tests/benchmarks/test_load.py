@@ -7,7 +7,7 @@ from benchmarks.latency import Answer
 from benchmarks.load import keep_busy, measure_beside, measure_load, run_client
 from benchmarks.memory import measure_growth
 from benchmarks.plan import QUICK
-from tests.benchmarks.stand_in_server import stand_in_server
+from tests.support.stand_in_server import stand_in_server
 
 PLAN = replace(
     QUICK, clients=(1, 3), load_s=0.2, load_size=(5, 3), large_size=(7, 4), memory_requests=(2, 6)

@@ -5,7 +5,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks.report import first_mark, last_mark
 from benchmarks.results import read_results, write_results
-from tests.benchmarks.example import RESULTS
+from tests.support.example_process import RESULTS
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from benchmarks.original import SCALE, list_convolutions, mflop_per_lr_pixel, radius
-from core.tensorflow import tf
-from tests.stand_ins import noise
+from core.model.graph import tf
+from tests.support.stand_ins import noise
 
 
 @pytest.fixture(scope="module")

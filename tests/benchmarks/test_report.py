@@ -6,7 +6,7 @@ from benchmarks.load import Load
 from benchmarks.plots import draw
 from benchmarks.report import first_mark, join, last_mark, render, write_sections
 from benchmarks.results import read_results, write_results
-from tests.benchmarks.example import RESULTS
+from tests.support.example_process import RESULTS
 
 
 def test_a_run_is_read_as_it_was_written(tmp_path):

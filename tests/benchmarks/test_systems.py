@@ -11,7 +11,7 @@ from benchmarks.systems import (
     measure_system,
     measure_systems,
 )
-from tests.stand_ins import RADIUS, blur_then_repeat, noise
+from tests.support.stand_ins import RADIUS, blur_then_repeat, noise
 
 ONCE = Rhythm(seconds=0, least=1, most=1)
 

@@ -4,8 +4,8 @@ import pytest
 import requests
 
 from config import ROOT
-from tests.container.podman import BASE, CONFINED, IMAGE, TAG, attempt, base_tag, build, running
-from tests.container.podman import wait_until_ready as wait
+from tests.support.podman import BASE, CONFINED, IMAGE, TAG, attempt, base_tag, build, running
+from tests.support.podman import wait_until_ready as wait
 
 DEADLINE_S = 1200  # for a picture, however busy the machine is
 

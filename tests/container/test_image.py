@@ -5,7 +5,7 @@ import pytest
 
 from api import VERSION
 from config import ROOT
-from tests.container.podman import (
+from tests.support.podman import (
     BASE,
     CONFINED,
     attempt,
@@ -14,7 +14,7 @@ from tests.container.podman import (
     podman,
     running,
 )
-from tests.container.podman import wait_until_ready as wait
+from tests.support.podman import wait_until_ready as wait
 
 pytestmark = pytest.mark.container
 
@@ -60,7 +60,7 @@ def test_neither_compilers_nor_headers_are_there(container):
 
 
 def test_python_files_come_compiled(container):
-    script = "import app, core.graph, api; print(app.__cached__, core.graph.__cached__)"
+    script = "import app, core.model.graph, api; print(app.__cached__, core.model.graph.__cached__)"
     cached = podman("exec", container.name, "python", "-c", script).split()
     for path in cached:
         podman("exec", container.name, "test", "-f", path)

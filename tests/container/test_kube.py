@@ -10,10 +10,10 @@ import pytest
 
 from benchmarks.server import free_port
 from config import ROOT
-from tests.container.podman import Container, attempt, inspect, podman
-from tests.container.podman import wait_until_ready as wait
 from tests.container.test_service import run_curl_line, soft_picture
-from tests.stand_ins import noise
+from tests.support.podman import Container, attempt, inspect, podman
+from tests.support.podman import wait_until_ready as wait
+from tests.support.stand_ins import noise
 
 pytestmark = pytest.mark.container
 

@@ -11,11 +11,11 @@ import pytest
 from benchmarks.machine import processor_name
 from benchmarks.server import free_port
 from config import ROOT
-from tests.container.load import under_load
-from tests.container.podman import CONFINED, attempt, inspect, podman
-from tests.container.proxy import running_proxy
-from tests.stand_ins import noise
-from tests.waiting import wait_until
+from tests.support.podman import CONFINED, attempt, inspect, podman
+from tests.support.proxy import running_proxy
+from tests.support.proxy_load import under_load
+from tests.support.stand_ins import noise
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.rollout
 

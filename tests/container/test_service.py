@@ -15,10 +15,10 @@ from PIL import Image
 
 from config import ROOT, Settings
 from core.images import decode_image
-from tests.container.podman import CONFINED, attempt, inspect, podman, running
-from tests.container.podman import wait_until_ready as wait
-from tests.stand_ins import noise
-from tests.waiting import wait_until
+from tests.support.podman import CONFINED, attempt, inspect, podman, running
+from tests.support.podman import wait_until_ready as wait
+from tests.support.stand_ins import noise
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.container
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from PIL import Image
 
 from core.images import FORMATS
-from tests.pictures import encoded, png
-from tests.stand_ins import noise
+from tests.support.pictures import encoded, png
+from tests.support.stand_ins import noise
 
 HEIGHT, WIDTH = 5, 7
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16")

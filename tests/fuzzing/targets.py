@@ -7,10 +7,10 @@ from typing import NamedTuple
 import requests
 
 from config import Settings
-from core.decoding import Decoders, decoding_bytes
 from core.errors import SuperResolutionError
 from core.images import Limits
-from core.workers import WorkerDied
+from core.sandbox.decoder import Decoders, decoding_bytes
+from core.sandbox.pool import WorkerDied
 
 PATIENCE_S = 330  # more than the server's own deadline
 

@@ -4,15 +4,15 @@ from random import Random
 import pytest
 from PIL import Image
 
-from core.decoding import Decoders
 from core.images import Limits
-from tests import hostile
+from core.sandbox.decoder import Decoders
 from tests.fuzzing import __main__, campaign
 from tests.fuzzing.mutations import damaged, with_checksums
 from tests.fuzzing.seeds import built_in
 from tests.fuzzing.targets import DecoderTarget, Outcome, ServerTarget
-from tests.pictures import encoded
-from tests.stand_ins import noise
+from tests.support import hostile
+from tests.support.pictures import encoded
+from tests.support.stand_ins import noise
 
 SEEDS = built_in()
 

@@ -3,14 +3,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from core.admission import MEGABYTE, Admission
-from core.clips import ClipWish
-from core.upscaler import Upscaler
-from jobs.embedded import EmbeddedJobs, Room
-from jobs.workshop import Workshop
-from tests.jobs.media import LIMITS, open_numbers
-from tests.stand_ins import make_card, repeat
-from tests.waiting import wait_until
+from core.media.medium import ClipWish
+from core.model.upscaler import Upscaler
+from core.runtime.admission import MEGABYTE, Admission
+from jobs.embedded.engine import EmbeddedJobs, Room
+from jobs.execution import Workshop
+from tests.support.media_files import LIMITS, open_numbers
+from tests.support.stand_ins import make_card, repeat
+from tests.support.waiting import wait_until
 
 EXPIRY_S = 3600.0
 

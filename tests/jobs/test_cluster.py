@@ -6,16 +6,16 @@ import time
 
 import pytest
 
-from core.clips import ClipWish
-from core.conversion import upscale_medium
+from core.media.convert import upscale_medium
+from core.media.medium import ClipWish
 from jobs.job import State
-from tests.clip_files import scenes, write_clip
-from tests.jobs.letters import result_of
-from tests.jobs.machines import LEASE_S, running_cluster
-from tests.jobs.redis_server import needs_redis
-from tests.jobs.s3_server import BUCKET, s3_server
-from tests.jobs.stand_in_worker import letters_workshop
-from tests.waiting import wait_until
+from tests.support.clip_files import scenes, write_clip
+from tests.support.letters import result_of
+from tests.support.machines import LEASE_S, running_cluster
+from tests.support.redis_server import needs_redis
+from tests.support.s3_server import BUCKET, s3_server
+from tests.support.stand_in_worker import letters_workshop
+from tests.support.waiting import wait_until
 
 pytestmark = needs_redis
 

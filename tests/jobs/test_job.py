@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from core.clips import ClipWish
+from core.media.medium import ClipWish
 from jobs.errors import KeyReused, OutOfSpace, UnknownJob
 from jobs.job import Job, State, clean_name, new_id, text_from_wish, wish_from_text
 

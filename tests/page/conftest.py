@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
-from tests.page.stand_in_service import StandInService, running
-from tests.stand_ins import noise
+from tests.support.stand_in_service import StandInService, running
+from tests.support.stand_ins import noise
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_MS = 15_000

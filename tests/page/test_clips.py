@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.clip_files import scenes, write_clip
-from tests.page.gestures import divider_at, save, wait_until_done
-from tests.page.stand_in_service import StandInService, refuse, running
-from tests.stand_ins import noise
-from tests.waiting import wait_until
+from tests.support.clip_files import scenes, write_clip
+from tests.support.gestures import divider_at, save, wait_until_done
+from tests.support.stand_in_service import StandInService, refuse, running
+from tests.support.stand_ins import noise
+from tests.support.waiting import wait_until
 
 FRAMES = 4
 IN_STEP = """() => {

@@ -4,7 +4,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.page.gestures import wait_until_done
+from tests.support.gestures import wait_until_done
 
 GRAVE = ("serious", "critical")
 LEAST_TARGET_PX = 24

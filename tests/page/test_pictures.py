@@ -9,9 +9,9 @@ from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import expect
 
 from config import ROOT
-from tests.page.gestures import divider_at, save, wait_until_done
-from tests.page.stand_in_service import answer_with
-from tests.stand_ins import noise
+from tests.support.gestures import divider_at, save, wait_until_done
+from tests.support.stand_in_service import answer_with
+from tests.support.stand_ins import noise
 
 SAMPLES = ROOT / "samples" / "test_examples" / "low_resolution"
 

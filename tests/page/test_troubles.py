@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.page.gestures import save, wait_until_done
-from tests.page.stand_in_service import break_off, refuse
+from tests.support.gestures import save, wait_until_done
+from tests.support.stand_in_service import break_off, refuse
 
 
 def expect_problem(page, title, told=""):

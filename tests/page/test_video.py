@@ -3,12 +3,11 @@
 import pytest
 from playwright.sync_api import expect
 
-from core.clips import ClipWish
-from core.decoding import DecoderHere
-from core.media import plan_segments
-from core.opening import open_medium
-from core.video import medium as module
-from tests.clip_files import LIMITS, repeat, scene, scenes, write_clip
+from core.media.convert import open_medium
+from core.media.medium import ClipWish, plan_segments
+from core.sandbox.decoder import DecoderHere
+from core.video import video as module
+from tests.support.clip_files import LIMITS, repeat, scene, scenes, write_clip
 
 COUNT = 40
 RATE = 20

@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.page.gestures import colours, divider_at, save, wait_until_done, zoom_of
-from tests.waiting import wait_until
+from tests.support.gestures import colours, divider_at, save, wait_until_done, zoom_of
+from tests.support.waiting import wait_until
 
 PHONE = {
     "viewport": {"width": 360, "height": 740},

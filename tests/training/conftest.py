@@ -7,16 +7,16 @@ import pytest
 
 from core.images import encode_png, resize_bicubic
 from core.picture import Picture
-from tests.stand_ins import noise
-from tests.training.random_networks import random_squeezenet, random_vgg
-from tests.training.web import serving
-from training.adversaries import VGG_WEIGHTS
-from training.degradation import Degradation
-from training.freeze import freeze
-from training.networks import Architecture
-from training.perceptual import WEIGHTS
-from training.recipe import Data, Recipe, Training
-from training.train import train
+from tests.support.random_networks import random_squeezenet, random_vgg
+from tests.support.stand_ins import noise
+from tests.support.web_server import serving
+from training.data.degradation import Degradation
+from training.evaluation.metrics import WEIGHTS
+from training.export import freeze
+from training.loop.recipe import Data, Recipe, Training
+from training.loop.train import train
+from training.models.adversaries import VGG_WEIGHTS
+from training.models.networks import Architecture
 
 TINY = Recipe(
     generator=Architecture(filters=8, blocks=1, x2_filters=8, x4_filters=4),
@@ -124,8 +124,8 @@ def card_path(assets, tmp_path):
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch):
     """Nobody waits long between attempts."""
-    monkeypatch.setattr("training.session.BACKOFF_S", 0.01)
-    monkeypatch.setattr("training.transfer.BACKOFF_S", 0.01)
+    monkeypatch.setattr("training.data.download.BACKOFF_S", 0.01)
+    monkeypatch.setattr("training.data.download.BACKOFF_S", 0.01)
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from config import ROOT
-from tests.training.recipes import as_toml
-from tests.training.states import state
-from tests.waiting import wait_until
-from training.recipe import Adversarial
-from training.run import CHECKPOINT
-from training.train import train
+from tests.support.recipes import as_toml
+from tests.support.states import state
+from tests.support.waiting import wait_until
+from training.loop.recipe import Adversarial
+from training.loop.run import CHECKPOINT
+from training.loop.train import train
 
 pytestmark = pytest.mark.thorough
 

@@ -9,13 +9,13 @@ import pytest
 
 import training.__main__ as program
 from config import ROOT
-from core.card import read_card
 from core.images import decode_image, encode_png, resize_bicubic
+from core.model.card import read_card
+from core.model.upscaler import load_upscaler
 from core.picture import Picture
-from core.upscaler import load_upscaler
-from tests.training.recipes import as_toml
-from training.figures import FIRST_MARK, LAST_MARK
-from training.recipe import Adversarial
+from tests.support.recipes import as_toml
+from training.evaluation.outputs import FIRST_MARK, LAST_MARK
+from training.loop.recipe import Adversarial
 
 ORIGINALS = sorted((ROOT / "samples" / "test_examples" / "original").glob("*.png"))
 GREY = ("coins.png", "photographer.png")  # not fit to train on: they are the test set

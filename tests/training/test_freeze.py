@@ -4,19 +4,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import training.freeze
-from core.card import read_card
+import training.export
 from core.errors import GraphMismatch
-from core.graph import load_graph
+from core.model.card import read_card
+from core.model.graph import load_graph
+from core.model.upscaler import load_upscaler
 from core.picture import Picture
 from core.pixels import uint8_from_unit, unit_from_uint8
-from core.upscaler import load_upscaler
-from tests.stand_ins import noise, repeat
-from training.freeze import NotEqual, describe_weights, freeze
-from training.networks import build_generator
-from training.recipe import Adversarial
-from training.run import start_run
-from training.train import train
+from tests.support.stand_ins import noise, repeat
+from training.export import NotEqual, describe_weights, freeze
+from training.loop.recipe import Adversarial
+from training.loop.run import start_run
+from training.loop.train import train
+from training.models.networks import build_generator
 
 
 def test_the_graph_computes_what_the_averaged_weights_compute(recipe, run_folder, card_path):
@@ -79,7 +79,7 @@ def test_the_description_says_which_pictures_the_weights_are_for(recipe, degrada
 def test_a_graph_that_differs_is_not_written(
     recipe, run_folder, photos_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(training.freeze, "FrozenGraph", lambda *_args: repeat)
+    monkeypatch.setattr(training.export, "FrozenGraph", lambda *_args: repeat)
     with pytest.raises(NotEqual, match="levels"):
         freeze(recipe, run_folder, photos_folder, tmp_path / "tiny.json", version="0.1")
     assert list(tmp_path.iterdir()) == []

@@ -3,9 +3,9 @@ import sys
 import pytest
 
 import training.__main__ as program
-from tests.training.photographs import encoded, photograph
-from tests.training.web import Page
-from training.photos import read_manifest
+from tests.support.photographs import encoded, photograph
+from tests.support.web_server import Page
+from training.data.photos import read_manifest
 
 
 def run(monkeypatch, *arguments):

@@ -3,13 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.card import graph_path, read_card, write_card
 from core.errors import GraphMismatch
-from training.checkpoint import load_checkpoint
-from training.freeze import freeze
-from training.run import CHECKPOINT, read_ancestors, start_run
-from training.thaw import thaw
-from training.train import train
+from core.model.card import graph_path, read_card, write_card
+from training.export import freeze, thaw
+from training.loop.run import CHECKPOINT, load_checkpoint, read_ancestors, start_run
+from training.loop.train import train
 
 
 def test_what_was_frozen_comes_back(run_folder, card_path, tmp_path):

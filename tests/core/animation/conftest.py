@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from core.animation import read_animation
-from core.animation.film import rgba
-from tests.stand_ins import repeat
+from core.animation.model import rgba
+from tests.support.stand_ins import repeat
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from core.animation import is_animation, read_animation
-from core.clips import ClipLimits
 from core.errors import ImageTooLarge, UnreadableImage
 from core.images import Limits
-from tests.animations import apng, frame
-from tests.picture_files import png
-from tests.stand_ins import noise
+from core.media.medium import ClipLimits
+from tests.support.animations import apng, frame
+from tests.support.picture_files import png
+from tests.support.stand_ins import noise
 
 LIMITS = ClipLimits(Limits(1000, 100, 20), 30)
 NONE, BACKGROUND, PREVIOUS = range(3)

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.animation.contours import enlarge_mask, with_contours
+from core.animation.animation import enlarge_mask, with_contours
 from core.picture import Picture
-from tests.stand_ins import noise
+from tests.support.stand_ins import noise
 
 
 @pytest.fixture

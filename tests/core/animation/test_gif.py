@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from core.animation import read_animation, read_animation_header
-from core.clips import ClipLimits
 from core.errors import ImageTooLarge, UnreadableImage
 from core.images import Limits
-from tests.animations import (
+from core.media.medium import ClipLimits
+from tests.support.animations import (
     BACKGROUND,
     BLACK,
     GREEN,

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from core.animation import is_animation, read_animation
-from core.clips import ClipLimits
 from core.errors import SuperResolutionError
 from core.images import Limits
-from tests.picture_files import PNG_SIGNATURE, chunk
-from tests.stand_ins import noise
+from core.media.medium import ClipLimits
+from tests.support.picture_files import PNG_SIGNATURE, chunk
+from tests.support.stand_ins import noise
 
 LIMITS = ClipLimits(Limits(10_000, 1000, 50), 60)
 FRAMES = 4

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from core.animation.lzw import decode_indices, encode_indices
+from core.animation.gif_reader import decode_indices, encode_indices
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 5, 8])

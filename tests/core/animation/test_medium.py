@@ -8,12 +8,11 @@ import pytest
 from PIL import Image
 
 from core.animation import Animation, read_animation
-from core.animation.parts import read_part
-from core.clips import FRAME, GLOBAL, PALETTES, ClipLimits, ClipWish
+from core.animation.animation import read_part
 from core.errors import ImageTooLarge, InvalidWish, UnsupportedImage
 from core.images import Limits
-from core.media import WARM_UP, Segment
-from tests.animations import (
+from core.media.medium import FRAME, GLOBAL, PALETTES, WARM_UP, ClipLimits, ClipWish, Segment
+from tests.support.animations import (
     BACKGROUND,
     BLACK,
     GREEN,
@@ -26,7 +25,7 @@ from tests.animations import (
     image,
     loops,
 )
-from tests.stand_ins import noise, repeat
+from tests.support.stand_ins import noise, repeat
 
 FORMATS = ("gif", "apng", "webp")
 CENTISECOND = Fraction(1, 100)

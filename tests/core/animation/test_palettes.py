@@ -3,8 +3,8 @@ import pytest
 from PIL import Image
 
 from config import ROOT
-from core.animation.palettes import find_palette, map_to_palette
-from tests.stand_ins import noise
+from core.animation.gif_writer import find_palette, map_to_palette
+from tests.support.stand_ins import noise
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from core.animation import is_animation, read_animation
-from core.animation.riff import split_chunks
-from core.clips import ClipLimits
+from core.animation.webp import split_chunks
 from core.errors import ImageTooLarge, UnreadableImage
 from core.images import Limits
-from tests.picture_files import display_p3
-from tests.stand_ins import noise
+from core.media.medium import ClipLimits
+from tests.support.picture_files import display_p3
+from tests.support.stand_ins import noise
 
 LIMITS = ClipLimits(Limits(1000, 100, 20), 30)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.images.alpha import TRUSTED, fill_transparent
-from tests.stand_ins import noise
+from tests.support.stand_ins import noise
 
 HEIGHT, WIDTH = 37, 53
 

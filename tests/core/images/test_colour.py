@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from core.images import colour, decode_image, encode_png, from_srgb
-from tests.picture_files import BYTES, D65, Tag, display_p3, grey_profile, png, tiff
-from tests.stand_ins import noise
+from core.images import decode_image, encode_png, from_srgb
+from core.images import profiles as colour
+from tests.support.picture_files import BYTES, D65, Tag, display_p3, grey_profile, png, tiff
+from tests.support.stand_ins import noise
 
 P3_TO_XYZ = [
     [0.486571, 0.265668, 0.198217],

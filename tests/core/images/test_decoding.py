@@ -10,8 +10,8 @@ from PIL import Image
 
 from core.errors import UnreadableImage, UnsupportedImage
 from core.images import Limits, decode_image, read_header
-from tests.picture_files import Tag, png, tiff
-from tests.stand_ins import noise
+from tests.support.picture_files import Tag, png, tiff
+from tests.support.stand_ins import noise
 
 HEIGHT, WIDTH = 5, 7
 RGB = noise(HEIGHT, WIDTH)

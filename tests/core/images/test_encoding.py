@@ -19,8 +19,8 @@ from core.images import (
     note_synthetic_detail,
 )
 from core.picture import Extras, Picture
-from tests.picture_files import display_p3, grey_profile
-from tests.stand_ins import noise
+from tests.support.picture_files import display_p3, grey_profile
+from tests.support.stand_ins import noise
 
 HEIGHT, WIDTH = 32, 48
 ACROSS, DOWN = np.linspace(60, 200, WIDTH)[None], np.linspace(80, 180, HEIGHT)[:, None]

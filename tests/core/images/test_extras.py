@@ -8,9 +8,9 @@ import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
 from core.images import decode_image, note_synthetic_detail
-from core.images.xmp import ENHANCED, LONGEST_PACKET, clean_xmp
-from tests.picture_files import Tag, png, tiff
-from tests.stand_ins import noise
+from core.images.metadata import ENHANCED, LONGEST_PACKET, clean_xmp
+from tests.support.picture_files import Tag, png, tiff
+from tests.support.stand_ins import noise
 
 RGB = noise(12, 18)
 Base, IFD = ExifTags.Base, ExifTags.IFD

@@ -6,8 +6,8 @@ from PIL import Image
 
 from core.errors import ImageTooLarge
 from core.images import Limits, read_header
-from tests.picture_files import gif_of_frames, tiff
-from tests.stand_ins import noise
+from tests.support.picture_files import gif_of_frames, tiff
+from tests.support.stand_ins import noise
 
 
 def frames_of(data, max_frames=None):

@@ -14,8 +14,16 @@ from PIL import Image
 
 from core.errors import ImageTooLarge, SuperResolutionError, TooMuchMemory, UnreadableImage
 from core.images import Limits, decode_image, read_header
-from tests.picture_files import PNG_SIGNATURE, Tag, chunk, display_p3, gif_of_frames, png, tiff
-from tests.stand_ins import noise
+from tests.support.picture_files import (
+    PNG_SIGNATURE,
+    Tag,
+    chunk,
+    display_p3,
+    gif_of_frames,
+    png,
+    tiff,
+)
+from tests.support.stand_ins import noise
 
 RGB = noise(5, 7)
 SMALL = noise(12, 18)
@@ -216,6 +224,6 @@ def test_memory_that_is_not_there_is_told(monkeypatch):
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr("core.images.decoding.to_srgb", fail)
+    monkeypatch.setattr("core.images.decode.to_srgb", fail)
     with pytest.raises(TooMuchMemory, match="needs more"):
         decode_image(saved(RGB, "PNG"))

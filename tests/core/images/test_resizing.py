@@ -3,8 +3,9 @@ import re
 import numpy as np
 import pytest
 
-from core.images import resize_bicubic, resize_bicubic_rows, resizing
-from tests.stand_ins import noise
+from core.images import resize as resizing
+from core.images import resize_bicubic, resize_bicubic_rows
+from tests.support.stand_ins import noise
 
 
 def test_bicubic_resizing_keeps_a_flat_colour():

@@ -5,12 +5,11 @@ from av.video.reformatter import ColorRange
 
 from core.errors import UnsupportedClip
 from core.picture import Picture
-from core.video.colour import Colour, Pictures, colour_of, over_white
-from core.video.encoding import Converter
+from core.video.colour import Colour, Orientation, Pictures, colour_of, over_white
+from core.video.encoder import Converter
 from core.video.frames import read_frames
-from core.video.header import probe_clip
-from core.video.orientation import Orientation
-from tests.clip_files import LIMITS, scene, write_clip
+from core.video.probe import probe_clip
+from tests.support.clip_files import LIMITS, scene, write_clip
 
 WEIGHTS = {1: (0.2126, 0.0722), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
 """Of red and blue in luma, by the number of the matrix: H.273, table 4."""

@@ -1,7 +1,7 @@
 import pytest
 
-from core.video.containers import MKV, MOV, MP4, WEBM, sniff
-from tests.clip_files import scenes, write_clip
+from core.video.container import MKV, MOV, MP4, WEBM, sniff
+from tests.support.clip_files import scenes, write_clip
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.clips import Frame
 from core.errors import ClipTooLarge, UnreadableClip, UnsupportedClip
+from core.media.medium import Frame
 from core.picture import Picture
 from core.video import SRGB, Encoding, Output, encode_alone
-from core.video.encoding import CODECS, LARGEST_SIDE
-from tests.clip_files import scenes, shown
+from core.video.encoder import CODECS, LARGEST_SIDE
+from tests.support.clip_files import scenes, shown
 
 TIME_BASE = Fraction(1, 100)
 KINDS = {"h264": "mp4", "hevc": "mp4", "vp9": "webm", "av1": "mkv"}

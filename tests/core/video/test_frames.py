@@ -5,8 +5,8 @@ import pytest
 
 from core.video import frames as module
 from core.video.frames import read_frames
-from core.video.header import probe_clip
-from tests.clip_files import LIMITS, scene, scenes, shown, write_clip
+from core.video.probe import probe_clip
+from tests.support.clip_files import LIMITS, scene, scenes, shown, write_clip
 
 COUNT = 40
 CODECS = {
@@ -121,7 +121,7 @@ def test_odd_sizes(tmp_path, height, width):
 def test_times_that_the_packets_do_not_tell_are_counted(tmp_path, monkeypatch):
     path = write_clip(tmp_path / "clip.mp4", scenes(12))
     expected = read(path)
-    monkeypatch.setattr("core.video.header.read_index", lambda *_: None)
+    monkeypatch.setattr("core.video.probe.read_index", lambda *_: None)
     assert probe(path).is_counted
     frames = read(path)
     assert [frame.start for frame in frames] == [frame.start for frame in expected]

@@ -4,11 +4,11 @@ from fractions import Fraction
 import av
 import pytest
 
-from core.clips import ClipLimits
 from core.errors import ClipTooLarge, UnreadableClip, UnsupportedClip
 from core.images import Limits
-from core.video.header import probe_clip
-from tests.clip_files import LIMITS, scenes, write_clip, write_sound
+from core.media.medium import ClipLimits
+from core.video.probe import probe_clip
+from tests.support.clip_files import LIMITS, scenes, write_clip, write_sound
 
 
 def probe(path, limits=LIMITS):
@@ -59,7 +59,7 @@ def test_limits_are_judged_before_frames_are_decoded(clip, monkeypatch):
     def decode(*_arguments):
         raise AssertionError
 
-    monkeypatch.setattr("core.video.header.first_frame", decode)
+    monkeypatch.setattr("core.video.probe.first_frame", decode)
     with pytest.raises(ClipTooLarge):
         probe(clip, ClipLimits(LIMITS.frame, 1.1))
 

@@ -6,14 +6,15 @@ import av
 import numpy as np
 import pytest
 
-from core.clips import ClipWish
-from core.decoding import DecoderHere
 from core.errors import SuperResolutionError, UnreadableClip, UnsupportedClip
-from core.opening import open_medium
-from core.video import apart, read_video_header
+from core.media.convert import open_medium
+from core.media.medium import ClipWish
+from core.sandbox.decoder import DecoderHere
+from core.video import read_video_header
+from core.video import video as apart
 from core.video.frames import read_frames
-from core.video.header import probe_clip
-from tests.clip_files import LIMITS, repeat, scenes, shown, write_clip
+from core.video.probe import probe_clip
+from tests.support.clip_files import LIMITS, repeat, scenes, shown, write_clip
 
 COUNT = 40
 FAST_START = {"movflags": "faststart"}

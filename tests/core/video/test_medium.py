@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorRange
 
-from core.clips import ClipWish
-from core.decoding import DecoderHere
 from core.errors import InvalidWish, UnreadableClip
-from core.media import plan_segments
-from core.opening import open_medium
-from core.video import medium as module
-from core.video.joining import NOTE
-from tests.clip_files import LIMITS, copied, repeat, scene, scenes, shown, times, write_clip
+from core.media.convert import open_medium
+from core.media.medium import ClipWish, plan_segments
+from core.sandbox.decoder import DecoderHere
+from core.video import video as module
+from core.video.join import NOTE
+from tests.support.clip_files import LIMITS, copied, repeat, scene, scenes, shown, times, write_clip
 
 COUNT = 30
 SEGMENT = 8

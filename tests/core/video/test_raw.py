@@ -11,7 +11,7 @@ from core.images import Limits
 from core.picture import Picture
 from core.video import read_raw, write_raw
 from core.video.colour import Colour
-from tests.clip_files import LIMITS, repeat, scenes, shown
+from tests.support.clip_files import LIMITS, repeat, scenes, shown
 
 RATE, ASPECT = Fraction(30000, 1001), Fraction(4, 3)
 

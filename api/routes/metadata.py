@@ -1,0 +1,142 @@
+"""GET /model/metadata: what the model is, and what it accepts."""
+
+from typing import Any
+
+from flask_restx import Resource, fields
+
+from api.context import JobService, current_service, error_schema, model
+from api.forms import FORMATS as JOB_FORMATS
+from core.images import FORMATS, OUTPUT_FORMATS, TAKEN
+from core.model.upscaler import FULL_DETAIL
+
+limits_schema = model.model(
+    "Limits",
+    {
+        "max_pixels": fields.Integer(description="Width times height of a picture"),
+        "max_side": fields.Integer(description="Width or height of a picture"),
+        "max_upload_bytes": fields.Integer(description="Bytes of a whole request"),
+        "max_frames": fields.Integer(description="In a file, of which the first is taken"),
+        "formats": fields.List(fields.String, description="Accepted file formats"),
+        "output_formats": fields.List(fields.String, description="What `format` may be"),
+    },
+)
+
+taken_schema = model.model(
+    "Taken",
+    {
+        "format": fields.String,
+        "pictures": fields.String(description="Kinds that are read"),
+        "bits": fields.List(fields.Integer, description="Of a sample that are kept"),
+        "alpha": fields.Boolean(description="Whether there may be transparency"),
+        "profiles": fields.List(fields.String, description="Kinds of colour profiles obeyed"),
+    },
+)
+
+detail_schema = model.model(
+    "Detail",
+    {
+        "least": fields.Float(description="0, or 1 if the model has no faithful one beside it"),
+        "most": fields.Float,
+        "default": fields.Float,
+    },
+)
+
+jobs_schema = model.model(
+    "Jobs",
+    {
+        "max_upload_bytes": fields.Integer(description="Bytes of a whole request"),
+        "max_seconds": fields.Float(description="That a clip may last"),
+        "max_frames": fields.Integer(description="Of a clip, or pictures of an archive"),
+        "max_pixels": fields.Integer(description="Width times height of a frame"),
+        "max_side": fields.Integer(description="Width or height of a frame"),
+        "formats": fields.List(fields.String, description="Accepted file formats"),
+        "output_formats": fields.List(fields.String, description="What `format` may be"),
+        "expiry_seconds": fields.Integer(description="That a job is kept when it has ended"),
+    },
+)
+
+weights_schema = model.model(
+    "Weights",
+    {
+        "name": fields.String,
+        "version": fields.String,
+        "faithful": fields.String(description="Name of the model at the other end of `detail`"),
+        "scale": fields.Integer(description="Factor on each side"),
+        "radius": fields.Integer(description="Input pixels a side that an output pixel sees"),
+        "parameters": fields.Integer,
+        "sha256": fields.String(description="Of the frozen graph"),
+        "quality": fields.Raw(description="Measured figures by test set"),
+    },
+)
+
+metadata_schema = model.model(
+    "Metadata",
+    {
+        "id": fields.String(required=True),
+        "name": fields.String(required=True),
+        "description": fields.String(required=True),
+        "type": fields.String(required=True),
+        "source": fields.String(required=True),
+        "license": fields.String(required=True),
+        "limits": fields.Nested(limits_schema),
+        "pictures": fields.List(fields.Nested(taken_schema)),
+        "detail": fields.Nested(detail_schema),
+        "jobs": fields.Nested(jobs_schema, description="Only where there are jobs"),
+        "weights": fields.Nested(weights_schema),
+    },
+)
+
+
+@model.route("/metadata")
+class Metadata(Resource):
+    """What the original service published, and the limits."""
+
+    @model.doc("metadata")
+    @model.response(200, "Success", metadata_schema)
+    @model.response(401, "No key, or a wrong one, where keys are set", error_schema)
+    @model.response(429, "Too many requests; Retry-After says when", error_schema)
+    def get(self) -> dict[str, Any]:
+        """What the model is and what it accepts"""
+        service = current_service()
+        card = service.upscaler.card
+        metadata = {
+            "id": "max-image-resolution-enhancer",
+            "name": "Super-Resolution Generative Adversarial Network (SRGAN)",
+            "description": card.description,
+            "type": "Image-To-Image Translation Or Transformation",
+            "source": "https://arxiv.org/abs/1609.04802",
+            "license": "Apache V2",
+            "limits": {
+                "max_pixels": service.limits.max_pixels,
+                "max_side": service.limits.max_side,
+                "max_upload_bytes": service.max_upload_bytes,
+                "max_frames": service.limits.max_frames,
+                "formats": list(FORMATS),
+                "output_formats": list(OUTPUT_FORMATS),
+            },
+            "pictures": [taken._asdict() for taken in TAKEN],
+            "detail": {
+                "least": service.upscaler.least_detail,
+                "most": FULL_DETAIL,
+                "default": FULL_DETAIL,
+            },
+            "weights": {name: getattr(card, name) for name in weights_schema},
+        }
+        if service.jobs is not None:
+            metadata["jobs"] = describe_jobs(service.jobs)
+        return metadata
+
+
+def describe_jobs(jobs: JobService) -> dict[str, Any]:
+    """What is accepted for jobs."""
+    frame = jobs.limits.frame
+    return {
+        "max_upload_bytes": jobs.max_upload_bytes,
+        "max_seconds": jobs.limits.max_seconds,
+        "max_frames": frame.max_frames,
+        "max_pixels": frame.max_pixels,
+        "max_side": frame.max_side,
+        "formats": list(jobs.formats),
+        "output_formats": list(JOB_FORMATS),
+        "expiry_seconds": jobs.expiry_s,
+    }

@@ -1,0 +1,1 @@
+"""The files that jobs and the command line work on: pictures, archives, clips."""

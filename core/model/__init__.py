@@ -1,0 +1,1 @@
+"""The network: card, frozen graph, tiles. The only importer of TensorFlow."""

@@ -1,0 +1,1 @@
+"""Cores, memory and the one lane to the network that all requests share."""

@@ -1,0 +1,1 @@
+"""Coherence of frames in time: optical flow, fusion, repeated frames."""

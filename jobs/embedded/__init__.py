@@ -1,0 +1,1 @@
+"""Jobs in the server itself: a folder, and a thread in every server process."""

@@ -1,0 +1,163 @@
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app import create_app
+from config import Settings
+from core.model.upscaler import Upscaler
+from tests.support.stand_ins import blur_then_repeat, make_card, noise
+from tests.support.waiting import wait_until
+
+KEYS = ("the-first-of-two-keys", "the-second-of-two")
+PATIENCE_S = 10
+
+
+class Gates:
+    """A network whose tiles wait, each until it is let through."""
+
+    def __init__(self):
+        self._open = threading.Semaphore(0)
+
+    def run(self, window):
+        assert self._open.acquire(timeout=PATIENCE_S)
+        return blur_then_repeat(window)
+
+    def let(self, tiles):
+        self._open.release(tiles)
+
+
+@pytest.fixture
+def gates():
+    return Gates()
+
+
+@pytest.fixture
+def create(gates, monkeypatch):
+    monkeypatch.setattr("core.runtime.scheduler.FIRST_RATE", 10.0)  # slow enough to be seen
+
+    def create(**settings):
+        upscaler = Upscaler(make_card(), gates.run, window=16)
+        return create_app(Settings(decoders=0, no_jobs=True, **settings), upscaler)
+
+    return create
+
+
+@pytest.fixture
+def pool(gates):
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
+        gates.let(1000)
+
+
+def send(app, name, data, **headers):
+    headers["X-Request-Id"] = name
+    form = {"image": (io.BytesIO(data), "lr.png")}
+    return app.test_client().post("/model/predict", data=form, headers=headers, buffered=True)
+
+
+def ask(app, name, **headers):
+    return app.test_client().get(f"/model/progress/{name}", headers=headers)
+
+
+def state_of(app, name):
+    return (ask(app, name).json or {}).get("state")
+
+
+def test_tiles_are_counted_until_the_answer_is_there(create, gates, pool, encode):
+    app = create(memory_mb=64)
+    sent = pool.submit(send, app, "mine", encode(noise(10, 30)))
+    wait_until(lambda: state_of(app, "mine") == "computing")
+    first = ask(app, "mine").json
+    assert first["tiles_done"] == 0
+    assert first["tiles_total"] == 3
+    assert first["pictures_before"] is None
+    gates.let(2)
+    wait_until(lambda: ask(app, "mine").json["tiles_done"] == 2)
+    assert first["seconds_left"] >= 0
+    assert ask(app, "mine").json["seconds_left"] is not None
+    gates.let(1)
+    assert sent.result().headers["X-Tiles"] == "3"
+    assert ask(app, "mine").status_code == 404
+
+
+def test_who_waits_for_the_network_is_told_how_many_are_before(create, pool, encode):
+    app = create(memory_mb=64)
+    pool.submit(send, app, "first", encode(noise(10, 10)))
+    wait_until(lambda: state_of(app, "first") == "computing")
+    pool.submit(send, app, "small", encode(noise(9, 9)))
+    wait_until(lambda: state_of(app, "small") is not None)
+    pool.submit(send, app, "large", encode(noise(30, 30)))
+    wait_until(lambda: state_of(app, "large") == "waiting")
+    wait_until(lambda: ask(app, "large").json["pictures_before"] == 2)
+    assert ask(app, "large").json["seconds_left"] > ask(app, "first").json["seconds_left"]
+
+
+def test_who_waits_for_memory_is_told_how_many_are_before(create, pool, encode):
+    app = create(memory_mb=6)
+    data = encode(noise(30, 30))
+    pool.submit(send, app, "first", data)
+    wait_until(lambda: state_of(app, "first") == "computing")
+    for number, name in enumerate(("second", "third")):
+        pool.submit(send, app, name, data)
+        wait_until(lambda name=name: state_of(app, name) == "waiting")
+        told = ask(app, name).json
+        assert (told["pictures_before"], told["tiles_total"]) == (number, 0)
+
+
+def test_a_picture_that_is_decoded_is_told(create, pool, encode, monkeypatch):
+    app, reached, go_on = create(memory_mb=64), threading.Event(), threading.Event()
+    decoder = app.extensions["enhancer"].decoder
+    decode = decoder.decode
+
+    def wait_then_decode(*arguments):
+        reached.set()
+        assert go_on.wait(PATIENCE_S)
+        return decode(*arguments)
+
+    monkeypatch.setattr(decoder, "decode", wait_then_decode)
+    pool.submit(send, app, "mine", encode(noise(10, 10)))
+    assert reached.wait(PATIENCE_S)
+    assert state_of(app, "mine") == "decoding"
+    go_on.set()
+
+
+def test_a_picture_that_failed_is_not_known_any_more(create):
+    app = create(memory_mb=64)
+    assert send(app, "mine", b"Hello, world").status_code == 400
+    response = ask(app, "mine")
+    assert response.status_code == 404
+    assert response.json == {
+        "message": "Request must be one for a picture that is under way in this process. "
+        "Received: 'mine'"
+    }
+
+
+def test_pictures_of_other_keys_are_not_known(create, pool, encode):
+    app = create(memory_mb=64, api_keys=KEYS)
+    headers = [{"X-API-Key": key} for key in KEYS]
+    pool.submit(send, app, "mine", encode(noise(10, 10)), **headers[0])
+    wait_until(lambda: ask(app, "mine", **headers[0]).status_code == 200)
+    assert ask(app, "mine", **headers[1]).status_code == 404
+    assert ask(app, "mine").status_code == 401
+
+
+def test_of_two_with_one_id_the_later_is_found(create, gates, pool, encode):
+    app = create(memory_mb=64)
+    first = pool.submit(send, app, "mine", encode(noise(10, 10)))
+    wait_until(lambda: state_of(app, "mine") == "computing")
+    pool.submit(send, app, "mine", encode(noise(10, 100)))
+    wait_until(lambda: ask(app, "mine").json["tiles_total"] == 10)
+    gates.let(1)
+    assert first.result().status_code == 200
+    assert ask(app, "mine").status_code == 200
+
+
+def test_answers_are_not_stored_and_not_logged(create, pool, encode, caplog):
+    app = create(memory_mb=64)
+    pool.submit(send, app, "mine", encode(noise(10, 10)))
+    wait_until(lambda: state_of(app, "mine") == "computing")
+    with caplog.at_level("INFO"):
+        assert ask(app, "mine").headers["Cache-Control"] == "no-store"
+    assert not caplog.records

@@ -1,0 +1,310 @@
+"""The production server under what happens every day, with a stand-in network."""
+
+import http.client
+import os
+import re
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from api.server.worker import is_probe, is_question
+from tests.support.stand_in_app import LOAD_S, TILE_S, stand_in_service
+from tests.support.stand_ins import noise
+from tests.support.waiting import wait_until
+
+CLIENTS = 16
+TIMEOUT_S = 30
+
+
+@pytest.fixture
+def picture(encode):
+    return encode(noise(40, 50))
+
+
+def multipart(url, picture):
+    request = requests.Request("POST", f"{url}/model/predict", files={"image": picture})
+    return request.prepare()
+
+
+def predict(url, picture, headers=None):
+    files = {"image": picture}
+    return requests.post(f"{url}/model/predict", files=files, headers=headers, timeout=TIMEOUT_S)
+
+
+def address_of(url):
+    parts = urlsplit(url)
+    return parts.hostname, parts.port
+
+
+def status_of(url, path):
+    """Status of a probe; None where nobody answers."""
+    try:
+        return requests.get(f"{url}{path}", timeout=5).status_code
+    except requests.ConnectionError:
+        return None
+
+
+def figure(url, name):
+    """A figure of the service; None while there is none."""
+    try:
+        text = requests.get(f"{url}/metrics", timeout=5).text
+    except requests.ConnectionError:
+        return None
+    found = re.search(rf"^enhancer_{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return found and float(found[1])
+
+
+def workers_of(process):
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return [int(pid) for pid in children.split()]
+
+
+def ask_until_refused(url, prepared, connections_last):
+    """Answers to one request after the other; every connection that is made must bring one."""
+    answers = []
+    connection = http.client.HTTPConnection(*address_of(url), timeout=TIMEOUT_S)
+    while True:
+        if connection.sock is None:
+            try:
+                connection.connect()
+            except ConnectionRefusedError:
+                return answers
+        connection.request("POST", "/model/predict", prepared.body, dict(prepared.headers))
+        answer = connection.getresponse()
+        answers.append((answer.status, len(answer.read())))
+        if not connections_last:
+            connection.close()
+
+
+@pytest.mark.parametrize(("workers", "connections_last"), [("1", False), ("1", True), ("2", False)])
+def test_who_got_through_gets_a_whole_answer_when_the_server_is_stopped(
+    picture, workers, connections_last
+):
+    with stand_in_service(ENHANCER_WORKERS=workers) as (url, process):
+        expected = len(predict(url, picture).content)
+        prepared = multipart(url, picture)
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            clients = [
+                pool.submit(ask_until_refused, url, prepared, connections_last)
+                for _ in range(CLIENTS)
+            ]
+            time.sleep(1)
+            process.terminate()
+            answers = [answer for client in clients for answer in client.result(60)]
+        assert process.wait(60) == 0
+    assert len(answers) > CLIENTS
+    assert set(answers) == {(200, expected)}
+
+
+def test_a_stopped_server_refuses_newcomers_while_it_finishes_its_work(picture):
+    with stand_in_service(**{TILE_S: "2"}) as (url, process), ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(predict, url, picture)
+        wait_until(lambda: figure(url, "memory_admitted_bytes"))
+        process.terminate()
+        wait_until(lambda: status_of(url, "/health/live") is None)
+        assert not under_way.done()
+        assert under_way.result().status_code == 200
+
+
+def test_a_stopped_server_is_not_ready_but_accepts_for_a_while(picture):
+    with stand_in_service(ENHANCER_DRAIN_S="2") as (url, process):
+        assert status_of(url, "/health/ready") == 200
+        process.terminate()
+        wait_until(lambda: status_of(url, "/health/ready") == 503)
+        assert status_of(url, "/health/live") == 200
+        answer = predict(url, picture)
+        assert (answer.status_code, answer.headers["Connection"]) == (200, "close")
+        wait_until(lambda: status_of(url, "/health/live") is None)
+        assert process.wait(10) == 0
+
+
+def test_a_killed_process_is_replaced_and_tells_when_it_is_ready(picture):
+    with stand_in_service(**{LOAD_S: "2"}) as (url, process):
+        (killed,) = workers_of(process)
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: status_of(url, "/health/ready") == 503)
+        assert status_of(url, "/health/live") == 200
+        assert predict(url, picture).status_code == 200  # it has waited
+        assert status_of(url, "/health/ready") == 200
+        assert workers_of(process) != [killed]
+
+
+def test_probes_are_answered_when_all_threads_are_busy(picture):
+    environ = {TILE_S: "1.5", "ENHANCER_REQUEST_THREADS": "2"}
+    with stand_in_service(**environ) as (url, _), ThreadPoolExecutor(3) as pool:
+        busy = [pool.submit(predict, url, picture) for _ in range(3)]
+        wait_until(lambda: figure(url, "memory_admitted_bytes") > 0)
+        for path in ("/health/live", "/health/ready", "/metrics"):
+            assert status_of(url, path) == 200
+        assert not any(request.done() for request in busy)
+        assert {request.result().status_code for request in busy} == {200}
+
+
+def test_where_a_picture_is_can_be_asked_when_all_threads_are_busy(picture):
+    environ = {TILE_S: "0.7", "ENHANCER_REQUEST_THREADS": "2"}
+    with stand_in_service(**environ) as (url, _), ThreadPoolExecutor(3) as pool:
+        address = f"{url}/model/progress/mine"
+        mine = pool.submit(predict, url, picture, {"X-Request-Id": "mine"})
+        wait_until(lambda: requests.get(address, timeout=TIMEOUT_S).status_code == 200)
+        others = [pool.submit(predict, url, picture) for _ in range(2)]
+        assert requests.get(address, timeout=TIMEOUT_S).json()["tiles_done"] == 0
+        assert not mine.done()
+        assert {request.result().status_code for request in (mine, *others)} == {200}
+        assert requests.get(address, timeout=TIMEOUT_S).status_code == 404
+
+
+def test_several_processes_are_measured_together(picture):
+    with stand_in_service(ENHANCER_WORKERS="2", ENHANCER_MEMORY_MB="50") as (url, process):
+        for _ in range(6):
+            assert predict(url, picture).status_code == 200
+        wait_until(lambda: figure(url, "memory_budget_bytes") == 100e6)
+        os.kill(workers_of(process)[0], signal.SIGKILL)
+        wait_until(lambda: figure(url, "memory_budget_bytes") == 100e6)
+        # Those of the killed one are not forgotten.
+        wait_until(lambda: figure(url, "tiles_total") == 6)
+        folder = metrics_folder(process)
+        assert folder.exists()
+    assert not folder.exists()
+
+
+def metrics_folder(process):
+    """Where the processes count: they have its files in memory."""
+    found = []
+
+    def has_been_found():
+        for pid in workers_of(process):
+            maps = Path(f"/proc/{pid}/maps").read_text()
+            found.extend(re.findall(r"(/\S*enhancer-metrics-[^/]+)/", maps))
+        return found
+
+    wait_until(has_been_found)
+    return Path(found[0])
+
+
+@pytest.fixture(scope="module")
+def impatient():
+    """A server that waits for nobody."""
+    environ = {"ENHANCER_READ_TIMEOUT_S": "0.5", "ENHANCER_WRITE_TIMEOUT_S": "0.5"}
+    with stand_in_service(**environ, **{TILE_S: "0"}) as (url, _):
+        yield url
+
+
+def trickle(url, content, pause_s=0.1):
+    """Send it byte by byte until there is an answer; the answer."""
+    with socket.create_connection(address_of(url), timeout=TIMEOUT_S) as connection:
+        for start in range(len(content)):
+            connection.sendall(content[start : start + 1])
+            connection.settimeout(pause_s)
+            try:
+                first = connection.recv(10_000)
+                break
+            except TimeoutError:
+                continue
+        connection.settimeout(TIMEOUT_S)
+        return first + b"".join(iter(lambda: connection.recv(10_000), b""))
+
+
+def test_headers_that_trickle_are_not_waited_for(impatient):
+    started = time.monotonic()
+    answer = trickle(impatient, b"GET /model/metadata HTTP/1.1\r\n" + b"X: y\r\n" * 50)
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert time.monotonic() - started < 5
+
+
+def test_a_body_that_trickles_is_not_waited_for(impatient, picture):
+    prepared = multipart(impatient, picture)
+    head = "".join(f"{name}: {value}\r\n" for name, value in prepared.headers.items())
+    with socket.create_connection(address_of(impatient), timeout=TIMEOUT_S) as connection:
+        connection.sendall(b"POST /model/predict HTTP/1.1\r\nHost: a\r\n" + head.encode() + b"\r\n")
+        connection.sendall(prepared.body[:300])
+        answer = b"".join(iter(lambda: connection.recv(10_000), b""))
+    assert answer.startswith(b"HTTP/1.1 408 REQUEST TIMEOUT\r\n")
+    assert b"Connection: close\r\n" in answer
+    assert b'"Request must arrive within 0.5 s. It did not."' in answer
+
+
+def test_memory_of_a_caller_who_does_not_read_is_freed(impatient, encode):
+    prepared = multipart(impatient, encode(noise(1000, 1500)))
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(TIMEOUT_S)
+        connection.connect(address_of(impatient))
+        head = "".join(f"{name}: {value}\r\n" for name, value in prepared.headers.items())
+        connection.sendall(b"POST /model/predict HTTP/1.1\r\nHost: a\r\n" + head.encode() + b"\r\n")
+        connection.sendall(prepared.body)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
+        wait_until(lambda: figure(impatient, "memory_admitted_bytes") > 0)
+        wait_until(lambda: figure(impatient, "memory_admitted_bytes") == 0, 30)
+        with pytest.raises(ConnectionError):
+            while True:
+                connection.sendall(b".")
+                connection.recv(1_000_000)
+
+
+def test_a_quick_caller_is_served_by_an_impatient_server(impatient, picture):
+    with requests.Session() as session:
+        for _ in range(3):
+            files = {"image": picture}
+            answer = session.post(f"{impatient}/model/predict", files=files, timeout=TIMEOUT_S)
+            assert answer.status_code == 200
+            time.sleep(0.6)
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\n\r\n", b"414"),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 100_000 + b"\r\n\r\n", b"431"),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 500 + b"\r\n", b"431"),
+        (b"nonsense\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nSCRIPT_NAME: /a\r\n\r\n", b"200"),
+    ],
+)
+def test_odd_heads_are_answered_at_once(impatient, head, status):
+    started = time.monotonic()
+    with socket.create_connection(address_of(impatient), timeout=TIMEOUT_S) as connection:
+        connection.sendall(head)
+        assert connection.recv(10_000).split()[1] == status
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])
+def test_a_probe_is_known_by_its_first_line(path):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert not is_probe(ours)
+        theirs.sendall(f"GET {path} HTTP/1.1\r\n".encode())
+        assert not is_probe(ours)  # the rest may be long in coming
+        theirs.sendall(b"Host: a\r\n\r\n")
+        assert is_probe(ours)
+
+
+@pytest.mark.parametrize("head", ["POST /health/live", "GET /health/lives", "GET /model/metadata"])
+def test_nothing_else_is_a_probe(head):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(f"{head} HTTP/1.1\r\n\r\n".encode())
+        assert not is_probe(ours)
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        ("GET /model/progress/abc", True),
+        ("GET /model/progress/abc?now", True),
+        ("GET /model/progress", False),
+        ("GET /model/progress/abc/def", False),
+        ("POST /model/progress/abc", False),
+    ],
+)
+def test_who_asks_for_a_picture_is_known_by_the_first_line(head, expected):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(f"{head} HTTP/1.1\r\n\r\n".encode())
+        assert is_question(ours) is expected

@@ -1,0 +1,163 @@
+import io
+import stat
+import struct
+import zipfile
+
+import pytest
+
+from core.errors import UnreadableArchive, UnreadableImage
+from core.media.archive import ArchiveLimits, is_archive, list_entries, open_archive, unpacked
+
+LIMITS = ArchiveLimits(files=5, file_bytes=1000)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write an archive of names, or infos, and bytes; its path."""
+
+    def write(*files, method=zipfile.ZIP_DEFLATED):
+        path = tmp_path / "a.zip"
+        with zipfile.ZipFile(path, "w", method) as archive:
+            for name, content in files:
+                archive.writestr(name, content)
+        return path
+
+    return write
+
+
+def names(path, limits=LIMITS):
+    with open_archive(path, limits) as archive:
+        return [entry.name for entry in list_entries(archive, limits)]
+
+
+def contents(path, limits=LIMITS):
+    with open_archive(path, limits) as archive:
+        for entry in list_entries(archive, limits):
+            with unpacked(archive, entry, limits) as file:
+                yield file.read()
+
+
+def link(name):
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+def test_files_come_in_their_order_with_their_folders(write):
+    path = write(("b.png", b"1"), ("a/", b""), ("a/c.png", b"22"), ("./d//e.png", b""))
+    assert is_archive(path)
+    assert names(path) == ["b.png", "a/c.png", "d/e.png"]
+    assert list(contents(path)) == [b"1", b"22", b""]
+
+
+def test_folders_of_other_systems_are_understood(write):
+    path = write(("a_b.png", b"1"))
+    path.write_bytes(path.read_bytes().replace(b"a_b.png", b"a\\b.png"))
+    assert names(path) == ["a/b.png"]
+
+
+def test_what_systems_put_into_folders_is_left_behind(write):
+    junk = ["__MACOSX/._b.png", ".DS_Store", "a/.hidden", "a/Thumbs.db", "Desktop.ini"]
+    assert names(write(*((name, b"1") for name in [*junk, "b.png"]))) == ["b.png"]
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../b.png", "a/../../b.png", "..\\b.png", "C:\\b.png", "a\nb.png", "."]
+)
+def test_a_name_that_leads_elsewhere_is_refused_with_the_archive(write, name):
+    with pytest.raises(UnreadableArchive, match="names are paths within it. Received: "):
+        names(write(("good.png", b"1"), (name, b"1")))
+
+
+def test_two_files_of_a_name_are_refused(write):
+    with pytest.warns(UserWarning, match="Duplicate"):
+        path = write(("a.png", b"1"), ("b.png", b"1"), ("a.png", b"2"))
+    with pytest.raises(UnreadableArchive, match="'a.png', 2 times"):
+        names(path)
+
+
+def test_too_many_files_are_refused(write):
+    with pytest.raises(UnreadableArchive, match="at most 5 files. Received: 6"):
+        names(write(*((f"{n}.png", b"") for n in range(6))))
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(write):
+    path = write(("a.png", bytes(70_000_000)))
+    with pytest.raises(UnreadableArchive, match="at most 64000000 bytes, unpacked"):
+        names(path, ArchiveLimits(files=5, file_bytes=10**9))
+
+
+def test_files_that_share_their_bytes_are_refused(write):
+    path = write(("a.png", b"1" * 500), ("b.png", b"2" * 500), method=zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    second = data.rindex(b"PK\x01\x02")
+    struct.pack_into("<I", data, second + 42, 10)  # where its bytes begin
+    path.write_bytes(data)
+    with pytest.raises(UnreadableArchive, match="do not overlap"):
+        names(path)
+
+
+def test_a_large_file_is_refused_and_not_the_archive(write):
+    path = write(("a.png", bytes(1001)))
+    assert names(path) == ["a.png"]
+    with pytest.raises(UnreadableImage, match="at most 1000 bytes. Received: 1001 bytes"):
+        list(contents(path))
+
+
+def test_a_link_is_no_picture(write):
+    with pytest.raises(UnreadableImage, match="Received: a link"):
+        list(contents(write((link("a.png"), b"/etc/passwd"))))
+
+
+def test_encrypted_files_are_refused(write):
+    path = write(("a.png", b"1"))
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    with pytest.raises(UnreadableArchive, match="must not be encrypted. Received: 'a.png'"):
+        names(path)
+
+
+def test_rare_methods_are_refused(write):
+    with pytest.raises(UnreadableArchive, match="of method 14"):
+        names(write(("a.png", b"1"), method=zipfile.ZIP_LZMA))
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-30], lambda _data: b"PK\x03\x04 no more"])
+def test_a_damaged_archive_is_refused(write, damage):
+    path = write(("a.png", b"1" * 100))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UnreadableArchive, match="whole, undamaged ZIP file"):
+        names(path)
+
+
+def test_a_damaged_file_is_refused_and_not_the_archive(write):
+    path = write(("a.png", b"1" * 100), method=zipfile.ZIP_STORED)
+    path.write_bytes(path.read_bytes().replace(b"1" * 50, b"2" * 50, 1))
+    assert names(path) == ["a.png"]
+    with pytest.raises(UnreadableImage, match="CRC"):
+        list(contents(path))
+
+
+def test_a_long_table_of_contents_is_not_read(write):
+    path = write(*((f"{'n' * 900}{n}/", b"") for n in range(100)))
+    with pytest.raises(UnreadableArchive, match="table of contents of at most 65536 bytes"):
+        names(path)
+
+
+def test_what_is_no_archive_is_known_by_its_beginning(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"\x89PNG" + io.BytesIO().getvalue())
+    assert not is_archive(path)
+
+
+def test_whatever_is_damaged_is_refused_and_nothing_else_happens(write):
+    path = write(("a.png", b"1" * 100), ("b/c.png", b"2" * 300))
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        for value in (0, 1, 0x7F, 0xFF):
+            path.write_bytes(whole[:position] + bytes([value]) + whole[position + 1 :])
+            try:
+                list(contents(path))
+            except (UnreadableArchive, UnreadableImage):
+                continue

@@ -1,0 +1,204 @@
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.errors import (
+    ImageTooLarge,
+    InvalidWish,
+    RequestAbandoned,
+    TooMuchMemory,
+    UnreadableArchive,
+    UnreadableImage,
+)
+from core.images import Limits, decode_image
+from core.media.medium import ClipLimits, ClipWish
+from core.media.pictures import REPORT, open_pictures, result_names
+from core.media.render import Rendering, Wish
+from core.model.upscaler import Upscaler
+from core.sandbox.decoder import DecoderHere
+from tests.support.media_files import archive
+from tests.support.pictures import encoded
+from tests.support.stand_ins import make_card, noise, repeat
+
+LIMITS = ClipLimits(Limits(max_pixels=2000, max_side=100, max_frames=10), max_seconds=1)
+UPSCALER = Upscaler(make_card(), repeat, window=16)
+
+
+@pytest.fixture
+def open_bytes(tmp_path):
+    def open_bytes(content, **wish):
+        path = tmp_path / "source"
+        path.write_bytes(content)
+        return open_pictures(path, LIMITS, ClipWish(**wish), decoder=DecoderHere())
+
+    return open_bytes
+
+
+@pytest.fixture
+def compute(tmp_path):
+    """All of a medium, as a job does it; the result's bytes."""
+
+    def compute(medium, upscale=UPSCALER.upscale):
+        parts, reported = [], []
+        for segment in medium.segments():
+            parts.append(tmp_path / f"part-{segment.index}")
+            medium.render(segment, upscale, parts[-1], reported.append)
+        assert reported == [1] * medium.frames
+        medium.join(parts, tmp_path / "result")
+        return (tmp_path / "result").read_bytes()
+
+    return compute
+
+
+def unzipped(content):
+    with zipfile.ZipFile(io.BytesIO(content)) as made:
+        assert made.testzip() is None
+        return {name: made.read(name) for name in made.namelist()}
+
+
+def pixels(content):
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def at_once(content, **wish):
+    """The answer to a request for this picture."""
+    return b"".join(Rendering(UPSCALER, decode_image(content), Wish(**wish)).parts())
+
+
+def assert_same(content, other):
+    """The same pixels, and the same said of them; rows are compressed in other portions."""
+    image, same = (Image.open(io.BytesIO(data)) for data in (content, other))
+    assert (image.mode, image.info) == (same.mode, same.info)
+    np.testing.assert_array_equal(np.asarray(image), np.asarray(same))
+
+
+def test_a_picture_becomes_the_picture_that_it_would_be_at_once(open_bytes, compute):
+    content = encoded(noise(21, 34))
+    medium = open_bytes(content)
+    assert (medium.kind, medium.frames, medium.damage) == ("pictures", 1, None)
+    assert (medium.height, medium.width) == (21, 34)
+    assert (medium.suffix, medium.mimetype) == (".png", "image/png")
+    assert_same(compute(medium), at_once(content))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "I;16"])
+def test_every_kind_of_picture_keeps_its_kind(open_bytes, compute, mode):
+    image = Image.fromarray(noise(9, 7)).convert("L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
+    if mode.endswith("A"):
+        image.putalpha(Image.fromarray(noise(9, 7)[..., 0]))
+    content = encoded(image)
+    assert_same(compute(open_bytes(content)), at_once(content))
+
+
+def test_a_picture_is_written_as_it_is_wished_for(open_bytes, compute):
+    content = encoded(noise(21, 34))
+    medium = open_bytes(content, format="webp", quality=50)
+    assert (medium.suffix, medium.mimetype) == (".webp", "image/webp")
+    assert compute(medium) == at_once(content, format="webp", quality=50)
+
+
+def test_the_pictures_of_an_archive_keep_their_names_but_the_suffix(open_bytes, compute):
+    first, second = noise(5, 9), noise(30, 20)
+    medium = open_bytes(
+        archive({"b/1.bmp": encoded(first, "BMP"), "a.jpg": encoded(second, "PNG")})
+    )
+    assert (medium.suffix, medium.mimetype) == (".zip", "application/zip")
+    assert (medium.frames, medium.height, medium.width) == (2, 30, 20)
+    made = unzipped(compute(medium))
+    assert list(made) == ["b/1.png", "a.png"]
+    np.testing.assert_array_equal(pixels(made["b/1.png"]), repeat(first))
+    np.testing.assert_array_equal(pixels(made["a.png"]), repeat(second))
+
+
+def test_the_same_archive_gives_the_same_bytes(open_bytes, compute):
+    content = archive({f"{n}.png": encoded(noise(5, 9, seed=n)) for n in range(3)})
+    assert compute(open_bytes(content)) == compute(open_bytes(content))
+
+
+def test_what_is_no_picture_is_left_out_and_told(open_bytes, compute):
+    good, damaged = encoded(noise(5, 9)), encoded(noise(30, 40))[:-30]
+    files = {
+        "notes.txt": b"some notes",
+        "good.png": good,
+        "nested.zip": archive({"a.png": good}),
+        "large.png": encoded(noise(50, 50)),
+        "damaged.png": damaged,
+    }
+    medium = open_bytes(archive(files))
+    assert medium.frames == 2
+    assert medium.damage == (
+        "3 files are no pictures that can be read: report.json in the result says which, and why."
+    )
+    made = unzipped(compute(medium))
+    assert list(made) == ["good.png", REPORT]
+    left_out = {item["file"]: item["reason"] for item in json.loads(made[REPORT])["left_out"]}
+    assert list(left_out) == ["notes.txt", "nested.zip", "large.png", "damaged.png"]
+    assert "at most 2000 pixels" in left_out["large.png"]
+    assert "Image must be a PNG" in left_out["notes.txt"]
+    assert "whole, undamaged" in left_out["damaged.png"]
+
+
+def test_one_file_that_is_no_picture_is_told_as_one(open_bytes):
+    medium = open_bytes(archive({"notes.txt": b"x", "good.png": encoded(noise(5, 9))}))
+    assert medium.damage.startswith("1 file is no picture ")
+
+
+def test_an_archive_without_pictures_is_refused(open_bytes):
+    with pytest.raises(UnreadableArchive, match="at least one picture. Received: 0 other files"):
+        open_bytes(archive({}))
+    with pytest.raises(UnreadableArchive, match="Received: 1 other files. Of the first: Image"):
+        open_bytes(archive({"a.txt": b"x"}))
+
+
+def test_a_picture_that_takes_too_much_memory_is_left_out(open_bytes, compute):
+    def upscale(lr):
+        if lr.height > 10:
+            raise TooMuchMemory("Too much.")
+        return UPSCALER.upscale(lr)
+
+    small, large = encoded(noise(5, 9)), encoded(noise(20, 9))
+    made = unzipped(compute(open_bytes(archive({"l.png": large, "s.png": small})), upscale))
+    assert list(made) == ["s.png", REPORT]
+    assert b"Too much." in made[REPORT]
+
+
+def test_what_ends_the_work_is_passed_on(open_bytes, compute):
+    def upscale(_lr):
+        raise RequestAbandoned
+
+    with pytest.raises(RequestAbandoned):
+        compute(open_bytes(archive({"a.png": encoded(noise(5, 9))})), upscale)
+
+
+def test_a_file_that_is_no_picture_is_refused(open_bytes):
+    with pytest.raises(UnreadableImage):
+        open_bytes(b"just some text")
+    with pytest.raises(ImageTooLarge):
+        open_bytes(encoded(noise(50, 50)))
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ({"format": "mp4"}, "`format` must be one of png, jpeg, webp, avif, for pictures"),
+        ({"codec": "h264"}, "`codec` must be left out"),
+        ({"palette": "global"}, "`palette` must be left out"),
+        ({"is_dithered": False}, "`dither` must be left out"),
+    ],
+)
+def test_what_only_clips_have_cannot_be_wished_for(open_bytes, wish, message):
+    with pytest.raises(InvalidWish, match=message):
+        open_bytes(encoded(noise(5, 9)), **wish)
+
+
+def test_results_never_have_the_same_name():
+    names = ["2.gif", "2.jpg", "2.gif.gif", "A.png", "a.PNG"]
+    results = result_names(names, ".png")
+    assert len({name.casefold() for name in results}) == len(names)
+    assert results[2] == "2.gif.png"

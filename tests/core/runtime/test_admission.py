@@ -1,0 +1,139 @@
+import threading
+import time
+
+import pytest
+
+from core.errors import DeadlineExceeded, Overloaded, RequestAbandoned, TooMuchMemory
+from core.runtime.admission import OVERTAKEN_S, Admission
+from core.runtime.scheduler import Patience
+from tests.support.waiting import wait_until
+
+PATIENCE_S = 10
+
+
+def admission(queue=2, clock=time.monotonic):
+    return Admission(budget=100, queue=queue, backlog_s=lambda: 7.2, clock=clock)
+
+
+class Guest(threading.Thread):
+    """Stays until it is told to go."""
+
+    def __init__(self, house, cost, **options):
+        super().__init__()
+        self.inside, self.leave = threading.Event(), threading.Event()
+        self.error = None
+        self._visit = (house, cost, options)
+        self.start()
+
+    def run(self):
+        house, cost, options = self._visit
+        try:
+            with house.admit(cost, **options):
+                self.inside.set()
+                assert self.leave.wait(PATIENCE_S)
+        except Exception as error:
+            self.error = error
+
+
+def test_what_fits_comes_in_and_what_leaves_makes_room():
+    house = admission()
+    first, second = Guest(house, 60), Guest(house, 40)
+    assert first.inside.wait(PATIENCE_S)
+    assert second.inside.wait(PATIENCE_S)
+    third = Guest(house, 50)
+    wait_until(lambda: house.waiting == 1)
+    assert not third.inside.is_set()
+    first.leave.set()
+    assert third.inside.wait(PATIENCE_S)
+    for guest in (second, third):
+        guest.leave.set()
+        guest.join()
+
+
+def test_what_can_never_fit_is_refused_at_once():
+    with (
+        pytest.raises(TooMuchMemory, match="at most 0 MB of memory. Received: .* 1 MB"),
+        admission().admit(101),
+    ):
+        pass
+
+
+def test_beyond_the_queue_one_is_told_when_to_come_back():
+    house = admission(queue=1)
+    with house.admit(90):
+        waiting = Guest(house, 50)
+        wait_until(lambda: house.waiting == 1)
+        with (
+            pytest.raises(Overloaded, match="At most 1 pictures may wait") as caught,
+            house.admit(50),
+        ):
+            pass
+        assert caught.value.retry_after_s == 8
+    assert waiting.inside.wait(PATIENCE_S)
+    waiting.leave.set()
+    waiting.join()
+
+
+def test_a_small_one_passes_a_large_one_for_a_while_only():
+    now = [0.0]
+    house = admission(clock=lambda: now[0])
+    with house.admit(50):
+        large = Guest(house, 80)
+        wait_until(lambda: house.waiting == 1)
+        with house.admit(10):
+            pass  # passed
+        now[0] = OVERTAKEN_S + 1
+        small = Guest(house, 10)
+        wait_until(lambda: house.waiting == 2)
+        assert not small.inside.wait(0.05)
+    assert large.inside.wait(PATIENCE_S)
+    assert small.inside.wait(PATIENCE_S)
+    for guest in (large, small):
+        guest.leave.set()
+        guest.join()
+
+
+@pytest.mark.parametrize(
+    ("patience", "error"),
+    [
+        (Patience(deadline=0.0), DeadlineExceeded),
+        (Patience(is_gone=lambda: True), RequestAbandoned),
+    ],
+)
+def test_nobody_waits_longer_than_they_want(patience, error):
+    house = admission()
+    with house.admit(90):
+        with pytest.raises(error), house.admit(50, patience):
+            pass
+        with house.admit(10):
+            pass
+
+
+def test_a_failure_inside_makes_room_too():
+    house = admission()
+    with pytest.raises(ZeroDivisionError), house.admit(100):
+        raise ZeroDivisionError
+    with house.admit(100):
+        pass
+
+
+def test_what_is_promised_is_known():
+    house = admission()
+    with house.admit(30), house.admit(20):
+        assert (house.taken, house.waiting) == (50, 0)
+    assert house.taken == 0
+
+
+def test_each_in_the_line_can_know_who_is_before():
+    house, callers = admission(), [Patience(), Patience()]
+    with house.admit(90):
+        guests = []
+        for number, caller in enumerate(callers):
+            guests.append(Guest(house, 50, patience=caller))
+            wait_until(lambda number=number: house.waiting == number + 1)
+        assert [house.before(caller) for caller in callers] == [0, 1]
+        assert house.before(Patience()) is None
+    for guest in guests:
+        guest.leave.set()
+        guest.join()
+    assert house.before(callers[0]) is None

@@ -1,0 +1,69 @@
+import tracemalloc
+
+import pytest
+
+from core.images import decode_image, read_header
+from core.media.render import Rendering, Wish
+from core.model.upscaler import Upscaler
+from core.picture import Header
+from core.runtime.admission import Plan
+from tests.support.stand_ins import make_card, noise, repeat
+
+
+@pytest.fixture
+def upscaler():
+    return Upscaler(make_card(), repeat, window=64)
+
+
+def plan(upscaler, header, name="png"):
+    return Plan(header, upscaler.plan(header.height, header.width), name, upscaler.scale)
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "name"),
+    [
+        ((300, 400), 3, "png"),
+        ((300, 400), 4, "png"),
+        ((40, 2000), 3, "png"),
+        ((900, 700), 3, "png"),
+        ((300, 400), 3, "jpeg"),
+        ((300, 400), 4, "webp"),
+    ],
+)
+def test_no_picture_takes_more_than_its_header_announced(
+    upscaler, encode, size, channels, name, tmp_path
+):
+    path = tmp_path / "lr.png"
+    path.write_bytes(encode(noise(*size, channels)))
+    with path.open("rb") as file:
+        planned = plan(upscaler, read_header(file), name)
+        tracemalloc.start()
+        parts = Rendering(upscaler, decode_image(file), Wish(name, quality=50)).parts()
+        held = list(parts) if planned.is_whole else sum(len(part) for part in parts)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert held
+    assert planned.memory_bytes / 12 < peak < planned.memory_bytes
+
+
+def test_a_wide_picture_costs_more_than_a_high_one(upscaler):
+    wide, high = (plan(upscaler, Header(*size, 3)) for size in ((300, 4000), (4000, 300)))
+    assert wide.memory_bytes > high.memory_bytes
+
+
+def test_sixteen_bits_cost_more_than_eight(upscaler):
+    narrow, wide = (plan(upscaler, Header(900, 900, 3, bits)) for bits in (8, 16))
+    assert wide.memory_bytes > 1.5 * narrow.memory_bytes
+
+
+@pytest.mark.parametrize(
+    ("size", "name", "is_whole"),
+    [
+        ((500, 500), "png", True),
+        ((600, 600), "png", False),
+        ((40, 15000), "png", True),
+        ((600, 600), "jpeg", True),
+    ],
+)
+def test_only_large_png_are_sent_while_they_are_made(upscaler, size, name, is_whole):
+    assert plan(upscaler, Header(*size, 3), name).is_whole is is_whole

@@ -1,0 +1,29 @@
+import subprocess
+import sys
+
+import pytest
+
+AGAIN_AND_AGAIN = """
+import resource
+import numpy as np
+from core.runtime.machine import keep_heap
+
+if {is_kept}:
+    keep_heap()
+for turn in range(12):
+    if turn == 2:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(5_000_000)  # 40 MB
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def page_faults(*, is_kept):
+    code = AGAIN_AND_AGAIN.format(is_kept=is_kept)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of the GNU C library")
+def test_large_arrays_take_pages_that_are_there():
+    assert page_faults(is_kept=True) * 10 < page_faults(is_kept=False)

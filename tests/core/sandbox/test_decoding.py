@@ -1,0 +1,134 @@
+import io
+import logging
+import time
+
+import numpy as np
+import pytest
+
+from core.errors import ImageTooLarge, TooMuchMemory, UnreadableImage, UnsupportedImage
+from core.images import Limits, decode_image, read_header
+from core.sandbox.decoder import DecoderHere, Decoders, decoding_bytes
+from tests.support import hostile
+from tests.support.pictures import FORMATS, encoded, png
+from tests.support.stand_ins import noise
+
+LIMITS = Limits(max_pixels=4_000_000, max_side=16_000)
+MEMORY_BYTES = decoding_bytes(LIMITS.max_pixels)
+
+
+@pytest.fixture(scope="module")
+def decoders():
+    decoders = Decoders(2, memory_bytes=MEMORY_BYTES, wall_s=20)
+    yield decoders
+    decoders.close()
+
+
+@pytest.fixture
+def hostile_decoders():
+    made = []
+
+    def hostile_decoders(wall_s=20, **functions):
+        made.append(Decoders(1, memory_bytes=MEMORY_BYTES, wall_s=wall_s, **functions))
+        return made[-1]
+
+    yield hostile_decoders
+    for decoders in made:
+        decoders.close()
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_picture_is_the_same_as_if_it_were_decoded_here(decoders, file_format):
+    file = io.BytesIO(encoded(noise(21, 34), file_format))
+    assert decoders.read_header(file, LIMITS) == read_header(file, LIMITS)
+    there = decoders.decode(file, LIMITS)
+    file.seek(0)
+    here = DecoderHere().decode(file, LIMITS)
+    np.testing.assert_array_equal(there.pixels, here.pixels)
+    assert there.extras == here.extras
+
+
+def test_alpha_arrives(decoders):
+    rgba = noise(5, 7, 4)
+    picture = decoders.decode(io.BytesIO(encoded(rgba)), LIMITS)
+    np.testing.assert_array_equal(picture.alpha, rgba[..., 3])
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (b"Hello", UnreadableImage, "5 bytes that begin with"),
+        (encoded(noise(40, 60))[:500], UnreadableImage, "undamaged"),
+        (encoded(noise(1, 16_001)), ImageTooLarge, "16001 x 1"),
+    ],
+)
+def test_what_is_refused_here_is_refused_there_in_the_same_words(decoders, data, error, message):
+    with pytest.raises(error, match=message):
+        decoders.decode(io.BytesIO(data), LIMITS)
+
+
+def test_the_largest_picture_fits(decoders):
+    rows = (b"\0" + bytes(8 * 2000)) * 2000  # four samples of 16 bits
+    file = io.BytesIO(png(2000, 2000, rows, bits=16, colour=6))
+    assert decoders.read_header(file, LIMITS).height == 2000
+    assert decoders.decode(file, LIMITS).pixels.shape == (2000, 2000, 3)
+
+
+def test_a_header_that_announces_too_much_costs_nothing(decoders):
+    bomb = io.BytesIO(png(60_000, 60_000, bytes(15_000_000)))
+    decoders.read_header(io.BytesIO(encoded(noise(2, 3))), LIMITS)
+    began = time.perf_counter()
+    with pytest.raises(ImageTooLarge, match="3600000000 pixels"):
+        decoders.read_header(bomb, LIMITS)
+    assert time.perf_counter() - began < 0.5
+
+
+def test_a_file_that_crashes_its_decoder_is_refused(hostile_decoders, caplog):
+    decoders = hostile_decoders(decode=hostile.segfault_if_told_so)
+    with pytest.raises(UnreadableImage, match=r"survives\. Received: .* twice .SIGSEGV"):
+        decoders.decode(io.BytesIO(b"BOOM"), LIMITS)
+    assert caplog.records[0].levelno == logging.WARNING
+    assert decoders.decode(io.BytesIO(encoded(noise(2, 3))), LIMITS).width == 3
+
+
+def test_a_header_that_takes_too_long_is_refused(hostile_decoders):
+    decoders = hostile_decoders(read_header=hostile.compute)
+    with pytest.raises(UnreadableImage, match="within 10 s, of which 1 s"):
+        decoders.read_header(io.BytesIO(), LIMITS)
+
+
+def test_a_picture_that_takes_too_long_is_refused(hostile_decoders):
+    decoders = hostile_decoders(wall_s=0.5, decode=hostile.sleep)
+    with pytest.raises(UnreadableImage, match=r"within 0\.5 s, .* takes longer"):
+        decoders.decode(io.BytesIO(), LIMITS)
+
+
+def test_a_picture_that_takes_too_much_is_refused(hostile_decoders):
+    decoders = hostile_decoders(decode=hostile.eat_memory)
+    with pytest.raises(TooMuchMemory, match="at most 512 MB"):
+        decoders.decode(io.BytesIO(), LIMITS)
+
+
+def test_a_kind_of_picture_that_is_not_taken_is_refused(decoders):
+    with pytest.raises(UnsupportedImage, match="32-bit"):
+        decoders.decode(io.BytesIO(encoded(np.ones((9, 9), np.float32), "TIFF")), LIMITS)
+
+
+def test_decoders_that_have_started_tell_what_memory_they_have():
+    decoders = Decoders(2, memory_bytes=MEMORY_BYTES, wall_s=20)
+    assert 2 * 10_000_000 < decoders.start() < 2 * 300_000_000
+    decoders.close()
+
+
+def test_decoding_here_needs_no_memory_and_no_end():
+    decoder = DecoderHere()
+    assert decoder.start() == 0
+    decoder.close()
+    assert decoder.read_header(io.BytesIO(encoded(noise(2, 3))), LIMITS).width == 3
+
+
+def test_the_file_can_be_read_again(decoders):
+    file = io.BytesIO(encoded(noise(2, 3)))
+    file.seek(7)
+    decoders.read_header(file, LIMITS)
+    assert file.tell() == 0
+    assert decode_image(file).width == 3

@@ -1,0 +1,110 @@
+import pytest
+
+from jobs.cluster.storage import Storage
+from tests.support.s3_server import BUCKET, s3_server
+
+
+@pytest.fixture(scope="module")
+def s3_environment():
+    with s3_server() as environment:
+        yield environment
+
+
+@pytest.fixture(params=["folder", "s3"])
+def url(request, tmp_path, monkeypatch):
+    if request.param == "folder":
+        return str(tmp_path / "storage")
+    for name, value in request.getfixturevalue("s3_environment").items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{request.node.name}"
+
+
+@pytest.fixture
+def storage(url):
+    return Storage(url)
+
+
+@pytest.fixture
+def put(storage, tmp_path):
+    def put(content, name):
+        source = tmp_path / "source"
+        source.write_bytes(content)
+        storage.put(source, name)
+
+    return put
+
+
+def read(storage, name):
+    with storage.open(name) as file:
+        return file.read()
+
+
+def test_what_was_put_is_seen_from_another_machine(put, url, tmp_path):
+    other = Storage(url)
+    with pytest.raises(FileNotFoundError):
+        other.open("job/parts/1")
+    put(b"segment", "job/parts/1")
+    assert read(other, "job/parts/1") == b"segment"
+    other.fetch("job/parts/1", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"segment"
+
+
+def test_what_is_not_there_cannot_be_fetched(storage, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        storage.fetch("job/source", tmp_path / "copy")
+
+
+def test_a_file_is_read_from_the_middle(put, storage):
+    put(bytes(range(250)) * 100_000, "job/result")
+    with storage.open("job/result") as file:
+        file.seek(20_000_003)
+        assert file.read(2) == bytes([3, 4])
+        file.seek(-1, 2)
+        assert file.read() == bytes([249])
+
+
+def test_a_file_is_replaced(put, storage):
+    put(b"old", "job/result")
+    put(b"new", "job/result")
+    assert read(storage, "job/result") == b"new"
+
+
+def test_what_is_deleted_is_gone_and_the_rest_stays(put, storage):
+    for name in ("a/source", "a/parts/1", "a/parts/2", "b/source"):
+        put(b"x", name)
+    storage.delete("a/parts")
+    assert read(storage, "a/source") == b"x"
+    storage.delete("a")
+    with pytest.raises(FileNotFoundError):
+        storage.open("a/source")
+    assert read(storage, "b/source") == b"x"
+
+
+def test_what_is_not_there_is_deleted_without_complaint(storage):
+    storage.delete("nobody")
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
+    storage = Storage(str(tmp_path / "storage"))
+    with pytest.raises(FileNotFoundError):
+        storage.put(tmp_path / "nothing", "job/source")
+    assert not [path for path in (tmp_path / "storage").rglob("*") if path.is_file()]
+
+
+def test_a_file_in_a_folder_can_be_read_on_when_it_is_deleted(tmp_path):
+    (tmp_path / "source").write_bytes(b"result")
+    storage = Storage(str(tmp_path / "storage"))
+    storage.put(tmp_path / "source", "job/result")
+    with storage.open("job/result") as file:
+        storage.delete("job")
+        assert file.read() == b"result"
+
+
+def test_a_storage_that_does_not_answer_is_an_error_of_the_system(monkeypatch, tmp_path):
+    for name, value in {"ENDPOINT_URL": "http://127.0.0.1:1", "MAX_ATTEMPTS": "1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    (tmp_path / "source").write_bytes(b"x")
+    with pytest.raises(OSError):
+        Storage("s3://bucket/jobs").put(tmp_path / "source", "job/source")

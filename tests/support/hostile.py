@@ -1,0 +1,132 @@
+"""What a decoder does with a file that was made to harm it; done in worker processes.
+
+Each is called as the functions of `core.images` are, with a file and limits.
+"""
+
+import ctypes
+import io
+import itertools
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import ImageTooLarge, Overloaded
+from core.images import decode_image
+from core.sandbox.pool import Task, Workers
+
+FOREVER_S = 600
+KEPT: list[Workers] = []
+LITTER: list[np.ndarray] = []
+PNG_END = b"IEND\xaeB`\x82"
+
+
+def sleep(_file, _limits=None):
+    time.sleep(FOREVER_S)
+
+
+def compute(_file, _limits=None):
+    deadline = time.monotonic() + FOREVER_S
+    while time.monotonic() < deadline:
+        try:
+            sum(range(1000))
+        except Exception:
+            continue
+
+
+def compute_in_native_code(_file, _limits=None):
+    """Comes back to Python, where signals are handled, after hours only."""
+    sum(itertools.repeat(1, 10**13))
+
+
+def segfault(_file, _limits=None):
+    ctypes.string_at(0)
+
+
+def segfault_if_told_so(file, limits=None):
+    """A decoder with a hole: files that end with BOOM crash it."""
+    if file.read().endswith(b"BOOM"):
+        ctypes.string_at(0)
+    file.seek(0)
+    return decode_image(file, limits)
+
+
+def wait_to_be_killed_once(file, _limits=None):
+    """Write the process into the file that the file names, and wait; the second time, answer."""
+    path = Path(file.read().decode())
+    before = path.read_text() if path.exists() else ""
+    path.write_text(f"{before}{os.getpid()}\n")
+    if not before:
+        time.sleep(FOREVER_S)
+    return "answered"
+
+
+def decode_after_being_killed(file, limits=None):
+    """Decode at the second attempt; the file that remembers the first is named after the PNG."""
+    data = file.read()
+    wait_to_be_killed_once(io.BytesIO(data.partition(PNG_END)[2]))
+    return decode_image(data, limits)
+
+
+def end_quietly(_file, _limits=None):
+    os._exit(0)
+
+
+def eat_memory(_file, _limits=None):
+    eaten = []
+    while True:
+        eaten.append(np.ones(10_000_000, np.uint8))
+
+
+def too_large(_file, _limits=None):
+    raise ImageTooLarge("Image must be small.")
+
+
+def overloaded(_file, _limits=None):
+    raise Overloaded("Too many.", retry_after_s=7)
+
+
+def fault(_file, _limits=None):
+    raise KeyError("unexpected")
+
+
+def process(_file, _limits=None):
+    return os.getpid()
+
+
+def work_and_leave():
+    """What a process does that has workers of its own, and does not close them."""
+    KEPT.append(Workers(1, 100_000_000))
+    KEPT[0].do(Task(contents, (), 10, 20), io.BytesIO())
+
+
+def first_to_go(_file, _limits=None):
+    return Path("/proc/self/oom_score_adj").read_text().strip()
+
+
+def modules(_file, _limits=None):
+    return sorted(sys.modules)
+
+
+def megabytes(_file, count):
+    return np.ones(count * 1_000_000, np.uint8).nbytes
+
+
+def litter(_file, _limits=None):
+    """Free large arrays, and keep a small one that was made after them."""
+    for _ in range(2):  # the first teaches the C library their size
+        arrays = [np.ones(8_000_000, np.uint8) for _ in range(10)]
+        LITTER.append(np.ones(10_000, np.uint8))
+        del arrays
+
+
+def chatter(_file, _limits=None):
+    warnings.warn("of a library", stacklevel=1)
+    os.write(2, b"of native code")
+
+
+def contents(file, _limits=None):
+    return file.read()

@@ -1,0 +1,100 @@
+"""A Redis server, a storage and workers, each in a process of its own."""
+
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+from config import ROOT
+from jobs.cluster.broker import Broker
+from jobs.cluster.engine import ClusterJobs
+from jobs.cluster.ledger import Ledger, connect
+from jobs.cluster.storage import Storage
+from tests.support.redis_server import RedisServer
+from tests.support.stand_in_worker import BOUNDS, letters_workshop
+from tests.support.waiting import wait_until
+
+START_S = 40
+LEASE_S = 2.0
+
+
+class WorkerProcess:
+    """A worker, and what it says."""
+
+    def __init__(self, cluster, name, *, frame_s=0.1, stop_s=10.0):
+        self.sign = cluster.folder / f"{name}.alive"
+        self._log = cluster.folder / f"{name}.log"
+        arguments = [cluster.redis.url, cluster.storage_url, self.sign, frame_s, LEASE_S, stop_s]
+        with self._log.open("w") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.stand_in_worker", *map(str, arguments)],
+                cwd=ROOT,
+                stderr=file,
+            )
+
+    def wait_until_ready(self):
+        wait_until(lambda: self.sign.exists() and "Ready to work" in self.log, START_S)
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        self.send(signal.SIGKILL)
+        self.process.wait()
+
+    @property
+    def log(self):
+        return self._log.read_text()
+
+    @property
+    def pieces_done(self):
+        return self.log.count("A piece is done")
+
+    @property
+    def is_in_a_piece(self):
+        ended = self.log.count("A piece was left") + self.log.count("A job failed")
+        return self.log.count("Rendering") + self.log.count("Joining") > self.pieces_done + ended
+
+
+class Cluster:
+    """All of it, with the engine that this process uses."""
+
+    def __init__(self, folder, server, storage_url):
+        self.folder, self.redis, self.storage_url = folder, server, storage_url
+        ledger = Ledger(connect(server.url), BOUNDS, lease_s=LEASE_S)
+        self.ledger = ledger
+        self.jobs = ClusterJobs(
+            ledger, Storage(storage_url), Broker(server.url), letters_workshop()
+        )
+        self.workers = []
+
+    def start_workers(self, *names, **options):
+        started = [WorkerProcess(self, name, **options) for name in names]
+        self.workers += started
+        for worker in started:
+            worker.wait_until_ready()
+        return started
+
+    def wait_for(self, job, patience_s=40):
+        """The job at its end."""
+        wait_until(lambda: self.jobs.get(job.id).state.is_final, patience_s)
+        return self.jobs.get(job.id)
+
+    def result(self, job):
+        with self.jobs.open_result(job.id) as opened:
+            return opened.file.read()
+
+
+@contextmanager
+def running_cluster(folder, storage_url=None):
+    server = RedisServer(folder)
+    server.start()
+    cluster = Cluster(folder, server, storage_url or str(folder / "storage"))
+    try:
+        yield cluster
+    finally:
+        cluster.jobs.close()
+        for worker in cluster.workers:
+            worker.send(signal.SIGCONT)
+            worker.kill()
+        server.kill()

@@ -1,0 +1,51 @@
+"""Weights of no meaning, in the shapes of the networks that judge pictures."""
+
+import numpy as np
+
+from training.evaluation.metrics import COMPARED
+
+VGG_SHAPES = {
+    "rgb_to_caffe": (1, 1, 3, 3),
+    "conv1_1": (3, 3, 3, 64),
+    "conv1_2": (3, 3, 64, 64),
+    "conv2_1": (3, 3, 64, 128),
+    "conv2_2": (3, 3, 128, 128),
+    "conv3_1": (3, 3, 128, 256),
+}
+SQUEEZED = {2: 16, 3: 16, 4: 32, 5: 32, 6: 48, 7: 48, 8: 64, 9: 64}
+WIDE = {2: 128, 3: 128, 4: 256, 5: 256, 6: 384, 7: 384, 8: 512, 9: 512}
+
+
+def random_vgg():
+    """VGG-19 up to conv3_1."""
+    rng = np.random.default_rng(0)
+    return dict(kernels_and_biases(VGG_SHAPES, rng))
+
+
+def random_squeezenet():
+    """SqueezeNet 1.1 and the heads of LPIPS."""
+    rng = np.random.default_rng(0)
+    weights = dict(kernels_and_biases(squeezenet_shapes(), rng))
+    for index, name in enumerate(COMPARED):
+        channels = 64 if name == "conv1" else WIDE[int(name[4:])]
+        weights[f"lpips/lin{index}"] = rng.random(channels).astype(np.float32)
+    return weights
+
+
+def squeezenet_shapes():
+    shapes = {"conv1": (3, 3, 3, 64)}
+    channels = 64
+    for index in SQUEEZED:
+        squeezed, half = SQUEEZED[index], WIDE[index] // 2
+        shapes[f"fire{index}/squeeze1x1"] = (1, 1, channels, squeezed)
+        shapes[f"fire{index}/expand1x1"] = (1, 1, squeezed, half)
+        shapes[f"fire{index}/expand3x3"] = (3, 3, squeezed, half)
+        channels = WIDE[index]
+    return shapes
+
+
+def kernels_and_biases(shapes, rng):
+    for name, shape in shapes.items():
+        scale = np.sqrt(2 / np.prod(shape[:-1]))
+        yield f"{name}/kernel", (scale * rng.normal(size=shape)).astype(np.float32)
+        yield f"{name}/bias", (scale * rng.normal(size=shape[-1])).astype(np.float32)

@@ -1,0 +1,41 @@
+"""A Redis server for tests."""
+
+import shutil
+import subprocess
+
+import pytest
+import redis
+
+from benchmarks.server import free_port
+from tests.support.waiting import wait_until
+
+needs_redis = pytest.mark.skipif(
+    shutil.which("redis-server") is None, reason="redis-server is not installed"
+)
+
+
+class RedisServer:
+    """One that writes down what it is told before it answers."""
+
+    def __init__(self, folder):
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+
+    def start(self):
+        options = {"port": self.port, "bind": "127.0.0.1", "dir": self._folder, "save": ""}
+        options |= {"appendonly": "yes", "appendfsync": "always", "loglevel": "warning"}
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        self._process = subprocess.Popen(["redis-server", *words], stdout=subprocess.DEVNULL)
+        wait_until(self._answers)
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+
+    def _answers(self):
+        try:
+            with redis.Redis(port=self.port) as client:
+                return client.ping()
+        except redis.RedisError:
+            return False

@@ -1,0 +1,147 @@
+"""The service behind a real server, with a network that waits and answers that are chosen."""
+
+import threading
+from contextlib import contextmanager
+from wsgiref.headers import Headers
+
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from api.context import EXTENSION
+from app import create_app
+from config import Settings
+from core.model.upscaler import Upscaler
+from tests.support.stand_ins import between, blur_then_repeat, make_card
+
+PREDICT = "/model/predict"
+JOBS = "/model/jobs"
+
+
+class StandInService:
+    """What a test steers, and what it looks at afterwards.
+
+    Attributes:
+        url: of its root.
+        gate: shut, the network waits at it.
+        instead: WSGI applications that answer the next requests for pictures or jobs.
+        key: that requests for the model must carry; None for none.
+        received: requests for pictures or jobs, so far.
+    """
+
+    def __init__(self, folder, **settings):
+        self.gate = threading.Event()
+        self.url = ""
+        self.reset()
+        card = make_card(faithful="plain")
+        network = self._behind_the_gate(blur_then_repeat)
+        interpolated = self._behind_the_gate(between)
+        settings = Settings(
+            max_pixels=30_000,
+            max_side=300,
+            max_upload_bytes=120_000,
+            max_job_bytes=150_000,
+            max_clip_s=5,
+            memory_mb=64,
+            deadline_s=30,
+            jobs_folder=str(folder),
+            **settings,
+        )
+        self.app = create_app(
+            settings, Upscaler(card, network, window=64, interpolated=interpolated)
+        )
+
+    def reset(self):
+        """Open and ready, as at first."""
+        self.gate.set()
+        self.instead = []
+        self.key = None
+        self.received = 0
+
+    def forget(self, job_ids):
+        """Cancel jobs that no other test may find."""
+        jobs = self.app.extensions[EXTENSION].jobs
+        for job_id in job_ids:
+            jobs.engine.cancel(job_id)
+
+    def __call__(self, environ, start_response):
+        is_open = not self.key or not environ["PATH_INFO"].startswith("/model/")
+        if not is_open and environ.get("HTTP_X_API_KEY") != self.key:
+            return refuse(401, "Request must carry a key.")(environ, start_response)
+        if environ["PATH_INFO"] in (PREDICT, JOBS):
+            self.received += 1
+            if self.instead:
+                return self.instead.pop(0)(environ, start_response)
+        return self.app(environ, start_response)
+
+    def _behind_the_gate(self, network):
+        def wait_then_run(*args):
+            self.gate.wait(30)
+            return network(*args)
+
+        return wait_then_run
+
+
+def refuse(status, message, **headers):
+    """A WSGI application that answers with an error of the service's form."""
+
+    def application(environ, start_response):
+        take_body(environ)
+        fields = Headers([("Content-Type", "application/json")])
+        for name, value in headers.items():
+            fields[name.replace("_", "-")] = value
+        start_response(f"{status} REFUSED", fields.items())
+        return [f'{{"message": "{message}"}}'.encode()]
+
+    return application
+
+
+def answer_with(body):
+    """A WSGI application that sends a PNG and says nothing about it."""
+
+    def application(environ, start_response):
+        take_body(environ)
+        start_response(
+            "200 OK", [("Content-Type", "image/png"), ("Content-Length", str(len(body)))]
+        )
+        return [body]
+
+    return application
+
+
+def break_off(environ, start_response):
+    """A WSGI application that promises more than it sends."""
+    take_body(environ)
+    start_response("200 OK", [("Content-Type", "image/png"), ("Content-Length", "1000")])
+    return [b"\x89PNG"]
+
+
+def take_body(environ):
+    """Read the request: a server that answers before may be seen as gone."""
+    environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+
+
+class Handler(WSGIRequestHandler):
+    """Keeps connections open, as servers of production do, and says nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log(self, *_args):
+        pass
+
+
+@contextmanager
+def running(service):
+    server = make_server("127.0.0.1", 0, service, threaded=True, request_handler=Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    service.url = f"http://127.0.0.1:{server.port}"
+    try:
+        yield service
+    finally:
+        service.gate.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        jobs = service.app.extensions[EXTENSION].jobs
+        if jobs is not None:
+            jobs.engine.close()

@@ -1,0 +1,64 @@
+"""A worker process with a slow stand-in network, and a stand-in medium beside the real ones.
+
+Arguments: URL of Redis, URL of the storage, file for signs of life, seconds of a frame,
+seconds of a lease, seconds to stop in.
+"""
+
+import logging
+import sys
+import time
+from pathlib import Path
+
+from core.images import Limits
+from core.media.convert import open_medium
+from core.media.medium import ClipLimits
+from core.model.upscaler import Upscaler
+from core.runtime.admission import MEGABYTE, Admission
+from core.sandbox.decoder import DecoderHere
+from jobs.cluster.broker import Broker
+from jobs.cluster.ledger import Bounds, Ledger, connect
+from jobs.cluster.process import Place, run_worker
+from jobs.cluster.storage import Storage
+from jobs.cluster.worker import Times
+from jobs.execution import Workshop
+from tests.support.letters import open_letters
+from tests.support.stand_ins import make_card, repeat
+
+BOUNDS = Bounds(waiting=10, disk_bytes=1_000_000, keep_s=60)
+
+
+def open_any(path, limits, wish):
+    """Letters; or a video, as the service does."""
+    with path.open("rb") as file:
+        is_video = file.read(8).endswith(b"ftyp")
+    if is_video:
+        return open_medium(path, limits, wish, decoder=DecoderHere(), scale=4)
+    return open_letters(path, limits, wish)
+
+
+def letters_workshop(network=repeat):
+    """What computes letters."""
+    return Workshop(
+        upscaler=Upscaler(make_card(), network, window=16),
+        admission=Admission(budget=50 * MEGABYTE, queue=4, backlog_s=lambda: 0.0),
+        open_medium=open_any,
+        limits=ClipLimits(Limits(1000, 1000, 1000), 300),
+        expiry_s=BOUNDS.keep_s,
+    )
+
+
+def main(redis_url, storage_url, sign_of_life, frame_s, lease_s, stop_s):
+    logging.basicConfig(level="INFO")
+
+    def network(lr):
+        time.sleep(float(frame_s))
+        return repeat(lr)
+
+    ledger = Ledger(connect(redis_url), BOUNDS, lease_s=float(lease_s))
+    place = Place(ledger, Storage(storage_url), Broker(redis_url))
+    times = Times(frame_s=30, stop_s=float(stop_s))
+    return run_worker(place, letters_workshop(network), times, Path(sign_of_life))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

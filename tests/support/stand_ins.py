@@ -1,0 +1,64 @@
+"""Networks of known behaviour, for tests that need no TensorFlow."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+
+from core.model.card import ModelCard, graph_path, write_card
+
+RADIUS = 3
+SCALE = 4
+
+
+def blur_then_repeat(lr):
+    """Zero-padded box mean of radius 3, then x4: sees exactly 3 pixels on every side."""
+    span = 2 * RADIUS + 1
+    padded = np.pad(lr.astype(np.int64), ((RADIUS, RADIUS), (RADIUS, RADIUS), (0, 0)))
+    height, width, _ = lr.shape
+    total = sum(padded[y : y + height, x : x + width] for y in range(span) for x in range(span))
+    blurred = (total // span**2).astype(lr.dtype)
+    return blurred.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+
+
+def repeat(lr):
+    """Nearest neighbour: every pixel becomes 4 x 4."""
+    return lr.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+
+
+def between(lr, detail):
+    """Detail 0 repeats, detail 1 blurs; in between, their mean weighted so."""
+    mixed = (1 - detail) * repeat(lr) + detail * blur_then_repeat(lr).astype(float)
+    return np.rint(mixed).astype(lr.dtype)
+
+
+def make_card(**changes):
+    values = {
+        "name": "stand-in",
+        "version": "1.2.3",
+        "description": "A stand-in that was never trained.",
+        "scale": SCALE,
+        "input_tensor": "lr:0",
+        "output_tensor": "sr:0",
+        "input_range": (0, 255),
+        "output_range": (0, 255),
+        "radius": RADIUS,
+        "halo": RADIUS,
+        "parameters": 0,
+        "mflop_per_lr_pixel": 0.0,
+        "sha256": "0" * 64,
+        "license": "Apache-2.0",
+    }
+    return ModelCard(**(values | changes))
+
+
+def noise(height, width, channels=3, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
+
+
+def save_graph(folder, card, graph_def):
+    """Write a serialised graph and its card; the path of the card."""
+    path = folder / f"{card.name}.json"
+    write_card(path, replace(card, sha256=hashlib.sha256(graph_def).hexdigest()))
+    graph_path(path, card).write_bytes(graph_def)
+    return path

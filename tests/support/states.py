@@ -1,0 +1,11 @@
+"""Runs as they are saved."""
+
+from training.loop.run import CHECKPOINT, load_checkpoint
+
+GROUPS = ["generator", "optimizer", "ema"]
+
+
+def state(folder):
+    """The step of a run in the first stage, and all its arrays."""
+    step, groups = load_checkpoint(folder / CHECKPOINT, GROUPS)
+    return step, [array for group in GROUPS for array in groups[group]]

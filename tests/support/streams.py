@@ -1,0 +1,61 @@
+"""What is done in the processes of `core.sandbox.stream`: functions that yield, well or not."""
+
+import ctypes
+import os
+import time
+
+import numpy as np
+
+from core.errors import ImageTooLarge
+
+FOREVER_S = 600
+
+
+def count(stop):
+    yield from range(stop)
+
+
+def arrays(number, shape):
+    for value in range(number):
+        yield np.full(shape, value, np.uint8)
+
+
+def process():
+    while True:
+        yield os.getpid()
+
+
+def note_progress(path):
+    """Write how far it is into a file, before each item."""
+    for number in range(100):
+        path.write_text(str(number))
+        yield np.zeros(1_000_000, np.uint8)
+
+
+def then(last, *arguments):
+    yield "first"
+    last(*arguments)
+
+
+def too_large():
+    raise ImageTooLarge("Image must be small")
+
+
+def fault():
+    raise KeyError("unexpected")
+
+
+def segfault():
+    ctypes.string_at(0)
+
+
+def leave(code):
+    os._exit(code)
+
+
+def sleep():
+    time.sleep(FOREVER_S)
+
+
+def take_memory(size):
+    return bytes(bytearray(size))

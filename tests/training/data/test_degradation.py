@@ -1,0 +1,192 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core.images import resize_bicubic
+from core.model.tiles import Box
+from tests.support.stand_ins import noise
+from training.data.degradation import (
+    Degradation,
+    add_noise,
+    blur,
+    compress,
+    crop_lr,
+    degrade,
+    degrade_pairs,
+)
+from training.data.photos import make_pair
+
+STILL = Degradation(
+    blur_sigma=[0.0, 0.0],
+    noise_sigma=[0.0, 0.0],
+    jpeg_quality=[100, 100],
+    grey_noise_share=0.0,
+    clean_share=0.0,
+)
+
+
+@pytest.fixture
+def hr():
+    """A smooth picture in strong colours."""
+    return resize_bicubic(noise(5, 6, seed=4), 112, 144)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def grey(height, width):
+    return np.repeat(noise(height, width, 1), 3, axis=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"blur_sigma": [3.0, 0.2]}, r"`blur_sigma` must be .* Received: blur_sigma=\[3.0, 0.2\]"),
+        ({"blur_sigma": 2.0}, "Received: blur_sigma=2.0"),
+        ({"noise_sigma": [-1.0, 5.0]}, "from 0 to 255. Received"),
+        ({"noise_sigma": [1.0, 2.0, 3.0]}, "`noise_sigma`"),
+        ({"noise_sigma": [1.0, float("nan")]}, "`noise_sigma`"),
+        ({"jpeg_quality": [30.5, 95.5]}, "numbers of type int from 1 to 100"),
+        ({"jpeg_quality": [0, 95]}, "`jpeg_quality`"),
+        ({"clean_share": 1.5}, "`clean_share` must be between 0 and 1. Received: clean_share=1.5"),
+        ({"grey_noise_share": -0.1}, "`grey_noise_share`"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(degradation, change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(degradation, **change)
+
+
+def test_a_degraded_picture_is_a_function_of_the_generator_alone(degradation, hr):
+    before = hr.copy()
+    lr = degrade(hr, degradation, rng(1))
+    assert (lr.shape, lr.dtype) == ((28, 36, 3), np.uint8)
+    np.testing.assert_array_equal(degrade(hr, degradation, rng(1)), lr)
+    assert not np.array_equal(degrade(hr, degradation, rng(2)), lr)
+    np.testing.assert_array_equal(hr, before)
+
+
+def test_the_mean_of_degraded_pictures_is_the_clean_one_and_nothing_moves(degradation, hr):
+    clean = luma(resize_bicubic(hr, 28, 36))
+    generator = rng()
+    mean = np.mean([luma(degrade(hr, degradation, generator)) for _ in range(200)], axis=0)
+    shifts = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    errors = [np.abs(np.roll(mean, by, (0, 1)) - clean)[2:-2, 2:-2].mean() for by in shifts]
+    assert shifts[np.argmin(errors)] == (0, 0)
+    assert min(errors) < 0.5
+    assert abs(find_shift(mean, clean)).max() < 0.05
+
+
+def luma(pixels):
+    """What JPEG keeps at full resolution."""
+    return pixels @ np.array([0.299, 0.587, 0.114])
+
+
+def find_shift(moved, still):
+    """By how many pixels `moved` lies further down and right, in the least squares sense."""
+    gradients = [np.gradient(still, axis=axis)[2:-2, 2:-2].ravel() for axis in (0, 1)]
+    difference = (still - moved)[2:-2, 2:-2].ravel()
+    return np.linalg.lstsq(np.stack(gradients, axis=1), difference, rcond=None)[0]
+
+
+def test_a_shift_of_a_tenth_of_a_pixel_would_be_seen(hr):
+    clean = luma(resize_bicubic(hr, 28, 36))
+    moved = 0.9 * clean + 0.1 * np.roll(clean, 1, axis=1)
+    assert find_shift(moved, clean)[1] == pytest.approx(0.1, abs=0.02)
+
+
+def test_clean_patches_are_those_of_the_benchmark(degradation):
+    pair = make_pair(noise(96, 120))
+    clean = replace(degradation, clean_share=1.0)
+    for box in (Box(0, 0, 8, 8), Box(9, 11, 17, 19), Box(16, 22, 24, 30)):
+        np.testing.assert_array_equal(crop_lr(pair, box, clean, rng()), box.crop(pair.lr))
+
+
+def test_the_clean_share_is_kept(degradation, hr):
+    clean = resize_bicubic(hr, 28, 36)
+    half = replace(degradation, clean_share=0.5, noise_sigma=[5.0, 5.0])
+    generator = rng()
+    same = [np.array_equal(degrade(hr, half, generator), clean) for _ in range(100)]
+    assert 35 < sum(same) < 65
+
+
+BOXES = [Box(0, 0, 12, 12), Box(10, 13, 22, 25), Box(28, 38, 40, 50)]
+
+
+@pytest.mark.parametrize("box", BOXES, ids=["corner", "middle", "opposite corner"])
+def test_a_patch_is_what_the_degraded_photograph_shows_there(box):
+    pair = make_pair(grey(160, 200))
+    blurred = replace(STILL, blur_sigma=[3.0, 3.0])
+    whole = degrade(pair.hr, blurred, rng())
+    patch = crop_lr(pair, box, blurred, rng())
+    assert np.abs(patch - box.crop(whole).astype(int)).max() <= 2
+
+
+def test_a_patch_without_its_margin_would_be_another(monkeypatch):
+    pair = make_pair(grey(160, 200))
+    blurred = replace(STILL, blur_sigma=[3.0, 3.0])
+    whole = degrade(pair.hr, blurred, rng())
+    monkeypatch.setattr(Degradation, "margin", 0)
+    patch = crop_lr(pair, BOXES[1], blurred, rng())
+    assert np.abs(patch - BOXES[1].crop(whole).astype(int)).max() > 10
+
+
+def test_a_point_is_blurred_to_a_gaussian_of_each_axis():
+    point = np.zeros((41, 41, 3), np.uint8)
+    point[20, 20] = 255
+    blurred = blur(point, 1.0, 2.0).astype(float)[..., 0]
+    y, x = np.mgrid[-20:21, -20:21]
+    expected = 255 * np.exp(-(y**2) / 2 - x**2 / 8) / (2 * np.pi * 2)
+    np.testing.assert_allclose(blurred, expected, atol=0.8)
+
+
+def test_a_blur_of_no_width_and_one_of_a_flat_picture_change_nothing():
+    pixels = noise(9, 13)
+    np.testing.assert_array_equal(blur(pixels, 0.0, 0.0), pixels)
+    flat = np.full((9, 13, 3), 201, np.uint8)
+    np.testing.assert_array_equal(blur(flat, 2.7, 0.4), flat)
+
+
+def test_noise_has_the_width_asked_for_and_its_share_of_grey():
+    half = replace(STILL, noise_sigma=[6.0, 6.0], grey_noise_share=0.5)
+    flat = np.full((20, 30, 3), 128, np.uint8)
+    generator = rng()
+    noises = [add_noise(flat, half, generator) - 128.0 for _ in range(100)]
+    assert np.std(noises) == pytest.approx(6, rel=0.03)
+    assert np.mean(noises) == pytest.approx(0, abs=0.1)
+    assert 35 < sum(bool((n == n[..., :1]).all()) for n in noises) < 65
+
+
+def test_noise_does_not_wrap_around():
+    loud = replace(STILL, noise_sigma=[20.0, 20.0])
+    assert add_noise(np.full((20, 20, 3), 255, np.uint8), loud, rng()).min() > 100
+
+
+def test_blocks_begin_anywhere():
+    ramp = np.linspace(50, 150, 80).astype(np.uint8)
+    lr = np.broadcast_to(ramp[:, None], (24, 80, 3))
+    for axis, turned in enumerate((lr.swapaxes(0, 1), lr)):
+        starts = {find_blocks(compress(turned, 5, rng(seed)), axis) for seed in range(60)}
+        assert starts == set(range(8))
+
+
+def find_blocks(pixels, axis):
+    """Row or column, modulo 8, after which levels change most: where blocks meet."""
+    steps = np.abs(np.diff(pixels[..., 0].astype(int), axis=axis)).mean(axis=1 - axis)
+    return int(np.argmax([steps[start::8].mean() for start in range(8)]))
+
+
+def test_pairs_are_degraded_each_by_seed_and_place(degradation):
+    pair = make_pair(noise(64, 80))
+    first, second = degrade_pairs([pair, pair], degradation, seed=9)
+    assert not np.array_equal(first.lr, second.lr)
+    assert first.hr is pair.hr
+    np.testing.assert_array_equal(degrade_pairs([pair], degradation, seed=9)[0].lr, first.lr)
+    assert not np.array_equal(degrade_pairs([pair], degradation, seed=8)[0].lr, first.lr)
+
+
+def test_without_a_degradation_pairs_stay_as_they_are():
+    pair = make_pair(noise(64, 80))
+    assert degrade_pairs([pair], None, seed=9) == [pair]

@@ -1,0 +1,181 @@
+import os
+import time
+from urllib.parse import parse_qs, quote_plus, urlsplit
+
+import pytest
+
+from tests.support.photographs import encoded, photograph, rows_of
+from tests.support.web_server import Page
+from training.data.pixabay import Search, download_found
+from training.errors import CommandFailed
+
+KEY = "secret/42+"
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "target"
+
+
+@pytest.fixture
+def find(web, target):
+    def find(count, query="yellow flowers"):
+        search = Search(query, count, KEY, f"{web.url}/api/")
+        return download_found(search, target, per_minute=60_000)
+
+    for index in range(7):
+        web.pages[f"/get/{index}.png"] = Page(encoded(photograph(index)))
+        web.hits.append(
+            {
+                "id": 1000 + index,
+                "pageURL": f"https://pixabay.com/photos/{index}/",
+                "largeImageURL": f"{web.url}/get/{index}.png",
+                "user": f"user {index}",
+                "likes": 3,
+            }
+        )
+    return find
+
+
+def questions(web):
+    addresses = [urlsplit(path) for path, _ in web.requests]
+    return [parse_qs(a.query) for a in addresses if a.path == "/api/"]
+
+
+def test_photographs_come_with_licence_page_and_author(find, web, target):
+    assert find(4) == (4, 0, 0)
+    rows = rows_of(target / "licences.csv")
+    assert rows[1] == {
+        "file": "pixabay-1001.png",
+        "licence": "Pixabay Content License",
+        "source": "https://pixabay.com/photos/1/",
+        "author": "user 1",
+    }
+    assert (target / "pixabay-1001.png").read_bytes() == web.pages["/get/1.png"].body
+    (question,) = questions(web)
+    assert question == {
+        "key": [KEY],
+        "q": ["yellow flowers"],
+        "image_type": ["photo"],
+        "per_page": ["4"],
+        "page": ["1"],
+    }
+
+
+def test_pages_are_asked_for_until_there_are_enough(find, web, monkeypatch):
+    monkeypatch.setattr("training.data.pixabay.MOST_PER_PAGE", 3)
+    assert find(5) == (5, 0, 0)
+    assert [question["page"] for question in questions(web)] == [["1"], ["2"]]
+
+
+def test_what_is_found_may_be_less_than_what_is_wanted(find, web, monkeypatch):
+    monkeypatch.setattr("training.data.pixabay.MOST_PER_PAGE", 4)
+    assert find(100) == (7, 0, 0)
+    assert len(questions(web)) == 2
+
+
+def test_an_empty_page_is_the_last(find, web, monkeypatch):
+    monkeypatch.setattr("training.data.pixabay.MOST_PER_PAGE", 4)
+    web.total = 500
+    assert find(100) == (7, 0, 0)
+    assert len(questions(web)) == 3
+
+
+def test_fewer_than_a_page_can_be_had(find, web):
+    assert find(1) == (1, 0, 0)
+    assert questions(web)[0]["per_page"] == ["3"]
+
+
+def test_answers_are_kept_for_a_day(find, web, target):
+    find(4)
+    assert find(4) == (0, 4, 0)
+    assert len(questions(web)) == 1
+    find(4, query="trees")
+    assert len(questions(web)) == 2
+    yesterday = time.time() - 25 * 3600
+    for path in (target / ".pixabay").iterdir():
+        os.utime(path, (yesterday, yesterday))
+    find(4)
+    assert len(questions(web)) == 3
+
+
+def test_the_key_is_written_nowhere(find, web, target, capfd, caplog):
+    web.pages["/api/"] = Page(b"", answers=[(503,), (400, {}, f"Invalid {KEY}".encode())])
+    with pytest.raises(CommandFailed, match=r"Received: 400, Invalid \.\.\.\.$"):
+        find(4)
+    del web.pages["/api/"]
+    find(4)
+    written = [p.read_bytes() for p in target.rglob("*") if p.is_file()]
+    told = "".join(capfd.readouterr()) + caplog.text
+    assert len(written) == 4 + 3
+    assert not any(b"secret" in content for content in [*written, told.encode()])
+
+
+@pytest.mark.parametrize("key", [KEY, quote_plus(KEY)])
+def test_an_answer_that_quotes_the_key_is_told_without_it(find, web, key):
+    web.pages["/api/"] = Page(b"", answers=[(400, {}, b"." * 195 + key.encode())])
+    with pytest.raises(CommandFailed) as caught:
+        find(4)
+    assert "Received: 400" in str(caught.value)
+    assert key[:3] not in str(caught.value)
+
+
+def test_a_service_that_is_not_there_is_told_without_the_key(target, caplog):
+    search = Search("trees", 3, KEY, "http://127.0.0.1:9/api/")
+    with pytest.raises(CommandFailed, match=r"Received: ConnectionError\.$") as caught:
+        download_found(search, target, 60_000)
+    assert caught.value.__suppress_context__
+    assert "secret" not in caplog.text
+
+
+def test_the_key_does_not_follow_a_redirect(find, web):
+    web.pages["/api/"] = Page(b"", answers=[(302, {"Location": f"{web.url}/elsewhere"})])
+    with pytest.raises(CommandFailed, match="Received: 302"):
+        find(4)
+    assert len(web.requests) == 1
+
+
+@pytest.mark.parametrize(("reset", "waited"), [("7", 7), ("soon", 120)])
+def test_a_used_up_quota_is_waited_for(find, web, monkeypatch, reset, waited):
+    pauses = []
+    monkeypatch.setattr("training.data.pixabay.Pace.pause", lambda _pace, s: pauses.append(s))
+    monkeypatch.setattr("training.data.pixabay.MOST_PER_PAGE", 4)
+    web.quota = [
+        {"X-RateLimit-Remaining": "1", "X-RateLimit-Reset": "9"},
+        {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset},
+    ]
+    find(7)
+    assert pauses == [waited]
+
+
+def test_a_used_up_quota_delays_the_next_request(find, web):
+    web.quota = [{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}]
+    begun = time.monotonic()
+    find(3)
+    assert time.monotonic() - begun >= 1
+
+
+def test_the_reset_is_waited_for_when_too_much_was_asked(find, web):
+    web.pages["/api/"] = Page(
+        b'{"totalHits": 0, "hits": []}', answers=[(429, {"X-RateLimit-Reset": "1"})]
+    )
+    begun = time.monotonic()
+    assert find(3) == (0, 0, 0)
+    assert time.monotonic() - begun >= 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>", b"[]", b"{}", b'{"totalHits": 1, "hits": [{"id": "../../a"}]}', b'{"hits": []}'],
+)
+def test_an_answer_of_another_kind_is_told(find, web, target, body):
+    web.pages["/api/"] = Page(body)
+    with pytest.raises(CommandFailed, match="must answer with totalHits and hits"):
+        find(3)
+    assert not target.exists()
+
+
+def test_a_hit_that_is_gone_is_listed(find, web, target):
+    del web.pages["/get/0.png"]
+    assert find(3) == (2, 0, 1)
+    assert "404" in rows_of(target / "failed.csv")[0]["reason"]

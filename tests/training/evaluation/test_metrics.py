@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from core.images import resize_bicubic
+from tests.support.stand_ins import noise, repeat
+from training.evaluation.metrics import (
+    SSIM_C1,
+    SSIM_C2,
+    colour_shift,
+    grid_share,
+    local_mean,
+    psnr_y,
+    shaved_luma,
+    ssim_y,
+)
+
+
+def test_luma_is_in_studio_range():
+    black, white = np.zeros((9, 9, 3), np.uint8), np.full((9, 9, 3), 255, np.uint8)
+    assert shaved_luma(black) == pytest.approx(16)
+    assert shaved_luma(white) == pytest.approx(235)
+
+
+def test_four_pixels_are_shaved_off_each_side():
+    sr = hr = np.full((20, 30, 3), 100, np.uint8)
+    sr = sr.copy()
+    sr[:4] = sr[-4:] = 0
+    sr[:, :4] = sr[:, -4:] = 0
+    assert psnr_y(sr, np.where(hr == 100, 101, hr).astype(np.uint8)) == pytest.approx(
+        20 * np.log10(255 / (219 / 255)), abs=1e-6
+    )
+
+
+def test_one_level_of_grey_is_49_4_db():
+    hr = noise(30, 40) // 2
+    assert psnr_y(hr + 1, hr) == pytest.approx(49.45, abs=0.01)
+
+
+def test_ssim_of_equal_pictures_is_1():
+    assert ssim_y(noise(30, 40), noise(30, 40)) == pytest.approx(1)
+
+
+def test_ssim_agrees_with_its_definition_window_by_window():
+    sr, hr = noise(24, 26, seed=1), noise(24, 26, seed=2)
+    x, y = shaved_luma(sr), shaved_luma(hr)
+    offsets = np.arange(-5, 6)
+    weights = np.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / (2 * 1.5**2))
+    weights /= weights.sum()
+    values = []
+    for top in range(x.shape[0] - 10):
+        for left in range(x.shape[1] - 10):
+            a, b = (p[top : top + 11, left : left + 11] for p in (x, y))
+            mean_a, mean_b = (weights * a).sum(), (weights * b).sum()
+            var_a = (weights * (a - mean_a) ** 2).sum()
+            var_b = (weights * (b - mean_b) ** 2).sum()
+            cov = (weights * (a - mean_a) * (b - mean_b)).sum()
+            values.append(
+                (2 * mean_a * mean_b + SSIM_C1)
+                * (2 * cov + SSIM_C2)
+                / ((mean_a**2 + mean_b**2 + SSIM_C1) * (var_a + var_b + SSIM_C2))
+            )
+    assert ssim_y(sr, hr) == pytest.approx(np.mean(values))
+
+
+def test_the_window_is_11_pixels_wide_and_sums_to_1():
+    assert local_mean(np.ones((15, 20))) == pytest.approx(np.ones((5, 10)))
+
+
+def test_the_colour_shift_is_that_of_the_worst_channel():
+    lr = noise(10, 12)
+    sr = repeat(lr).astype(int)
+    assert colour_shift(sr, lr) == pytest.approx(0)
+    sr[..., 1] -= 3
+    sr[..., 2] += 2
+    assert colour_shift(sr, lr) == pytest.approx(3)
+
+
+def test_a_picture_shows_no_more_of_a_grid_than_itself():
+    assert grid_share(noise(64, 64), noise(64, 64)) == 0
+    even = np.full((64, 64, 3), 9, np.uint8)
+    assert grid_share(even, even) == 0
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_lines_on_the_grid_show(axis):
+    hr = noise(128, 128, seed=2)
+    lined = np.moveaxis(hr.copy(), axis, 0)
+    lined[2::4] = 255 - lined[2::4] // 8
+    assert grid_share(np.moveaxis(lined, 0, axis), hr) > 0.1
+
+
+def test_blocks_show_much_more_of_a_grid_than_interpolation():
+    hr = resize_bicubic(noise(24, 24), 136, 136)
+    lr = resize_bicubic(hr, 34, 34)
+    blocks = lr.repeat(4, axis=0).repeat(4, axis=1)
+    assert grid_share(blocks, hr) > 1
+    assert grid_share(resize_bicubic(lr, 136, 136), hr) < grid_share(blocks, hr) / 10

@@ -1,0 +1,74 @@
+import http.server
+import threading
+
+import numpy as np
+import pytest
+
+from core.images import decode_image, encode_png
+from core.picture import Picture
+from tests.support.stand_ins import repeat
+from training.evaluation.outputs import (
+    bicubic,
+    from_folder,
+    list_peers,
+    list_test_pictures,
+    list_test_sets,
+    through_core,
+    through_service,
+)
+
+
+@pytest.fixture
+def picture(test_sets):
+    return list_test_pictures(test_sets / "Set2")[0]
+
+
+def test_test_sets_are_listed_with_their_pictures(test_sets):
+    (test_set,) = list_test_sets(test_sets)
+    assert [(p.test_set, p.name) for p in list_test_pictures(test_set)] == [
+        ("Set2", "0"),
+        ("Set2", "1"),
+    ]
+
+
+def test_bicubic_has_the_size_of_the_original(picture):
+    assert bicubic(picture).shape == picture.decode_hr().shape
+
+
+def test_a_graph_is_run_through_core(picture, card_path):
+    sr = through_core(card_path)(picture)
+    assert sr.shape == picture.decode_hr().shape
+    assert sr.dtype == np.uint8
+
+
+def test_peers_are_read_from_their_folders(picture, tmp_path, test_sets):
+    folder = tmp_path / "somebody" / "Set2"
+    folder.mkdir(parents=True)
+    sr = repeat(picture.decode_lr())
+    (folder / "0.png").write_bytes(encode_png(Picture(sr)))
+    (peer,) = list_peers(tmp_path, test_sets / "Set2")
+    np.testing.assert_array_equal(from_folder(peer)(picture), sr)
+    assert list_peers(tmp_path, test_sets / "Set3") == []
+
+
+def test_a_running_service_is_posted_to(picture):
+    seen = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append((self.path, b'name="image"' in body))
+            data = body.split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0]
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(encode_png(Picture(repeat(decode_image(data).pixels))))
+
+        def log_message(self, *_args):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        output = through_service(f"http://127.0.0.1:{server.server_port}")
+        np.testing.assert_array_equal(output(picture), repeat(picture.decode_lr()))
+        server.shutdown()
+    assert seen == [("/model/predict", True)]

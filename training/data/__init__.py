@@ -1,0 +1,1 @@
+"""Photographs: downloaded, selected, degraded, cut into patches."""

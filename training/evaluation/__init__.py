@@ -1,0 +1,1 @@
+"""Quality measured on test sets and clips."""
