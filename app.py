@@ -18,7 +18,7 @@ from werkzeug.exceptions import BadHost
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import MapAdapter
 
-from api import Access, JobService, Service, create_api
+from api import AccessPolicy, JobServiceContext, ServiceContext, create_api
 from api.access import UnknownStorage, check_storage
 from api.context import EXTENSION
 from api.errors import status_of
@@ -33,14 +33,14 @@ from core.model.card import faithful_path, read_card, read_verified_graph
 from core.model.upscaler import Upscaler, load_upscaler
 from core.runtime.admission import MEGABYTE, Admission
 from core.runtime.machine import held_memory, memory_limit
-from core.sandbox.decoder import Decoder, DecoderHere, Decoders, decoding_bytes
-from jobs.embedded.engine import EmbeddedJobs, Room
-from jobs.embedded.files import Files
-from jobs.engine import Jobs
-from jobs.execution import Workshop
+from core.sandbox.decoder import Decoder, InProcessDecoder, SandboxedDecoder, decoding_bytes
+from jobs.embedded.engine import EmbeddedJobs, EmbeddedLimits
+from jobs.embedded.files import JobFiles
+from jobs.engine import JobEngine
+from jobs.execution import JobContext
 
 if TYPE_CHECKING:
-    from jobs.cluster.process import Place
+    from jobs.cluster.process import ClusterBackend
 
 USABLE_SHARE = 0.8
 """Of the memory limit: the rest is for what allocators keep, and for the system."""
@@ -104,7 +104,7 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Applicat
     app = Application(__name__, static_folder=None)
     admission = create_admission(settings, upscaler, decoder_bytes)
     workshop = create_workshop(settings, upscaler, admission, decoder)
-    service = Service(
+    service = ServiceContext(
         upscaler=upscaler,
         limits=Limits(settings.max_pixels, settings.max_side, settings.max_frames),
         decoder=decoder,
@@ -114,7 +114,7 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Applicat
         max_upload_bytes=settings.max_upload_bytes,
         has_note=settings.synthetic_note,
     )
-    access = Access(settings.api_keys, settings.rate_limit, settings.rate_limit_storage)
+    access = AccessPolicy(settings.api_keys, settings.rate_limit, settings.rate_limit_storage)
     create_api(
         app,
         service,
@@ -151,9 +151,9 @@ def create_admission(settings: Settings, upscaler: Upscaler, decoder_bytes: int)
     )
 
 
-def create_jobs(settings: Settings, workshop: Workshop) -> JobService:
+def create_jobs(settings: Settings, workshop: JobContext) -> JobServiceContext:
     """Jobs; nobody works on them before the application is started."""
-    return JobService(
+    return JobServiceContext(
         engine=create_engine(settings, workshop),
         limits=workshop.limits,
         max_upload_bytes=settings.max_job_bytes,
@@ -163,30 +163,32 @@ def create_jobs(settings: Settings, workshop: Workshop) -> JobService:
     )
 
 
-def create_engine(settings: Settings, workshop: Workshop) -> Jobs:
+def create_engine(settings: Settings, workshop: JobContext) -> JobEngine:
     """What has jobs computed: threads of this server, or workers elsewhere."""
     if settings.queue_url:
         return create_place(settings).engine(workshop)
     budget_bytes = settings.jobs_disk_mb * MEGABYTE
-    return EmbeddedJobs(Room(jobs_folder(settings), budget_bytes, settings.jobs_queue), workshop)
+    return EmbeddedJobs(
+        EmbeddedLimits(jobs_folder(settings), budget_bytes, settings.jobs_queue), workshop
+    )
 
 
-def create_place(settings: Settings) -> "Place":
+def create_place(settings: Settings) -> "ClusterBackend":
     """Where the jobs of several machines are."""
-    from jobs.cluster.ledger import Bounds
+    from jobs.cluster.ledger import LedgerLimits
     from jobs.cluster.process import open_place
 
     disk_bytes = settings.jobs_disk_mb * MEGABYTE
-    bounds = Bounds(settings.jobs_queue, disk_bytes, settings.job_expiry_s)
+    bounds = LedgerLimits(settings.jobs_queue, disk_bytes, settings.job_expiry_s)
     return open_place(settings.queue_url, settings.storage_url, bounds)
 
 
 def create_workshop(
     settings: Settings, upscaler: Upscaler, admission: Admission, decoder: Decoder
-) -> Workshop:
+) -> JobContext:
     """What frames of jobs are computed with."""
     frame = Limits(settings.max_pixels, settings.max_side, settings.max_clip_frames)
-    return Workshop(
+    return JobContext(
         upscaler=upscaler,
         admission=admission,
         open_medium=partial(open_medium, decoder=decoder, scale=upscaler.scale),
@@ -202,7 +204,7 @@ def work(sign_of_life: Path) -> int:
         sign_of_life: a file that is touched as long as all is well.
     """
     from jobs.cluster.process import run_worker
-    from jobs.cluster.worker import Times
+    from jobs.cluster.worker import WorkerTimings
 
     try:
         settings = Settings.from_env()
@@ -217,7 +219,7 @@ def work(sign_of_life: Path) -> int:
     upscaler = load(settings)
     admission = create_admission(settings, upscaler, decoder_bytes)
     workshop = create_workshop(settings, upscaler, admission, decoder)
-    times = Times(frame_s=settings.deadline_s, stop_s=settings.graceful_timeout_s)
+    times = WorkerTimings(frame_s=settings.deadline_s, stop_s=settings.graceful_timeout_s)
     return run_worker(create_place(settings), workshop, times, sign_of_life)
 
 
@@ -240,9 +242,11 @@ def let_pages_call(app: Flask, settings: Settings) -> None:
 def create_decoder(settings: Settings) -> Decoder:
     """What decodes pictures: processes, or none if the settings say so."""
     if not settings.decoders:
-        return DecoderHere()
+        return InProcessDecoder()
     memory_bytes = settings.decoder_memory_mb * MEGABYTE or decoding_bytes(settings.max_pixels)
-    return Decoders(settings.decoders, memory_bytes=memory_bytes, wall_s=settings.decode_timeout_s)
+    return SandboxedDecoder(
+        settings.decoders, memory_bytes=memory_bytes, wall_s=settings.decode_timeout_s
+    )
 
 
 def memory_budget(settings: Settings, decoder_bytes: int) -> int:
@@ -320,7 +324,7 @@ def check_jobs_folder(settings: Settings) -> None:
     """Raise InvalidSetting if files of jobs cannot be in their folder."""
     folder = jobs_folder(settings)
     try:
-        Files(folder, settings.jobs_disk_mb * MEGABYTE).make()
+        JobFiles(folder, settings.jobs_disk_mb * MEGABYTE).make()
         with tempfile.TemporaryFile(dir=folder):
             return
     except OSError as error:

@@ -26,7 +26,7 @@ elif OURS not in os.environ[SHARED_METRICS]:  # there already when the server is
     os.environ[SHARED_METRICS] = tempfile.mkdtemp(prefix=OURS, dir=MEMORY)
 
 from api.observability.logs import logging_config  # noqa: E402
-from api.server.worker import Patience, create_worker_class  # noqa: E402
+from api.server.worker import WorkerTimeouts, create_worker_class  # noqa: E402
 
 host = f"[{settings.host}]" if ":" in settings.host else settings.host
 
@@ -35,7 +35,7 @@ chdir = str(ROOT)
 bind = f"{host}:{settings.port}"
 workers = settings.workers
 worker_class = create_worker_class(
-    Patience(settings.read_timeout_s, settings.write_timeout_s, settings.drain_s),
+    WorkerTimeouts(settings.read_timeout_s, settings.write_timeout_s, settings.drain_s),
     watchers=settings.job_watchers,
 )
 threads = settings.request_threads

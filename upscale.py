@@ -26,17 +26,17 @@ from core.media.convert import (
     OUTPUT_SUFFIXES,
     PIPE,
     VIDEO_OUTPUTS,
-    Job,
+    ConversionTask,
     WrongArguments,
     open_medium,
     plan_jobs,
     upscale_medium,
     upscale_pipe,
 )
-from core.media.medium import FRAME, PALETTES, ClipLimits, ClipWish, UpscalePicture
-from core.media.render import PNG, Rendering, Wish
+from core.media.medium import FRAME, PALETTES, ClipLimits, OutputOptions, UpscalePicture
+from core.media.render import PNG, PictureAnswer, PictureOptions
 from core.model.upscaler import FULL_DETAIL, Upscaler, load_upscaler
-from core.sandbox.decoder import DecoderHere
+from core.sandbox.decoder import InProcessDecoder
 from core.video import CODECS
 
 QUALITIES = range(1, 101)
@@ -46,8 +46,8 @@ Bar: TypeAlias = "tqdm[NoReturn]"
 class Options(NamedTuple):
     """How the results are wished for, and what may come in."""
 
-    picture: Wish
-    clip: ClipWish
+    picture: PictureOptions
+    clip: OutputOptions
     limits: Limits
 
     @property
@@ -124,14 +124,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def read_options(parsed: argparse.Namespace, settings: Settings) -> Options:
-    picture = Wish(
+    picture = PictureOptions(
         quality=parsed.quality,
         detail=parsed.detail,
         keeps_profile=parsed.keep_profile,
         keeps_metadata=parsed.keep_metadata,
         has_note=settings.synthetic_note,
     )
-    clip = ClipWish(
+    clip = OutputOptions(
         codec=parsed.codec,
         quality=parsed.quality,
         detail=parsed.detail,
@@ -144,7 +144,7 @@ def read_options(parsed: argparse.Namespace, settings: Settings) -> Options:
     return Options(picture, clip, limits)
 
 
-def run_jobs(jobs: list[Job], settings: Settings, options: Options) -> int:
+def run_jobs(jobs: list[ConversionTask], settings: Settings, options: Options) -> int:
     """Upscale one file after the other; 1 if any failed, 2 if `detail` is wrong, else 0."""
     try:
         upscaler = load_upscaler(
@@ -166,7 +166,7 @@ def run_jobs(jobs: list[Job], settings: Settings, options: Options) -> int:
     return 0 if all(done) else 1
 
 
-def run_job(job: Job, upscaler: Upscaler, options: Options) -> bool:
+def run_job(job: ConversionTask, upscaler: Upscaler, options: Options) -> bool:
     """Upscale one file, with a bar of its own; True if it went well."""
     run = run_pipe if job.source == PIPE else run_clip if job.clip_format else run_picture
     unit = "tile" if run is run_picture else "frame"
@@ -179,7 +179,7 @@ def run_job(job: Job, upscaler: Upscaler, options: Options) -> bool:
     return True
 
 
-def run_picture(job: Job, upscaler: Upscaler, options: Options, bar: Bar) -> None:
+def run_picture(job: ConversionTask, upscaler: Upscaler, options: Options, bar: Bar) -> None:
     wish = replace(options.picture, format=OUTPUT_SUFFIXES[job.target.suffix.lower()])
 
     def show(done: int, total: int) -> None:
@@ -187,13 +187,13 @@ def run_picture(job: Job, upscaler: Upscaler, options: Options, bar: Bar) -> Non
         bar.update(done - bar.n)
 
     lr = decode_image(job.source.read_bytes(), options.limits)
-    write_whole(job.target, Rendering(upscaler, lr, wish, progress=show).parts())
+    write_whole(job.target, PictureAnswer(upscaler, lr, wish, progress=show).parts())
 
 
-def run_clip(job: Job, upscaler: Upscaler, options: Options, bar: Bar) -> None:
+def run_clip(job: ConversionTask, upscaler: Upscaler, options: Options, bar: Bar) -> None:
     wish = replace(options.clip, format=job.clip_format)
     medium = open_medium(
-        job.source, options.clip_limits, wish, decoder=DecoderHere(), scale=upscaler.scale
+        job.source, options.clip_limits, wish, decoder=InProcessDecoder(), scale=upscaler.scale
     )
     bar.reset(medium.frames)
     upscale_medium(medium, upscale_by(upscaler, wish), job.target, partial(advance, bar))
@@ -201,7 +201,7 @@ def run_clip(job: Job, upscaler: Upscaler, options: Options, bar: Bar) -> None:
         complain(f"{job.source}: {medium.damage}")
 
 
-def run_pipe(job: Job, upscaler: Upscaler, options: Options, bar: Bar) -> None:
+def run_pipe(job: ConversionTask, upscaler: Upscaler, options: Options, bar: Bar) -> None:
     is_piped = job.target == PIPE
     wish = options.clip
     if not is_piped:
@@ -216,7 +216,7 @@ def run_pipe(job: Job, upscaler: Upscaler, options: Options, bar: Bar) -> None:
     )
 
 
-def upscale_by(upscaler: Upscaler, wish: ClipWish) -> UpscalePicture:
+def upscale_by(upscaler: Upscaler, wish: OutputOptions) -> UpscalePicture:
     """What upscales one frame as it is wished for."""
     return partial(upscaler.upscale, detail=wish.detail)
 

@@ -4,18 +4,26 @@ from flask import Flask
 from flask_restx import Api
 
 from api.access import SCHEMES, KeyRing, register_headers, register_keys, register_rate_limit
-from api.context import EXTENSION, Access, JobService, Service, model
+from api.context import EXTENSION, AccessPolicy, JobServiceContext, ServiceContext, model
 from api.errors import register_errors
 from api.observability.metrics import METRICS, Metrics, metrics
 from api.observability.tracing import register_tracing
-from api.responses import WATCHERS, Watchers
+from api.responses import WATCHERS, EventStreamLimit
 from api.routes import metadata, predict, progress
 from api.routes.health import health
 from api.routes.jobs import jobs
 from api.routes.page import register_page
-from api.routes.progress import ERRANDS, Errands
+from api.routes.progress import ERRANDS, RequestProgressRegistry
 
-__all__ = ["Access", "JobService", "Service", "create_api", "metadata", "predict", "progress"]
+__all__ = [
+    "AccessPolicy",
+    "JobServiceContext",
+    "ServiceContext",
+    "create_api",
+    "metadata",
+    "predict",
+    "progress",
+]
 
 TITLE = "MAX Image Resolution Enhancer"
 VERSION = "1.0.0"
@@ -26,8 +34,8 @@ MOST_FORM_BYTES = 128 * 1024  # of all fields that are no files; more than Werkz
 
 def create_api(
     app: Flask,
-    service: Service,
-    access: Access | None = None,
+    service: ServiceContext,
+    access: AccessPolicy | None = None,
     *,
     shared_metrics: bool = False,
     has_page: bool = True,
@@ -39,7 +47,7 @@ def create_api(
         shared_metrics: whether other processes count in the same files.
         has_page: whether there is a page for browsers too.
     """
-    access = access or Access()
+    access = access or AccessPolicy()
     keys = KeyRing(access.keys)
     app.config.update(
         MAX_CONTENT_LENGTH=service.max_upload_bytes,
@@ -60,11 +68,11 @@ def create_api(
         license="Apache-2.0",
         license_url="https://www.apache.org/licenses/LICENSE-2.0",
     )
-    app.extensions[ERRANDS] = Errands()
+    app.extensions[ERRANDS] = RequestProgressRegistry()
     namespaces = [model, health, metrics]
     if service.jobs is not None:
         namespaces.insert(1, jobs)
-        app.extensions[WATCHERS] = Watchers(service.jobs.watchers)
+        app.extensions[WATCHERS] = EventStreamLimit(service.jobs.watchers)
     for namespace in namespaces:
         api.add_namespace(namespace)
     figures = app.extensions[METRICS] = Metrics(service, shared=shared_metrics, version=VERSION)
@@ -78,7 +86,7 @@ def create_api(
     return api
 
 
-def describe(service: Service, *, has_page: bool) -> str:
+def describe(service: ServiceContext, *, has_page: bool) -> str:
     """What Swagger UI says above the routes, Markdown."""
     upscaler = service.upscaler
     sentences = [

@@ -11,7 +11,7 @@ from core.media.medium import ClipLimits
 from core.model.upscaler import Upscaler
 from core.runtime.admission import Admission
 from core.sandbox.decoder import Decoder
-from jobs.engine import Jobs
+from jobs.engine import JobEngine
 
 EXTENSION = "enhancer"
 
@@ -31,10 +31,10 @@ error_schema = model.model(
 
 
 @dataclass(frozen=True)
-class JobService:
+class JobServiceContext:
     """Jobs, and what is accepted for them."""
 
-    engine: Jobs
+    engine: JobEngine
     limits: ClipLimits
     max_upload_bytes: int
     """Of a whole request, the multipart framing included."""
@@ -47,7 +47,7 @@ class JobService:
 
 
 @dataclass(frozen=True)
-class Service:
+class ServiceContext:
     """The upscaler behind the routes, and what they accept for it."""
 
     upscaler: Upscaler
@@ -60,12 +60,12 @@ class Service:
     """Of a whole request, the multipart framing included."""
     has_note: bool
     """Whether files say that their detail is synthetic."""
-    jobs: JobService | None = None
+    jobs: JobServiceContext | None = None
     """None where there are no jobs."""
 
 
 @dataclass(frozen=True)
-class Access:
+class AccessPolicy:
     """Who may use the service, and how often."""
 
     keys: tuple[str, ...] = ()
@@ -76,10 +76,10 @@ class Access:
     """Where they are counted."""
 
 
-def current_service() -> Service:
-    return cast(Service, current_app.extensions[EXTENSION])
+def current_service() -> ServiceContext:
+    return cast(ServiceContext, current_app.extensions[EXTENSION])
 
 
-def current_jobs() -> JobService:
+def current_jobs() -> JobServiceContext:
     """Those of the service, which has them where there are routes to them."""
-    return cast(JobService, current_service().jobs)
+    return cast(JobServiceContext, current_service().jobs)

@@ -20,13 +20,13 @@ from api.access import CHALLENGE
 from api.server.connection import RequestTimeout
 from core.errors import (
     ClipTooLarge,
-    ComeBack,
     DeadlineExceeded,
     ImageTooLarge,
     InvalidDetail,
-    InvalidWish,
+    InvalidOptions,
     Overloaded,
     RequestAbandoned,
+    RetryLater,
     SuperResolutionError,
     TooMuchMemory,
     UnreadableArchive,
@@ -56,7 +56,7 @@ STATUS: dict[type[SuperResolutionError], int] = {
     UnsupportedClip: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     ClipTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnreadableArchive: HTTPStatus.BAD_REQUEST,
-    InvalidWish: HTTPStatus.BAD_REQUEST,
+    InvalidOptions: HTTPStatus.BAD_REQUEST,
     InvalidDetail: HTTPStatus.BAD_REQUEST,
     ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     TooMuchMemory: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -190,6 +190,6 @@ def headers_of(error: Exception) -> dict[str, str]:
         return {"Content-Range": f"{error.units} */{error.length}"}
     if isinstance(error, TooManyRequests):
         return {"Retry-After": str(g.get("retry_after_s", 1))}
-    if isinstance(error, ComeBack):
+    if isinstance(error, RetryLater):
         return {"Retry-After": str(error.retry_after_s)}
     return {}

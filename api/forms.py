@@ -15,8 +15,8 @@ from werkzeug.datastructures import FileStorage
 
 from api.errors import LONGEST_QUOTE, InvalidField, InvalidUpload
 from core.images import OUTPUT_FORMATS
-from core.media.medium import FRAME, PALETTES, ClipWish
-from core.media.render import PNG, Wish
+from core.media.medium import FRAME, PALETTES, OutputOptions
+from core.media.render import PNG, PictureOptions
 from core.model.upscaler import FULL_DETAIL
 from core.video import CODECS
 from core.video import FORMATS as VIDEOS
@@ -108,7 +108,7 @@ def add_wishes(parser: RequestParser) -> None:
     )
 
 
-def read_wish(*, has_note: bool) -> Wish:
+def read_wish(*, has_note: bool) -> PictureOptions:
     """What the fields of the request ask for; the usual, where they are not there.
 
     Args:
@@ -117,7 +117,7 @@ def read_wish(*, has_note: bool) -> Wish:
     Raises:
         InvalidField: if one is given twice, as a file, or is none of what it may be.
     """
-    return Wish(
+    return PictureOptions(
         format=read_field("format", one_of(OUTPUT_FORMATS, ALIASES), accepted_format()),
         quality=read_field("quality", whole_number(1, HIGHEST_QUALITY), None),
         detail=read_field("detail", number, FULL_DETAIL),
@@ -240,7 +240,7 @@ def add_job_wishes(parser: RequestParser) -> None:
     add("metadata", choices=(DROP, KEEP), default=DROP, help="Of pictures, likewise.")
 
 
-def read_job_wish(*, has_note: bool) -> ClipWish:
+def read_job_wish(*, has_note: bool) -> OutputOptions:
     """What the fields of the request ask for; the usual, where they are not there.
 
     Args:
@@ -251,7 +251,7 @@ def read_job_wish(*, has_note: bool) -> ClipWish:
             or does not go with the format.
     """
     check_names()
-    wish = ClipWish(
+    wish = OutputOptions(
         format=read_field("format", one_of(FORMATS, ALIASES), None),
         codec=read_field("codec", one_of(CODECS), None),
         quality=read_field("quality", whole_number(1, HIGHEST_QUALITY), None),

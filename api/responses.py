@@ -32,10 +32,10 @@ from werkzeug.wsgi import FileWrapper
 from api.access import caller
 from api.context import current_jobs, model
 from api.errors import InvalidHeader
-from core.media.medium import ClipWish
+from core.media.medium import OutputOptions
 from jobs.engine import OpenResult
 from jobs.errors import TooManyWatchers
-from jobs.job import Job, State
+from jobs.job import Job, JobState
 
 KEY_HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotent-Replayed"
@@ -88,7 +88,7 @@ job_schema = model.model(
     "Job",
     {
         "id": fields.String(required=True, description="Not to be guessed: who has it may all"),
-        "state": fields.String(required=True, enum=[state.value for state in State]),
+        "state": fields.String(required=True, enum=[state.value for state in JobState]),
         "kind": fields.String(required=True, description="video, animation or pictures"),
         "name": fields.String(required=True, description="Of the file that was sent"),
         "frames_done": fields.Integer(required=True),
@@ -146,9 +146,9 @@ def describe_job(job: Job) -> dict[str, Any]:
             "sha256": result.digest,
         },
         "links": {
-            "self": url_for("jobs_one_job", job_id=job.id),
-            "events": url_for("jobs_events", job_id=job.id),
-            "result": url_for("jobs_result", job_id=job.id),
+            "self": url_for("jobs_job_route", job_id=job.id),
+            "events": url_for("jobs_job_events_route", job_id=job.id),
+            "result": url_for("jobs_job_result_route", job_id=job.id),
         },
     }
 
@@ -172,7 +172,7 @@ def tell(job: Job, status: HTTPStatus = HTTPStatus.OK) -> Response:
     return response
 
 
-def accepted(file: FileStorage, wish: ClipWish, *, is_preferred: bool = False) -> Response:
+def accepted(file: FileStorage, wish: OutputOptions, *, is_preferred: bool = False) -> Response:
     """Make a job of a file, and say where it is.
 
     Args:
@@ -184,7 +184,7 @@ def accepted(file: FileStorage, wish: ClipWish, *, is_preferred: bool = False) -
         file.stream, file.filename or "", wish, key=read_key(), caller=caller()
     )
     response = tell(job, HTTPStatus.ACCEPTED)
-    response.headers["Location"] = url_for("jobs_one_job", job_id=job.id)
+    response.headers["Location"] = url_for("jobs_job_route", job_id=job.id)
     if is_preferred:
         response.headers["Preference-Applied"] = PREFERENCE
     if not is_new:
@@ -269,7 +269,7 @@ RETRY_AFTER_S = 5
 MOST_DIGITS = 15
 
 
-class Watchers:
+class EventStreamLimit:
     """Counts those who watch, up to a limit.
 
     Args:
@@ -308,7 +308,7 @@ def stream(job_id: str) -> Response:
     snapshots = engine.watch(job_id, seen)
     if not request.environ.get(MAY_BE_HELD, True):
         snapshots = iter([job])  # the client will be back, and be given another thread
-    watchers: Watchers = current_app.extensions[WATCHERS]
+    watchers: EventStreamLimit = current_app.extensions[WATCHERS]
     watchers.enter()
     response = as_events(stream_with_context(events(snapshots)))
     response.call_on_close(watchers.leave)

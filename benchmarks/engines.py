@@ -16,7 +16,7 @@ from benchmarks.latency import make_noise
 from benchmarks.network import time_network
 from benchmarks.original import SCALE
 from core.model.card import graph_path, read_card
-from core.model.tiles import Network, Windows
+from core.model.tiles import Network, WindowSizes
 from core.pixels import Uint8Array
 
 OPSET = 18  # of ONNX
@@ -50,7 +50,7 @@ class Exported:
     halo: int
 
 
-def export_ours(card_path: Path, folder: Path, windows: Windows) -> Exported:
+def export_ours(card_path: Path, folder: Path, windows: WindowSizes) -> Exported:
     """Where the files of our network are to be; the graph is there already."""
     card = read_card(card_path)
     graph = graph_path(card_path, card)
@@ -177,7 +177,7 @@ def in_windows(run: Network, network: Exported) -> Network:
     def upscale(lr: Uint8Array) -> Uint8Array:
         height, width, channels = lr.shape
         sr = np.empty((SCALE * height, SCALE * width, channels), np.uint8)
-        for row in Windows(*network.windows).plan(height, width, network.halo):
+        for row in WindowSizes(*network.windows).plan(height, width, network.halo):
             for tile in row:
                 tile.core.scaled(SCALE).crop(sr)[:] = tile.upscale(lr, run, SCALE)
         return sr

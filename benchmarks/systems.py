@@ -24,7 +24,7 @@ from benchmarks.plan import Plan, Rhythm
 from benchmarks.processes import peak_memory_mb
 from benchmarks.server import Running, free_port, running, running_server
 from config import Settings
-from core.model.tiles import Windows
+from core.model.tiles import WindowSizes
 from core.runtime.machine import count_cores
 
 OURS, ORIGINAL = "ours", "original"
@@ -165,7 +165,9 @@ def list_engines(folder: Path, python: Path) -> Iterator[System]:
     """Each engine with each network, in each precision."""
     settings = Settings.from_env()
     networks = {
-        OURS: export_ours(settings.card, folder, Windows(settings.window, settings.large_window)),
+        OURS: export_ours(
+            settings.card, folder, WindowSizes(settings.window, settings.large_window)
+        ),
         ORIGINAL: export_original(folder),
     }
     write_networks(networks, python)

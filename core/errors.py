@@ -53,7 +53,7 @@ class UnreadableArchive(SuperResolutionError):
     """The archive is damaged, or not safe to unpack."""
 
 
-class InvalidWish(SuperResolutionError):
+class InvalidOptions(SuperResolutionError):
     """Such a result cannot be made of such a file."""
 
 
@@ -65,7 +65,7 @@ class TooMuchMemory(SuperResolutionError):
     """The picture needs more memory than there is for all."""
 
 
-class ComeBack(SuperResolutionError):
+class RetryLater(SuperResolutionError):
     """It may go better later.
 
     Attributes:
@@ -81,7 +81,7 @@ class ComeBack(SuperResolutionError):
         return functools.partial(type(self), retry_after_s=self.retry_after_s), self.args
 
 
-class Overloaded(ComeBack):
+class Overloaded(RetryLater):
     """Too many pictures are waiting."""
 
 

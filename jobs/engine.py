@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
-from core.media.medium import ClipLimits, ClipWish, Medium
-from jobs.job import Job, JobResult, State
+from core.media.medium import ClipLimits, Medium, OutputOptions
+from jobs.job import Job, JobResult, JobState
 
-OpenMedium = Callable[[Path, ClipLimits, ClipWish], Medium]
+OpenMedium = Callable[[Path, ClipLimits, OutputOptions], Medium]
 """Looks at a file and says how it is worked on; reads as little of it as that takes.
 
 Raises what `core.errors` has for files and wishes: the texts are for the file's owner. The
@@ -47,7 +47,7 @@ class OpenResult(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Figures:
+class EngineStats:
     """What an engine has and has done, for those who run it.
 
     Attributes:
@@ -56,12 +56,12 @@ class Figures:
         disk_budget_bytes: that they may take.
     """
 
-    jobs: Mapping[State, int]
+    jobs: Mapping[JobState, int]
     disk_bytes: int
     disk_budget_bytes: int
 
 
-class Jobs(Protocol):
+class JobEngine(Protocol):
     """An engine. All methods may be called by several threads at once.
 
     Attributes:
@@ -71,10 +71,10 @@ class Jobs(Protocol):
     """
 
     on_frames: Callable[[int], None]
-    on_final: Callable[[State], None]
+    on_final: Callable[[JobState], None]
 
     def submit(
-        self, upload: IO[bytes], name: str, wish: ClipWish, *, key: str | None, caller: str
+        self, upload: IO[bytes], name: str, wish: OutputOptions, *, key: str | None, caller: str
     ) -> Submission:
         """Accept a file. When this returns, the job survives the end of any process.
 
@@ -140,7 +140,7 @@ class Jobs(Protocol):
             UnknownJob: if the job is not there; raised by the call, not by the iterator.
         """
 
-    def figures(self) -> Figures:
+    def figures(self) -> EngineStats:
         """How much there is at the moment."""
 
     def start(self) -> None:

@@ -15,7 +15,7 @@ SuperResolutionError      of core/errors
     └── JobInterrupted    the job is to be left as it is: cancelled, or the server stops
 """
 
-from core.errors import ComeBack, SuperResolutionError
+from core.errors import RetryLater, SuperResolutionError
 
 
 class JobError(SuperResolutionError):
@@ -53,19 +53,19 @@ class ResultGone(JobError):
     """There is no result, and there will be none: failed, cancelled or expired."""
 
 
-class OutOfSpace(JobError, ComeBack):
+class OutOfSpace(JobError, RetryLater):
     """Files of jobs may not take more of the disk."""
 
 
-class TooManyJobs(JobError, ComeBack):
+class TooManyJobs(JobError, RetryLater):
     """Too many jobs are waiting."""
 
 
-class TooManyWatchers(JobError, ComeBack):
+class TooManyWatchers(JobError, RetryLater):
     """Too many callers watch jobs already."""
 
 
-class EngineUnavailable(JobError, ComeBack):
+class EngineUnavailable(JobError, RetryLater):
     """Queue or storage do not answer."""
 
 

@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import Overloaded
-from core.media.medium import PICTURES, ClipLimits, ClipWish, Medium, Segment
+from core.media.medium import PICTURES, ClipLimits, Medium, OutputOptions, Segment
 from core.model.upscaler import Upscaler
 from core.picture import Header, Picture
-from core.runtime.admission import Admission, Plan
-from core.runtime.scheduler import LOOK_EVERY_S, Patience, check_patience
+from core.runtime.admission import Admission, MemoryPlan
+from core.runtime.scheduler import LOOK_EVERY_S, RequestDeadline, check_patience
 from core.temporal.coherence import MOST_BYTES, PIXEL_BYTES
-from jobs.embedded.files import Files, digest_of, full_disk_reported
-from jobs.embedded.store import Claim, Store
+from jobs.embedded.files import JobFiles, digest_of, full_disk_reported
+from jobs.embedded.store import JobClaim, JobStore
 from jobs.engine import OpenMedium
 from jobs.errors import JobInterrupted
-from jobs.job import Job, JobResult, State, result_name
+from jobs.job import Job, JobResult, JobState, result_name
 
 HELD_WHOLE = "whole"
-"""A format of `core.runtime.admission.Plan` that is none which is sent while it is made."""
+"""A format of `core.runtime.admission.MemoryPlan` that is none which is sent while it is made."""
 
 
 class FrameUpscaler:
@@ -51,7 +51,7 @@ class FrameUpscaler:
         *,
         detail: float,
         is_clip: bool,
-        patience: Patience,
+        patience: RequestDeadline,
     ) -> None:
         self._upscaler = upscaler
         self._is_clip = is_clip
@@ -106,13 +106,13 @@ def frame_bytes(upscaler: Upscaler, header: Header, *, is_clip: bool) -> int:
         is_clip: whether others before it are remembered.
     """
     rows = upscaler.plan(header.height, header.width, is_background=True)
-    alone = Plan(header, rows, HELD_WHOLE, upscaler.scale).memory_bytes
+    alone = MemoryPlan(header, rows, HELD_WHOLE, upscaler.scale).memory_bytes
     sr_pixels = upscaler.scale**2 * header.height * header.width
     return alone + is_clip * (MOST_BYTES + PIXEL_BYTES * sr_pixels)
 
 
 @dataclass(frozen=True)
-class Workshop:
+class JobContext:
     """What files are looked at and frames are computed with.
 
     Attributes:
@@ -135,11 +135,11 @@ class Workshop:
         card = self.upscaler.card
         return f"{card.name} {card.version} {card.sha256}"
 
-    def open(self, path: Path, wish: ClipWish) -> Medium:
+    def open(self, path: Path, wish: OutputOptions) -> Medium:
         """The medium in a file; raises what `jobs.engine.OpenMedium` does."""
         return self.open_medium(path, self.limits, wish)
 
-    def judge(self, path: Path, wish: ClipWish) -> Medium:
+    def judge(self, path: Path, wish: OutputOptions) -> Medium:
         """The medium in a file that was just handed in.
 
         Raises:
@@ -152,7 +152,9 @@ class Workshop:
         self.admission.check(frame_bytes(self.upscaler, header, is_clip=is_clip))
         return medium
 
-    def frame_upscaler(self, medium: Medium, wish: ClipWish, patience: Patience) -> FrameUpscaler:
+    def frame_upscaler(
+        self, medium: Medium, wish: OutputOptions, patience: RequestDeadline
+    ) -> FrameUpscaler:
         """What upscales the frames of a medium; to be closed."""
         return FrameUpscaler(
             self.upscaler,
@@ -190,7 +192,7 @@ NOTES = 40
 """Of progress, over which the rate is measured: the last 20 s or more."""
 
 
-class Attempt:
+class JobAttempt:
     """An attempt at a job, by who holds its lock.
 
     Args:
@@ -204,10 +206,10 @@ class Attempt:
 
     def __init__(
         self,
-        claim: Claim,
-        store: Store,
-        files: Files,
-        workshop: Workshop,
+        claim: JobClaim,
+        store: JobStore,
+        files: JobFiles,
+        workshop: JobContext,
         *,
         is_stopping: Callable[[], bool],
         on_frames: Callable[[int], None],
@@ -221,7 +223,7 @@ class Attempt:
         self._on_frames = on_frames
         self._clock = clock
         self._done = 0
-        self._progress = Progress(claim.job.id, store)
+        self._progress = ProgressWriter(claim.job.id, store)
         self._looked = 0.0
         self._is_cancelled = False
 
@@ -265,7 +267,7 @@ class Attempt:
             self._progress.note(self._done + done)
             self._check_interrupted()
 
-        patience = Patience(is_gone=self._is_interrupted)
+        patience = RequestDeadline(is_gone=self._is_interrupted)
         with (
             full_disk_reported(),
             closing(self._workshop.frame_upscaler(medium, self.job.wish, patience)) as upscale,
@@ -290,7 +292,7 @@ class Attempt:
         if self._is_stopping():
             return True
         if time.monotonic() - self._looked > CHECK_EVERY_S:
-            self._is_cancelled = self._store.state(self.job.id) is not State.RUNNING
+            self._is_cancelled = self._store.state(self.job.id) is not JobState.RUNNING
             self._looked = time.monotonic()
         return self._is_cancelled
 
@@ -299,7 +301,7 @@ class Attempt:
             raise JobInterrupted("The job was cancelled, or the server ends.")
 
 
-class Progress:
+class ProgressWriter:
     """Writes down how far a job is, not too often, and how fast it goes.
 
     Args:
@@ -309,7 +311,7 @@ class Progress:
     """
 
     def __init__(
-        self, job_id: str, store: Store, clock: Callable[[], float] = time.monotonic
+        self, job_id: str, store: JobStore, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._job_id = job_id
         self._store = store

@@ -9,7 +9,7 @@ import secrets
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
-from core.media.medium import ClipWish
+from core.media.medium import OutputOptions
 
 ID_BYTES = 24
 """Of chance in an id: who has it may do with the job what its owner may."""
@@ -18,7 +18,7 @@ LONGEST_NAME = 150
 """Characters of a file's name that are kept."""
 
 
-class State(StrEnum):
+class JobState(StrEnum):
     """Where a job stands. It goes downwards only, but from running back to queued when a
     server is stopped or fails in the middle; what is finished of it stays finished."""
 
@@ -34,7 +34,7 @@ class State(StrEnum):
         return self in FINAL
 
 
-FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+FINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ class Job:
 
     id: str
     version: int
-    state: State
+    state: JobState
     kind: str
     name: str
-    wish: ClipWish
+    wish: OutputOptions
     frames: int
     frames_done: int
     created: float
@@ -103,7 +103,7 @@ class Job:
     @property
     def left_s(self) -> float | None:
         """Seconds until it is done, once it runs and its rate is known."""
-        if self.state is not State.RUNNING or not self.rate:
+        if self.state is not JobState.RUNNING or not self.rate:
             return None
         return (self.frames - self.frames_done) / self.rate
 
@@ -137,11 +137,11 @@ def clean_name(name: str) -> str:
     return f"{stem[: LONGEST_NAME - 10]}{dot}{suffix[:9]}"
 
 
-def text_from_wish(wish: ClipWish) -> str:
+def text_from_wish(wish: OutputOptions) -> str:
     """As JSON; the same text for the same wish."""
     return json.dumps(asdict(wish), sort_keys=True)
 
 
-def wish_from_text(text: str) -> ClipWish:
+def wish_from_text(text: str) -> OutputOptions:
     """Back from `text_from_wish`; what an older version did not know is as usual."""
-    return replace(ClipWish(), **json.loads(text))
+    return replace(OutputOptions(), **json.loads(text))

@@ -14,7 +14,7 @@ from core.images import OUTPUT_FORMATS
 from core.model.card import read_card
 from core.model.tiles import plan_tiles
 from core.picture import Header
-from core.runtime.admission import Plan
+from core.runtime.admission import MemoryPlan
 
 NAME = "max-image-resolution-enhancer"
 MANIFEST = ROOT / f"{NAME}.yaml"
@@ -149,7 +149,7 @@ def test_the_largest_picture_fits_into_the_limit(pod, file_format, bits):
     halo = read_card(settings.card).halo
     rows = plan_tiles(side, side, window=settings.window, halo=halo)
     header = Header(side, side, 4, bits if file_format == "png" else 8)
-    assert Plan(header, rows, file_format, 4).memory_bytes < budget
+    assert MemoryPlan(header, rows, file_format, 4).memory_bytes < budget
 
 
 def test_uploads_have_the_room_that_all_requests_may_take(pod):

@@ -145,10 +145,12 @@ def share(text: str) -> tuple[Path, float]:
 
 
 def run_prepare(arguments: argparse.Namespace) -> None:
-    from training.data.collect import Checks, prepare
+    from training.data.collect import PhotoRequirements, prepare
     from training.data.report import write_report
 
-    checks = Checks(arguments.licence, arguments.test_sets, arguments.min_side, arguments.workers)
+    checks = PhotoRequirements(
+        arguments.licence, arguments.test_sets, arguments.min_side, arguments.workers
+    )
     sys.stdout.write(prepare(arguments.source, arguments.target, checks))
     if arguments.report:
         write_report(arguments.target, arguments.report)
@@ -164,12 +166,12 @@ def run_download_urls(arguments: argparse.Namespace) -> None:
 
 
 def run_download_pixabay(arguments: argparse.Namespace) -> None:
-    from training.data.pixabay import Search, download_found
+    from training.data.pixabay import PixabaySearch, download_found
 
     key = arguments.key or os.environ.get("PIXABAY_API_KEY")
     if not key:
         raise CommandFailed("--key or PIXABAY_API_KEY must hold a key of Pixabay. Received: none.")
-    search = Search(arguments.query, arguments.count, key, arguments.base_url)
+    search = PixabaySearch(arguments.query, arguments.count, key, arguments.base_url)
     outcome = download_found(search, arguments.target, arguments.requests_per_minute)
     tell(outcome, arguments.target)
 

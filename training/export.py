@@ -117,7 +117,7 @@ PARITY_SHAPE = (37, 53, 3)  # of the picture on which graph and Keras model are 
 PARITY_LEVELS = 1  # by which they may differ: both round, and sum in different orders
 
 
-class NotEqual(CommandFailed):
+class ParityError(CommandFailed):
     """The frozen graph does not compute what the Keras model computes."""
 
 
@@ -182,7 +182,7 @@ def check_parity(generator: keras.Model, graph: FrozenGraph) -> None:
     expected = uint8_from_unit(np.asarray(generator(unit_from_uint8(lr)[None]))[0])
     difference = int(np.abs(graph(lr).astype(int) - expected.astype(int)).max())
     if difference > PARITY_LEVELS:
-        raise NotEqual(
+        raise ParityError(
             f"Graph and Keras model must agree within {PARITY_LEVELS} level. "
             f"Received: a difference of {difference} levels."
         )

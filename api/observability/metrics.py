@@ -21,8 +21,8 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from api.context import JobService, Service, error_schema
-from api.observability.tracing import Trace
+from api.context import JobServiceContext, ServiceContext, error_schema
+from api.observability.tracing import RequestTrace
 from core.runtime.machine import resident_memory
 
 METRICS = "enhancer.metrics"  # among the extensions of an application
@@ -42,7 +42,7 @@ text_schema = metrics.schema_model("Metrics", {"type": "string"})
 
 
 @metrics.route("")
-class MetricsPage(Resource):
+class MetricsRoute(Resource):
     """All figures, in the format of Prometheus."""
 
     @metrics.doc("metrics")
@@ -63,7 +63,7 @@ class Metrics:
         version: of the service.
     """
 
-    def __init__(self, service: Service, *, shared: bool, version: str) -> None:
+    def __init__(self, service: ServiceContext, *, shared: bool, version: str) -> None:
         self._service = service
         self._shared = shared
         self._registry = CollectorRegistry()
@@ -126,7 +126,7 @@ class Metrics:
         self.memory_budget = self._gauge("memory_budget_bytes", "For all pictures at once.")
         self.resident_memory = self._gauge("resident_memory_bytes", "Of the server processes.")
 
-    def _declare_jobs(self, jobs: JobService) -> None:
+    def _declare_jobs(self, jobs: JobServiceContext) -> None:
         """Those that are there are the same for all processes; each counts what it does."""
         self.jobs = self._shared_gauge("jobs", "Jobs that are there.", "state")
         self.jobs_disk = self._shared_gauge("jobs_disk_bytes", "Taken by files of jobs.")
@@ -172,7 +172,7 @@ class Metrics:
             )
             info.labels(**labels).set(1)
 
-    def observe(self, trace: Trace) -> None:
+    def observe(self, trace: RequestTrace) -> None:
         """Count a request whose answer has ended."""
         method = trace.method if trace.method in METHODS else OTHER
         route = trace.route or OTHER
@@ -181,7 +181,7 @@ class Metrics:
         if trace.pixels:
             self._observe_picture(trace)
 
-    def _observe_picture(self, trace: Trace) -> None:
+    def _observe_picture(self, trace: RequestTrace) -> None:
         self.picture_megapixels.observe(trace.pixels / 1e6)
         if trace.is_whole:
             self.megapixels.inc(trace.pixels / 1e6)
@@ -207,7 +207,7 @@ class Metrics:
         if self._service.jobs is not None:
             self._sample_jobs(self._service.jobs)
 
-    def _sample_jobs(self, jobs: JobService) -> None:
+    def _sample_jobs(self, jobs: JobServiceContext) -> None:
         figures = jobs.engine.figures()
         for state, count in figures.jobs.items():
             self.jobs.labels(state.value).set(count)

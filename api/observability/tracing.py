@@ -55,7 +55,7 @@ TRUTH_HEADERS = [
 
 
 @dataclass
-class Trace:
+class RequestTrace:
     """What is known of a request, from its arrival to the last byte of its answer."""
 
     request_id: str
@@ -83,7 +83,7 @@ class Trace:
     """When the picture was under way."""
 
 
-Observer = Callable[[Trace], None]
+Observer = Callable[[RequestTrace], None]
 """Told of every request once its answer has been sent, or given up."""
 
 
@@ -96,7 +96,7 @@ def register_tracing(app: Flask, observers: Iterable[Observer] = ()) -> None:
 def start_trace() -> None:
     """Take the caller's id, if it is one, or make one."""
     given = request.headers.get("X-Request-Id", "")
-    g.trace = Trace(
+    g.trace = RequestTrace(
         request_id=given if REQUEST_ID.fullmatch(given) else uuid4().hex,
         method=request.method,
         path=shown_path(),
@@ -112,7 +112,7 @@ def shown_path() -> str:
 
 
 @dataclass
-class Facts:
+class PictureFacts:
     """What is known of the work on a picture.
 
     Attributes:
@@ -130,7 +130,7 @@ class Facts:
     consistency: Consistency
 
 
-def describe(facts: Facts, timings_ms: dict[str, float]) -> None:
+def describe(facts: PictureFacts, timings_ms: dict[str, float]) -> None:
     """Note the work on a picture, for its headers and its log line.
 
     Args:
@@ -186,7 +186,9 @@ class TracedApplication:
 class TracedBody:
     """The parts of an answer, counted as they are sent."""
 
-    def __init__(self, body: Iterable[bytes], trace: Trace, observers: list[Observer]) -> None:
+    def __init__(
+        self, body: Iterable[bytes], trace: RequestTrace, observers: list[Observer]
+    ) -> None:
         self._body = body
         self._parts = iter(body)
         self._trace = trace
@@ -221,13 +223,13 @@ class TracedBody:
             observe(self._trace)
 
 
-def write_line(trace: Trace) -> None:
+def write_line(trace: RequestTrace) -> None:
     """Log a request: what was asked, what was answered, how long it took."""
     level = logging.DEBUG if trace.route in ASKED_AGAIN else logging.INFO
     log.log(level, "%s %s %d", trace.method, trace.path, trace.status, extra=fields_of(trace))
 
 
-def fields_of(trace: Trace) -> dict[str, Any]:
+def fields_of(trace: RequestTrace) -> dict[str, Any]:
     """What a log line says of a request."""
     timings = {f"{name}_ms": round(ms, 1) for name, ms in trace.timings_ms.items()}
     truth = {field_name(name): value for name, value in trace.truth.items()}

@@ -19,7 +19,7 @@ health_schema = health.model("Health", {"status": fields.String(required=True, e
 
 
 @health.route("/live")
-class Live(Resource):
+class LiveRoute(Resource):
     """Whether the process answers at all."""
 
     @health.doc("live", security=[])
@@ -30,7 +30,7 @@ class Live(Resource):
 
 
 @health.route("/ready")
-class Ready(Resource):
+class ReadyRoute(Resource):
     """Whether pictures are welcome."""
 
     @health.doc("ready", security=[])

@@ -48,7 +48,7 @@ no_job = jobs.response(404, "No such job, or not any more", error_schema)
 
 
 @jobs.route("")
-class AllJobs(Resource):
+class JobsRoute(Resource):
     """Where jobs are made. There is no list of them: who knows an id may do all with its job."""
 
     @jobs.doc("create_job")
@@ -73,7 +73,7 @@ class AllJobs(Resource):
 
 
 @jobs.route("/<string:job_id>")
-class OneJob(Resource):
+class JobRoute(Resource):
     """A job."""
 
     @jobs.doc("job")
@@ -96,7 +96,7 @@ class OneJob(Resource):
 
 
 @jobs.route("/<string:job_id>/result")
-class Result(Resource):
+class JobResultRoute(Resource):
     """The file that a job has made."""
 
     @jobs.doc("result")
@@ -122,7 +122,7 @@ class Result(Resource):
 
 
 @jobs.route("/<string:job_id>/events")
-class Events(Resource):
+class JobEventsRoute(Resource):
     """What happens to a job, while it happens."""
 
     @jobs.doc("events")

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask_restx import Resource, fields
 
-from api.context import JobService, current_service, error_schema, model
+from api.context import JobServiceContext, current_service, error_schema, model
 from api.forms import FORMATS as JOB_FORMATS
 from core.images import FORMATS, OUTPUT_FORMATS, TAKEN
 from core.model.upscaler import FULL_DETAIL
@@ -88,7 +88,7 @@ metadata_schema = model.model(
 
 
 @model.route("/metadata")
-class Metadata(Resource):
+class MetadataRoute(Resource):
     """What the original service published, and the limits."""
 
     @model.doc("metadata")
@@ -127,7 +127,7 @@ class Metadata(Resource):
         return metadata
 
 
-def describe_jobs(jobs: JobService) -> dict[str, Any]:
+def describe_jobs(jobs: JobServiceContext) -> dict[str, Any]:
     """What is accepted for jobs."""
     frame = jobs.limits.frame
     return {

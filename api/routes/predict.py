@@ -10,18 +10,18 @@ from flask import Response, g, request
 from flask_restx import Resource
 from werkzeug.datastructures import FileStorage
 
-from api.context import Service, current_service, error_schema, model
+from api.context import ServiceContext, current_service, error_schema, model
 from api.forms import MEDIA_TYPES, add_wishes, read_upload, read_wish
-from api.observability.tracing import Facts, describe
+from api.observability.tracing import PictureFacts, describe
 from api.responses import accepted, add_key, job_schema, prefers_job
-from api.routes.progress import Errand, current_errands
+from api.routes.progress import RequestProgress, current_errands
 from api.server.connection import watch_client
 from core.images import FORMAT_NAMES, check_output_size
-from core.media.medium import ClipWish
-from core.media.render import Rendering, Wish
+from core.media.medium import OutputOptions
+from core.media.render import PictureAnswer, PictureOptions
 from core.picture import Picture
-from core.runtime.admission import Plan
-from core.runtime.scheduler import Patience
+from core.runtime.admission import MemoryPlan
+from core.runtime.scheduler import RequestDeadline
 
 FIELD = "image"
 PARTS_BEFORE_A_ROW = 1  # of a PNG: its header
@@ -46,7 +46,7 @@ picture_schema = model.schema_model("Picture", {"type": "string", "format": "bin
 
 
 @model.route("/predict")
-class Predict(Resource):
+class PredictRoute(Resource):
     """The one thing the service does."""
 
     @model.doc("predict")
@@ -79,9 +79,9 @@ class Predict(Resource):
         return response
 
 
-def clip_wish_of(wish: Wish) -> ClipWish:
+def clip_wish_of(wish: PictureOptions) -> OutputOptions:
     """The same wish, to a job."""
-    return ClipWish(
+    return OutputOptions(
         format=wish.format,
         quality=wish.quality,
         detail=wish.detail,
@@ -92,7 +92,7 @@ def clip_wish_of(wish: Wish) -> ClipWish:
 
 
 @dataclass
-class Work:
+class PredictRequest:
     """A picture under way.
 
     Attributes:
@@ -102,40 +102,42 @@ class Work:
     """
 
     lr: Picture
-    wish: Wish
-    rendering: Rendering
+    wish: PictureOptions
+    rendering: PictureAnswer
     parts: Iterator[bytes]
-    plan: Plan
+    plan: MemoryPlan
     timings_ms: dict[str, float]
 
 
-def begin_work(service: Service, wish: Wish, stack: ExitStack) -> Work:
+def begin_work(service: ServiceContext, wish: PictureOptions, stack: ExitStack) -> PredictRequest:
     """Admit the picture of a request, decode it and begin to upscale it.
 
     Args:
         stack: closed when the answer has been sent, or nobody waits for it any more.
     """
-    patience = Patience(time.monotonic() + service.deadline_s, watch_client(request.environ))
+    patience = RequestDeadline(time.monotonic() + service.deadline_s, watch_client(request.environ))
     timings_ms: dict[str, float] = {}
     file = read_upload(FIELD).stream
     header = service.decoder.read_header(file, service.limits)
     scale = service.upscaler.scale
     check_output_size(wish.format, scale * header.height, scale * header.width)
-    plan = Plan(header, service.upscaler.plan(header.height, header.width), wish.format, scale)
-    errand = Errand(patience)
+    plan = MemoryPlan(
+        header, service.upscaler.plan(header.height, header.width), wish.format, scale
+    )
+    errand = RequestProgress(patience)
     stack.enter_context(current_errands().noted(g.trace.request_id, errand))
     with stopwatch(timings_ms, "queue"):
         stack.enter_context(service.admission.admit(plan.memory_bytes, patience))
     with stopwatch(timings_ms, "decode"):
         lr = service.decoder.decode(file, service.limits)
     errand.tiles_total = plan.tiles
-    rendering = Rendering(service.upscaler, lr, wish, progress=errand.tell, patience=patience)
+    rendering = PictureAnswer(service.upscaler, lr, wish, progress=errand.tell, patience=patience)
     parts = rendering.parts()
     stack.callback(parts.close)
-    return Work(lr, wish, rendering, parts, plan, timings_ms)
+    return PredictRequest(lr, wish, rendering, parts, plan, timings_ms)
 
 
-def answer_whole(work: Work) -> Response:
+def answer_whole(work: PredictRequest) -> Response:
     """The answer with its length, all timings, and what it was found to be."""
     with stopwatch(work.timings_ms, "upscale"):
         body = b"".join(work.parts)
@@ -144,7 +146,7 @@ def answer_whole(work: Work) -> Response:
     return response
 
 
-def answer_in_parts(work: Work) -> Response:
+def answer_in_parts(work: PredictRequest) -> Response:
     """The answer as it is made; it begins when the first row of tiles is there.
 
     Until then, an error is still told by its status. Later, the connection is cut.
@@ -154,9 +156,9 @@ def answer_in_parts(work: Work) -> Response:
     return send(work, chain([first], work.parts))
 
 
-def describe_work(work: Work) -> None:
+def describe_work(work: PredictRequest) -> None:
     """Note the work for the headers of its answer, the log and the metrics."""
-    facts = Facts(
+    facts = PictureFacts(
         lr=work.lr,
         frames=work.plan.header.frames,
         tiles=work.plan.tiles,
@@ -166,7 +168,7 @@ def describe_work(work: Work) -> None:
     describe(facts, work.timings_ms)
 
 
-def send(work: Work, body: bytes | Iterable[bytes]) -> Response:
+def send(work: PredictRequest, body: bytes | Iterable[bytes]) -> Response:
     describe_work(work)
     name = work.wish.format
     headers = {"Content-Disposition": f"inline; filename=result.{name}"}

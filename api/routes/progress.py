@@ -14,15 +14,15 @@ from typing import Any, cast
 from flask import current_app, g
 from flask_restx import Resource, fields
 
-from api.context import Service, current_service, error_schema, model
+from api.context import ServiceContext, current_service, error_schema, model
 from api.errors import LONGEST_QUOTE, UnknownRequest
 from api.responses import NOT_STORED, OrNull
-from core.runtime.scheduler import Patience
+from core.runtime.scheduler import RequestDeadline
 
 ERRANDS = "enhancer.errands"  # among the extensions of an application
 
 
-class State(StrEnum):
+class ProgressState(StrEnum):
     """What happens to a picture."""
 
     WAITING = "waiting"
@@ -33,7 +33,7 @@ class State(StrEnum):
 progress_schema = model.model(
     "Progress",
     {
-        "state": fields.String(required=True, enum=[state.value for state in State]),
+        "state": fields.String(required=True, enum=[state.value for state in ProgressState]),
         "pictures_before": OrNull(fields.Integer(), "Null unless it is waiting"),
         "tiles_done": fields.Integer(required=True),
         "tiles_total": fields.Integer(required=True, description="0 before it is decoded"),
@@ -43,7 +43,7 @@ progress_schema = model.model(
 
 
 @dataclass(eq=False)
-class Errand:
+class RequestProgress:
     """A picture under way, for those who ask from other threads.
 
     Attributes:
@@ -52,7 +52,7 @@ class Errand:
         tiles_total: of the picture; 0 before it is decoded.
     """
 
-    patience: Patience
+    patience: RequestDeadline
     tiles_done: int = 0
     tiles_total: int = 0
 
@@ -61,15 +61,15 @@ class Errand:
         self.tiles_done, self.tiles_total = done, total
 
 
-class Errands:
+class RequestProgressRegistry:
     """Pictures under way in this process, by the ids of their requests."""
 
     def __init__(self) -> None:
-        self._errands: dict[tuple[bytes, str], Errand] = {}
+        self._errands: dict[tuple[bytes, str], RequestProgress] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def noted(self, request_id: str, errand: Errand) -> Iterator[None]:
+    def noted(self, request_id: str, errand: RequestProgress) -> Iterator[None]:
         """Let the current caller find an errand for as long as the block runs.
 
         Of two with one id, the later is found.
@@ -84,7 +84,7 @@ class Errands:
                 if self._errands.get(name) is errand:
                     del self._errands[name]
 
-    def find(self, request_id: str) -> Errand:
+    def find(self, request_id: str) -> RequestProgress:
         """The errand of the current caller that has this id.
 
         Raises:
@@ -105,12 +105,12 @@ def name_of(request_id: str) -> tuple[bytes, str]:
     return g.get("key_digest", b""), request_id
 
 
-def current_errands() -> Errands:
-    return cast(Errands, current_app.extensions[ERRANDS])
+def current_errands() -> RequestProgressRegistry:
+    return cast(RequestProgressRegistry, current_app.extensions[ERRANDS])
 
 
 @model.route("/progress/<string:request_id>")
-class Progress(Resource):
+class ProgressRoute(Resource):
     """A request for a picture, seen from another one."""
 
     @model.doc("progress", params={"request_id": "The `X-Request-Id` that the picture came with"})
@@ -123,23 +123,27 @@ class Progress(Resource):
         return describe(errand, current_service()), 200, {"Cache-Control": NOT_STORED}
 
 
-def describe(errand: Errand, service: Service) -> dict[str, Any]:
+def describe(errand: RequestProgress, service: ServiceContext) -> dict[str, Any]:
     """Where a picture is: in the line for memory, on its way to the lane, or in it."""
     before = service.admission.before(errand.patience)
     if before is not None:
-        return answer(errand, State.WAITING, before=before)
+        return answer(errand, ProgressState.WAITING, before=before)
     if not errand.tiles_total:
-        return answer(errand, State.DECODING)
+        return answer(errand, ProgressState.DECODING)
     standing = service.upscaler.lane.standing(errand.patience)
     if standing is None:  # about to come, or done: its file is being written
-        return answer(errand, State.COMPUTING, left_s=0.0)
+        return answer(errand, ProgressState.COMPUTING, left_s=0.0)
     if standing.before:
-        return answer(errand, State.WAITING, before=standing.before, left_s=standing.left_s)
-    return answer(errand, State.COMPUTING, left_s=standing.left_s)
+        return answer(errand, ProgressState.WAITING, before=standing.before, left_s=standing.left_s)
+    return answer(errand, ProgressState.COMPUTING, left_s=standing.left_s)
 
 
 def answer(
-    errand: Errand, state: State, *, before: int | None = None, left_s: float | None = None
+    errand: RequestProgress,
+    state: ProgressState,
+    *,
+    before: int | None = None,
+    left_s: float | None = None,
 ) -> dict[str, Any]:
     return {
         "state": state.value,

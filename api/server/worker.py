@@ -125,7 +125,7 @@ GONE = {errno.ECONNABORTED}
 
 
 @dataclass(frozen=True)
-class Patience:
+class WorkerTimeouts:
     """How long a server process waits.
 
     Attributes:
@@ -139,7 +139,7 @@ class Patience:
     drain_s: float
 
 
-class Connection(TConn):
+class ClientConnection(TConn):
     """A connection that can be closed twice, by a thread and by the main loop."""
 
     def close(self, graceful: bool = False) -> None:
@@ -151,7 +151,7 @@ class Connection(TConn):
             util.close(self.sock)
 
 
-class Worker(ThreadWorker):
+class ServerWorker(ThreadWorker):
     """A server process.
 
     Attributes:
@@ -160,7 +160,7 @@ class Worker(ThreadWorker):
         is_draining: true from the signal to stop.
     """
 
-    patience: Patience
+    patience: WorkerTimeouts
     watchers: int
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -243,17 +243,17 @@ class Worker(ThreadWorker):
         connection = CallerSocket(
             accepted, read_timeout_s=self.patience.read_s, write_timeout_s=self.patience.write_s
         )
-        self._await_request(Connection(self.cfg, connection, address, listener.getsockname()))
+        self._await_request(ClientConnection(self.cfg, connection, address, listener.getsockname()))
         return True
 
-    def _await_request(self, conn: Connection) -> None:
+    def _await_request(self, conn: ClientConnection) -> None:
         """Give it to a thread once there is something to read."""
         conn.timeout = time.monotonic() + FIRST_BYTE_S
         self.pending_conns.append(conn)
         callback = partial(self.on_pending_socket_readable, conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, callback)
 
-    def enqueue_req(self, conn: Connection) -> None:
+    def enqueue_req(self, conn: ClientConnection) -> None:
         pool = self._pool_for(conn.sock)
         conn.sock.may_be_held = pool is self._event_pool
         pool.submit(self.handle, conn).add_done_callback(partial(self._return, conn))
@@ -267,10 +267,10 @@ class Worker(ThreadWorker):
         pool: ThreadPoolExecutor = self._event_pool if is_watcher(connection) else self.tpool
         return pool
 
-    def _return(self, conn: Connection, done: "Future[Any]") -> None:
+    def _return(self, conn: ClientConnection, done: "Future[Any]") -> None:
         self.method_queue.defer(self.finish_request, conn, done)
 
-    def handle(self, conn: Connection) -> Any:
+    def handle(self, conn: ClientConnection) -> Any:
         """Answer a request, in a thread; true if there may be another on its connection."""
         conn.sock.expect_request()
         stays_open = super().handle(conn)
@@ -278,7 +278,7 @@ class Worker(ThreadWorker):
             conn.close(graceful=True)  # which may take seconds that the main loop has not
         return stays_open
 
-    def handle_request(self, req: Any, conn: Connection) -> Any:
+    def handle_request(self, req: Any, conn: ClientConnection) -> Any:
         conn.sock.request = req
         return super().handle_request(req, conn)
 
@@ -338,14 +338,14 @@ class Worker(ThreadWorker):
         self.sockets = []
 
 
-def create_worker_class(patience: Patience, *, watchers: int) -> type[Worker]:
+def create_worker_class(patience: WorkerTimeouts, *, watchers: int) -> type[ServerWorker]:
     """The class of server processes that wait so long.
 
     Args:
         patience: with callers.
         watchers: who may be sent events by one process.
     """
-    return type("Worker", (Worker,), {"patience": patience, "watchers": watchers})
+    return type("Worker", (ServerWorker,), {"patience": patience, "watchers": watchers})
 
 
 def is_probe(connection: socket.socket) -> bool:

@@ -21,20 +21,20 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 import numpy as np
 from PIL import Image
 
-from core.animation.model import Film
+from core.animation.model import UpscaledAnimation
 from core.animation.output import check_size, find_output
 from core.animation.read import frames_apart, inspect_apart
 from core.errors import UnreadableClip
 from core.files import whole_file
 from core.images import note_synthetic_detail
-from core.images.png import Layout, encode_png_rows
+from core.images.png import PngLayout, encode_png_rows
 from core.images.resize import resize_bicubic
 from core.media.medium import (
     WARM_UP,
     ClipLimits,
-    ClipWish,
     Frame,
     GoOn,
+    OutputOptions,
     Report,
     Segment,
     UpscalePicture,
@@ -108,7 +108,7 @@ def _encode(picture: Picture) -> bytes:
     channels = picture.pixels[..., :1] if picture.is_grey else picture.pixels
     if picture.alpha is not None:
         channels = np.dstack([channels, picture.alpha])
-    layout = Layout(picture.height, picture.width, picture.channels, picture.bits)
+    layout = PngLayout(picture.height, picture.width, picture.channels, picture.bits)
     return b"".join(encode_png_rows([channels], layout))
 
 
@@ -142,7 +142,7 @@ class Animation:
 
     kind = "animation"
 
-    def __init__(self, path: Path, limits: ClipLimits, wish: ClipWish, scale: int) -> None:
+    def __init__(self, path: Path, limits: ClipLimits, wish: OutputOptions, scale: int) -> None:
         self._path, self._wish, self._scale = path, wish, scale
         self._max_pixels = limits.frame.max_pixels
         self._reel = inspect_apart(path, limits)
@@ -176,7 +176,7 @@ class Animation:
             raise UnreadableClip("Animation must have a frame that can be drawn. Received: none.")
         if self.damage is None and len(durations) < self.frames:
             self.damage = f"Only {len(durations)} of {self.frames} frames could be drawn."
-        film = Film(
+        film = UpscaledAnimation(
             self._scale * self.height,
             self._scale * self.width,
             self.header.has_alpha,

@@ -26,10 +26,10 @@ from core.animation.model import (
     KEEP,
     RESTORE,
     Canvas,
-    Drawn,
-    Film,
+    DecodedAnimation,
+    DrawnFrame,
     Patch,
-    Reel,
+    UpscaledAnimation,
     changed_area,
     check_image,
     rgba,
@@ -41,13 +41,13 @@ from core.images.png import (
     COLOUR_TYPES,
     RELATIVE_COLORIMETRIC,
     SIGNATURE,
-    Chunk,
+    PngChunk,
     colour_chunk,
     xmp_chunk,
 )
 from core.images.profiles import to_srgb
 from core.images.samples import read_samples
-from core.media.medium import ClipWish
+from core.media.medium import OutputOptions
 from core.pixels import LEVELS, PixelArray, Uint8Array, uint8_from_uint16
 
 APNG = "APNG"
@@ -58,7 +58,7 @@ COLOUR_KINDS = (b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b
 """Chunks that say what the samples of all frames mean."""
 
 
-class Control(NamedTuple):
+class FrameControl(NamedTuple):
     """The chunk fcTL: where a frame is drawn, for how long, and how."""
 
     sequence: int
@@ -79,7 +79,7 @@ class Control(NamedTuple):
 class CompressedFrame(NamedTuple):
     """A frame, and the PNG that it would be by itself."""
 
-    control: Control
+    control: FrameControl
     png: bytes
 
 
@@ -100,7 +100,7 @@ def is_apng(data: bytes) -> bool:
     return False
 
 
-def read_apng(data: bytes, limits: Limits | None) -> Reel:
+def read_apng(data: bytes, limits: Limits | None) -> DecodedAnimation:
     """Read an animated PNG.
 
     Raises:
@@ -121,7 +121,7 @@ def read_apng(data: bytes, limits: Limits | None) -> Reel:
         )
     seconds = [frame.control.seconds for frame in parser.frames]
     time_base = Fraction(1, lcm(*(each.denominator for each in seconds)))
-    return Reel(
+    return DecodedAnimation(
         APNG,
         parser.height,
         parser.width,
@@ -133,7 +133,7 @@ def read_apng(data: bytes, limits: Limits | None) -> Reel:
     )
 
 
-def split_chunks(data: bytes) -> Iterator[Chunk]:
+def split_chunks(data: bytes) -> Iterator[PngChunk]:
     """All up to the end; raises _Damaged if that is missing, or at a wrong checksum."""
     position, kind = len(SIGNATURE), b""
     while kind != b"IEND":
@@ -146,7 +146,7 @@ def split_chunks(data: bytes) -> Iterator[Chunk]:
             raise _Damaged("The file ends too early.")
         if struct.unpack_from(">I", data, end)[0] != zlib.crc32(data[position + 4 : end]):
             raise _Damaged(f"At byte {position} the checksum of a chunk is wrong.")
-        yield Chunk(kind, data[position + 8 : end])
+        yield PngChunk(kind, data[position + 8 : end])
         position = end + 4
 
 
@@ -158,12 +158,12 @@ class _Parser:
         self.frames: list[CompressedFrame] = []
         self._limits = limits
         self._head = b""
-        self._colour: list[Chunk] = []
-        self._control: Control | None = None
+        self._colour: list[PngChunk] = []
+        self._control: FrameControl | None = None
         self._body: list[bytes] = []
         self._sequence = 0
 
-    def read(self, chunk: Chunk) -> None:
+    def read(self, chunk: PngChunk) -> None:
         match chunk.kind:
             case b"IHDR":
                 self._read_head(chunk.body)
@@ -199,7 +199,7 @@ class _Parser:
         self._head = body
 
     def _begin(self, body: bytes) -> None:
-        control = Control(*self._unpack(">5I2H2B", body))
+        control = FrameControl(*self._unpack(">5I2H2B", body))
         self._count(control.sequence)
         right, bottom = control.left + control.width, control.top + control.height
         is_first = not self.frames
@@ -223,10 +223,10 @@ class _Parser:
             raise _Damaged(f"Frame {len(self.frames) + 1} is empty.")
         size = struct.pack(">II", self._control.width, self._control.height)
         chunks = [
-            Chunk(b"IHDR", size + self._head[8:]),
+            PngChunk(b"IHDR", size + self._head[8:]),
             *self._colour,
-            *(Chunk(b"IDAT", body) for body in self._body),
-            Chunk(b"IEND", b""),
+            *(PngChunk(b"IDAT", body) for body in self._body),
+            PngChunk(b"IEND", b""),
         ]
         png = SIGNATURE + b"".join(chunk.encode() for chunk in chunks)
         self.frames.append(CompressedFrame(self._control, png))
@@ -242,14 +242,14 @@ class _Parser:
 
 def _draw(
     height: int, width: int, frames: Sequence[CompressedFrame], limits: Limits | None
-) -> Iterator[Drawn]:
+) -> Iterator[DrawnFrame]:
     canvas = Canvas(height, width)
     for control, png in frames:
         colour, alpha = _decode(png, limits)
         disposal = DISPOSALS[control.disposal]
         is_blended = control.blend == OVER
         canvas.draw(Patch(control.left, control.top, colour, alpha, disposal, is_blended))
-        yield Drawn(canvas.colour, canvas.alpha)
+        yield DrawnFrame(canvas.colour, canvas.alpha)
 
 
 def _decode(png: bytes, limits: Limits | None) -> tuple[Uint8Array, Uint8Array]:
@@ -279,7 +279,7 @@ DISPOSE_NONE, BLEND_SOURCE = 0, 0
 """What becomes of a frame before the next one, and of what was there before it."""
 
 
-def write_apng(film: Film, wish: ClipWish, file: IO[bytes]) -> None:
+def write_apng(film: UpscaledAnimation, wish: OutputOptions, file: IO[bytes]) -> None:
     """Write a film without loss, whatever is wished.
 
     Durations are exact, or as near as numerators and denominators of 16 bits are.
@@ -301,11 +301,11 @@ def as_fraction(seconds: Fraction) -> tuple[int, int]:
     return min(near.numerator, MOST), near.denominator
 
 
-def _chunks(film: Film) -> Iterator[Chunk]:
+def _chunks(film: UpscaledAnimation) -> Iterator[PngChunk]:
     channels = 4 if film.has_alpha else 3
     kind = COLOUR_TYPES[channels]
-    yield Chunk(b"IHDR", struct.pack(">IIBBBBB", film.width, film.height, 8, kind, 0, 0, 0))
-    yield Chunk(b"acTL", struct.pack(">II", len(film.durations), film.plays))
+    yield PngChunk(b"IHDR", struct.pack(">IIBBBBB", film.width, film.height, 8, kind, 0, 0, 0))
+    yield PngChunk(b"acTL", struct.pack(">II", len(film.durations), film.plays))
     yield colour_chunk(None, RELATIVE_COLORIMETRIC)
     if film.xmp is not None:
         yield xmp_chunk(film.xmp)
@@ -314,21 +314,21 @@ def _chunks(film: Film) -> Iterator[Chunk]:
         now = rgba(picture)[..., :channels]
         yield from _frame(before, now, duration * film.time_base, numbers)
         before = now
-    yield Chunk(b"IEND", b"")
+    yield PngChunk(b"IEND", b"")
 
 
 def _frame(
     before: Uint8Array | None, now: Uint8Array, seconds: Fraction, numbers: Iterator[int]
-) -> Iterator[Chunk]:
+) -> Iterator[PngChunk]:
     area = changed_area(before, now)
     size = area.width, area.height, area.left, area.top
-    control = Control(next(numbers), *size, *as_fraction(seconds), DISPOSE_NONE, BLEND_SOURCE)
-    yield Chunk(b"fcTL", struct.pack(">5I2H2B", *control))
+    control = FrameControl(next(numbers), *size, *as_fraction(seconds), DISPOSE_NONE, BLEND_SOURCE)
+    yield PngChunk(b"fcTL", struct.pack(">5I2H2B", *control))
     for body in _compress(area.crop(now)):
         if before is None:
-            yield Chunk(b"IDAT", body)
+            yield PngChunk(b"IDAT", body)
         else:
-            yield Chunk(b"fdAT", struct.pack(">I", next(numbers)) + body)
+            yield PngChunk(b"fdAT", struct.pack(">I", next(numbers)) + body)
 
 
 def _compress(pixels: Uint8Array) -> Iterator[bytes]:

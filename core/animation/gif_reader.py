@@ -30,9 +30,9 @@ from core.animation.model import (
     RESTORE,
     BoolArray,
     Canvas,
-    Drawn,
+    DecodedAnimation,
+    DrawnFrame,
     Patch,
-    Reel,
     check_image,
 )
 from core.errors import UnreadableImage
@@ -117,7 +117,7 @@ DISPOSALS = {2: CLEAR, 3: RESTORE, 4: RESTORE}
 """4 is what some writers say for 3, and viewers obey; with all others an image stays."""
 
 
-class Control(NamedTuple):
+class GraphicControl(NamedTuple):
     """What is said of an image.
 
     Attributes:
@@ -152,7 +152,7 @@ class CompressedImage(NamedTuple):
     bits: int
     blocks: bytes
     is_interlaced: bool
-    control: Control
+    control: GraphicControl
 
 
 class _Ends(Exception):
@@ -198,18 +198,18 @@ class GifBlocks:
         self._palette = self._read_palette(flags)
 
     def _read_blocks(self) -> None:
-        control = Control()
+        control = GraphicControl()
         while (kind := self._take(1)[0]) != TRAILER:
             if kind == IMAGE:
                 self._read_image(control)
-                control = Control()
+                control = GraphicControl()
             elif kind == EXTENSION:
                 control = self._read_extension(control)
             elif kind != PADDING:
                 self.damage = f"At byte {self._position - 1} the file is no GIF any more."
                 return
 
-    def _read_image(self, control: Control) -> None:
+    def _read_image(self, control: GraphicControl) -> None:
         left, top, width, height, flags = struct.unpack("<4HB", self._take(9))
         check_image(self._limits, height, width)
         place = left, top, height, width
@@ -226,13 +226,13 @@ class GifBlocks:
         if self._limits is not None:
             self._limits.check_frames(len(self.images))
 
-    def _read_extension(self, control: Control) -> Control:
+    def _read_extension(self, control: GraphicControl) -> GraphicControl:
         """What is known of the next image after it."""
         label, (first, *others) = self._take(1)[0], [*self._parts(), b""]
         if label == GRAPHIC_CONTROL and len(first) >= 4:
             flags, delay, index = struct.unpack_from("<BHB", first)
             disposal = DISPOSALS.get(flags >> 2 & 7, KEEP)
-            return Control(disposal, delay, index if flags & IS_TRANSPARENT else None)
+            return GraphicControl(disposal, delay, index if flags & IS_TRANSPARENT else None)
         if label == APPLICATION and first in LOOPING:
             for part in others:
                 if len(part) >= 3 and part[0] == LOOPS:
@@ -285,11 +285,11 @@ Shot = Sequence[CompressedImage]
 """Images that are drawn at once."""
 
 
-def read_gif(data: bytes, limits: Limits | None) -> Reel:
+def read_gif(data: bytes, limits: Limits | None) -> DecodedAnimation:
     """Read a GIF; see `GifBlocks` for what is raised."""
     blocks = GifBlocks(data, limits)
     shots = group_images(blocks)
-    return Reel(
+    return DecodedAnimation(
         GIF,
         blocks.height,
         blocks.width,
@@ -321,12 +321,12 @@ def count_plays(blocks: GifBlocks, shots: int) -> int:
     return blocks.loops + 1 if blocks.loops else FOR_EVER
 
 
-def _draw(height: int, width: int, shots: Sequence[Shot]) -> Iterator[Drawn]:
+def _draw(height: int, width: int, shots: Sequence[Shot]) -> Iterator[DrawnFrame]:
     canvas = Canvas(height, width)
     for shot in shots:
         for image in shot:
             canvas.draw(_decode_image(image))
-        yield Drawn(canvas.colour, canvas.alpha)
+        yield DrawnFrame(canvas.colour, canvas.alpha)
 
 
 def _decode_image(image: CompressedImage) -> Patch:

@@ -31,8 +31,8 @@ from core.animation.gif_reader import (
     TRAILER,
     encode_indices,
 )
-from core.animation.model import FOR_EVER, BoolArray, Film, bounds, rgba
-from core.media.medium import GLOBAL, ClipWish
+from core.animation.model import FOR_EVER, BoolArray, UpscaledAnimation, bounds, rgba
+from core.media.medium import GLOBAL, OutputOptions
 from core.model.tiles import Box
 from core.pixels import LEVELS, Float32Array, Uint8Array
 
@@ -155,7 +155,7 @@ XMP_END = bytes([1, *range(255, -1, -1), 0])
 """After a packet, which is no blocks: wherever a reader of blocks lands here, it gets out."""
 
 
-class Painting(NamedTuple):
+class PaintedFrame(NamedTuple):
     """A frame, as it is to be painted.
 
     Attributes:
@@ -171,7 +171,7 @@ class Painting(NamedTuple):
     disposal: int
 
 
-def write_gif(film: Film, wish: ClipWish, file: IO[bytes]) -> None:
+def write_gif(film: UpscaledAnimation, wish: OutputOptions, file: IO[bytes]) -> None:
     """Write a film; of `wish`, palette and dithering are obeyed.
 
     With one palette for all, all frames are asked for twice.
@@ -184,7 +184,7 @@ def write_gif(film: Film, wish: ClipWish, file: IO[bytes]) -> None:
     file.write(bytes([TRAILER]))
 
 
-def paint(film: Film) -> Iterator[Painting]:
+def paint(film: UpscaledAnimation) -> Iterator[PaintedFrame]:
     """What is to be painted of each frame; two frames are held."""
     shown = np.zeros((film.height, film.width, 3), np.uint8)
     is_shown = np.zeros((film.height, film.width), bool)
@@ -198,7 +198,7 @@ def paint(film: Film) -> Iterator[Painting]:
         is_shown |= where
         if vanishing.any():
             area.crop(is_shown)[:] = False
-        yield Painting(colour, where, area, CLEARED if vanishing.any() else KEPT)
+        yield PaintedFrame(colour, where, area, CLEARED if vanishing.any() else KEPT)
 
 
 def _with_next(frames: Iterator[Uint8Array]) -> Iterator[tuple[Uint8Array, Uint8Array | None]]:
@@ -222,7 +222,7 @@ def _is_near(colour: Uint8Array, shown: Uint8Array) -> BoolArray:
     return near
 
 
-def _find_global_palette(film: Film) -> Uint8Array:
+def _find_global_palette(film: UpscaledAnimation) -> Uint8Array:
     """Of some pixels of every frame, most of those that are painted most often."""
     each = max(SAMPLE // max(len(film.durations), 1), SAMPLE // 256)
     painted = (painting.colour[painting.where] for painting in paint(film))
@@ -232,7 +232,7 @@ def _find_global_palette(film: Film) -> Uint8Array:
 
 
 def _encode(
-    painting: Painting, delay: int, palette: Uint8Array | None, *, is_dithered: bool
+    painting: PaintedFrame, delay: int, palette: Uint8Array | None, *, is_dithered: bool
 ) -> bytes:
     """A frame: what is said of it, its palette if that is its own, its pixels."""
     area = painting.area
@@ -255,7 +255,7 @@ def _table(colours: Uint8Array, bits: int) -> bytes:
     return colours.tobytes().ljust(3 << bits, b"\0")
 
 
-def _screen(film: Film, palette: Uint8Array | None) -> bytes:
+def _screen(film: UpscaledAnimation, palette: Uint8Array | None) -> bytes:
     if palette is None:
         return struct.pack("<HHBBB", film.width, film.height, DEEP, 0, 0)
     bits = len(palette).bit_length()

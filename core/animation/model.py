@@ -126,7 +126,7 @@ FOR_EVER = 0
 """Times that an animation is played which does not end."""
 
 
-class Drawn(NamedTuple):
+class DrawnFrame(NamedTuple):
     """What is seen at a time; the next one may be drawn in the same memory.
 
     Attributes:
@@ -139,7 +139,7 @@ class Drawn(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Reel:
+class DecodedAnimation:
     """An animation, read but not decoded.
 
     Attributes:
@@ -160,7 +160,7 @@ class Reel:
     time_base: Fraction
     durations: tuple[int, ...]
     plays: int
-    draw: Callable[[], Iterator[Drawn]]
+    draw: Callable[[], Iterator[DrawnFrame]]
     has_alpha: bool = True
     damage: str | None = None
 
@@ -185,7 +185,7 @@ class Reel:
             if number >= start:
                 yield Frame(_as_picture(drawn), starts[number], self.durations[number])
 
-    def inspected(self) -> "Reel":
+    def inspected(self) -> "DecodedAnimation":
         """Itself as it turns out when all is decoded: up to a damaged frame, alpha or not.
 
         Raises: what the decoder does, if that is the first.
@@ -209,7 +209,7 @@ def check_image(limits: Limits | None, height: int, width: int) -> None:
         limits.check(height, width)
 
 
-def _as_picture(drawn: Drawn) -> Picture:
+def _as_picture(drawn: DrawnFrame) -> Picture:
     """A picture of its own: where nothing is seen, colour goes on; grey is known as grey."""
     is_grey = bool((drawn.colour == drawn.colour[..., :1]).all())
     if drawn.alpha.min() == LEVELS:
@@ -223,7 +223,7 @@ AS_VIEWERS_SHOW = Fraction(1, 10)
 
 
 @dataclass(frozen=True)
-class Film:
+class UpscaledAnimation:
     """An animation as it is to be written.
 
     Attributes:

@@ -15,18 +15,18 @@ from typing import IO, NamedTuple
 from core.animation.apng import APNG, write_apng
 from core.animation.gif_reader import GIF
 from core.animation.gif_writer import write_gif
-from core.animation.model import AS_VIEWERS_SHOW, Film
+from core.animation.model import AS_VIEWERS_SHOW, UpscaledAnimation
 from core.animation.webp import WEBP, write_webp
-from core.errors import ImageTooLarge, InvalidWish
+from core.errors import ImageTooLarge, InvalidOptions
 from core.images.encode import MAX_SIDES
-from core.media.medium import ClipWish, Frame, check_unwished
+from core.media.medium import Frame, OutputOptions, check_unwished
 from core.video import (
     CONTAINERS,
     LARGEST_SIDE,
     SRGB,
     USUAL_QUALITY,
-    Encoding,
-    Output,
+    EncoderSettings,
+    VideoOutput,
     choose_codec,
     encode_alone,
 )
@@ -35,7 +35,7 @@ MOST_A_SECOND = Fraction(100)
 """Frames, that the rate tells; their times are exact all the same."""
 
 
-def write_video(film: Film, wish: ClipWish, path: Path) -> None:
+def write_video(film: UpscaledAnimation, wish: OutputOptions, path: Path) -> None:
     """Write a film without sound; what is transparent is laid over white.
 
     Args:
@@ -53,18 +53,18 @@ def write_video(film: Film, wish: ClipWish, path: Path) -> None:
     encode_alone(
         frames(film, durations),
         path,
-        Encoding(codec, wish.quality or USUAL_QUALITY, rate, Fraction(1), SRGB),
-        Output(kind, codec, film.time_base, wish.has_note),
+        EncoderSettings(codec, wish.quality or USUAL_QUALITY, rate, Fraction(1), SRGB),
+        VideoOutput(kind, codec, film.time_base, wish.has_note),
         report=lambda _done: None,
     )
 
 
-def shown(film: Film) -> list[int]:
+def shown(film: UpscaledAnimation) -> list[int]:
     """Durations as viewers have them: a frame without one is shown for a while."""
     return [duration or round(AS_VIEWERS_SHOW / film.time_base) for duration in film.durations]
 
 
-def frames(film: Film, durations: list[int]) -> Iterator[Frame]:
+def frames(film: UpscaledAnimation, durations: list[int]) -> Iterator[Frame]:
     starts = accumulate(durations, initial=0)
     for picture, start, duration in zip(film.pictures(), starts, durations, strict=False):
         yield Frame(picture, start, duration)
@@ -87,16 +87,21 @@ class OutputFormat(NamedTuple):
     mimetype: str
     max_side: int
     options: tuple[str, ...]
-    write: Callable[[Film, ClipWish, Path], None]
+    write: Callable[[UpscaledAnimation, OutputOptions, Path], None]
 
 
-def into_file(write: Callable[[Film, ClipWish, IO[bytes]], None]) -> Callable[..., None]:
+def into_file(
+    write: Callable[[UpscaledAnimation, OutputOptions, IO[bytes]], None],
+) -> Callable[..., None]:
     """A writer that opens its file."""
     return partial(_open_and_write, write)
 
 
 def _open_and_write(
-    write: Callable[[Film, ClipWish, IO[bytes]], None], film: Film, wish: ClipWish, path: Path
+    write: Callable[[UpscaledAnimation, OutputOptions, IO[bytes]], None],
+    film: UpscaledAnimation,
+    wish: OutputOptions,
+    path: Path,
 ) -> None:
     with path.open("wb") as file:
         write(film, wish, file)
@@ -117,7 +122,7 @@ OUTPUTS = {
 """By what is wished for."""
 
 
-def find_output(wish: ClipWish, source: str) -> OutputFormat:
+def find_output(wish: OutputOptions, source: str) -> OutputFormat:
     """The format wished for, or else that of the file.
 
     Args:
@@ -129,7 +134,7 @@ def find_output(wish: ClipWish, source: str) -> OutputFormat:
     """
     chosen = source.lower() if wish.format is None else wish.format
     if chosen not in OUTPUTS:
-        raise InvalidWish(
+        raise InvalidOptions(
             f"`format` must be one of {', '.join(OUTPUTS)}, for animations. Received: {chosen}"
         )
     output = OUTPUTS[chosen]

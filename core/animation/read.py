@@ -10,14 +10,14 @@ from typing import IO
 
 from core.animation.apng import is_apng, read_apng
 from core.animation.gif_reader import SIGNATURES, read_gif
-from core.animation.model import Drawn, Reel
+from core.animation.model import DecodedAnimation, DrawnFrame
 from core.animation.webp import is_animated_webp, read_webp
 from core.errors import ImageTooLarge, SuperResolutionError, UnsupportedImage
 from core.images.decode import Limits, damage_reported
 from core.media.medium import ClipHeader, ClipLimits, Frame
 from core.sandbox.decoder import read_numbered, read_one
 
-Reader = Callable[[bytes, Limits | None], Reel]
+Reader = Callable[[bytes, Limits | None], DecodedAnimation]
 """A whole file -> what it holds."""
 
 BEGINNING = 1_000_000
@@ -49,7 +49,7 @@ def read_animation_header(file: IO[bytes], limits: ClipLimits | None = None) -> 
     return read_animation(file, limits).header
 
 
-def read_animation(file: IO[bytes], limits: ClipLimits | None = None) -> Reel:
+def read_animation(file: IO[bytes], limits: ClipLimits | None = None) -> DecodedAnimation:
     """Read an animation, and try whether all of it can be decoded.
 
     What follows a damaged place is left out, and `damage` says so.
@@ -67,7 +67,7 @@ def read_animation(file: IO[bytes], limits: ClipLimits | None = None) -> Reel:
         return read_reel(file, limits).inspected()
 
 
-def read_reel(file: IO[bytes], limits: ClipLimits | None = None) -> Reel:
+def read_reel(file: IO[bytes], limits: ClipLimits | None = None) -> DecodedAnimation:
     """Read an animation without a look at its frames; raises as `read_animation` does."""
     file.seek(0)
     data = file.read()
@@ -91,7 +91,7 @@ def _reader_of(data: bytes) -> Reader | None:
     return read_webp if is_animated_webp(data) else None
 
 
-def _check_length(reel: Reel, limits: ClipLimits | None) -> None:
+def _check_length(reel: DecodedAnimation, limits: ClipLimits | None) -> None:
     seconds = reel.header.seconds
     if limits is not None and seconds > limits.max_seconds:
         raise ImageTooLarge(
@@ -99,7 +99,7 @@ def _check_length(reel: Reel, limits: ClipLimits | None) -> None:
         )
 
 
-def inspect_apart(path: Path, limits: ClipLimits) -> Reel:
+def inspect_apart(path: Path, limits: ClipLimits) -> DecodedAnimation:
     """As `read_animation`, but that frames can only be had by `frames_apart`.
 
     Raises:
@@ -120,7 +120,7 @@ def frames_apart(path: Path, start: int, stop: int, max_pixels: int) -> Generato
     )
 
 
-def _inspect(path: Path, limits: ClipLimits) -> Iterator[Reel]:
+def _inspect(path: Path, limits: ClipLimits) -> Iterator[DecodedAnimation]:
     with path.open("rb") as file:
         yield replace(read_animation(file, limits), draw=_nothing)
 
@@ -130,5 +130,5 @@ def _draw(path: Path, start: int, stop: int) -> Iterator[Frame]:
         yield from read_reel(file).frames(start, stop)
 
 
-def _nothing() -> Iterator[Drawn]:
+def _nothing() -> Iterator[DrawnFrame]:
     return iter(())

@@ -21,13 +21,20 @@ from typing import IO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from core.animation.model import Drawn, Film, Reel, changed_area, check_image, rgba
+from core.animation.model import (
+    DecodedAnimation,
+    DrawnFrame,
+    UpscaledAnimation,
+    changed_area,
+    check_image,
+    rgba,
+)
 from core.errors import UnreadableImage
 from core.images.decode import Limits
 from core.images.encode import QUALITIES
 from core.images.profiles import to_srgb
 from core.images.samples import RGB, Samples
-from core.media.medium import ClipWish
+from core.media.medium import OutputOptions
 from core.model.tiles import Box
 from core.pixels import Uint8Array
 
@@ -36,7 +43,7 @@ HEAD_BYTES = 12
 CHUNK_HEAD_BYTES = 8
 
 
-class Chunk(NamedTuple):
+class RiffChunk(NamedTuple):
     """A chunk, without its length and what fills it up to an even one."""
 
     kind: bytes
@@ -53,18 +60,18 @@ def is_webp(data: bytes) -> bool:
     return data[:4] == RIFF and data[8:HEAD_BYTES] == WEBP_TAG
 
 
-def split_chunks(data: bytes, start: int = HEAD_BYTES) -> Iterator[Chunk]:
+def split_chunks(data: bytes, start: int = HEAD_BYTES) -> Iterator[RiffChunk]:
     """Chunks that are there as a whole."""
     while len(data) >= start + CHUNK_HEAD_BYTES:
         kind, length = struct.unpack_from("<4sI", data, start)
         start += CHUNK_HEAD_BYTES
         if len(data) < start + length:
             return
-        yield Chunk(kind, data[start : start + length])
+        yield RiffChunk(kind, data[start : start + length])
         start += length + length % 2
 
 
-def join_chunks(chunks: Iterable[Chunk]) -> bytes:
+def join_chunks(chunks: Iterable[RiffChunk]) -> bytes:
     """A file of them."""
     body = b"".join(chunk.encode() for chunk in chunks)
     return head_of_file(HEAD_BYTES + len(body)) + body
@@ -91,7 +98,7 @@ def is_animated_webp(data: bytes) -> bool:
     return bool(int.from_bytes(first.body[:1], "little") & IS_ANIMATED)
 
 
-def read_webp(data: bytes, limits: Limits | None) -> Reel:
+def read_webp(data: bytes, limits: Limits | None) -> DecodedAnimation:
     """Read an animated WebP.
 
     Raises:
@@ -108,7 +115,7 @@ def read_webp(data: bytes, limits: Limits | None) -> Reel:
         raise UnreadableImage("Animation must have a whole frame. Received: a WebP without.")
     plays = next((_read_plays(chunk) for chunk in chunks if chunk.kind == b"ANIM"), 0)
     announced = HEAD_BYTES - 4 + struct.unpack_from("<I", data, 4)[0]
-    return Reel(
+    return DecodedAnimation(
         WEBP,
         height,
         width,
@@ -129,21 +136,21 @@ def _read_uint24(body: bytes, offset: int) -> int:
     return int.from_bytes(body[offset : offset + 3], "little")
 
 
-def _read_plays(chunk: Chunk) -> int:
+def _read_plays(chunk: RiffChunk) -> int:
     return int.from_bytes(chunk.body[4:6], "little")
 
 
-def _is_frame(chunk: Chunk) -> bool:
+def _is_frame(chunk: RiffChunk) -> bool:
     return chunk.kind == b"ANMF" and len(chunk.body) > FRAME_BYTES
 
 
-def _draw(data: bytes, frames: int) -> Iterator[Drawn]:
+def _draw(data: bytes, frames: int) -> Iterator[DrawnFrame]:
     with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
         for number in range(frames):
             image.seek(number)
             drawn = np.asarray(image.convert("RGBA"))
             colour = _as_srgb(drawn[..., :3], image.info.get("icc_profile"))
-            yield Drawn(colour, np.ascontiguousarray(drawn[..., 3]))
+            yield DrawnFrame(colour, np.ascontiguousarray(drawn[..., 3]))
 
 
 def _as_srgb(colour: Uint8Array, profile: object) -> Uint8Array:
@@ -160,7 +167,7 @@ MOST_PLAYS = 2**16 - 1
 PIXELS = (b"ALPH", b"VP8 ", b"VP8L")
 
 
-def write_webp(film: Film, wish: ClipWish, file: IO[bytes]) -> None:
+def write_webp(film: UpscaledAnimation, wish: OutputOptions, file: IO[bytes]) -> None:
     """Write a film; `wish.quality` is obeyed, 100 is without loss.
 
     Frames are compressed one by one, and put together here. The file must be one in which
@@ -177,29 +184,29 @@ def write_webp(film: Film, wish: ClipWish, file: IO[bytes]) -> None:
     file.seek(start + length)
 
 
-def _chunks(film: Film, quality: int) -> Iterator[Chunk]:
+def _chunks(film: UpscaledAnimation, quality: int) -> Iterator[RiffChunk]:
     yield _head(film)
     yield _repetitions(film.plays)
     yield from _frames(film, quality)
     if film.xmp is not None:
-        yield Chunk(b"XMP ", film.xmp)
+        yield RiffChunk(b"XMP ", film.xmp)
 
 
-def _head(film: Film) -> Chunk:
+def _head(film: UpscaledAnimation) -> RiffChunk:
     flags = IS_ANIMATED | HAS_ALPHA * film.has_alpha | HAS_XMP * (film.xmp is not None)
-    return Chunk(b"VP8X", struct.pack("<I", flags) + _uint24(film.width - 1, film.height - 1))
+    return RiffChunk(b"VP8X", struct.pack("<I", flags) + _uint24(film.width - 1, film.height - 1))
 
 
-def _repetitions(plays: int) -> Chunk:
+def _repetitions(plays: int) -> RiffChunk:
     """How often it is shown, after a background that no viewer shows."""
-    return Chunk(b"ANIM", struct.pack("<IH", 0, min(plays, MOST_PLAYS)))
+    return RiffChunk(b"ANIM", struct.pack("<IH", 0, min(plays, MOST_PLAYS)))
 
 
 def _uint24(*numbers: int) -> bytes:
     return b"".join(number.to_bytes(3, "little") for number in numbers)
 
 
-def _frames(film: Film, quality: int) -> Iterator[Chunk]:
+def _frames(film: UpscaledAnimation, quality: int) -> Iterator[RiffChunk]:
     channels = 4 if film.has_alpha else 3
     before = None
     durations = film.durations_in(MILLISECOND, least=1)
@@ -210,10 +217,10 @@ def _frames(film: Film, quality: int) -> Iterator[Chunk]:
         before = now
 
 
-def _frame(area: Box, pixels: Uint8Array, milliseconds: int, quality: int) -> Chunk:
+def _frame(area: Box, pixels: Uint8Array, milliseconds: int, quality: int) -> RiffChunk:
     place = area.left // GRID, area.top // GRID
     head = _uint24(*place, area.width - 1, area.height - 1, milliseconds) + bytes([REPLACED])
-    return Chunk(b"ANMF", head + _compress(pixels, quality))
+    return RiffChunk(b"ANMF", head + _compress(pixels, quality))
 
 
 def _compress(pixels: Uint8Array, quality: int) -> bytes:

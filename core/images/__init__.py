@@ -17,7 +17,7 @@ from core.images.decode import (
 )
 from core.images.encode import (
     OUTPUT_FORMATS,
-    Output,
+    ImageOutput,
     check_output_size,
     encode_jpeg,
     encode_picture,
@@ -34,7 +34,7 @@ __all__ = [
     "SUFFIXES",
     "TAKEN",
     "Limits",
-    "Output",
+    "ImageOutput",
     "check_output_size",
     "decode_image",
     "decode_rgb",

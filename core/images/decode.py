@@ -76,7 +76,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 """What is decoded, as Pillow calls it; it is not even asked about anything else."""
 
 
-class Taken(NamedTuple):
+class ImageFormat(NamedTuple):
     """What is taken of files in a format.
 
     Attributes:
@@ -95,20 +95,22 @@ class Taken(NamedTuple):
 
 
 TAKEN = (
-    Taken("PNG", "grey, colour, palette, 1 to 16 bits", (8, 16), True, ("RGB", "grey")),
-    Taken("JPEG", "grey, colour, CMYK; of several the first", (8,), False, ("RGB", "grey", "CMYK")),
-    Taken("WebP", "lossy, lossless; first frame", (8,), True, ("RGB",)),
-    Taken(
+    ImageFormat("PNG", "grey, colour, palette, 1 to 16 bits", (8, 16), True, ("RGB", "grey")),
+    ImageFormat(
+        "JPEG", "grey, colour, CMYK; of several the first", (8,), False, ("RGB", "grey", "CMYK")
+    ),
+    ImageFormat("WebP", "lossy, lossless; first frame", (8,), True, ("RGB",)),
+    ImageFormat(
         "TIFF",
         "grey, colour, palette, CMYK, Lab, 1 to 16 bits; first page",
         (8, 16),
         True,
         ("RGB", "grey", "CMYK"),
     ),
-    Taken("BMP", "grey, colour, palette", (8,), False, ()),
-    Taken("GIF", "first frame", (8,), True, ()),
-    Taken("AVIF", "first frame", (8,), True, ("RGB", "grey")),
-    Taken("HEIC", "main picture", (8,), True, ("RGB", "grey")),
+    ImageFormat("BMP", "grey, colour, palette", (8,), False, ()),
+    ImageFormat("GIF", "first frame", (8,), True, ()),
+    ImageFormat("AVIF", "first frame", (8,), True, ("RGB", "grey")),
+    ImageFormat("HEIC", "main picture", (8,), True, ("RGB", "grey")),
 )
 
 *_FIRST, _LAST = (taken.format for taken in TAKEN)

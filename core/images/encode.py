@@ -30,7 +30,7 @@ NAMES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
 
 
 @dataclass(frozen=True)
-class Output:
+class ImageOutput:
     """A format with its settings, and what is written beside the pixels.
 
     Attributes:
@@ -98,7 +98,7 @@ Measured on upscaled photographs of three megapixels: 0.6 s on two cores.
 """
 
 
-def encode_picture(picture: Picture, output: Output) -> bytes:
+def encode_picture(picture: Picture, output: ImageOutput) -> bytes:
     """Encode a whole picture.
 
     What a format cannot hold is left out, or made to fit: JPEG, WebP and AVIF take 8
@@ -124,10 +124,10 @@ def encode_picture(picture: Picture, output: Output) -> bytes:
 
 def encode_png(picture: Picture) -> bytes:
     """Encode as PNG: grey or colour, 8 or 16 bits, alpha, and all extras."""
-    return encode_picture(picture, Output("png", extras=picture.extras))
+    return encode_picture(picture, ImageOutput("png", extras=picture.extras))
 
 
-def _in_profile(picture: Picture, output: Output) -> tuple[Picture, bytes | None]:
+def _in_profile(picture: Picture, output: ImageOutput) -> tuple[Picture, bytes | None]:
     """The picture in the profile that is written; None where the format itself says sRGB."""
     is_grey = _is_written_grey(picture, output.format)
     profile = output.extras.icc_profile
@@ -169,7 +169,7 @@ def _on_white(pixels: Uint8Array, opacity: Uint8Array) -> Uint8Array:
     return ((mixed.astype(np.uint32) + LEVELS // 2) // LEVELS).astype(np.uint8)
 
 
-def _options(output: Output, profile: bytes | None) -> dict[str, object]:
+def _options(output: ImageOutput, profile: bytes | None) -> dict[str, object]:
     """For Pillow's encoder of a format."""
     quality, extras = output.chosen_quality, output.extras
     options: dict[str, object] = {"quality": quality, "icc_profile": profile, "xmp": extras.xmp}

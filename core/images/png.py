@@ -28,7 +28,7 @@ MOST_PER_METRE = 2**31 - 1
 LATIN_1 = "latin-1"  # of tEXt
 
 
-class Chunk(NamedTuple):
+class PngChunk(NamedTuple):
     """A chunk, without its length and its checksum."""
 
     kind: bytes
@@ -41,39 +41,39 @@ class Chunk(NamedTuple):
         return b"".join([length, self.kind, self.body, struct.pack(">I", checksum)])
 
 
-def extra_chunks(extras: Extras, intent: int = PERCEPTUAL) -> list[Chunk]:
+def extra_chunks(extras: Extras, intent: int = PERCEPTUAL) -> list[PngChunk]:
     """What goes with a picture; pixels without a profile are sRGB, of an intent, and said to be."""
     chunks = [colour_chunk(extras.icc_profile, intent)]
     if extras.dpi is not None:
         chunks.append(density_chunk(extras.dpi))
     if extras.exif is not None:
-        chunks.append(Chunk(b"eXIf", extras.exif))
+        chunks.append(PngChunk(b"eXIf", extras.exif))
     if extras.xmp is not None:
         chunks.append(xmp_chunk(extras.xmp))
     return chunks
 
 
-def colour_chunk(icc_profile: bytes | None, intent: int) -> Chunk:
+def colour_chunk(icc_profile: bytes | None, intent: int) -> PngChunk:
     """A colour profile; without one, that it is sRGB."""
     if icc_profile is None:
-        return Chunk(b"sRGB", bytes([intent]))
-    return Chunk(b"iCCP", b"ICC Profile\0\0" + isal_zlib.compress(icc_profile))
+        return PngChunk(b"sRGB", bytes([intent]))
+    return PngChunk(b"iCCP", b"ICC Profile\0\0" + isal_zlib.compress(icc_profile))
 
 
-def density_chunk(dpi: tuple[float, float]) -> Chunk:
+def density_chunk(dpi: tuple[float, float]) -> PngChunk:
     """Pixels per inch, across and down, as whole pixels per metre."""
     across, down = (min(round(d * INCHES_PER_METRE), MOST_PER_METRE) for d in dpi)
-    return Chunk(b"pHYs", struct.pack(">IIB", across, down, METRES))
+    return PngChunk(b"pHYs", struct.pack(">IIB", across, down, METRES))
 
 
-def xmp_chunk(packet: bytes) -> Chunk:
+def xmp_chunk(packet: bytes) -> PngChunk:
     """An XMP packet. Source: XMP specification, part 3, section 1.1.5."""
-    return Chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet)
+    return PngChunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet)
 
 
-def text_chunk(keyword: str, text: str) -> Chunk:
+def text_chunk(keyword: str, text: str) -> PngChunk:
     """A line of text, Latin-1."""
-    return Chunk(b"tEXt", f"{keyword}\0{text}".encode(LATIN_1))
+    return PngChunk(b"tEXt", f"{keyword}\0{text}".encode(LATIN_1))
 
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -98,7 +98,7 @@ BLOCK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Layout:
+class PngLayout:
     """What the rows of a PNG are made of.
 
     Attributes:
@@ -130,10 +130,10 @@ class Layout:
         return self.channels * self.bits // 8
 
     @property
-    def header(self) -> Chunk:
+    def header(self) -> PngChunk:
         """The chunk that says all this."""
         colour_type = COLOUR_TYPES[self.channels]
-        return Chunk(
+        return PngChunk(
             b"IHDR",
             struct.pack(">IIBBBBB", self.width, self.height, self.bits, colour_type, 0, 0, 0),
         )
@@ -159,10 +159,10 @@ class Layout:
 
 def encode_png_rows(
     strips: Iterable[PixelArray],
-    layout: Layout,
+    layout: PngLayout,
     *,
-    opening: Sequence[Chunk] = (),
-    closing: Callable[[], Sequence[Chunk]] = tuple,
+    opening: Sequence[PngChunk] = (),
+    closing: Callable[[], Sequence[PngChunk]] = tuple,
 ) -> Generator[bytes]:
     """Encode a picture that comes in strips, as they come.
 
@@ -187,12 +187,12 @@ def encode_png_rows(
     compressor = isal_zlib.compressobj(LEVEL)
     for rows in _filter(strips, layout):
         if compressed := compressor.compress(rows):
-            yield Chunk(b"IDAT", compressed).encode()
-    yield Chunk(b"IDAT", compressor.flush()).encode()
-    yield b"".join(chunk.encode() for chunk in (*closing(), Chunk(b"IEND", b"")))
+            yield PngChunk(b"IDAT", compressed).encode()
+    yield PngChunk(b"IDAT", compressor.flush()).encode()
+    yield b"".join(chunk.encode() for chunk in (*closing(), PngChunk(b"IEND", b"")))
 
 
-def _filter(strips: Iterable[PixelArray], layout: Layout) -> Iterator[Uint8Array]:
+def _filter(strips: Iterable[PixelArray], layout: PngLayout) -> Iterator[Uint8Array]:
     """Strips to blocks of filtered rows, (h, 1 + W*pixel_bytes) uint8."""
     block = max(1, min(layout.height, BLOCK_BYTES // (layout.width * layout.pixel_bytes)))
     # Zeros left of every row and above the first one, as the filter wants them.

@@ -72,7 +72,7 @@ class ArchiveLimits(NamedTuple):
     file_bytes: int
 
 
-class Entry(NamedTuple):
+class ArchiveEntry(NamedTuple):
     """A file in an archive.
 
     Attributes:
@@ -126,7 +126,7 @@ def open_archive(path: Path, limits: ArchiveLimits) -> Iterator[zipfile.ZipFile]
             yield archive
 
 
-def list_entries(archive: zipfile.ZipFile, limits: ArchiveLimits) -> list[Entry]:
+def list_entries(archive: zipfile.ZipFile, limits: ArchiveLimits) -> list[ArchiveEntry]:
     """The files that were meant to be sent, in the archive's order.
 
     Raises:
@@ -134,7 +134,7 @@ def list_entries(archive: zipfile.ZipFile, limits: ArchiveLimits) -> list[Entry]
             the same name or place, or named so that they lead elsewhere.
     """
     infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
-    entries = [Entry(_safe_name(info), info) for info in infos]
+    entries = [ArchiveEntry(_safe_name(info), info) for info in infos]
     _check_places(infos)
     _check_sizes(infos, Path(str(archive.filename)).stat().st_size)
     meant = [entry for entry in entries if not LEFT_BEHIND.search(entry.name)]
@@ -159,7 +159,7 @@ def _safe_name(info: zipfile.ZipInfo) -> str:
     return inner
 
 
-def _check_names(entries: Sequence[Entry]) -> None:
+def _check_names(entries: Sequence[ArchiveEntry]) -> None:
     ((name, times),) = Counter(entry.name for entry in entries).most_common(1) or (("", 0),)
     if times > 1:
         raise UnreadableArchive(
@@ -167,7 +167,7 @@ def _check_names(entries: Sequence[Entry]) -> None:
         )
 
 
-def _check_kind(entry: Entry) -> None:
+def _check_kind(entry: ArchiveEntry) -> None:
     if entry.info.flag_bits & ENCRYPTED:
         raise UnreadableArchive(
             f"Archive must not be encrypted. Received: {_quote(entry.name)}, which is."
@@ -200,14 +200,16 @@ def _check_sizes(infos: Sequence[zipfile.ZipInfo], archive_bytes: int) -> None:
         )
 
 
-def is_plain_file(entry: Entry) -> bool:
+def is_plain_file(entry: ArchiveEntry) -> bool:
     """Whether it is no link, device, or anything else that file systems have."""
     mode = entry.info.external_attr >> 16
     return stat.S_IFMT(mode) in (0, stat.S_IFREG)
 
 
 @contextmanager
-def unpacked(archive: zipfile.ZipFile, entry: Entry, limits: ArchiveLimits) -> Iterator[IO[bytes]]:
+def unpacked(
+    archive: zipfile.ZipFile, entry: ArchiveEntry, limits: ArchiveLimits
+) -> Iterator[IO[bytes]]:
     """One file, in a temporary one.
 
     Raises:

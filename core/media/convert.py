@@ -16,7 +16,7 @@ from core.animation import OUTPUTS as ANIMATED
 from core.animation import Animation, is_animation, moves
 from core.images import FORMATS as PICTURES
 from core.images import OUTPUT_FORMATS, SUFFIXES
-from core.media.medium import ClipLimits, ClipWish, Frame, Medium, Report, UpscalePicture
+from core.media.medium import ClipLimits, Frame, Medium, OutputOptions, Report, UpscalePicture
 from core.media.pictures import open_pictures
 from core.media.render import PNG
 from core.picture import Picture
@@ -25,10 +25,10 @@ from core.temporal.coherence import upscale_frames
 from core.video import (
     CONTAINERS,
     USUAL_QUALITY,
-    Encoding,
-    Output,
+    EncoderSettings,
     RawClip,
     Video,
+    VideoOutput,
     choose_codec,
     encode_alone,
     read_raw,
@@ -47,7 +47,7 @@ ONE_FRAME = 1
 
 
 def open_medium(
-    path: Path, limits: ClipLimits, wish: ClipWish, *, decoder: Decoder, scale: int
+    path: Path, limits: ClipLimits, wish: OutputOptions, *, decoder: Decoder, scale: int
 ) -> Medium:
     """A file as a medium that can be upscaled.
 
@@ -71,7 +71,7 @@ def open_medium(
     return open_pictures(path, limits, wish, decoder=decoder)
 
 
-def is_still(path: Path, limits: ClipLimits, wish: ClipWish, decoder: Decoder) -> bool:
+def is_still(path: Path, limits: ClipLimits, wish: OutputOptions, decoder: Decoder) -> bool:
     """Whether a file of a kind that can move is to become one picture."""
     if wish.format in STILL:
         return True
@@ -90,7 +90,7 @@ ALIASES = {".m4v": ".mp4"}
 PIPE = Path("-")
 
 
-class Job(NamedTuple):
+class ConversionTask(NamedTuple):
     """One file to upscale."""
 
     source: Path
@@ -109,7 +109,7 @@ class WrongArguments(Exception):
     """IN or OUT cannot be used."""
 
 
-def plan_jobs(source: Path, target: Path, folder_format: str = PNG) -> list[Job]:
+def plan_jobs(source: Path, target: Path, folder_format: str = PNG) -> list[ConversionTask]:
     """What is to be written where, in a folder in the format given.
 
     Raises:
@@ -117,7 +117,7 @@ def plan_jobs(source: Path, target: Path, folder_format: str = PNG) -> list[Job]
     """
     if source == PIPE:
         check_is_clip(target)
-        return [Job(source, target)]
+        return [ConversionTask(source, target)]
     if source.is_dir():
         jobs = list(plan_folder(source, target, folder_format))
         check_targets_differ(jobs)
@@ -133,7 +133,7 @@ def plan_jobs(source: Path, target: Path, folder_format: str = PNG) -> list[Job]
         )
     if target.resolve() == source.resolve():
         raise WrongArguments(f"OUT must be another file than IN. Received: {target}")
-    return [Job(source, target)]
+    return [ConversionTask(source, target)]
 
 
 def check_is_clip(target: Path) -> None:
@@ -153,7 +153,7 @@ def result_suffix(source: Path, picture_format: str) -> str:
     return f".{picture_format}"
 
 
-def plan_folder(source: Path, target: Path, folder_format: str) -> Iterator[Job]:
+def plan_folder(source: Path, target: Path, folder_format: str) -> Iterator[ConversionTask]:
     """One job for each picture and each clip of a folder, named after it.
 
     Where two differ in their suffix only, the suffix stays in the name.
@@ -171,10 +171,10 @@ def plan_folder(source: Path, target: Path, folder_format: str) -> Iterator[Job]
     namesakes = Counter(file.stem for file in files)
     for file in files:
         stem = file.stem if namesakes[file.stem] == 1 else file.name
-        yield Job(file, target / f"{stem}{result_suffix(file, folder_format)}")
+        yield ConversionTask(file, target / f"{stem}{result_suffix(file, folder_format)}")
 
 
-def check_targets_differ(jobs: list[Job]) -> None:
+def check_targets_differ(jobs: list[ConversionTask]) -> None:
     """Raise WrongArguments rather than write two results to one file."""
     sources: dict[Path, Path] = {}
     for source, target in jobs:
@@ -213,7 +213,7 @@ def upscale_pipe(
     target: IO[bytes] | Path,
     upscale: UpscalePicture,
     limits: ClipLimits,
-    wish: ClipWish,
+    wish: OutputOptions,
     report: Report,
 ) -> None:
     """Upscale raw frames as they come.
@@ -235,14 +235,14 @@ def upscale_pipe(
             write_raw(target, pictures, clip.rate, clip.aspect, clip.colour)
 
 
-def as_video(clip: RawClip, wish: ClipWish) -> tuple[Encoding, Output]:
+def as_video(clip: RawClip, wish: OutputOptions) -> tuple[EncoderSettings, VideoOutput]:
     """How raw frames are written to a file."""
     kind = wish.format or "mp4"
     codec = choose_codec(kind, wish.codec)
     quality = wish.quality or USUAL_QUALITY
     return (
-        Encoding(codec, quality, clip.rate, clip.aspect, clip.colour),
-        Output(kind, codec, 1 / clip.rate, wish.has_note),
+        EncoderSettings(codec, quality, clip.rate, clip.aspect, clip.colour),
+        VideoOutput(kind, codec, 1 / clip.rate, wish.has_note),
     )
 
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from core.errors import InvalidWish
+from core.errors import InvalidOptions
 from core.images import Limits
 from core.picture import Picture
 
@@ -78,7 +78,7 @@ class ClipLimits:
 
 
 @dataclass(frozen=True)
-class ClipWish:
+class OutputOptions:
     """How a caller wants the upscaled clip.
 
     Attributes:
@@ -106,7 +106,7 @@ class ClipWish:
     keeps_metadata: bool = False
 
 
-OPTIONS: dict[str, Callable[[ClipWish], bool]] = {
+OPTIONS: dict[str, Callable[[OutputOptions], bool]] = {
     "codec": lambda wish: wish.codec is not None,
     "palette": lambda wish: wish.palette != FRAME,
     "dither": lambda wish: not wish.is_dithered,
@@ -116,7 +116,7 @@ OPTIONS: dict[str, Callable[[ClipWish], bool]] = {
 """What only some results have, and whether somebody wishes for it."""
 
 
-def check_unwished(wish: ClipWish, options: Sequence[str], result: str) -> None:
+def check_unwished(wish: OutputOptions, options: Sequence[str], result: str) -> None:
     """Raise InvalidWish for an option that a result does not have.
 
     Args:
@@ -126,7 +126,7 @@ def check_unwished(wish: ClipWish, options: Sequence[str], result: str) -> None:
     """
     for name, is_wished in OPTIONS.items():
         if name not in options and is_wished(wish):
-            raise InvalidWish(f"`{name}` must be left out, for {result}. Received: one.")
+            raise InvalidOptions(f"`{name}` must be left out, for {result}. Received: one.")
 
 
 SEGMENT = 96

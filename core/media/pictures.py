@@ -11,7 +11,7 @@ from typing import IO
 
 from core.errors import (
     ImageTooLarge,
-    InvalidWish,
+    InvalidOptions,
     TooMuchMemory,
     UnreadableArchive,
     UnreadableImage,
@@ -19,8 +19,8 @@ from core.errors import (
 )
 from core.images import OUTPUT_FORMATS, Limits
 from core.media.archive import (
+    ArchiveEntry,
     ArchiveLimits,
-    Entry,
     is_archive,
     list_entries,
     open_archive,
@@ -29,9 +29,9 @@ from core.media.archive import (
 from core.media.medium import (
     PICTURES,
     ClipLimits,
-    ClipWish,
     GoOn,
     Medium,
+    OutputOptions,
     Report,
     Segment,
     UpscalePicture,
@@ -39,7 +39,7 @@ from core.media.medium import (
     check_unwished,
     plan_segments,
 )
-from core.media.render import PNG, Encoding, Wish, strips_of
+from core.media.render import PNG, EncodedPicture, PictureOptions, strips_of
 from core.picture import Header, Picture
 from core.sandbox.decoder import Decoder
 
@@ -71,7 +71,9 @@ READABLE = 0o100644 << 16
 UNIX = 3
 
 
-def open_pictures(path: Path, limits: ClipLimits, wish: ClipWish, *, decoder: Decoder) -> Medium:
+def open_pictures(
+    path: Path, limits: ClipLimits, wish: OutputOptions, *, decoder: Decoder
+) -> Medium:
     """A picture, or the pictures in a ZIP archive.
 
     Args:
@@ -91,7 +93,7 @@ def open_pictures(path: Path, limits: ClipLimits, wish: ClipWish, *, decoder: De
     return PictureFile(path, limits.frame, picture_wish, decoder)
 
 
-def wish_for_picture(wish: ClipWish) -> Wish:
+def wish_for_picture(wish: OutputOptions) -> PictureOptions:
     """What is wished for each picture.
 
     Raises:
@@ -99,12 +101,12 @@ def wish_for_picture(wish: ClipWish) -> Wish:
     """
     output_format = wish.format or PNG
     if output_format not in OUTPUT_FORMATS:
-        raise InvalidWish(
+        raise InvalidOptions(
             f"`format` must be one of {', '.join(OUTPUT_FORMATS)}, for pictures. "
             f"Received: {output_format}"
         )
     check_unwished(wish, ("profile", "metadata"), "pictures")
-    return Wish(
+    return PictureOptions(
         format=output_format,
         quality=wish.quality,
         detail=wish.detail,
@@ -120,7 +122,7 @@ class PictureFile:
     kind = PICTURES
     frames = 1
 
-    def __init__(self, path: Path, limits: Limits, wish: Wish, decoder: Decoder) -> None:
+    def __init__(self, path: Path, limits: Limits, wish: PictureOptions, decoder: Decoder) -> None:
         self._path, self._limits, self._wish, self._decoder = path, limits, wish, decoder
         with path.open("rb") as file:
             header = decoder.read_header(file, limits)
@@ -161,13 +163,13 @@ class PictureArchive:
     suffix = ARCHIVE_SUFFIX
     mimetype = ARCHIVE_TYPE
 
-    def __init__(self, path: Path, limits: Limits, wish: Wish, decoder: Decoder) -> None:
+    def __init__(self, path: Path, limits: Limits, wish: PictureOptions, decoder: Decoder) -> None:
         self._path, self._limits, self._wish, self._decoder = path, limits, wish, decoder
         self._archive_limits = ArchiveLimits(
             files=limits.max_frames or MOST_FILES,
             file_bytes=FILE_BYTES + PIXEL_BYTES * limits.max_pixels,
         )
-        self._entries: list[Entry] = []
+        self._entries: list[ArchiveEntry] = []
         self._refused: dict[str, str] = {}
         headers = self._read_headers()
         self.height = max(header.height for header in headers)
@@ -193,7 +195,7 @@ class PictureArchive:
             )
         return headers
 
-    def _read_header(self, archive: zipfile.ZipFile, entry: Entry) -> Header:
+    def _read_header(self, archive: zipfile.ZipFile, entry: ArchiveEntry) -> Header:
         with unpacked(archive, entry, self._archive_limits) as file:
             return self._decoder.read_header(file, self._limits)
 
@@ -212,7 +214,7 @@ class PictureArchive:
             target.write_bytes(REFUSED + str(error).encode())
         report(1)
 
-    def _decode(self, entry: Entry) -> Picture:
+    def _decode(self, entry: ArchiveEntry) -> Picture:
         limits = self._archive_limits
         with open_archive(self._path, limits) as archive, unpacked(archive, entry, limits) as file:
             return self._decoder.decode(file, self._limits)
@@ -237,10 +239,12 @@ class PictureArchive:
         return f".{self._wish.format}"
 
 
-def write_upscaled(lr: Picture, upscale: UpscalePicture, wish: Wish, output: IO[bytes]) -> None:
+def write_upscaled(
+    lr: Picture, upscale: UpscalePicture, wish: PictureOptions, output: IO[bytes]
+) -> None:
     """Upscale a picture and write it as it is wished for."""
     sr = upscale(lr)
-    encoding = Encoding(strips_of(sr), lr, wish, sr.height // lr.height)
+    encoding = EncodedPicture(strips_of(sr), lr, wish, sr.height // lr.height)
     output.writelines(encoding.parts())
 
 

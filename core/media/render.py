@@ -11,17 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.images import (
-    Output,
+    ImageOutput,
     check_output_size,
     encode_picture,
     from_srgb,
     note_synthetic_detail,
 )
-from core.images.png import Chunk, Layout, encode_png_rows, extra_chunks, text_chunk
+from core.images.png import PngChunk, PngLayout, encode_png_rows, extra_chunks, text_chunk
 from core.model.upscaler import FULL_DETAIL, Progress, Upscaler, assemble
 from core.picture import Extras, Picture
 from core.pixels import Float32Array, PixelArray
-from core.runtime.scheduler import Patience
+from core.runtime.scheduler import RequestDeadline
 
 IDENTICAL_DB = 100.0
 """Said of pictures without any difference, where the ratio has no end."""
@@ -85,7 +85,7 @@ STRIP_ROWS = 256
 
 
 @dataclass(frozen=True)
-class Wish:
+class PictureOptions:
     """How a caller wants the SR picture.
 
     Attributes:
@@ -115,7 +115,7 @@ class Wish:
         )
 
 
-class Encoding:
+class EncodedPicture:
     """An SR picture compared with its input and encoded, strip by strip.
 
     Attributes:
@@ -131,12 +131,14 @@ class Encoding:
         ImageTooLarge: if the format wished for cannot hold the SR picture.
     """
 
-    def __init__(self, strips: Generator[PixelArray], lr: Picture, wish: Wish, scale: int) -> None:
+    def __init__(
+        self, strips: Generator[PixelArray], lr: Picture, wish: PictureOptions, scale: int
+    ) -> None:
         check_output_size(wish.format, scale * lr.height, scale * lr.width)
         self.consistency = Consistency(lr, scale)
         self._lr, self._wish = lr, wish
         self._extras = wish.extras(lr.extras, scale)
-        self._layout = Layout(scale * lr.height, scale * lr.width, lr.channels, lr.bits)
+        self._layout = PngLayout(scale * lr.height, scale * lr.width, lr.channels, lr.bits)
         self._strips = strips
 
     def parts(self) -> Generator[bytes]:
@@ -168,17 +170,17 @@ class Encoding:
             yield convert(strip, self._lr, self._extras.icc_profile)
             del strip
 
-    def _closing_chunks(self) -> Sequence[Chunk]:
+    def _closing_chunks(self) -> Sequence[PngChunk]:
         if not self._wish.has_note:
             return ()
         return (text_chunk(CONSISTENCY, f"{self.consistency.psnr_db:.2f} dB"),)
 
     def _whole(self) -> Generator[bytes]:
         sr = assemble(self._compared(), self._lr)
-        yield encode_picture(sr, Output(self._wish.format, self._wish.quality, self._extras))
+        yield encode_picture(sr, ImageOutput(self._wish.format, self._wish.quality, self._extras))
 
 
-class Rendering(Encoding):
+class PictureAnswer(EncodedPicture):
     """One picture on its way: upscaled, compared with its input, encoded.
 
     Args:
@@ -197,10 +199,10 @@ class Rendering(Encoding):
         self,
         upscaler: Upscaler,
         lr: Picture,
-        wish: Wish,
+        wish: PictureOptions,
         *,
         progress: Progress | None = None,
-        patience: Patience | None = None,
+        patience: RequestDeadline | None = None,
     ) -> None:
         upscaler.check_detail(wish.detail)
         strips = upscaler.strips(lr, progress, detail=wish.detail, patience=patience)
@@ -208,7 +210,7 @@ class Rendering(Encoding):
 
 
 def strips_of(sr: Picture) -> Generator[PixelArray]:
-    """A whole SR picture as strips for `Encoding`."""
+    """A whole SR picture as strips for `EncodedPicture`."""
     colour = sr.pixels[..., :1] if sr.is_grey else sr.pixels
     for top in range(0, sr.height, STRIP_ROWS):
         rows = slice(top, top + STRIP_ROWS)

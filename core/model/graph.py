@@ -89,7 +89,7 @@ class FrozenGraph:
         self.card = card
         self.precision = precision
         session = open_session(_import_graph(card, graph_def), threads, precision)
-        self._run = Passage(session, card)
+        self._run = GraphRunner(session, card)
         self._check()
 
     def __call__(self, lr: PixelArray) -> PixelArray:
@@ -108,7 +108,7 @@ class FrozenGraph:
             )
 
 
-class Passage:
+class GraphRunner:
     """The ways through a graph: for 8-bit levels as it is, for 16-bit levels without rounding.
 
     Args:
@@ -246,7 +246,7 @@ class InterpolatedGraph:
             )
         graph, detail = _interpolate(low, high)
         session = open_session(graph, threads, precision)
-        self._run = Passage(session, card, [detail.name])
+        self._run = GraphRunner(session, card, [detail.name])
 
     def __call__(self, lr: PixelArray, detail: float) -> PixelArray:
         sr: PixelArray = self._run(lr[None], detail)[0]

@@ -93,7 +93,7 @@ class Tile(NamedTuple):
         return self.core.relative_to(self.window).scaled(scale).crop(sr_window)
 
 
-class Windows(NamedTuple):
+class WindowSizes(NamedTuple):
     """How large windows are at most, by the picture they are of.
 
     Attributes:

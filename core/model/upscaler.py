@@ -13,11 +13,11 @@ import numpy as np
 
 from core.errors import InvalidDetail
 from core.model.card import ModelCard
-from core.model.tiles import Network, Tile, Windows, plan_tiles
+from core.model.tiles import Network, Tile, WindowSizes, plan_tiles
 from core.picture import Picture
 from core.pixels import PixelArray, grey_from_rgb
 from core.runtime.machine import keep_heap
-from core.runtime.scheduler import Lane, Patience, Task
+from core.runtime.scheduler import Lane, RequestDeadline, TileTask
 
 
 def upscale_alpha(alpha: PixelArray, tile: Tile, network: Network, scale: int) -> PixelArray:
@@ -83,8 +83,8 @@ class Upscaler:
         network: LR window (h, w, 3) uint8 or uint16 -> SR window (scale*h, scale*w, 3) of
             the same type.
         window: height and width of a window at most, LR px.
-        large_window: likewise, of pictures that need few, see `core.model.tiles.Windows`; None if
-            there is none.
+        large_window: likewise, of pictures that need few, see `core.model.tiles.WindowSizes`;
+            None if there is none.
         interpolated: less detailed networks, for `detail` in [0, 1); None if there are none.
     """
 
@@ -98,7 +98,7 @@ class Upscaler:
         interpolated: InterpolatedNetwork | None = None,
     ) -> None:
         self.card = card
-        self.windows = Windows(window, large_window or window)
+        self.windows = WindowSizes(window, large_window or window)
         self.lane = Lane()
         self._network = network
         self._interpolated = interpolated
@@ -119,7 +119,7 @@ class Upscaler:
         progress: Progress | None = None,
         *,
         detail: float = FULL_DETAIL,
-        patience: Patience | None = None,
+        patience: RequestDeadline | None = None,
         is_background: bool = False,
     ) -> Picture:
         """Upscale a whole picture with its alpha; what else the file held goes with it.
@@ -137,7 +137,7 @@ class Upscaler:
         progress: Progress | None = None,
         *,
         detail: float = FULL_DETAIL,
-        patience: Patience | None = None,
+        patience: RequestDeadline | None = None,
         is_background: bool = False,
     ) -> Generator[PixelArray]:
         """Upscale a picture, one row of tiles after the other.
@@ -165,7 +165,7 @@ class Upscaler:
         network = partial(self._run, detail=detail)
         tiles = [tile for row in rows for tile in row]
         tasks = [
-            Task(partial(upscale_tile, lr, tile, network, self.scale), tile.window.pixels)
+            TileTask(partial(upscale_tile, lr, tile, network, self.scale), tile.window.pixels)
             for tile in tiles
         ]
         ahead = ROWS_AHEAD * len(rows[0])

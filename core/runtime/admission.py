@@ -19,7 +19,7 @@ from core.media.render import PNG
 from core.model.tiles import Tile
 from core.model.upscaler import ROWS_AHEAD
 from core.picture import Header
-from core.runtime.scheduler import LOOK_EVERY_S, Patience, check_patience
+from core.runtime.scheduler import LOOK_EVERY_S, RequestDeadline, check_patience
 
 DECODED_BYTES = {8: 20, 16: 28}
 """Of a decoded pixel, by bits: the library's own, copies with alpha, ours. Measured as 10 to 19
@@ -39,7 +39,7 @@ COPIES = 4
 
 
 @dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """How a picture is made, and what that takes.
 
     Attributes:
@@ -93,7 +93,7 @@ MEGABYTE = 1_000_000
 class _Waiting:
     cost: int
     since: float
-    patience: Patience
+    patience: RequestDeadline
 
 
 class Admission:
@@ -132,7 +132,7 @@ class Admission:
         """Pictures that wait for their memory."""
         return len(self._line)
 
-    def before(self, patience: Patience) -> int | None:
+    def before(self, patience: RequestDeadline) -> int | None:
         """Pictures in the line before that of a caller, who is known by his patience.
 
         None if his is not in it.
@@ -142,7 +142,7 @@ class Admission:
         return next(places, None)
 
     @contextmanager
-    def admit(self, cost: int, patience: Patience | None = None) -> Iterator[None]:
+    def admit(self, cost: int, patience: RequestDeadline | None = None) -> Iterator[None]:
         """Hold `cost` bytes of the budget for as long as the block runs.
 
         Raises:
@@ -151,7 +151,7 @@ class Admission:
             DeadlineExceeded, RequestAbandoned: while waiting.
         """
         self.check(cost)
-        self._enter(cost, patience or Patience())
+        self._enter(cost, patience or RequestDeadline())
         try:
             yield
         finally:
@@ -167,7 +167,7 @@ class Admission:
                 f"Received: one that needs {ceil(cost / MEGABYTE)} MB."
             )
 
-    def _enter(self, cost: int, patience: Patience) -> None:
+    def _enter(self, cost: int, patience: RequestDeadline) -> None:
         with self._changed:
             waiting = self._queue_up(cost, patience)
             try:
@@ -179,7 +179,7 @@ class Admission:
                 self._line.remove(waiting)
                 self._changed.notify_all()
 
-    def _queue_up(self, cost: int, patience: Patience) -> _Waiting:
+    def _queue_up(self, cost: int, patience: RequestDeadline) -> _Waiting:
         waiting = _Waiting(cost, self._clock(), patience)
         if len(self._line) >= self.queue and not self._fits(cost):
             raise Overloaded(

@@ -47,7 +47,7 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Task:
+class TileTask:
     """One tile to compute.
 
     Attributes:
@@ -60,7 +60,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Patience:
+class RequestDeadline:
     """How long a caller waits.
 
     Attributes:
@@ -72,7 +72,7 @@ class Patience:
     is_gone: Callable[[], bool] = lambda: False
 
 
-class Standing(NamedTuple):
+class LanePosition(NamedTuple):
     """Where a picture is in the lane.
 
     Attributes:
@@ -88,11 +88,11 @@ class Standing(NamedTuple):
 class _Job:
     """The tasks of one picture that are still to be done, and results not yet taken."""
 
-    tasks: deque[Task]
+    tasks: deque[TileTask]
     ahead: int
     served: float
     remaining: int
-    patience: Patience
+    patience: RequestDeadline
     is_background: bool = False
     is_begun: bool = False
     results: deque[PixelArray | BaseException] = field(default_factory=deque)
@@ -138,7 +138,7 @@ class Lane:
         with self._changed:
             return sum(len(job.tasks) for job in self._jobs)
 
-    def standing(self, patience: Patience) -> Standing | None:
+    def standing(self, patience: RequestDeadline) -> LanePosition | None:
         """Where the picture of a caller is, who is known by his patience; None if not here."""
         with self._changed:
             job = next((job for job in self._jobs if job.patience is patience), None)
@@ -146,7 +146,7 @@ class Lane:
                 return None
             earlier = self._earlier(job)
             work = job.remaining + sum(other.remaining for other in earlier)
-            return Standing(0 if job.is_begun else len(earlier), self.seconds(work))
+            return LanePosition(0 if job.is_begun else len(earlier), self.seconds(work))
 
     def _earlier(self, job: _Job) -> list[_Job]:
         """Pictures that go before one at the moment."""
@@ -164,10 +164,10 @@ class Lane:
 
     def run(
         self,
-        tasks: Sequence[Task],
+        tasks: Sequence[TileTask],
         *,
         ahead: int,
-        patience: Patience | None = None,
+        patience: RequestDeadline | None = None,
         is_background: bool = False,
     ) -> Generator[PixelArray]:
         """Results of the tasks, in their order, each as soon as it is there.
@@ -184,7 +184,7 @@ class Lane:
             DeadlineExceeded: if the deadline passes before the last result.
             RequestAbandoned: if nobody waits for the results any more.
         """
-        job = self._enter(tasks, ahead, patience or Patience(), is_background)
+        job = self._enter(tasks, ahead, patience or RequestDeadline(), is_background)
         try:
             for _ in tasks:
                 result = self._take(job)
@@ -195,7 +195,7 @@ class Lane:
             self._leave(job)
 
     def _enter(
-        self, tasks: Sequence[Task], ahead: int, patience: Patience, is_background: bool
+        self, tasks: Sequence[TileTask], ahead: int, patience: RequestDeadline, is_background: bool
     ) -> _Job:
         work = sum(task.work for task in tasks)
         with self._changed:
@@ -219,7 +219,7 @@ class Lane:
                     self._changed.notify_all()
                     return job.results.popleft()
 
-    def _next_look(self, patience: Patience) -> float:
+    def _next_look(self, patience: RequestDeadline) -> float:
         return max(0.0, min(LOOK_EVERY_S, patience.deadline - self._clock()))
 
     def _start_worker(self) -> None:
@@ -237,7 +237,7 @@ class Lane:
             self.on_done(seconds)
             self._finish(job, task, result, seconds)
 
-    def _next_task(self) -> tuple[_Job, Task]:
+    def _next_task(self) -> tuple[_Job, TileTask]:
         with self._changed:
             while True:
                 ready = (job for job in self._jobs if job.is_ready)
@@ -263,7 +263,7 @@ class Lane:
         return yields, self.seconds(job.remaining) - AGEING * passed_over_s
 
     def _finish(
-        self, job: _Job, task: Task, result: PixelArray | BaseException, seconds: float
+        self, job: _Job, task: TileTask, result: PixelArray | BaseException, seconds: float
     ) -> None:
         with self._changed:
             job.results.append(result)
@@ -276,7 +276,7 @@ class Lane:
             self._changed.notify_all()
 
 
-def check_patience(patience: Patience, now: float) -> None:
+def check_patience(patience: RequestDeadline, now: float) -> None:
     """Raise DeadlineExceeded or RequestAbandoned if it is at an end at this time."""
     if now >= patience.deadline:
         raise DeadlineExceeded("The picture must be finished before its deadline. It was not.")
@@ -284,7 +284,7 @@ def check_patience(patience: Patience, now: float) -> None:
         raise RequestAbandoned("Nobody waits for the picture any more.")
 
 
-def _run(task: Task) -> PixelArray | BaseException:
+def _run(task: TileTask) -> PixelArray | BaseException:
     try:
         return task.run()
     except BaseException as error:  # it belongs to the picture's thread, not to the lane

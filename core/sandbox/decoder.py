@@ -20,8 +20,8 @@ from core.images import Limits, decode_image, read_header
 from core.media.medium import Frame
 from core.picture import Header, Picture
 from core.runtime.machine import resident_memory
-from core.sandbox.pool import ATTEMPTS, Task, WorkerDied, Workers
-from core.sandbox.stream import Reading, read_apart
+from core.sandbox.pool import ATTEMPTS, SandboxPool, SandboxTask, WorkerDied
+from core.sandbox.stream import ReadRequest, read_apart
 
 HEADER_PROCESSOR_S = 1.0
 """Of computing, for a header: a thousand times what it takes."""
@@ -57,7 +57,7 @@ class Decoder(Protocol):
         """End what was begun."""
 
 
-class DecoderHere:
+class InProcessDecoder:
     """Decodes in this process: nothing to start, and nothing that holds a hostile file back."""
 
     def read_header(self, file: IO[bytes], limits: Limits) -> Header:
@@ -73,7 +73,7 @@ class DecoderHere:
         pass
 
 
-class Decoders:
+class SandboxedDecoder:
     """Decodes in a few processes; a hostile file costs one of them and is told so.
 
     Beside what `core.images` raises, both methods raise UnreadableImage for a file that
@@ -97,14 +97,16 @@ class Decoders:
         decode: Callable[[IO[bytes], Limits], Picture] = decode_image,
     ) -> None:
         self._memory_bytes = memory_bytes
-        self._workers = Workers(count, memory_bytes)
+        self._workers = SandboxPool(count, memory_bytes)
         self._header = partial(
-            Task, read_header, processor_s=HEADER_PROCESSOR_S, wall_s=HEADER_WALL_S
+            SandboxTask, read_header, processor_s=HEADER_PROCESSOR_S, wall_s=HEADER_WALL_S
         )
-        self._picture = partial(Task, decode, processor_s=PROCESSOR_SHARE * wall_s, wall_s=wall_s)
+        self._picture = partial(
+            SandboxTask, decode, processor_s=PROCESSOR_SHARE * wall_s, wall_s=wall_s
+        )
 
     def start(self) -> int:
-        task = Task(_measure, (), processor_s=HEADER_PROCESSOR_S, wall_s=HEADER_WALL_S)
+        task = SandboxTask(_measure, (), processor_s=HEADER_PROCESSOR_S, wall_s=HEADER_WALL_S)
         return sum(self._workers.start(task, io.BytesIO()))
 
     def read_header(self, file: IO[bytes], limits: Limits) -> Header:
@@ -118,7 +120,7 @@ class Decoders:
     def close(self) -> None:
         self._workers.close()
 
-    def _do(self, task: Task, file: IO[bytes]) -> Any:
+    def _do(self, task: SandboxTask, file: IO[bytes]) -> Any:
         """What a task makes of a file; the file is at its beginning again afterwards."""
         try:
             return self._workers.do(task, file)
@@ -175,7 +177,7 @@ def read(
         arguments: such as the path of the clip.
         max_pixels: of a frame.
     """
-    return read_apart(Reading(function, arguments, reading_bytes(max_pixels), WALL_S))
+    return read_apart(ReadRequest(function, arguments, reading_bytes(max_pixels), WALL_S))
 
 
 def read_one(

@@ -59,7 +59,7 @@ class WorkerFault(Exception):
 
 
 @dataclass(frozen=True)
-class Task:
+class SandboxTask:
     """What is to be done with a file.
 
     Attributes:
@@ -74,7 +74,7 @@ class Task:
     wall_s: float
 
 
-class Workers:
+class SandboxPool:
     """A few processes, each with one task at a time.
 
     They begin with the first task, or with `start`, and end with this process, whatever
@@ -95,12 +95,12 @@ class Workers:
         # A process of `multiprocessing` ends without that, and waits for its children.
         util.Finalize(self, self.close, exitpriority=0)
 
-    def start(self, task: Task, file: IO[bytes]) -> list[Any]:
+    def start(self, task: SandboxTask, file: IO[bytes]) -> list[Any]:
         """Begin all processes, each with the same task; returns when all have done it."""
         with lent(file) as path, ThreadPoolExecutor(len(self._all)) as threads:
             return list(threads.map(lambda worker: worker.do(task, path), self._all))
 
-    def do(self, task: Task, file: IO[bytes]) -> Any:
+    def do(self, task: SandboxTask, file: IO[bytes]) -> Any:
         """The result of a task, as soon as a process is free and has done it.
 
         Raises:
@@ -122,7 +122,7 @@ class Workers:
         if not self.close.alive:
             raise RuntimeError("Workers must be open to do anything. They have been closed.")
 
-    def _attempt(self, task: Task, file: IO[bytes]) -> Any:
+    def _attempt(self, task: SandboxTask, file: IO[bytes]) -> Any:
         with self._borrowed() as worker, lent(file) as path:
             return worker.do(task, path)
 
@@ -152,7 +152,7 @@ class _Worker:
             context=process_context(),
         )
 
-    def do(self, task: Task, path: str) -> Any:
+    def do(self, task: SandboxTask, path: str) -> Any:
         with memory_file() as (file, result_path):
             result = take(file, self._sizes(task, path, result_path))
         if isinstance(result, MemoryError):
@@ -161,7 +161,7 @@ class _Worker:
             raise TimeoutError if isinstance(result, OutOfTime) else result
         return result
 
-    def _sizes(self, task: Task, path: str, result_path: str) -> Sizes:
+    def _sizes(self, task: SandboxTask, path: str, result_path: str) -> Sizes:
         """Wait for the process; if it is gone, the next task will have another one."""
         try:
             future = self._pool.schedule(_do, (task, path, result_path), timeout=task.wall_s)
@@ -233,7 +233,7 @@ def _begin(memory_bytes: int) -> None:
     confine(memory_bytes)
 
 
-def _do(task: Task, path: str, result_path: str) -> Sizes:
+def _do(task: SandboxTask, path: str, result_path: str) -> Sizes:
     """In the process: put the result there, or the error."""
     try:
         return put(result_path, _result(task, path))
@@ -241,7 +241,7 @@ def _do(task: Task, path: str, result_path: str) -> Sizes:
         return put(result_path, MemoryError(str(error)))
 
 
-def _result(task: Task, path: str) -> Any:
+def _result(task: SandboxTask, path: str) -> Any:
     try:
         with processor_time(task.processor_s), Path(path).open("rb") as file:
             return task.function(file, *task.arguments)

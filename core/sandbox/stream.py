@@ -27,7 +27,7 @@ LAST_WORD_S = 5.0
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadRequest:
     """What is to be read, and what that may take.
 
     Attributes:
@@ -43,7 +43,7 @@ class Reading:
     wall_s: float
 
 
-def read_apart(reading: Reading) -> Generator[Any]:
+def read_apart(reading: ReadRequest) -> Generator[Any]:
     """The items, made in a confined process that ends with this generator.
 
     Raises:
@@ -99,14 +99,14 @@ def _describe_end(exit_code: int | None) -> str:
     return signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
 
 
-def _send_all(reading: Reading, sender: Connection) -> None:
+def _send_all(reading: ReadRequest, sender: Connection) -> None:
     """In the process."""
     confine(reading.memory_bytes)
     with suppress(BrokenPipeError):  # nobody wants more
         _send(sender, *_last_word(reading, sender))
 
 
-def _last_word(reading: Reading, sender: Connection) -> tuple[str, Any]:
+def _last_word(reading: ReadRequest, sender: Connection) -> tuple[str, Any]:
     try:
         for item in reading.function(*reading.arguments):
             _send(sender, ITEM, item)

@@ -22,7 +22,7 @@ from core.temporal.fusion import (
     CUBIC,
     LINEAR,
     Fusion,
-    Memory,
+    FusionState,
     Motion,
     find_motion,
     local_mean,
@@ -152,7 +152,7 @@ class Coherence:
     fusion: Fusion = field(default_factory=Fusion)
     find_motion: FindMotion = find_motion
     _last: tuple[Picture, Picture] | None = field(default=None, init=False)
-    _memory: Memory | None = field(default=None, init=False)
+    _memory: FusionState | None = field(default=None, init=False)
 
     def __call__(self, lr: Picture) -> Picture:
         if self._last is not None and are_equal(lr, self._last[0]):
@@ -170,9 +170,9 @@ class Coherence:
             if likeness.mean() >= MIN_LIKENESS:
                 ages = age(memory.ages, motion) * likeness
                 sr, fused = self.fusion.fuse(sr, memory, motion, ages / (ages + 1))
-                self._memory = Memory(present, fused, ages + 1)
+                self._memory = FusionState(present, fused, ages + 1)
                 return sr
-        self._memory = Memory(present, luma(sr.pixels), np.ones(present.shape, np.float32))
+        self._memory = FusionState(present, luma(sr.pixels), np.ones(present.shape, np.float32))
         return sr
 
 

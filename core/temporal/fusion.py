@@ -153,7 +153,7 @@ NOISE_ENERGY = 1.0
 """Squared levels, below which detail is not worth a gain."""
 
 
-class Memory(NamedTuple):
+class FusionState(NamedTuple):
     """What is kept of the frames so far.
 
     Attributes:
@@ -180,7 +180,7 @@ class Fusion:
     is_sharpened: bool = True
 
     def fuse(
-        self, sr: Picture, memory: Memory, motion: Motion, weights: Float32Array
+        self, sr: Picture, memory: FusionState, motion: Motion, weights: Float32Array
     ) -> tuple[Picture, Float32Array]:
         """The present frame with what is remembered.
 

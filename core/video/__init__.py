@@ -7,8 +7,8 @@ their pixels and the meaning of their colours, and beside what else was in the f
 
 from core.video.colour import SRGB, Colour
 from core.video.container import CODECS, CONTAINERS, FORMATS, SUFFIXES, sniff
-from core.video.encoder import LARGEST_SIDE, USUAL_QUALITY, Encoding, write_part
-from core.video.join import Output, encode_alone, join_alone
+from core.video.encoder import LARGEST_SIDE, USUAL_QUALITY, EncoderSettings, write_part
+from core.video.join import VideoOutput, encode_alone, join_alone
 from core.video.raw import RawClip, read_raw, write_raw
 from core.video.video import Video, choose_codec, read_video_header
 
@@ -21,8 +21,8 @@ __all__ = [
     "SUFFIXES",
     "USUAL_QUALITY",
     "Colour",
-    "Encoding",
-    "Output",
+    "EncoderSettings",
+    "VideoOutput",
     "RawClip",
     "Video",
     "choose_codec",

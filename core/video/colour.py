@@ -135,7 +135,7 @@ def colour_of(frame: VideoFrame) -> Colour:
     return Colour(matrix, frame.color_primaries, frame.color_trc, is_full)
 
 
-class Pictures:
+class FrameToPicture:
     """Makes pictures of decoded frames.
 
     Args:

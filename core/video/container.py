@@ -114,7 +114,7 @@ REFERENCE = re.compile(rb"dref.{4}\0{3}.{5}(?:url |urn |alis).{3}(.)", re.DOTALL
 """The last byte of a data reference's flags; its lowest bit says that the data is in the file."""
 
 
-class Box(NamedTuple):
+class Mp4Box(NamedTuple):
     """A box of MP4 or QuickTime, by its type and where it begins and ends in the file."""
 
     type: bytes
@@ -138,7 +138,7 @@ def missing_bytes(path: Path, kind: str) -> int:
     return max(0, end - size)
 
 
-def boxes(file: IO[bytes], size: int) -> Iterator[Box]:
+def boxes(file: IO[bytes], size: int) -> Iterator[Mp4Box]:
     """Those that are in no other."""
     begin = 0
     while begin + 8 <= size:
@@ -150,7 +150,7 @@ def boxes(file: IO[bytes], size: int) -> Iterator[Box]:
             length = size - begin
         if length < 8:  # no box
             return
-        yield Box(name, begin, begin + length)
+        yield Mp4Box(name, begin, begin + length)
         begin += length
 
 
@@ -292,7 +292,7 @@ THREADS = 1
 """To decode: the cores are the network's, and each thread would hold frames of its own."""
 
 
-class Timed(NamedTuple):
+class TimedFrame(NamedTuple):
     """A decoded frame, and when it is shown in units of its stream's time."""
 
     frame: VideoFrame
@@ -331,7 +331,7 @@ def _decoded(stream: VideoStream, packet: "Packet[VideoStream] | None") -> list[
         return []
 
 
-def timed_frames(container: InputContainer, stream: VideoStream, step: int) -> Iterator[Timed]:
+def timed_frames(container: InputContainer, stream: VideoStream, step: int) -> Iterator[TimedFrame]:
     """All frames of a stream whose packets do not tell their times, each later than the last.
 
     Args:
@@ -342,4 +342,4 @@ def timed_frames(container: InputContainer, stream: VideoStream, step: int) -> I
     last = -step
     for frame in decoded_frames(container, stream):
         last = last + step if frame.pts is None or frame.pts <= last else frame.pts
-        yield Timed(frame, last)
+        yield TimedFrame(frame, last)

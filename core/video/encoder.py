@@ -129,7 +129,7 @@ CODECS = {
 
 
 @dataclass(frozen=True)
-class Encoding:
+class EncoderSettings:
     """How frames are encoded.
 
     Attributes:
@@ -147,7 +147,7 @@ class Encoding:
     colour: Colour
 
 
-class Encoded(NamedTuple):
+class EncodedPacket(NamedTuple):
     """A packet, and the number of the frame that it shows, in order of decoding."""
 
     packet: "Packet[VideoStream]"
@@ -155,8 +155,8 @@ class Encoded(NamedTuple):
 
 
 def encode(
-    container: OutputContainer, frames: Iterable[Picture], encoding: Encoding
-) -> Iterator[Encoded]:
+    container: OutputContainer, frames: Iterable[Picture], encoding: EncoderSettings
+) -> Iterator[EncodedPacket]:
     """Encode frames as a stream of its own, which refers to nothing before or after it.
 
     Args:
@@ -168,7 +168,7 @@ def encode(
         ClipTooLarge: if the encoder takes no frames of this size.
         UnsupportedClip: if it does not take them for another reason.
     """
-    stream, to_frame = None, Converter(encoding.colour)
+    stream, to_frame = None, PictureToFrame(encoding.colour)
     for number, picture in enumerate(frames):
         if stream is None:
             stream = add_stream(container, picture.height, picture.width, encoding)
@@ -179,13 +179,13 @@ def encode(
         yield from numbered(stream.encode(None), encoding.rate)
 
 
-def numbered(packets: "Iterable[Packet[VideoStream]]", rate: Fraction) -> Iterator[Encoded]:
+def numbered(packets: "Iterable[Packet[VideoStream]]", rate: Fraction) -> Iterator[EncodedPacket]:
     for packet in packets:
-        yield Encoded(packet, round((packet.pts or 0) * packet.time_base * rate))
+        yield EncodedPacket(packet, round((packet.pts or 0) * packet.time_base * rate))
 
 
 def add_stream(
-    container: OutputContainer, height: int, width: int, encoding: Encoding
+    container: OutputContainer, height: int, width: int, encoding: EncoderSettings
 ) -> VideoStream:
     codec = CODECS[encoding.codec]
     check_encodable(height, width, codec.least_side)
@@ -229,7 +229,7 @@ def check_encodable(height: int, width: int, least_side: int) -> None:
         )
 
 
-class Converter:
+class PictureToFrame:
     """Makes frames of pictures, as encoders take them.
 
     Args:
@@ -266,7 +266,7 @@ EXACTLY = {"fflags": "bitexact", "use_editlist": "0"}
 """No name of a library, no date, and no time but those that are given."""
 
 
-class Part(NamedTuple):
+class SegmentPart(NamedTuple):
     """A part that has been opened.
 
     Attributes:
@@ -280,7 +280,9 @@ class Part(NamedTuple):
     times: list[tuple[int, int]]
 
 
-def write_part(target: Path, frames: Iterable[Frame], encoding: Encoding, report: Report) -> None:
+def write_part(
+    target: Path, frames: Iterable[Frame], encoding: EncoderSettings, report: Report
+) -> None:
     """Encode frames into a file, which is there as a whole or not at all.
 
     Without any frame the file is empty.
@@ -315,9 +317,9 @@ def _told(
 
 def _mux(
     container: OutputContainer,
-    packets: list[Encoded],
+    packets: list[EncodedPacket],
     times: list[tuple[int, int]],
-    encoding: Encoding,
+    encoding: EncoderSettings,
 ) -> None:
     """Write packets whose times are the numbers of their frames."""
     numbers = [encoded.number for encoded in packets]
@@ -330,14 +332,14 @@ def _mux(
 
 
 @contextmanager
-def open_part(path: Path) -> Iterator[Part]:
+def open_part(path: Path) -> Iterator[SegmentPart]:
     """A part as `write_part` has written it, one that is not empty."""
     with av.open(path, "r", format="mov") as container:
         times = [(start, duration) for start, duration in json.loads(container.metadata[TIMES])]
-        yield Part(container, container.streams.video[0], times)
+        yield SegmentPart(container, container.streams.video[0], times)
 
 
-def packets_of(part: Part) -> "Iterator[tuple[Packet[VideoStream], int, int]]":
+def packets_of(part: SegmentPart) -> "Iterator[tuple[Packet[VideoStream], int, int]]":
     """Each packet with start and duration of its frame, in order of decoding."""
     packets = (packet for packet in part.container.demux(part.stream) if packet.size)
     for packet, (start, duration) in zip(packets, part.times, strict=True):

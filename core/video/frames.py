@@ -14,8 +14,8 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from core.media.medium import Frame
-from core.video.colour import Pictures
-from core.video.container import Timed, decoded_frames, open_clip, timed_frames
+from core.video.colour import FrameToPicture
+from core.video.container import TimedFrame, decoded_frames, open_clip, timed_frames
 from core.video.probe import Probe
 
 
@@ -27,7 +27,7 @@ def read_frames(path: Path, probe: Probe, first: int, stop: int) -> Iterator[Fra
     Raises:
         UnreadableClip: if the file is another one by now.
     """
-    pictures = Pictures(probe.height, probe.width, probe.colour, probe.orientation)
+    pictures = FrameToPicture(probe.height, probe.width, probe.colour, probe.orientation)
     numbers = {probe.starts[number]: number for number in range(first, stop)}
     for timed in wanted_frames(path, probe, first, stop):
         number = numbers.pop(timed.start, None)
@@ -35,7 +35,7 @@ def read_frames(path: Path, probe: Probe, first: int, stop: int) -> Iterator[Fra
             yield Frame(pictures.of(timed.frame), timed.start, probe.duration(number))
 
 
-def wanted_frames(path: Path, probe: Probe, first: int, stop: int) -> Iterator[Timed]:
+def wanted_frames(path: Path, probe: Probe, first: int, stop: int) -> Iterator[TimedFrame]:
     """Decoded frames that are shown from the one to the other."""
     begin, last = probe.starts[first], probe.starts[stop - 1]
     for key in key_frames_before(probe, begin):
@@ -58,7 +58,7 @@ def key_frames_before(probe: Probe, start: int) -> Iterator[int | None]:
 
 def frames_from(
     container: InputContainer, stream: VideoStream, probe: Probe, key: int | None
-) -> Iterator[Timed]:
+) -> Iterator[TimedFrame]:
     if probe.is_counted:
         yield from timed_frames(container, stream, probe.step)
         return
@@ -66,8 +66,8 @@ def frames_from(
         container.seek(key, stream=stream)
     for frame in decoded_frames(container, stream):
         if frame.pts is not None:
-            yield Timed(frame, frame.pts)
+            yield TimedFrame(frame, frame.pts)
 
 
-def is_sound(timed: Timed, begin: int) -> bool:
+def is_sound(timed: TimedFrame, begin: int) -> bool:
     return timed.start == begin and not timed.frame.is_corrupt

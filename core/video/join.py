@@ -24,7 +24,7 @@ from core.errors import UnreadableClip
 from core.files import whole_file
 from core.media.medium import Frame, Report
 from core.video.container import CONTAINERS, MKV, MOV, MP4, decoding_times, open_clip, video_stream
-from core.video.encoder import CODECS, Encoding, open_part, packets_of, write_part
+from core.video.encoder import CODECS, EncoderSettings, open_part, packets_of, write_part
 from core.video.probe import copied_streams
 
 NOTE = "Upscaled by a neural network: fine detail is synthetic (algorithmically enhanced)."
@@ -43,7 +43,7 @@ HEARTBEAT = 256
 
 
 @dataclass(frozen=True)
-class Output:
+class VideoOutput:
     """The file that is written.
 
     Attributes:
@@ -60,7 +60,7 @@ class Output:
 
 
 def join_parts(
-    parts: Sequence[Path], target: Path, output: Output, source: Path | None = None
+    parts: Sequence[Path], target: Path, output: VideoOutput, source: Path | None = None
 ) -> Iterator[int]:
     """Write a clip; yields now and then, and at last, how many frames there are so far.
 
@@ -92,7 +92,7 @@ def join_parts(
         yield from mux(container, video_packets(parts, video, output), others)
 
 
-def muxer_options(output: Output, original: InputContainer | None) -> dict[str, str]:
+def muxer_options(output: VideoOutput, original: InputContainer | None) -> dict[str, str]:
     """Times as they are, and nothing in the file that differs from run to run."""
     options = {"fflags": "bitexact"}
     if output.kind in (MP4, MOV):
@@ -102,7 +102,7 @@ def muxer_options(output: Output, original: InputContainer | None) -> dict[str, 
     return options
 
 
-def common_timescale(output: Output, original: InputContainer | None) -> int:
+def common_timescale(output: VideoOutput, original: InputContainer | None) -> int:
     """In which the beginnings of all streams can be told: the usual 1000 would round them."""
     bases = [output.time_base]
     if original is not None:
@@ -111,7 +111,9 @@ def common_timescale(output: Output, original: InputContainer | None) -> int:
     return common if common <= FINEST_TIMESCALE else output.time_base.denominator
 
 
-def describe(container: OutputContainer, original: InputContainer | None, output: Output) -> None:
+def describe(
+    container: OutputContainer, original: InputContainer | None, output: VideoOutput
+) -> None:
     """What the file says of itself."""
     if original is not None:
         kept = {k: v for k, v in original.metadata.items() if k.lower() not in OF_THE_FILE}
@@ -123,7 +125,7 @@ def describe(container: OutputContainer, original: InputContainer | None, output
 
 
 def add_video(
-    container: OutputContainer, part: Path, original: InputContainer | None, output: Output
+    container: OutputContainer, part: Path, original: InputContainer | None, output: VideoOutput
 ) -> VideoStream:
     """The stream of the video; all parts are encoded as the first is."""
     with open_part(part) as first:
@@ -140,7 +142,7 @@ def add_video(
 
 
 def add_copies(
-    container: OutputContainer, original: InputContainer, output: Output
+    container: OutputContainer, original: InputContainer, output: VideoOutput
 ) -> "Iterator[Packet[Stream]]":
     """Streams that go with the video; their packets, as they are and when they are."""
     streams = {}
@@ -173,7 +175,7 @@ def copied_packets(
 
 
 def video_packets(
-    parts: Iterable[Path], stream: VideoStream, output: Output
+    parts: Iterable[Path], stream: VideoStream, output: VideoOutput
 ) -> "Iterator[Packet[VideoStream]]":
     """Of all parts, with the times of the clip."""
     decoded = iter(decoding_times(list(chain.from_iterable(map(starts_of, parts)))))
@@ -219,7 +221,11 @@ def decoded_s(packet: "Packet[Stream]") -> Fraction:
 
 
 def encode_alone(
-    frames: Iterable[Frame], target: Path, encoding: Encoding, output: Output, report: Report
+    frames: Iterable[Frame],
+    target: Path,
+    encoding: EncoderSettings,
+    output: VideoOutput,
+    report: Report,
 ) -> None:
     """Write SR frames as a video without sound.
 
@@ -243,7 +249,7 @@ def encode_alone(
         part.unlink(missing_ok=True)
 
 
-def join_alone(parts: Sequence[Path], target: Path, output: Output) -> None:
+def join_alone(parts: Sequence[Path], target: Path, output: VideoOutput) -> None:
     """Write the video that the files of `write_part` make, in order.
 
     Raises:

@@ -108,7 +108,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Index:
+class FrameIndex:
     """The frames of a clip, as `Probe` has them."""
 
     starts: tuple[int, ...]
@@ -143,7 +143,7 @@ def describe(
     path: Path,
     stream: VideoStream,
     frame: VideoFrame,
-    index: Index,
+    index: FrameIndex,
     copied: tuple[tuple[str, str], ...],
 ) -> Probe:
     orientation = orientation_of(frame)
@@ -226,14 +226,16 @@ def first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:
     raise UnreadableClip("Clip must have frames that can be decoded. Received: none.")
 
 
-def read_index(container: InputContainer, stream: VideoStream, limits: ClipLimits) -> Index | None:
+def read_index(
+    container: InputContainer, stream: VideoStream, limits: ClipLimits
+) -> FrameIndex | None:
     """The frames, as the packets tell; None if they do not.
 
     Raises:
         UnreadableClip: if there is no frame.
         ClipTooLarge: as soon as there are too many.
     """
-    scan = Scan(stream, limits)
+    scan = PacketScan(stream, limits)
     try:
         for packet in container.demux():
             scan.add(packet)
@@ -246,7 +248,7 @@ def read_index(container: InputContainer, stream: VideoStream, limits: ClipLimit
     return scan.index() if scan.is_timed else None
 
 
-class Scan:
+class PacketScan:
     """What packets tell of the frames in them."""
 
     def __init__(self, stream: VideoStream, limits: ClipLimits) -> None:
@@ -276,11 +278,11 @@ class Scan:
         first = next(iter(self.shown))
         return float((start - first) * self._time_base) if self.is_timed else 0.0
 
-    def index(self) -> Index:
+    def index(self) -> FrameIndex:
         starts = sorted(self.shown)
         end = starts[-1] + (self.shown[starts[-1]][0] or usual_duration(starts, self._stream))
         check_length(len(starts), float((end - starts[0]) * self._time_base), self._limits)
-        return Index(
+        return FrameIndex(
             starts=tuple(starts),
             end=end,
             keys=tuple(start for start in starts if self.shown[start][1]),
@@ -323,7 +325,7 @@ def step_of(rate: Fraction, time_base: Fraction) -> int:
     return max(1, round(1 / (rate * time_base)))
 
 
-def count_frames(path: Path, limits: ClipLimits) -> Index:
+def count_frames(path: Path, limits: ClipLimits) -> FrameIndex:
     """The frames, by decoding all of them."""
     starts: list[int] = []
     with open_clip(path) as (container, stream):
@@ -334,4 +336,4 @@ def count_frames(path: Path, limits: ClipLimits) -> Index:
             check_length(len(starts), float((timed.start - starts[0]) * time_base), limits)
     if not starts:
         raise UnreadableClip("Clip must have frames that can be decoded. Received: none.")
-    return Index(tuple(starts), starts[-1] + step, keys=(), is_counted=True, damage=None)
+    return FrameIndex(tuple(starts), starts[-1] + step, keys=(), is_counted=True, damage=None)

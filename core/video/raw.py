@@ -20,9 +20,9 @@ from av.video.stream import VideoStream
 from core.errors import UnreadableClip
 from core.media.medium import ClipLimits, Frame
 from core.picture import Picture
-from core.video.colour import Colour, Orientation, Pictures, colour_of
+from core.video.colour import Colour, FrameToPicture, Orientation, colour_of
 from core.video.container import damage_reported, decoded_frames
-from core.video.encoder import Converter
+from core.video.encoder import PictureToFrame
 from core.video.probe import check_pixels, rate_of
 
 FORMAT = "yuv4mpegpipe"
@@ -74,7 +74,7 @@ def raw_clip(container: InputContainer, stream: VideoStream) -> RawClip:
 
 
 def as_pictures(first: VideoFrame, others: Iterator[VideoFrame]) -> Iterator[Frame]:
-    pictures = Pictures(first.height, first.width, colour_of(first), Orientation())
+    pictures = FrameToPicture(first.height, first.width, colour_of(first), Orientation())
     yield Frame(pictures.of(first), 0, 1)
     del first
     for number, frame in enumerate(others, start=1):
@@ -85,7 +85,7 @@ def write_raw(
     file: IO[bytes], frames: Iterable[Picture], rate: Fraction, aspect: Fraction, colour: Colour
 ) -> None:
     """Write SR frames, each as soon as it is there; alpha is laid over white."""
-    to_frame = Converter(colour)
+    to_frame = PictureToFrame(colour)
     for number, picture in enumerate(frames):
         if number == 0:
             file.write(raw_header(picture, rate, aspect, colour))

@@ -12,15 +12,15 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from core.errors import InvalidWish
+from core.errors import InvalidOptions
 from core.files import whole_file
 from core.media.medium import (
     WARM_UP,
     ClipHeader,
     ClipLimits,
-    ClipWish,
     Frame,
     GoOn,
+    OutputOptions,
     Report,
     Segment,
     UpscalePicture,
@@ -31,9 +31,9 @@ from core.media.medium import (
 from core.sandbox.decoder import read, read_numbered, read_one, trouble_reported
 from core.temporal.coherence import upscale_frames, upscale_once
 from core.video.container import CONTAINERS, FORMATS, MKV, MOV, MP4, WEBM
-from core.video.encoder import USUAL_QUALITY, Encoding, write_part
+from core.video.encoder import USUAL_QUALITY, EncoderSettings, write_part
 from core.video.frames import read_frames
-from core.video.join import Output, join_parts
+from core.video.join import VideoOutput, join_parts
 from core.video.probe import Probe, damage_text, probe_clip
 
 
@@ -60,7 +60,7 @@ def read_frames_apart(
 def join_apart(
     parts: Sequence[Path],
     target: Path,
-    output: Output,
+    output: VideoOutput,
     source: Path,
     max_pixels: int,
     go_on: GoOn = always,
@@ -97,7 +97,7 @@ NOT_MKV = ("mov_text", "eia_608", "unknown")
 """What does not go into MKV; everything else does."""
 
 
-def choose_output(wish: ClipWish, probe: Probe) -> Output:
+def choose_output(wish: OutputOptions, probe: Probe) -> VideoOutput:
     """The file to be written.
 
     Raises:
@@ -109,12 +109,12 @@ def choose_output(wish: ClipWish, probe: Probe) -> Output:
     check_unwished(wish, ("codec",), "videos")
     for stream, codec in probe.copied:
         check_copied(kind, stream, codec)
-    return Output(kind, choose_codec(kind, wish.codec), probe.time_base, wish.has_note)
+    return VideoOutput(kind, choose_codec(kind, wish.codec), probe.time_base, wish.has_note)
 
 
 def check_format(kind: str) -> None:
     if kind not in FORMATS:
-        raise InvalidWish(
+        raise InvalidOptions(
             f"`format` must be one of {', '.join(FORMATS)}, for videos. Received: {kind}"
         )
 
@@ -125,7 +125,7 @@ def choose_codec(kind: str, codec: str | None) -> str:
     if codec is None:
         return container.codecs[0]
     if codec not in container.codecs:
-        raise InvalidWish(
+        raise InvalidOptions(
             f"`codec` of {container.name} must be one of {', '.join(container.codecs)}. "
             f"Received: {codec}"
         )
@@ -136,7 +136,7 @@ def check_copied(kind: str, stream: str, codec: str) -> None:
     """Raise InvalidWish if a stream cannot go into a file as it is."""
     is_taken = codec not in NOT_MKV if kind == MKV else codec.startswith(COPIED[kind, stream])
     if not is_taken:
-        raise InvalidWish(
+        raise InvalidOptions(
             f"Clip must have {stream} that {CONTAINERS[kind].name} can hold as it is. "
             f"Received: {stream} of the codec {codec}. Other formats may hold it: mkv does "
             "nearly any."
@@ -178,7 +178,7 @@ class Video:
 
     kind = "video"
 
-    def __init__(self, path: Path, limits: ClipLimits, wish: ClipWish) -> None:
+    def __init__(self, path: Path, limits: ClipLimits, wish: OutputOptions) -> None:
         self._path, self._wish = path, wish
         self._max_pixels = limits.frame.max_pixels
         self._probe = probe_apart(path, limits)
@@ -191,9 +191,9 @@ class Video:
         self.suffix, self.mimetype = container.suffix, container.mimetype
 
     @property
-    def encoding(self) -> Encoding:
+    def encoding(self) -> EncoderSettings:
         """How SR frames are encoded."""
-        return Encoding(
+        return EncoderSettings(
             codec=self._output.codec,
             quality=self._wish.quality or USUAL_QUALITY,
             rate=self._probe.rate,

@@ -17,7 +17,7 @@ from celery import Celery
 from celery.worker import state
 from kombu.exceptions import KombuError
 
-from jobs.cluster.ledger import Ledger
+from jobs.cluster.ledger import JobLedger
 from jobs.cluster.storage import Storage
 
 QUEUE = "enhancer"
@@ -109,7 +109,7 @@ SLACK = 0.9
 """Of the time between two turns, so that nobody's turn comes just too early."""
 
 
-class Messages(Protocol):
+class MessageQueue(Protocol):
     """The queue of messages, of which this needs to know whether it is empty."""
 
     queue: str
@@ -125,7 +125,7 @@ class Sweeper:
     is told. A message that was lost, in Redis or with its worker, is sent again.
     """
 
-    def __init__(self, ledger: Ledger, storage: Storage, messages: Messages) -> None:
+    def __init__(self, ledger: JobLedger, storage: Storage, messages: MessageQueue) -> None:
         self.every_s = ledger.lease_s / SHARE
         self._ledger, self._storage, self._messages = ledger, storage, messages
 

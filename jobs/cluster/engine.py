@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from core.media.medium import ClipWish, Medium
-from jobs.cluster.broker import Messages, Sweeper
-from jobs.cluster.health import Repeating
-from jobs.cluster.ledger import Entry, Ledger, LedgerUnavailable
+from core.media.medium import Medium, OutputOptions
+from jobs.cluster.broker import MessageQueue, Sweeper
+from jobs.cluster.health import PeriodicTask
+from jobs.cluster.ledger import JobLedger, LedgerUnavailable, NewLedgerJob
 from jobs.cluster.storage import Storage, source_name
-from jobs.engine import Figures, OpenResult, Submission
+from jobs.engine import EngineStats, OpenResult, Submission
 from jobs.errors import (
     EngineUnavailable,
     JobError,
@@ -26,8 +26,8 @@ from jobs.errors import (
     ResultGone,
     UnknownJob,
 )
-from jobs.execution import Workshop
-from jobs.job import Job, State, clean_name, new_id, text_from_wish
+from jobs.execution import JobContext
+from jobs.job import Job, JobState, clean_name, new_id, text_from_wish
 
 LOOK_EVERY_S = 0.5
 """How often a job that is watched is looked at."""
@@ -49,7 +49,7 @@ CHUNK = 1024 * 1024
 log = logging.getLogger("enhancer.jobs")
 
 
-class Upload(NamedTuple):
+class ReceivedUpload(NamedTuple):
     """A file that was handed in, on this machine.
 
     Attributes:
@@ -79,24 +79,24 @@ class ClusterJobs:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: JobLedger,
         storage: Storage,
-        messages: Messages,
-        workshop: Workshop,
+        messages: MessageQueue,
+        workshop: JobContext,
     ) -> None:
         self.on_frames: Callable[[int], None] = lambda _frames: None
-        self.on_final: Callable[[State], None] = lambda _state: None
+        self.on_final: Callable[[JobState], None] = lambda _state: None
         self._ledger, self._storage, self._messages = ledger, storage, messages
         self._workshop = workshop
-        self._figures = Figures(dict.fromkeys(State, 0), 0, ledger.bounds.disk_bytes)
+        self._figures = EngineStats(dict.fromkeys(JobState, 0), 0, ledger.bounds.disk_bytes)
         sweeper = Sweeper(ledger, storage, messages)
-        self._sweeping = Repeating(sweeper.sweep, sweeper.every_s, "sweeping")
+        self._sweeping = PeriodicTask(sweeper.sweep, sweeper.every_s, "sweeping")
         self._stopped = threading.Event()
 
     def submit(
-        self, upload: IO[bytes], name: str, wish: ClipWish, *, key: str | None, caller: str
+        self, upload: IO[bytes], name: str, wish: OutputOptions, *, key: str | None, caller: str
     ) -> Submission:
-        """See `jobs.engine.Jobs`; also raises EngineUnavailable, like all that follow."""
+        """See `jobs.engine.JobEngine`; also raises EngineUnavailable, like all that follow."""
         self._workshop.upscaler.check_detail(wish.detail)
         with tempfile.TemporaryDirectory() as folder:
             file = take_in(upload, Path(folder) / "upload", self._ledger.bounds.disk_bytes)
@@ -115,7 +115,7 @@ class ClusterJobs:
         with translated():
             became = self._ledger.cancel(job_id, delay_s=0)
             if became == "cancelled":
-                self.on_final(State.CANCELLED)
+                self.on_final(JobState.CANCELLED)
                 self._storage.delete(job_id)
 
     @contextmanager
@@ -136,7 +136,7 @@ class ClusterJobs:
         self.get(job_id)
         return self._snapshots(job_id, after)
 
-    def figures(self) -> Figures:
+    def figures(self) -> EngineStats:
         """Those of all machines; the last that were known, if Redis does not answer."""
         try:
             counts, disk_bytes = self._ledger.counts(), self._ledger.disk_bytes()
@@ -160,7 +160,7 @@ class ClusterJobs:
     def _known(self, job_id: str) -> Submission:
         return Submission(self._ledger.get(job_id), is_new=False)
 
-    def _enter(self, entry: Entry, file: Upload) -> Submission:
+    def _enter(self, entry: NewLedgerJob, file: ReceivedUpload) -> Submission:
         """Store the file, then enter the job: a worker may take it at once."""
         self._ledger.announce(entry.id, UPLOAD_S)
         self._storage.put(file.path, source_name(entry.id))
@@ -225,7 +225,7 @@ def translated() -> Iterator[None]:
         ) from error
 
 
-def take_in(upload: IO[bytes], path: Path, most: int) -> Upload:
+def take_in(upload: IO[bytes], path: Path, most: int) -> ReceivedUpload:
     """Copy a file to this machine, not more of it than there may be.
 
     Raises:
@@ -241,7 +241,7 @@ def take_in(upload: IO[bytes], path: Path, most: int) -> Upload:
                 )
             digest.update(chunk)
             file.write(chunk)
-    return Upload(path, digest.hexdigest(), size)
+    return ReceivedUpload(path, digest.hexdigest(), size)
 
 
 def key_of(caller: str, key: str | None) -> str:
@@ -249,7 +249,9 @@ def key_of(caller: str, key: str | None) -> str:
     return "" if key is None else hashlib.sha256(f"{caller}\0{key}".encode()).hexdigest()
 
 
-def entry_of(file: Upload, medium: Medium, name: str, wish: ClipWish, model: str) -> Entry:
+def entry_of(
+    file: ReceivedUpload, medium: Medium, name: str, wish: OutputOptions, model: str
+) -> NewLedgerJob:
     """What is entered in the ledger when the job begins."""
     text = text_from_wish(wish)
     fields = {
@@ -262,4 +264,4 @@ def entry_of(file: Upload, medium: Medium, name: str, wish: ClipWish, model: str
     if medium.damage is not None:
         fields["damage"] = medium.damage
     fingerprint = hashlib.sha256(f"{file.digest}\0{text}".encode()).hexdigest()
-    return Entry(new_id(), "", fingerprint, file.size, len(medium.segments()), fields)
+    return NewLedgerJob(new_id(), "", fingerprint, file.size, len(medium.segments()), fields)

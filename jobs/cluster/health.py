@@ -30,7 +30,7 @@ def is_healthy(sign_of_life: Path) -> bool:
 log = logging.getLogger("enhancer.jobs")
 
 
-class Repeating:
+class PeriodicTask:
     """Calls something now and then, whatever comes of it.
 
     Args:

@@ -21,7 +21,7 @@ from redis.commands.core import Script
 from redis.retry import Retry
 
 from jobs.errors import KeyReused, OutOfSpace, TooManyJobs, UnknownJob
-from jobs.job import Job, JobResult, State, wish_from_text
+from jobs.job import Job, JobResult, JobState, wish_from_text
 
 RETRY_S = 60
 """After which a caller for whom there was no room may try again."""
@@ -56,7 +56,7 @@ def job_from_fields(job_id: str, fields: Mapping[str, str], position: int | None
     return Job(
         id=job_id,
         version=int(fields["version"]),
-        state=State(fields["state"]),
+        state=JobState(fields["state"]),
         kind=fields["kind"],
         name=fields["name"],
         wish=wish_from_text(fields["wish"]),
@@ -100,7 +100,7 @@ LedgerUnavailable = redis.RedisError
 """Redis does not answer, or not as it should."""
 
 
-class Holding(StrEnum):
+class ClaimState(StrEnum):
     """What has become of a piece that somebody holds."""
 
     OURS = "ours"
@@ -108,7 +108,7 @@ class Holding(StrEnum):
     OVER = "over"
 
 
-class Claim(NamedTuple):
+class SegmentClaim(NamedTuple):
     """A piece that somebody has taken.
 
     Attributes:
@@ -126,7 +126,7 @@ class Claim(NamedTuple):
     needs_message: bool
 
 
-class Entry(NamedTuple):
+class NewLedgerJob(NamedTuple):
     """A job that is to be entered.
 
     Attributes:
@@ -146,7 +146,7 @@ class Entry(NamedTuple):
     fields: Mapping[str, str]
 
 
-class Bounds(NamedTuple):
+class LedgerLimits(NamedTuple):
     """What there may be of all jobs together.
 
     Attributes:
@@ -160,7 +160,7 @@ class Bounds(NamedTuple):
     keep_s: float
 
 
-class Ledger:
+class JobLedger:
     """All that is known of jobs.
 
     Args:
@@ -175,7 +175,7 @@ class Ledger:
     def __init__(
         self,
         client: "redis.Redis",
-        bounds: Bounds,
+        bounds: LedgerLimits,
         *,
         lease_s: float = LEASE_S,
         prefix: str = PREFIX,
@@ -189,7 +189,7 @@ class Ledger:
             if path.stem != "prelude"
         }
 
-    def create(self, entry: Entry) -> str | None:
+    def create(self, entry: NewLedgerJob) -> str | None:
         """Enter a job; the id of another one if that was made by the same request before.
 
         Raises:
@@ -239,9 +239,9 @@ class Ledger:
             UnknownJob: if it is not there.
         """
         fields = self.fields(job_id)
-        state = State(fields["state"])
+        state = JobState(fields["state"])
         rank = None
-        if state is State.QUEUED:
+        if state is JobState.QUEUED:
             rank = cast(int | None, self._redis.zrank(self._key("waiting"), job_id))
         return job_from_fields(job_id, fields, rank)
 
@@ -266,7 +266,7 @@ class Ledger:
         parts: Any = self._redis.hgetall(f"{self._key('job', job_id)}:parts")
         return [parts[index] for index in sorted(parts, key=int)]
 
-    def claim(self, job_id: str, holder: str, model: str) -> Claim | None:
+    def claim(self, job_id: str, holder: str, model: str) -> SegmentClaim | None:
         """Take the next piece of a job; None if there is none.
 
         Args:
@@ -278,15 +278,15 @@ class Ledger:
         if said is None:
             return None
         piece, attempt, needs_message = said
-        return Claim(job_id, piece, attempt, holder, bool(needs_message))
+        return SegmentClaim(job_id, piece, attempt, holder, bool(needs_message))
 
-    def report(self, claim: Claim, frames: int | None = None) -> Holding:
+    def report(self, claim: SegmentClaim, frames: int | None = None) -> ClaimState:
         """Renew the lease, and say how many frames of the piece are done."""
         told = "" if frames is None else frames
         said = self._run("report", claim.job_id, claim.piece, claim.holder, self.lease_s, told)
-        return Holding(said)
+        return ClaimState(said)
 
-    def finish(self, claim: Claim, name: str, size: int, frames: int) -> tuple[bool, bool]:
+    def finish(self, claim: SegmentClaim, name: str, size: int, frames: int) -> tuple[bool, bool]:
         """A segment is stored as `name`: whether that counts, and whether there is more to do."""
         said = self._run("finish", claim.job_id, claim.piece, name, size, frames)
         return bool(said[0]), bool(said[1])
@@ -302,7 +302,7 @@ class Ledger:
         """End a job that cannot be done; false if it had ended already."""
         return bool(self._run("fail", job_id, error, self.bounds.keep_s))
 
-    def release(self, claim: Claim, *, is_blameless: bool) -> bool:
+    def release(self, claim: SegmentClaim, *, is_blameless: bool) -> bool:
         """Let go of a piece; whether there is something to do for others."""
         return bool(
             self._run("release", claim.job_id, claim.piece, claim.holder, int(is_blameless))
@@ -355,14 +355,14 @@ class Ledger:
         milliseconds = math.ceil(1000 * seconds)
         return bool(self._redis.set(self._key("turn", name), 1, nx=True, px=milliseconds))
 
-    def counts(self) -> dict[State, int]:
+    def counts(self) -> dict[JobState, int]:
         """Jobs that are there, by state."""
         ids: Any = self._redis.zrange(self._key("jobs"), 0, -1)
         with self._redis.pipeline(transaction=False) as pipeline:
             for job_id in ids:
                 pipeline.hget(self._key("job", job_id), "state")
             states = pipeline.execute()
-        return {state: states.count(state.value) for state in State}
+        return {state: states.count(state.value) for state in JobState}
 
     def disk_bytes(self) -> int:
         """Of all files."""

@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from jobs.cluster.broker import Broker, Sweeper
 from jobs.cluster.engine import ClusterJobs
-from jobs.cluster.health import Repeating
-from jobs.cluster.ledger import Bounds, Ledger, connect
+from jobs.cluster.health import PeriodicTask
+from jobs.cluster.ledger import JobLedger, LedgerLimits, connect
 from jobs.cluster.storage import Storage
-from jobs.cluster.worker import Times, Worker
-from jobs.execution import Workshop
+from jobs.cluster.worker import ClusterWorker, WorkerTimings
+from jobs.execution import JobContext
 
 
-class Place(NamedTuple):
+class ClusterBackend(NamedTuple):
     """The parts that a server and a worker have in common.
 
     Attributes:
@@ -25,29 +25,33 @@ class Place(NamedTuple):
         broker: messages to workers.
     """
 
-    ledger: Ledger
+    ledger: JobLedger
     storage: Storage
     broker: Broker
 
-    def engine(self, workshop: Workshop) -> ClusterJobs:
+    def engine(self, workshop: JobContext) -> ClusterJobs:
         """What a server needs."""
         return ClusterJobs(self.ledger, self.storage, self.broker, workshop)
 
 
-def open_place(queue_url: str, storage_url: str, bounds: Bounds) -> Place:
+def open_place(queue_url: str, storage_url: str, bounds: LedgerLimits) -> ClusterBackend:
     """The place at these addresses; nothing of it is asked yet.
 
     Raises:
         ImportError, ValueError: if the storage is of no kind that can be used here.
     """
-    return Place(Ledger(connect(queue_url), bounds), Storage(storage_url), Broker(queue_url))
+    return ClusterBackend(
+        JobLedger(connect(queue_url), bounds), Storage(storage_url), Broker(queue_url)
+    )
 
 
 BEATS = 4
 """Signs of life in the time of a lease."""
 
 
-def run_worker(place: Place, workshop: Workshop, times: Times, sign_of_life: Path) -> int:
+def run_worker(
+    place: ClusterBackend, workshop: JobContext, times: WorkerTimings, sign_of_life: Path
+) -> int:
     """Work until SIGTERM; the exit code.
 
     Args:
@@ -58,7 +62,7 @@ def run_worker(place: Place, workshop: Workshop, times: Times, sign_of_life: Pat
     """
     ledger, storage, broker = place
     with tempfile.TemporaryDirectory(prefix="enhancer-worker-") as folder:
-        worker = Worker(ledger, storage, broker, workshop, times, Path(folder))
+        worker = ClusterWorker(ledger, storage, broker, workshop, times, Path(folder))
         sweeper = Sweeper(ledger, storage, broker)
 
         def beat() -> None:
@@ -67,8 +71,8 @@ def run_worker(place: Place, workshop: Workshop, times: Times, sign_of_life: Pat
             worker.beat()
 
         threads = [
-            Repeating(beat, ledger.lease_s / BEATS, "signs of life"),
-            Repeating(sweeper.sweep, sweeper.every_s, "sweeping"),
+            PeriodicTask(beat, ledger.lease_s / BEATS, "signs of life"),
+            PeriodicTask(sweeper.sweep, sweeper.every_s, "sweeping"),
         ]
         for thread in threads:
             thread.start()

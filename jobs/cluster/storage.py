@@ -94,7 +94,7 @@ Look = Callable[[Path], Medium]
 """Opens the file of a job."""
 
 
-class Sources:
+class SourceCache:
     """The files that were used last.
 
     Args:

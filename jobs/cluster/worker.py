@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from core.errors import RequestAbandoned, SuperResolutionError
-from core.media.medium import ClipWish, Medium
-from core.runtime.scheduler import Patience
-from jobs.cluster.broker import Messages
-from jobs.cluster.ledger import TRIES, Claim, Holding, Ledger, LedgerUnavailable
+from core.media.medium import Medium, OutputOptions
+from core.runtime.scheduler import RequestDeadline
+from jobs.cluster.broker import MessageQueue
+from jobs.cluster.ledger import TRIES, ClaimState, JobLedger, LedgerUnavailable, SegmentClaim
 from jobs.cluster.storage import (
-    Sources,
+    SourceCache,
     Storage,
     part_name,
     parts_name,
@@ -24,7 +24,7 @@ from jobs.cluster.storage import (
     source_name,
 )
 from jobs.errors import JobInterrupted, SegmentAbandoned
-from jobs.execution import Workshop
+from jobs.execution import JobContext
 from jobs.job import wish_from_text
 
 AGAIN_S = 1.0
@@ -35,7 +35,7 @@ log = logging.getLogger("enhancer.jobs")
 Answer = TypeVar("Answer")
 
 
-class Times(NamedTuple):
+class WorkerTimings(NamedTuple):
     """How long is waited.
 
     Attributes:
@@ -48,7 +48,7 @@ class Times(NamedTuple):
     stop_s: float
 
 
-class Worker:
+class ClusterWorker:
     """Computes one piece after the other.
 
     Args:
@@ -62,17 +62,17 @@ class Worker:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: JobLedger,
         storage: Storage,
-        messages: Messages,
-        workshop: Workshop,
-        times: Times,
+        messages: MessageQueue,
+        workshop: JobContext,
+        times: WorkerTimings,
         folder: Path,
     ) -> None:
         self._ledger, self._storage, self._messages = ledger, storage, messages
         self._workshop, self._times, self._folder = workshop, times, folder
-        self._sources = Sources(storage, folder)
-        self._held: Claim | None = None
+        self._sources = SourceCache(storage, folder)
+        self._held: SegmentClaim | None = None
         self._is_lost = False
         self._frame_due = float("inf")
         self._stop_by = float("inf")
@@ -91,7 +91,7 @@ class Worker:
         held = self._held
         if held is not None and not self.is_stuck:
             holding = self._ledger.report(held)
-            self._is_lost = held is self._held and holding is not Holding.OURS
+            self._is_lost = held is self._held and holding is not ClaimState.OURS
 
     def work(self, job_id: str) -> None:
         """Take the next piece of a job, if there is one; raises nothing."""
@@ -114,7 +114,7 @@ class Worker:
         if needed:
             self._messages.send(job_id)
 
-    def _attempt(self, claim: Claim) -> bool:
+    def _attempt(self, claim: SegmentClaim) -> bool:
         """Compute a piece, whatever comes of it; whether there is more to do for others."""
         started = time.monotonic()
         try:
@@ -132,7 +132,7 @@ class Worker:
         log.info("A piece is done", extra=facts(claim, started))
         return needed
 
-    def _compute(self, claim: Claim) -> bool:
+    def _compute(self, claim: SegmentClaim) -> bool:
         fields = self._insist(partial(self._ledger.fields, claim.job_id))
         check_attempt(claim, int(fields["pieces"]))
         wish = wish_from_text(fields["wish"])
@@ -142,10 +142,10 @@ class Worker:
             return False
         return self._render(claim, medium, wish)
 
-    def _render(self, claim: Claim, medium: Medium, wish: ClipWish) -> bool:
+    def _render(self, claim: SegmentClaim, medium: Medium, wish: OutputOptions) -> bool:
         segment = medium.segments()[claim.piece]
         name = part_name(claim.job_id, claim.piece, claim.holder)
-        patience = Patience(is_gone=self._is_interrupted)
+        patience = RequestDeadline(is_gone=self._is_interrupted)
         with self._scratch() as folder:
             target = folder / "part"
             self._report(claim, 0)
@@ -163,7 +163,7 @@ class Worker:
     def _is_interrupted(self) -> bool:
         return self._is_lost or time.monotonic() > self._stop_by
 
-    def _join(self, claim: Claim, medium: Medium, name: str) -> None:
+    def _join(self, claim: SegmentClaim, medium: Medium, name: str) -> None:
         job_id, file_name = claim.job_id, result_file_name(claim.job_id, claim.holder)
         with self._scratch() as folder:
             target = folder / f"result{medium.suffix}"
@@ -185,7 +185,7 @@ class Worker:
             self._storage.fetch(part, path)
         return paths
 
-    def _report(self, claim: Claim, frames: int) -> None:
+    def _report(self, claim: SegmentClaim, frames: int) -> None:
         """Between two frames: say so, and see whether to go on.
 
         Raises:
@@ -197,14 +197,14 @@ class Worker:
         except LedgerUnavailable as error:  # what is computed may well be wanted afterwards
             log.warning("The ledger did not answer: %s", error)
         else:
-            self._is_lost = holding is not Holding.OURS
+            self._is_lost = holding is not ClaimState.OURS
         self._go_on()
 
     def _go_on(self) -> None:
         if self._is_interrupted():
             raise JobInterrupted("The piece is somebody else's now, or this worker is to stop.")
 
-    def _release(self, claim: Claim, *, is_blameless: bool) -> bool:
+    def _release(self, claim: SegmentClaim, *, is_blameless: bool) -> bool:
         self._sources.drop(claim.job_id)
         release = partial(self._ledger.release, claim, is_blameless=is_blameless)
         try:
@@ -212,7 +212,7 @@ class Worker:
         except LedgerUnavailable:  # the lease ends by itself
             return False
 
-    def _fail(self, claim: Claim, error: str) -> None:
+    def _fail(self, claim: SegmentClaim, error: str) -> None:
         self._sources.drop(claim.job_id)
         try:
             if self._insist(partial(self._ledger.fail, claim.job_id, error)):
@@ -241,7 +241,7 @@ class Worker:
             yield Path(folder)
 
 
-def check_attempt(claim: Claim, segments: int) -> None:
+def check_attempt(claim: SegmentClaim, segments: int) -> None:
     """Raise SegmentAbandoned if the piece was begun too often."""
     if claim.attempt > TRIES:
         what = "Joining the segments" if claim.piece == segments else f"Segment {claim.piece + 1}"
@@ -251,7 +251,7 @@ def check_attempt(claim: Claim, segments: int) -> None:
         )
 
 
-def facts(claim: Claim, started: float) -> dict[str, object]:
+def facts(claim: SegmentClaim, started: float) -> dict[str, object]:
     """Of a piece, for the log; not the whole id, with which one could fetch the result."""
     return {
         "job": claim.job_id[:6],

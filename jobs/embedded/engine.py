@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from core.media.medium import ClipWish
-from jobs.embedded.files import Files, Lock
-from jobs.embedded.runner import Runner
-from jobs.embedded.store import NewJob, Store
-from jobs.engine import Figures, OpenResult, Submission
+from core.media.medium import OutputOptions
+from jobs.embedded.files import FileLock, JobFiles
+from jobs.embedded.runner import JobRunner
+from jobs.embedded.store import JobStore, NewJob
+from jobs.engine import EngineStats, OpenResult, Submission
 from jobs.errors import JobUnfinished, ResultGone, UnknownJob
-from jobs.execution import Workshop
-from jobs.job import Job, State, clean_name, new_id
+from jobs.execution import JobContext
+from jobs.job import Job, JobState, clean_name, new_id
 
 WATCH_S = 0.25
 """How often a watched job is looked at."""
@@ -29,7 +29,7 @@ KEEP_ALIVE_S = 15.0
 """Without anything new, after which that is said."""
 
 
-class Room(NamedTuple):
+class EmbeddedLimits(NamedTuple):
     """Where jobs are, and how many there may be.
 
     Attributes:
@@ -46,13 +46,13 @@ class Room(NamedTuple):
 class _Place(NamedTuple):
     """The folder, once it is open."""
 
-    store: Store
-    files: Files
-    runner: Runner
+    store: JobStore
+    files: JobFiles
+    runner: JobRunner
 
 
 class EmbeddedJobs:
-    """A `jobs.engine.Jobs` in a folder. Nothing is made before it is started or needed.
+    """A `jobs.engine.JobEngine` in a folder. Nothing is made before it is started or needed.
 
     Args:
         room: where the jobs are.
@@ -61,10 +61,10 @@ class EmbeddedJobs:
     """
 
     def __init__(
-        self, room: Room, workshop: Workshop, *, clock: Callable[[], float] = time.time
+        self, room: EmbeddedLimits, workshop: JobContext, *, clock: Callable[[], float] = time.time
     ) -> None:
         self.on_frames: Callable[[int], None] = lambda _frames: None
-        self.on_final: Callable[[State], None] = lambda _state: None
+        self.on_final: Callable[[JobState], None] = lambda _state: None
         self._room = room
         self._workshop = workshop
         self._clock = clock
@@ -75,7 +75,7 @@ class EmbeddedJobs:
     # What the service needs
 
     def submit(
-        self, upload: IO[bytes], name: str, wish: ClipWish, *, key: str | None, caller: str
+        self, upload: IO[bytes], name: str, wish: OutputOptions, *, key: str | None, caller: str
     ) -> Submission:
         self._workshop.upscaler.check_detail(wish.detail)
         store, files, runner = self._place()
@@ -95,7 +95,7 @@ class EmbeddedJobs:
         return Submission(self.get(job_id), is_new=True)
 
     @contextmanager
-    def _removed_on_failure(self, job_id: str, lock: Lock) -> Iterator[None]:
+    def _removed_on_failure(self, job_id: str, lock: FileLock) -> Iterator[None]:
         try:
             yield
         except BaseException:
@@ -104,13 +104,13 @@ class EmbeddedJobs:
         finally:
             lock.release()
 
-    def _judge(self, job_id: str, name: str, wish: ClipWish) -> Job:
+    def _judge(self, job_id: str, name: str, wish: OutputOptions) -> Job:
         """The job that a file makes; raises what is wrong with the file."""
         medium = self._workshop.judge(self._place().files.source(job_id), wish)
         return Job(
             id=job_id,
             version=1,
-            state=State.QUEUED,
+            state=JobState.QUEUED,
             kind=medium.kind,
             name=name,
             wish=wish,
@@ -130,8 +130,8 @@ class EmbeddedJobs:
         store, _, runner = self._place()
         now = self._clock()
         if store.cancel(job_id, now, now + self._workshop.expiry_s):
-            self.on_final(State.CANCELLED)
-        elif store.state(job_id) in (State.SUCCEEDED, State.FAILED):
+            self.on_final(JobState.CANCELLED)
+        elif store.state(job_id) in (JobState.SUCCEEDED, JobState.FAILED):
             store.delete(job_id)
         runner.drop(job_id)
 
@@ -173,10 +173,10 @@ class EmbeddedJobs:
                 return
             self._stopping.wait(WATCH_S)
 
-    def figures(self) -> Figures:
+    def figures(self) -> EngineStats:
         place = self._opened
-        return Figures(
-            jobs=dict.fromkeys(State, 0) if place is None else place.store.counts(),
+        return EngineStats(
+            jobs=dict.fromkeys(JobState, 0) if place is None else place.store.counts(),
             disk_bytes=0 if place is None else place.files.used_bytes(),
             disk_budget_bytes=self._room.budget_bytes,
         )
@@ -209,10 +209,10 @@ class EmbeddedJobs:
             return self._opened
 
     def _open(self) -> _Place:
-        files = Files(self._room.folder, self._room.budget_bytes)
+        files = JobFiles(self._room.folder, self._room.budget_bytes)
         files.make()
-        store = Store(self._room.folder)
-        runner = Runner(store, files, self._workshop, clock=self._clock)
+        store = JobStore(self._room.folder)
+        runner = JobRunner(store, files, self._workshop, clock=self._clock)
         runner.on_frames = lambda frames: self.on_frames(frames)
         runner.on_final = lambda state: self.on_final(state)
         if not self._stopping.is_set():

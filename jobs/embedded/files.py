@@ -34,7 +34,7 @@ RETRY_AFTER_S = 60
 """Until there may be room again: when results expire, or jobs end."""
 
 
-class Lock:
+class FileLock:
     """Held by one at a time, of all processes; it ends with the process, whatever ends that."""
 
     def __init__(self, descriptor: int) -> None:
@@ -44,7 +44,7 @@ class Lock:
         os.close(self._descriptor)
 
 
-class Files:
+class JobFiles:
     """All files of jobs below a folder.
 
     Args:
@@ -79,7 +79,7 @@ class Files:
     def part(self, job_id: str, segment: Segment) -> Path:
         return self.folder / job_id / f"part-{segment.index:05d}"
 
-    def bring_in(self, job_id: str, upload: IO[bytes]) -> tuple[Lock, str]:
+    def bring_in(self, job_id: str, upload: IO[bytes]) -> tuple[FileLock, str]:
         """Copy a file to a job's new folder, durably.
 
         Returns:
@@ -121,7 +121,7 @@ class Files:
         finally:
             path.unlink(missing_ok=True)
 
-    def lock(self, job_id: str) -> Lock | None:
+    def lock(self, job_id: str) -> FileLock | None:
         """The lock of a job; None if somebody has it, or the job has no folder."""
         try:
             return _lock(os.open(self.folder / job_id / LOCK, os.O_RDWR))
@@ -216,7 +216,7 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _new_lock(folder: Path) -> Lock:
+def _new_lock(folder: Path) -> FileLock:
     """Hold the lock of a new folder before anybody else can see it."""
     unseen = folder / f"{UNFINISHED}{LOCK}"
     lock = _lock(os.open(unseen, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -226,14 +226,14 @@ def _new_lock(folder: Path) -> Lock:
     return lock
 
 
-def _lock(descriptor: int) -> Lock | None:
+def _lock(descriptor: int) -> FileLock | None:
     """The lock on an open file; None, and the file is closed, if somebody has it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None
-    return Lock(descriptor)
+    return FileLock(descriptor)
 
 
 def _disk_bytes(path: Path) -> int:

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 
 from core.errors import RequestAbandoned, SuperResolutionError
-from jobs.embedded.files import Files, Lock
-from jobs.embedded.store import Claim, Store
+from jobs.embedded.files import FileLock, JobFiles
+from jobs.embedded.store import JobClaim, JobStore
 from jobs.errors import JobInterrupted, OutOfSpace
-from jobs.execution import Attempt, Workshop
-from jobs.job import State
+from jobs.execution import JobAttempt, JobContext
+from jobs.job import JobState
 
 MOST_ATTEMPTS = 5
 """At a job without a segment finished, whatever ended them: faults, a full disk, a crash."""
@@ -30,11 +30,11 @@ END_S = 10.0
 log = logging.getLogger("enhancer.jobs")
 
 
-class Runner:
+class JobRunner:
     """Works jobs off in the background.
 
     Attributes:
-        on_frames, on_final: see `jobs.engine.Jobs`.
+        on_frames, on_final: see `jobs.engine.JobEngine`.
 
     Args:
         store, files: where the jobs are.
@@ -44,14 +44,14 @@ class Runner:
 
     def __init__(
         self,
-        store: Store,
-        files: Files,
-        workshop: Workshop,
+        store: JobStore,
+        files: JobFiles,
+        workshop: JobContext,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.on_frames: Callable[[int], None] = lambda _frames: None
-        self.on_final: Callable[[State], None] = lambda _state: None
+        self.on_final: Callable[[JobState], None] = lambda _state: None
         self._store = store
         self._files = files
         self._workshop = workshop
@@ -103,7 +103,7 @@ class Runner:
                 self._lose(job_id)
         return False
 
-    def _work_on(self, job_id: str, lock: Lock) -> bool:
+    def _work_on(self, job_id: str, lock: FileLock) -> bool:
         """Work on a job; false if there is nothing to be done about it."""
         try:
             claim = self._store.begin(job_id, self._clock(), self._workshop.model)
@@ -114,7 +114,7 @@ class Runner:
         finally:
             lock.release()
 
-    def _attempt(self, claim: Claim) -> None:
+    def _attempt(self, claim: JobClaim) -> None:
         job = claim.job
         if claim.attempts > MOST_ATTEMPTS:
             self._fail(job.id, "The service was ended by it again and again.")
@@ -132,8 +132,8 @@ class Runner:
             log.exception("Job %s failed, attempt %d", job.id[:6], claim.attempts)
             self._retry(claim, "A fault of the service; it is in the log.")
 
-    def _run(self, claim: Claim) -> None:
-        attempt = Attempt(
+    def _run(self, claim: JobClaim) -> None:
+        attempt = JobAttempt(
             claim,
             self._store,
             self._files,
@@ -144,9 +144,9 @@ class Runner:
         )
         result = attempt.run()
         if self._store.succeed(claim.job.id, self._clock(), result):
-            self._tell_end(claim.job.id, State.SUCCEEDED)
+            self._tell_end(claim.job.id, JobState.SUCCEEDED)
 
-    def _retry(self, claim: Claim, error: str) -> None:
+    def _retry(self, claim: JobClaim, error: str) -> None:
         """Let a job wait, or fail if it has been tried often enough."""
         if claim.attempts >= MOST_ATTEMPTS:
             self._fail(claim.job.id, error)
@@ -157,14 +157,14 @@ class Runner:
     def _fail(self, job_id: str, error: str) -> None:
         now = self._clock()
         if self._store.fail(job_id, now, error, now + self._workshop.expiry_s):
-            self._tell_end(job_id, State.FAILED)
+            self._tell_end(job_id, JobState.FAILED)
 
     def _lose(self, job_id: str) -> None:
         """Fail a job whose files were deleted by somebody else."""
         if self._store.begin(job_id, self._clock(), self._workshop.model) is not None:
             self._fail(job_id, "The file must stay where it was put. It was deleted.")
 
-    def _tell_end(self, job_id: str, state: State) -> None:
+    def _tell_end(self, job_id: str, state: JobState) -> None:
         log.info("Job %s %s", job_id[:6], state)
         self.on_final(state)
 
@@ -189,7 +189,7 @@ class Runner:
     def _tidy_job(self, job_id: str) -> None:
         """Delete what a job does not need; its lock is held, so nobody brings it in."""
         state = self._store.state(job_id)
-        if state is State.SUCCEEDED:
+        if state is JobState.SUCCEEDED:
             self._files.remove_all_but_result(job_id)
         elif state is None or state.is_final:
             self._files.remove(job_id)

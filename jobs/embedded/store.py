@@ -15,7 +15,7 @@ from typing import Any
 
 from jobs.embedded.files import RETRY_AFTER_S
 from jobs.errors import KeyReused, OutOfSpace, TooManyJobs
-from jobs.job import FINAL, Job, JobResult, State, text_from_wish, wish_from_text
+from jobs.job import FINAL, Job, JobResult, JobState, text_from_wish, wish_from_text
 
 FILE = "jobs-1.sqlite"
 """With the version of its tables: another one begins anew."""
@@ -57,7 +57,7 @@ create index if not exists states on jobs (state, number);
 """
 
 CHANGE = "update jobs set version = version + 1, "
-UNFINISHED = f"('{State.QUEUED}', '{State.RUNNING}')"
+UNFINISHED = f"('{JobState.QUEUED}', '{JobState.RUNNING}')"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class NewJob:
 
 
 @dataclass(frozen=True)
-class Claim:
+class JobClaim:
     """A job that is to be worked on.
 
     Attributes:
@@ -94,7 +94,7 @@ class Claim:
     model: str
 
 
-class Store:
+class JobStore:
     """The table of jobs.
 
     Args:
@@ -142,7 +142,7 @@ class Store:
 
     def _check_queue(self, db: sqlite3.Connection, most: int) -> None:
         (waiting,) = db.execute(
-            "select count(*) from jobs where state = ?", (State.QUEUED,)
+            "select count(*) from jobs where state = ?", (JobState.QUEUED,)
         ).fetchone()
         if waiting >= most:
             raise TooManyJobs(
@@ -156,16 +156,16 @@ class Store:
         rows = self._read("select * from jobs where id = ?", job_id)
         return self._job(rows[0]) if rows else None
 
-    def state(self, job_id: str) -> State | None:
+    def state(self, job_id: str) -> JobState | None:
         """Where a job stands; None if it is not there."""
         rows = self._read("select state from jobs where id = ?", job_id)
-        return State(rows[0]["state"]) if rows else None
+        return JobState(rows[0]["state"]) if rows else None
 
-    def counts(self) -> dict[State, int]:
+    def counts(self) -> dict[JobState, int]:
         """How many jobs there are in each state."""
         rows = self._read("select state, count(*) as jobs from jobs group by state")
         found = {row["state"]: row["jobs"] for row in rows}
-        return {state: found.get(state, 0) for state in State}
+        return {state: found.get(state, 0) for state in JobState}
 
     def unfinished(self, now: float) -> list[str]:
         """Ids of jobs that are to be worked on, in their order.
@@ -183,25 +183,25 @@ class Store:
 
     # Working off: only by who holds the job's lock
 
-    def begin(self, job_id: str, now: float, model: str) -> Claim | None:
+    def begin(self, job_id: str, now: float, model: str) -> JobClaim | None:
         """Let a job run; None if it is final, or gone."""
         with self._change() as db:
             found = db.execute("select * from jobs where id = ?", (job_id,)).fetchone()
-            if found is None or State(found["state"]) in FINAL:
+            if found is None or JobState(found["state"]) in FINAL:
                 return None
             db.execute(
                 CHANGE + "state = ?, started = coalesce(started, ?), rate = null, model = ?, "
                 "attempts = attempts + 1 where id = ?",
-                (State.RUNNING, now, model, job_id),
+                (JobState.RUNNING, now, model, job_id),
             )
             row = db.execute("select * from jobs where id = ?", (job_id,)).fetchone()
-            return Claim(self._job(row), row["attempts"], found["model"])
+            return JobClaim(self._job(row), row["attempts"], found["model"])
 
     def note_progress(self, job_id: str, frames_done: int, rate: float | None) -> None:
         """Say how far a job is, if it still runs."""
         self._update(
             "frames_done = ?, rate = coalesce(?, rate) where id = ? and state = ?",
-            (frames_done, rate, job_id, State.RUNNING),
+            (frames_done, rate, job_id, JobState.RUNNING),
         )
 
     def note_segment(self, job_id: str) -> None:
@@ -222,7 +222,7 @@ class Store:
         """
         self._update(
             "state = ?, due = ?, attempts = attempts - ? where id = ? and state = ?",
-            (State.QUEUED, due, int(is_forgiven), job_id, State.RUNNING),
+            (JobState.QUEUED, due, int(is_forgiven), job_id, JobState.RUNNING),
         )
 
     def succeed(self, job_id: str, now: float, result: JobResult) -> bool:
@@ -231,7 +231,7 @@ class Store:
             "state = ?, finished = ?, frames_done = frames, expires = ?, result_name = ?, "
             "result_type = ?, result_size = ?, result_digest = ? where id = ? and state = ?",
             (
-                State.SUCCEEDED,
+                JobState.SUCCEEDED,
                 now,
                 result.expires,
                 result.name,
@@ -239,7 +239,7 @@ class Store:
                 result.size,
                 result.digest,
                 job_id,
-                State.RUNNING,
+                JobState.RUNNING,
             ),
         )
 
@@ -247,7 +247,7 @@ class Store:
         """Say why a job cannot be done; false if it was cancelled just before."""
         return self._update(
             "state = ?, finished = ?, error = ?, expires = ? where id = ? and state = ?",
-            (State.FAILED, now, error, expires, job_id, State.RUNNING),
+            (JobState.FAILED, now, error, expires, job_id, JobState.RUNNING),
         )
 
     # Ending
@@ -256,7 +256,7 @@ class Store:
         """Cancel a job; false if it is final, or not there."""
         return self._update(
             f"state = ?, finished = ?, expires = ? where id = ? and state in {UNFINISHED}",
-            (State.CANCELLED, now, expires, job_id),
+            (JobState.CANCELLED, now, expires, job_id),
         )
 
     def delete(self, job_id: str) -> None:
@@ -289,10 +289,10 @@ class Store:
 
     def _job(self, row: sqlite3.Row) -> Job:
         position = None
-        if row["state"] == State.QUEUED:
+        if row["state"] == JobState.QUEUED:
             ((position,),) = self._read(
                 "select count(*) from jobs where state = ? and number < ?",
-                State.QUEUED,
+                JobState.QUEUED,
                 row["number"],
             )
         return _job_from_row(row, position)
@@ -335,7 +335,7 @@ def _job_from_row(row: sqlite3.Row, position: int | None) -> Job:
     return Job(
         id=row["id"],
         version=row["version"],
-        state=State(row["state"]),
+        state=JobState(row["state"]),
         kind=row["kind"],
         name=row["name"],
         wish=wish_from_text(row["wish"]),

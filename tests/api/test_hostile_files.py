@@ -13,7 +13,7 @@ import pytest
 from app import create_app
 from config import Settings
 from core.model.upscaler import Upscaler
-from core.sandbox.decoder import Decoders
+from core.sandbox.decoder import SandboxedDecoder
 from tests.support import hostile
 from tests.support.pictures import encoded, png
 from tests.support.stand_ins import blur_then_repeat, make_card, noise
@@ -36,7 +36,7 @@ def decode_with(app):
     made, service = [], app.extensions["enhancer"]
 
     def decode_with(decode, wall_s=20):
-        made.append(Decoders(2, memory_bytes=100_000_000, wall_s=wall_s, decode=decode))
+        made.append(SandboxedDecoder(2, memory_bytes=100_000_000, wall_s=wall_s, decode=decode))
         app.extensions["enhancer"] = replace(service, decoder=made[-1])
 
     yield decode_with

@@ -9,7 +9,7 @@ import requests
 from config import Settings
 from core.errors import SuperResolutionError
 from core.images import Limits
-from core.sandbox.decoder import Decoders, decoding_bytes
+from core.sandbox.decoder import SandboxedDecoder, decoding_bytes
 from core.sandbox.pool import WorkerDied
 
 PATIENCE_S = 330  # more than the server's own deadline
@@ -36,7 +36,7 @@ Target = Callable[[bytes], Outcome]
 class DecoderTarget:
     """Reads headers and decodes, as the service does with its default settings."""
 
-    def __init__(self, decoders: Decoders, limits: Limits) -> None:
+    def __init__(self, decoders: SandboxedDecoder, limits: Limits) -> None:
         self._decoders = decoders
         self._limits = limits
 
@@ -72,5 +72,5 @@ def default_decoders() -> DecoderTarget:
     """Decoders as the service has them without settings."""
     settings = Settings()
     memory_bytes = decoding_bytes(settings.max_pixels)
-    decoders = Decoders(1, memory_bytes=memory_bytes, wall_s=settings.decode_timeout_s)
+    decoders = SandboxedDecoder(1, memory_bytes=memory_bytes, wall_s=settings.decode_timeout_s)
     return DecoderTarget(decoders, Limits(settings.max_pixels, settings.max_side))

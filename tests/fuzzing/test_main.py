@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from core.images import Limits
-from core.sandbox.decoder import Decoders
+from core.sandbox.decoder import SandboxedDecoder
 from tests.fuzzing import __main__, campaign
 from tests.fuzzing.mutations import damaged, with_checksums
 from tests.fuzzing.seeds import built_in
@@ -22,7 +22,7 @@ def target_of():
     made = []
 
     def target_of(decode):
-        made.append(Decoders(1, memory_bytes=50_000_000, wall_s=1, decode=decode))
+        made.append(SandboxedDecoder(1, memory_bytes=50_000_000, wall_s=1, decode=decode))
         return DecoderTarget(made[-1], Limits(10_000, 1000))
 
     yield target_of

@@ -3,11 +3,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from core.media.medium import ClipWish
+from core.media.medium import OutputOptions
 from core.model.upscaler import Upscaler
 from core.runtime.admission import MEGABYTE, Admission
-from jobs.embedded.engine import EmbeddedJobs, Room
-from jobs.execution import Workshop
+from jobs.embedded.engine import EmbeddedJobs, EmbeddedLimits
+from jobs.execution import JobContext
 from tests.support.media_files import LIMITS, open_numbers
 from tests.support.stand_ins import make_card, repeat
 from tests.support.waiting import wait_until
@@ -51,7 +51,7 @@ def network():
 
 @pytest.fixture
 def workshop(network):
-    return Workshop(
+    return JobContext(
         upscaler=Upscaler(make_card(), network, window=16),
         admission=Admission(budget=50 * MEGABYTE, queue=4, backlog_s=lambda: 0.0),
         open_medium=open_numbers,
@@ -62,7 +62,7 @@ def workshop(network):
 
 @pytest.fixture
 def room(tmp_path):
-    return Room(tmp_path / "jobs", budget_bytes=10 * MEGABYTE, most_waiting=5)
+    return EmbeddedLimits(tmp_path / "jobs", budget_bytes=10 * MEGABYTE, most_waiting=5)
 
 
 @pytest.fixture
@@ -88,7 +88,9 @@ def jobs(create):
 @pytest.fixture
 def submit(jobs):
     def submit(content, name="clip.mov", *, engine=jobs, key=None, caller="me", **wish):
-        return engine.submit(io.BytesIO(content), name, ClipWish(**wish), key=key, caller=caller)
+        return engine.submit(
+            io.BytesIO(content), name, OutputOptions(**wish), key=key, caller=caller
+        )
 
     return submit
 

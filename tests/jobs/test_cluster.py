@@ -7,8 +7,8 @@ import time
 import pytest
 
 from core.media.convert import upscale_medium
-from core.media.medium import ClipWish
-from jobs.job import State
+from core.media.medium import OutputOptions
+from jobs.job import JobState
 from tests.support.clip_files import scenes, write_clip
 from tests.support.letters import result_of
 from tests.support.machines import LEASE_S, running_cluster
@@ -39,7 +39,7 @@ def pair(tmp_path_factory):
 
 def submit(cluster, text=TEXT, **wish):
     upload = io.BytesIO(text)
-    return cluster.jobs.submit(upload, "a.txt", ClipWish(**wish), key=None, caller="").job
+    return cluster.jobs.submit(upload, "a.txt", OutputOptions(**wish), key=None, caller="").job
 
 
 def wait_for_frames(cluster, job, frames):
@@ -57,7 +57,7 @@ def test_two_workers_share_a_job(pair):
     seen = list(pair.jobs.watch(job.id))
     done = seen[-1]
     assert (done.state, done.frames_done, done.result.name) == (
-        State.SUCCEEDED,
+        JobState.SUCCEEDED,
         len(TEXT),
         "a_x4.txt",
     )
@@ -74,7 +74,7 @@ def test_a_killed_worker_is_replaced(cluster):
     wait_until(lambda: first.pieces_done and first.is_in_a_piece)
     first.kill()
     killed = time.monotonic()
-    assert cluster.wait_for(job).state is State.SUCCEEDED
+    assert cluster.wait_for(job).state is JobState.SUCCEEDED
     assert time.monotonic() - killed < 3 * LEASE_S + len(TEXT) * 0.1 + 5
     assert cluster.result(job) == result_of(TEXT)
     told = first.pieces_done + second.pieces_done
@@ -85,16 +85,16 @@ def test_a_video_survives_the_death_of_a_worker(cluster, tmp_path):
     path = tmp_path / "clip.mp4"
     write_clip(path, scenes(240, 16, 16))
     workshop = letters_workshop()
-    medium = workshop.open(path, ClipWish())
+    medium = workshop.open(path, OutputOptions())
     assert len(medium.segments()) == 3
     upscale_medium(medium, workshop.upscaler.upscale, tmp_path / "undisturbed", lambda _: None)
     (first,) = cluster.start_workers("a", frame_s=0.05)
     with path.open("rb") as upload:
-        job = cluster.jobs.submit(upload, "clip.mp4", ClipWish(), key=None, caller="").job
+        job = cluster.jobs.submit(upload, "clip.mp4", OutputOptions(), key=None, caller="").job
     wait_for_frames(cluster, job, 10)
     first.kill()
     (second,) = cluster.start_workers("b", frame_s=0)
-    assert cluster.wait_for(job).state is State.SUCCEEDED
+    assert cluster.wait_for(job).state is JobState.SUCCEEDED
     assert cluster.result(job) == (tmp_path / "undisturbed").read_bytes()
     assert first.pieces_done == 0
     wait_until(lambda: second.pieces_done == 3 + 1)
@@ -106,7 +106,7 @@ def test_a_worker_killed_while_it_joins_is_replaced(cluster):
     job = submit(cluster, TEXT + b"~")
     wait_until(lambda: any("Joining" in worker.log for worker in workers))
     next(worker for worker in workers if "Joining" in worker.log).kill()
-    assert cluster.wait_for(job).state is State.SUCCEEDED
+    assert cluster.wait_for(job).state is JobState.SUCCEEDED
     assert cluster.result(job) == result_of(TEXT + b"~")
 
 
@@ -116,7 +116,7 @@ def test_a_worker_that_was_held_up_does_no_harm(cluster):
     job = submit(cluster)
     wait_until(lambda: first.pieces_done and first.is_in_a_piece)
     first.send(signal.SIGSTOP)
-    assert cluster.wait_for(job).state is State.SUCCEEDED
+    assert cluster.wait_for(job).state is JobState.SUCCEEDED
     first.send(signal.SIGCONT)
     wait_until(lambda: "A piece was left" in first.log)
     assert cluster.result(job) == result_of(TEXT)
@@ -132,7 +132,7 @@ def test_a_restart_of_redis_in_the_middle_is_survived(pair):
     pair.redis.kill()
     time.sleep(0.5)
     pair.redis.start()
-    assert pair.wait_for(job).state is State.SUCCEEDED
+    assert pair.wait_for(job).state is JobState.SUCCEEDED
     assert pair.result(job) == result_of(TEXT)
 
 
@@ -141,18 +141,18 @@ def test_a_cancelled_job_takes_no_more_time_and_room(pair):
     wait_for_frames(pair, job, 1)
     pair.jobs.cancel(job.id)
     wait_until(lambda: all(not worker.is_in_a_piece for worker in pair.workers), 2)
-    assert pair.jobs.get(job.id).state is State.CANCELLED
+    assert pair.jobs.get(job.id).state is JobState.CANCELLED
     wait_until(lambda: not stored_files(pair, job))
     other = submit(pair, b"ab")
-    assert pair.wait_for(other).state is State.SUCCEEDED
-    assert pair.jobs.get(job.id).state is State.CANCELLED
+    assert pair.wait_for(other).state is JobState.SUCCEEDED
+    assert pair.jobs.get(job.id).state is JobState.CANCELLED
 
 
 def test_a_file_that_is_wrong_in_the_middle_fails_with_its_error(pair):
     job = submit(pair, b"abcdefg?")
     failed = pair.wait_for(job)
     assert (failed.state, failed.error) == (
-        State.FAILED,
+        JobState.FAILED,
         "Letter must be none of '?'. Received: '?'",
     )
     wait_until(lambda: not stored_files(pair, job))
@@ -164,9 +164,9 @@ def test_a_file_that_kills_workers_fails_and_others_go_on(cluster):
     deadly = submit(cluster, b"ab!d")
     job = submit(cluster)
     failed = cluster.wait_for(deadly)
-    assert failed.state is State.FAILED
+    assert failed.state is JobState.FAILED
     assert failed.error.startswith("Segment 1 must come to an end. Begun 3 times,")
-    assert cluster.wait_for(job).state is State.SUCCEEDED
+    assert cluster.wait_for(job).state is JobState.SUCCEEDED
     assert cluster.result(job) == result_of(TEXT)
     assert sum(worker.process.poll() is None for worker in workers) == 1
 
@@ -181,7 +181,7 @@ def test_a_stopped_worker_finishes_its_piece(cluster):
     assert cluster.jobs.get(job.id).frames_done == 4
     assert not worker.sign.exists()
     cluster.start_workers("b")
-    assert cluster.wait_for(job).state is State.SUCCEEDED
+    assert cluster.wait_for(job).state is JobState.SUCCEEDED
 
 
 def test_a_worker_without_time_to_finish_hands_its_piece_back(cluster):
@@ -191,7 +191,7 @@ def test_a_worker_without_time_to_finish_hands_its_piece_back(cluster):
     worker.send(signal.SIGTERM)
     assert worker.process.wait(10) == 0
     waiting = cluster.jobs.get(job.id)
-    assert (waiting.state, waiting.frames_done, waiting.position) == (State.QUEUED, 0, 0)
+    assert (waiting.state, waiting.frames_done, waiting.position) == (JobState.QUEUED, 0, 0)
     assert cluster.ledger.claim(job.id, "next", MODEL).attempt == 1
 
 
@@ -200,7 +200,7 @@ def test_jobs_take_turns(cluster):
     assert cluster.jobs.get(short.id).position == 1
     cluster.start_workers("a", frame_s=0.05)
     cluster.wait_for(short)
-    assert cluster.jobs.get(long.id).state is State.RUNNING
+    assert cluster.jobs.get(long.id).state is JobState.RUNNING
     cluster.jobs.cancel(long.id)
 
 
@@ -214,7 +214,7 @@ def test_files_can_be_in_s3(tmp_path, monkeypatch):
             job = submit(cluster)
             wait_until(lambda: first.is_in_a_piece)
             first.kill()
-            assert cluster.wait_for(job).state is State.SUCCEEDED
+            assert cluster.wait_for(job).state is JobState.SUCCEEDED
             assert cluster.result(job) == result_of(TEXT)
             with cluster.jobs.open_result(job.id) as (file, _result):
                 file.seek(-3, 2)

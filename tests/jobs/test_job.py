@@ -2,19 +2,19 @@ import pickle
 
 import pytest
 
-from core.media.medium import ClipWish
+from core.media.medium import OutputOptions
 from jobs.errors import KeyReused, OutOfSpace, UnknownJob
-from jobs.job import Job, State, clean_name, new_id, text_from_wish, wish_from_text
+from jobs.job import Job, JobState, clean_name, new_id, text_from_wish, wish_from_text
 
 
 def job(**changes):
     values = {
         "id": "x",
         "version": 1,
-        "state": State.RUNNING,
+        "state": JobState.RUNNING,
         "kind": "video",
         "name": "a.mov",
-        "wish": ClipWish(),
+        "wish": OutputOptions(),
         "frames": 10,
         "frames_done": 4,
         "created": 0.0,
@@ -31,13 +31,15 @@ def test_ids_are_long_and_differ():
 def test_time_left_follows_from_the_rate():
     assert job(rate=2.0).left_s == 3.0
     assert job().left_s is None
-    assert job(rate=2.0, state=State.QUEUED).left_s is None
+    assert job(rate=2.0, state=JobState.QUEUED).left_s is None
 
 
 def test_a_wish_survives_as_text():
-    wish = ClipWish(format="gif", quality=3, detail=0.25, is_coherent=False, keeps_profile=True)
+    wish = OutputOptions(
+        format="gif", quality=3, detail=0.25, is_coherent=False, keeps_profile=True
+    )
     assert wish_from_text(text_from_wish(wish)) == wish
-    assert wish_from_text('{"quality": 5}') == ClipWish(quality=5)
+    assert wish_from_text('{"quality": 5}') == OutputOptions(quality=5)
 
 
 def test_a_long_name_is_cut_and_keeps_its_suffix():

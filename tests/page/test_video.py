@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import expect
 
 from core.media.convert import open_medium
-from core.media.medium import ClipWish, plan_segments
-from core.sandbox.decoder import DecoderHere
+from core.media.medium import OutputOptions, plan_segments
+from core.sandbox.decoder import InProcessDecoder
 from core.video import video as module
 from tests.support.clip_files import LIMITS, repeat, scene, scenes, write_clip
 
@@ -54,9 +54,9 @@ def play(browser):
 @pytest.mark.parametrize(
     ("name", "codec", "sound", "wish"),
     [
-        ("clip.mp4", "libx264", "aac", ClipWish()),
-        ("clip.webm", "libvpx-vp9", "libopus", ClipWish()),
-        ("clip.mp4", "libx264", "aac", ClipWish(codec="av1")),
+        ("clip.mp4", "libx264", "aac", OutputOptions()),
+        ("clip.webm", "libvpx-vp9", "libopus", OutputOptions()),
+        ("clip.mp4", "libx264", "aac", OutputOptions(codec="av1")),
     ],
 )
 def test_a_browser_plays_it_and_finds_every_frame(
@@ -66,7 +66,7 @@ def test_a_browser_plays_it_and_finds_every_frame(
     source = write_clip(
         tmp_path / name, scenes(COUNT), codec=codec, rate=RATE, sounds=[(sound, "eng")]
     )
-    medium = open_medium(source, LIMITS, wish, decoder=DecoderHere(), scale=4)
+    medium = open_medium(source, LIMITS, wish, decoder=InProcessDecoder(), scale=4)
     parts = [tmp_path / f"part{segment.index}" for segment in medium.segments()]
     for segment, part in zip(medium.segments(), parts, strict=True):
         medium.render(segment, repeat, part, lambda _done: None)

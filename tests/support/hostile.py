@@ -16,10 +16,10 @@ import numpy as np
 
 from core.errors import ImageTooLarge, Overloaded
 from core.images import decode_image
-from core.sandbox.pool import Task, Workers
+from core.sandbox.pool import SandboxPool, SandboxTask
 
 FOREVER_S = 600
-KEPT: list[Workers] = []
+KEPT: list[SandboxPool] = []
 LITTER: list[np.ndarray] = []
 PNG_END = b"IEND\xaeB`\x82"
 
@@ -99,8 +99,8 @@ def process(_file, _limits=None):
 
 def work_and_leave():
     """What a process does that has workers of its own, and does not close them."""
-    KEPT.append(Workers(1, 100_000_000))
-    KEPT[0].do(Task(contents, (), 10, 20), io.BytesIO())
+    KEPT.append(SandboxPool(1, 100_000_000))
+    KEPT[0].do(SandboxTask(contents, (), 10, 20), io.BytesIO())
 
 
 def first_to_go(_file, _limits=None):

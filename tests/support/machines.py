@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from config import ROOT
 from jobs.cluster.broker import Broker
 from jobs.cluster.engine import ClusterJobs
-from jobs.cluster.ledger import Ledger, connect
+from jobs.cluster.ledger import JobLedger, connect
 from jobs.cluster.storage import Storage
 from tests.support.redis_server import RedisServer
 from tests.support.stand_in_worker import BOUNDS, letters_workshop
@@ -61,7 +61,7 @@ class Cluster:
 
     def __init__(self, folder, server, storage_url):
         self.folder, self.redis, self.storage_url = folder, server, storage_url
-        ledger = Ledger(connect(server.url), BOUNDS, lease_s=LEASE_S)
+        ledger = JobLedger(connect(server.url), BOUNDS, lease_s=LEASE_S)
         self.ledger = ledger
         self.jobs = ClusterJobs(
             ledger, Storage(storage_url), Broker(server.url), letters_workshop()

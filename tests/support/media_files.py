@@ -7,7 +7,7 @@ import numpy as np
 
 from core.errors import UnreadableImage
 from core.images import Limits
-from core.media.medium import ClipLimits, ClipWish, plan_segments
+from core.media.medium import ClipLimits, OutputOptions, plan_segments
 from core.picture import Picture
 from tests.support.pictures import encoded
 from tests.support.stand_ins import noise
@@ -46,7 +46,7 @@ class Numbers:
         target.write_bytes(b"".join(part.read_bytes() for part in parts))
 
 
-def open_numbers(path, _limits: ClipLimits, _wish: ClipWish):
+def open_numbers(path, _limits: ClipLimits, _wish: OutputOptions):
     return Numbers(path)
 
 

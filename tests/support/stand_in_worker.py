@@ -14,17 +14,17 @@ from core.media.convert import open_medium
 from core.media.medium import ClipLimits
 from core.model.upscaler import Upscaler
 from core.runtime.admission import MEGABYTE, Admission
-from core.sandbox.decoder import DecoderHere
+from core.sandbox.decoder import InProcessDecoder
 from jobs.cluster.broker import Broker
-from jobs.cluster.ledger import Bounds, Ledger, connect
-from jobs.cluster.process import Place, run_worker
+from jobs.cluster.ledger import JobLedger, LedgerLimits, connect
+from jobs.cluster.process import ClusterBackend, run_worker
 from jobs.cluster.storage import Storage
-from jobs.cluster.worker import Times
-from jobs.execution import Workshop
+from jobs.cluster.worker import WorkerTimings
+from jobs.execution import JobContext
 from tests.support.letters import open_letters
 from tests.support.stand_ins import make_card, repeat
 
-BOUNDS = Bounds(waiting=10, disk_bytes=1_000_000, keep_s=60)
+BOUNDS = LedgerLimits(waiting=10, disk_bytes=1_000_000, keep_s=60)
 
 
 def open_any(path, limits, wish):
@@ -32,13 +32,13 @@ def open_any(path, limits, wish):
     with path.open("rb") as file:
         is_video = file.read(8).endswith(b"ftyp")
     if is_video:
-        return open_medium(path, limits, wish, decoder=DecoderHere(), scale=4)
+        return open_medium(path, limits, wish, decoder=InProcessDecoder(), scale=4)
     return open_letters(path, limits, wish)
 
 
 def letters_workshop(network=repeat):
     """What computes letters."""
-    return Workshop(
+    return JobContext(
         upscaler=Upscaler(make_card(), network, window=16),
         admission=Admission(budget=50 * MEGABYTE, queue=4, backlog_s=lambda: 0.0),
         open_medium=open_any,
@@ -54,9 +54,9 @@ def main(redis_url, storage_url, sign_of_life, frame_s, lease_s, stop_s):
         time.sleep(float(frame_s))
         return repeat(lr)
 
-    ledger = Ledger(connect(redis_url), BOUNDS, lease_s=float(lease_s))
-    place = Place(ledger, Storage(storage_url), Broker(redis_url))
-    times = Times(frame_s=30, stop_s=float(stop_s))
+    ledger = JobLedger(connect(redis_url), BOUNDS, lease_s=float(lease_s))
+    place = ClusterBackend(ledger, Storage(storage_url), Broker(redis_url))
+    times = WorkerTimings(frame_s=30, stop_s=float(stop_s))
     return run_worker(place, letters_workshop(network), times, Path(sign_of_life))
 
 

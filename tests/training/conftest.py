@@ -13,15 +13,15 @@ from tests.support.web_server import serving
 from training.data.degradation import Degradation
 from training.evaluation.metrics import WEIGHTS
 from training.export import freeze
-from training.loop.recipe import Data, Recipe, Training
+from training.loop.recipe import DataSettings, Recipe, TrainingSettings
 from training.loop.train import train
 from training.models.adversaries import VGG_WEIGHTS
 from training.models.networks import Architecture
 
 TINY = Recipe(
     generator=Architecture(filters=8, blocks=1, x2_filters=8, x4_filters=4),
-    data=Data(patch=8, batch=2, seed=1),
-    training=Training(
+    data=DataSettings(patch=8, batch=2, seed=1),
+    training=TrainingSettings(
         steps=20,
         warmup_steps=2,
         learning_rate=1e-3,

@@ -14,14 +14,14 @@ from config import ROOT
 from tests.support.recipes import as_toml
 from tests.support.states import state
 from tests.support.waiting import wait_until
-from training.loop.recipe import Adversarial
+from training.loop.recipe import AdversarialSettings
 from training.loop.run import CHECKPOINT
 from training.loop.train import train
 
 pytestmark = pytest.mark.thorough
 
 PATIENCE_S = 300  # a machine with other work takes minutes to compile
-ADVERSARIAL = Adversarial(
+ADVERSARIAL = AdversarialSettings(
     pixel_weight=0.1,
     content_weight=0.1,
     adversarial_weight=1e-6,  # every backend draws another discriminator

@@ -15,11 +15,11 @@ from core.model.upscaler import load_upscaler
 from core.picture import Picture
 from tests.support.recipes import as_toml
 from training.evaluation.outputs import FIRST_MARK, LAST_MARK
-from training.loop.recipe import Adversarial
+from training.loop.recipe import AdversarialSettings
 
 ORIGINALS = sorted((ROOT / "samples" / "test_examples" / "original").glob("*.png"))
 GREY = ("coins.png", "photographer.png")  # not fit to train on: they are the test set
-ADVERSARIAL = Adversarial(
+ADVERSARIAL = AdversarialSettings(
     pixel_weight=0.1, content_weight=0.1, adversarial_weight=0.01, discriminator_filters=4
 )
 

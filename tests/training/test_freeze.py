@@ -12,8 +12,8 @@ from core.model.upscaler import load_upscaler
 from core.picture import Picture
 from core.pixels import uint8_from_unit, unit_from_uint8
 from tests.support.stand_ins import noise, repeat
-from training.export import NotEqual, describe_weights, freeze
-from training.loop.recipe import Adversarial
+from training.export import ParityError, describe_weights, freeze
+from training.loop.recipe import AdversarialSettings
 from training.loop.run import start_run
 from training.loop.train import train
 from training.models.networks import build_generator
@@ -42,7 +42,7 @@ def test_the_card_says_what_the_graph_is(recipe, card_path):
 
 
 def test_the_description_follows_the_recipe(recipe):
-    adversarial = replace(recipe, adversarial=Adversarial(0.1, 0.1, 0.01, 4))
+    adversarial = replace(recipe, adversarial=AdversarialSettings(0.1, 0.1, 0.01, 4))
     assert "not adversarially" in describe_weights(recipe, 561)
     assert "not adversarially" not in describe_weights(adversarial, 561)
     assert "561 photographs under free licences, for" in describe_weights(adversarial, 561)
@@ -80,6 +80,6 @@ def test_a_graph_that_differs_is_not_written(
     recipe, run_folder, photos_folder, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(training.export, "FrozenGraph", lambda *_args: repeat)
-    with pytest.raises(NotEqual, match="levels"):
+    with pytest.raises(ParityError, match="levels"):
         freeze(recipe, run_folder, photos_folder, tmp_path / "tiny.json", version="0.1")
     assert list(tmp_path.iterdir()) == []

@@ -24,8 +24,8 @@ from core.images import SUFFIXES
 from training.data.photos import Origin, Photo, Row, read_origins, split_photos, write_table
 from training.data.selection import (
     Candidate,
-    Gallery,
-    Refusal,
+    HashIndex,
+    Rejection,
     Selection,
     check_file,
     read_test_pictures,
@@ -125,11 +125,11 @@ def write_manifest(target: Path, rows: Iterable[Row]) -> None:
 
 REFUSED = "refused.csv"
 
-Refusals = dict[Path, Refusal]
+Refusals = dict[Path, Rejection]
 
 
 @dataclass(frozen=True)
-class Checks:
+class PhotoRequirements:
     """What is asked of a photograph.
 
     Attributes:
@@ -145,7 +145,7 @@ class Checks:
     workers: int | None = None
 
 
-def prepare(source: Path, target: Path, checks: Checks) -> str:
+def prepare(source: Path, target: Path, checks: PhotoRequirements) -> str:
     """Put the photographs that are fit to train on into a collection.
 
     The result depends on the files alone, not on the workers or on earlier runs.
@@ -208,7 +208,7 @@ def find_origins(
 
 
 def check_files(
-    paths: Sequence[Path], origins: dict[Path, Origin | None], checks: Checks
+    paths: Sequence[Path], origins: dict[Path, Origin | None], checks: PhotoRequirements
 ) -> tuple[list[Candidate], Refusals]:
     """Judge all files, several at once.
 
@@ -216,22 +216,22 @@ def check_files(
     to be copied between processes, and none is forked under a running library.
     """
 
-    def check(path: Path) -> Candidate | Refusal:
+    def check(path: Path) -> Candidate | Rejection:
         try:
             return check_file(path, origins[path], checks.min_side)
-        except Refusal as refusal:
-            return Refusal(refusal.kind, refusal.reason)  # its traceback would hold the pixels
+        except Rejection as refusal:
+            return Rejection(refusal.kind, refusal.reason)  # its traceback would hold the pixels
 
     with ThreadPool(checks.workers) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, about metadata; not of what is judged
         bar = tqdm(pool.imap(check, paths), total=len(paths), unit="photo", disable=None)
         verdicts = list(bar)
-    refusals = {p: v for p, v in zip(paths, verdicts, strict=True) if isinstance(v, Refusal)}
+    refusals = {p: v for p, v in zip(paths, verdicts, strict=True) if isinstance(v, Rejection)}
     return [verdict for verdict in verdicts if isinstance(verdict, Candidate)], refusals
 
 
 def select(
-    source: Path, candidates: Sequence[Candidate], test_pictures: Gallery
+    source: Path, candidates: Sequence[Candidate], test_pictures: HashIndex
 ) -> tuple[list[Candidate], Refusals]:
     """Photographs that are new; of several that show the same, the one with most pixels."""
     selection = Selection(test_pictures, len(candidates))
@@ -240,7 +240,7 @@ def select(
         try:
             selection.admit(photo, photo.path.relative_to(source).as_posix())
             chosen.append(photo)
-        except Refusal as refusal:
+        except Rejection as refusal:
             refusals[photo.path] = refusal
     return chosen, refusals
 
@@ -253,7 +253,7 @@ def store_all(photos: Sequence[Candidate], target: Path) -> tuple[list[Row], Ref
             rows.append(store(photo, target))
         except FileNotFoundError as error:
             text = f"File must stay until it is stored. Received: {error.strerror}."
-            refusals[photo.path] = Refusal("unreadable", text)
+            refusals[photo.path] = Rejection("unreadable", text)
     return rows, refusals
 
 

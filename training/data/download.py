@@ -41,7 +41,7 @@ TIMEOUT_S = (10, 60)  # to connect; between two packets
 USER_AGENT = "max-image-resolution-enhancer (collecting training photographs)"
 
 
-class Pace:
+class RequestPacer:
     """Spaces requests evenly, and stands still when it is told to."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Pace:
         self._next_s = max(self._next_s, self._clock() + min(seconds, LONGEST_WAIT_S))
 
 
-class PatientRetry(Retry):
+class ServerDelayRetry(Retry):
     """Waits as long as the server says, in whichever of two headers it says it."""
 
     def get_retry_after(self, response):
@@ -79,7 +79,7 @@ class PatientRetry(Retry):
 class PacedAdapter(HTTPAdapter):
     """Waits before each request, redirects included."""
 
-    def __init__(self, pace: Pace, retries: Retry) -> None:
+    def __init__(self, pace: RequestPacer, retries: Retry) -> None:
         super().__init__(max_retries=retries)
         self._pace = pace
 
@@ -88,14 +88,14 @@ class PacedAdapter(HTTPAdapter):
         return super().send(*args, **kwargs)
 
 
-def open_session(pace: Pace) -> requests.Session:
+def open_session(pace: RequestPacer) -> requests.Session:
     """A session that keeps a pace, and tries again when it makes sense.
 
     Nothing but http and https is spoken, also after a redirect.
     """
     # urllib3 warns of every retry with the path it asks for, and the path may hold a key.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    retries = PatientRetry(
+    retries = ServerDelayRetry(
         total=RETRIES,
         status_forcelist=TRY_AGAIN,
         backoff_factor=BACKOFF_S,
@@ -119,7 +119,7 @@ class TransferFailed(Exception):
     """A file could not be had; the message says why."""
 
 
-class Partial:
+class PartialFile:
     """The unfinished file at a path, and what tells whether it is still the same."""
 
     def __init__(self, path: Path) -> None:
@@ -174,7 +174,7 @@ def fetch(session: requests.Session, url: str, path: Path, max_bytes: int = MAX_
         TransferFailed: if it could not be had. A transfer that broke off leaves its
             partial file to the next run.
     """
-    partial = Partial(path)
+    partial = PartialFile(path)
     for attempt in range(ATTEMPTS):
         time.sleep(BACKOFF_S * (2**attempt - 1))
         with suppress(HTTPError):  # while the body was read
@@ -187,7 +187,7 @@ def fetch(session: requests.Session, url: str, path: Path, max_bytes: int = MAX_
     )
 
 
-def fetch_rest(session: requests.Session, url: str, partial: Partial, max_bytes: int) -> bool:
+def fetch_rest(session: requests.Session, url: str, partial: PartialFile, max_bytes: int) -> bool:
     """Ask for what is missing, and write it; False if the partial file was of no use."""
     with request(session, url, partial) as response:
         if not fits(response, partial):
@@ -202,7 +202,7 @@ def fetch_rest(session: requests.Session, url: str, partial: Partial, max_bytes:
         return True
 
 
-def request(session: requests.Session, url: str, partial: Partial) -> requests.Response:
+def request(session: requests.Session, url: str, partial: PartialFile) -> requests.Response:
     try:
         headers = partial.range_headers()
         return session.get(url, headers=headers, stream=True, timeout=TIMEOUT_S)
@@ -210,7 +210,7 @@ def request(session: requests.Session, url: str, partial: Partial) -> requests.R
         raise TransferFailed(f"Server must answer. Received: {error}.") from error
 
 
-def fits(response: requests.Response, partial: Partial) -> bool:
+def fits(response: requests.Response, partial: PartialFile) -> bool:
     """Whether the answer is a whole file, or begins where the partial file ends."""
     if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return False
@@ -220,7 +220,7 @@ def fits(response: requests.Response, partial: Partial) -> bool:
     return bool(start) and int(start[1]) == partial.size
 
 
-def write_body(response: requests.Response, partial: Partial, max_bytes: int) -> None:
+def write_body(response: requests.Response, partial: PartialFile, max_bytes: int) -> None:
     """Append what comes; a file over the limit is thrown away."""
     with partial.begin(response) as file:
         # Unlike `iter_content`, this loses nothing of what came before the connection broke.
@@ -236,7 +236,7 @@ FAILED = "failed.csv"
 COLUMNS = ("file", "licence", "source", "author")
 
 
-class Job(NamedTuple):
+class Download(NamedTuple):
     """A file to download.
 
     Attributes:
@@ -250,7 +250,7 @@ class Job(NamedTuple):
     origin: Origin
 
 
-class Outcome(NamedTuple):
+class DownloadOutcome(NamedTuple):
     """What became of the jobs, in numbers."""
 
     downloaded: int
@@ -258,7 +258,9 @@ class Outcome(NamedTuple):
     failed: int
 
 
-def download_list(addresses: Path, target: Path, licence: str | None, per_minute: float) -> Outcome:
+def download_list(
+    addresses: Path, target: Path, licence: str | None, per_minute: float
+) -> DownloadOutcome:
     """Download what a list names.
 
     Args:
@@ -272,11 +274,11 @@ def download_list(addresses: Path, target: Path, licence: str | None, per_minute
         CommandFailed: if the list cannot be read, or leaves a licence open.
     """
     jobs = read_jobs(addresses, licence)
-    with open_session(Pace(per_minute)) as session:
+    with open_session(RequestPacer(per_minute)) as session:
         return download(jobs, target, session)
 
 
-def read_jobs(addresses: Path, licence: str | None) -> list[Job]:
+def read_jobs(addresses: Path, licence: str | None) -> list[Download]:
     """One job for every address in a list, in its order."""
     try:
         lines = addresses.read_text(encoding="utf-8-sig").splitlines()
@@ -293,12 +295,12 @@ def read_jobs(addresses: Path, licence: str | None) -> list[Job]:
     return list({job.url: job for job in jobs}.values())
 
 
-def read_job(line: str, licence: str | None, place: str) -> Job:
+def read_job(line: str, licence: str | None, place: str) -> Download:
     url, stated, author = (*(cell.strip() for cell in line.split("\t")), "", "")[:3]
     if not (stated or licence):
         raise CommandFailed(f"{place} must state a licence, or --licence must. Received: {line}")
     stem = sha256(url.encode()).hexdigest()[:16]
-    return Job(url, stem + suffix_of(url), Origin(stated or licence, url, author))
+    return Download(url, stem + suffix_of(url), Origin(stated or licence, url, author))
 
 
 def suffix_of(url: str) -> str:
@@ -310,7 +312,7 @@ def suffix_of(url: str) -> str:
     return suffix if suffix in SUFFIXES else ".jpg"
 
 
-def download(jobs: Sequence[Job], target: Path, session: requests.Session) -> Outcome:
+def download(jobs: Sequence[Download], target: Path, session: requests.Session) -> DownloadOutcome:
     """Download what is not there yet; one that fails does not stop the others.
 
     In the folder: the files, `licences.csv`, and in `failed.csv` what failed this time.
@@ -325,10 +327,10 @@ def download(jobs: Sequence[Job], target: Path, session: requests.Session) -> Ou
         except TransferFailed as failure:
             failures.append({"url": job.url, "reason": str(failure)})
     write_table(target / FAILED, ("url", "reason"), failures)
-    return Outcome(len(missing) - len(failures), len(jobs) - len(missing), len(failures))
+    return DownloadOutcome(len(missing) - len(failures), len(jobs) - len(missing), len(failures))
 
 
-def record_licences(jobs: Sequence[Job], target: Path) -> None:
+def record_licences(jobs: Sequence[Download], target: Path) -> None:
     """Add the files to the table before they come, so that none is ever without a licence."""
     path = target / LICENCES
     rows = {row["file"]: row for row in read_table(path, COLUMNS)} if path.exists() else {}
@@ -336,7 +338,7 @@ def record_licences(jobs: Sequence[Job], target: Path) -> None:
     write_table(path, COLUMNS, rows.values())
 
 
-def download_one(job: Job, target: Path, session: requests.Session) -> None:
+def download_one(job: Download, target: Path, session: requests.Session) -> None:
     """Download a file, and keep it if it is a picture.
 
     Raises:

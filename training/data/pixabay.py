@@ -20,9 +20,9 @@ import requests
 from training.data.download import (
     LONGEST_WAIT_S,
     TIMEOUT_S,
-    Job,
-    Outcome,
-    Pace,
+    Download,
+    DownloadOutcome,
+    RequestPacer,
     download,
     open_session,
     suffix_of,
@@ -37,7 +37,7 @@ KEEP_ANSWERS_S = 24 * 3600
 
 
 @dataclass(frozen=True)
-class Search:
+class PixabaySearch:
     """What to look for.
 
     Attributes:
@@ -53,7 +53,7 @@ class Search:
     base_url: str = BASE_URL
 
 
-def download_found(search: Search, target: Path, per_minute: float) -> Outcome:
+def download_found(search: PixabaySearch, target: Path, per_minute: float) -> DownloadOutcome:
     """Download the photographs of a search.
 
     Args:
@@ -64,26 +64,26 @@ def download_found(search: Search, target: Path, per_minute: float) -> Outcome:
     Raises:
         CommandFailed: if the service does not answer as it should.
     """
-    pace = Pace(per_minute)
+    pace = RequestPacer(per_minute)
     with open_session(pace) as session:
-        jobs = Finder(search, target / ".pixabay", session, pace).find()
+        jobs = PixabayFinder(search, target / ".pixabay", session, pace).find()
         return download(jobs, target, session)
 
 
-class Finder:
+class PixabayFinder:
     """Asks for page after page, and keeps the answers."""
 
     def __init__(
-        self, search: Search, answers: Path, session: requests.Session, pace: Pace
+        self, search: PixabaySearch, answers: Path, session: requests.Session, pace: RequestPacer
     ) -> None:
         self._session = session
         self._search = search
         self._answers = answers
         self._pace = pace
 
-    def find(self) -> list[Job]:
+    def find(self) -> list[Download]:
         """As many photographs as are wanted, without repetition."""
-        jobs: dict[str, Job] = {}
+        jobs: dict[str, Download] = {}
         for hits in self.pages():
             jobs |= {job.name: job for job in map(job_of, hits)}
             if len(jobs) >= self._search.count:
@@ -170,6 +170,6 @@ def read_answer(response: requests.Response) -> dict:
         ) from error
 
 
-def job_of(hit: dict) -> Job:
+def job_of(hit: dict) -> Download:
     name = f"pixabay-{hit['id']}{suffix_of(hit['largeImageURL'])}"
-    return Job(hit["largeImageURL"], name, Origin(LICENCE, hit["pageURL"], hit["user"]))
+    return Download(hit["largeImageURL"], name, Origin(LICENCE, hit["pageURL"], hit["user"]))

@@ -17,7 +17,7 @@ from core.images import decode_rgb
 from core.pixels import LEVELS
 from training.data.collect import MANIFEST
 from training.data.photos import Pair, Photo, make_pair, read_manifest, read_table
-from training.data.selection import Measures, measure_all
+from training.data.selection import PhotoMeasures, measure_all
 from training.evaluation.evaluate import CROP_PX, busiest_place
 from training.models.networks import SCALE
 
@@ -25,7 +25,7 @@ WIDTH_IN = 9.0  # of every figure, inches
 BINS = 40
 
 
-def plot_sizes(measures: Sequence[Measures]) -> Figure:
+def plot_sizes(measures: Sequence[PhotoMeasures]) -> Figure:
     """Width against height, and how many megapixels."""
     figure, (left, right) = panels(2)
     left.scatter([m.width for m in measures], [m.height for m in measures], s=6, alpha=0.5)
@@ -35,7 +35,7 @@ def plot_sizes(measures: Sequence[Measures]) -> Figure:
     return figure
 
 
-def plot_sharpness(measures: Sequence[Measures]) -> Figure:
+def plot_sharpness(measures: Sequence[PhotoMeasures]) -> Figure:
     """Variance of the Laplacian, in decades; a variance below 1 counts as 1."""
     figure, (axes,) = panels(1)
     sharpness = np.maximum([m.sharpness for m in measures], 1.0)
@@ -44,7 +44,7 @@ def plot_sharpness(measures: Sequence[Measures]) -> Figure:
     return figure
 
 
-def plot_colours(measures: Sequence[Measures]) -> Figure:
+def plot_colours(measures: Sequence[PhotoMeasures]) -> Figure:
     """Means of the channels and of luma, and saturation."""
     figure, (left, middle, right) = panels(3)
     for channel in ("red", "green", "blue"):

@@ -31,7 +31,7 @@ from training.errors import CommandFailed
 from training.evaluation.metrics import LUMA
 
 
-class Measures(NamedTuple):
+class PhotoMeasures(NamedTuple):
     """Figures of one photograph; levels are those of 8 bits, [0, 255].
 
     Attributes:
@@ -52,22 +52,22 @@ class Measures(NamedTuple):
     saturation: float
 
 
-def measure_all(photos: Sequence[Photo]) -> list[Measures]:
+def measure_all(photos: Sequence[Photo]) -> list[PhotoMeasures]:
     """Measures of every photograph, in the same order."""
     with ThreadPool() as pool:
         bar = tqdm(pool.imap(measure_file, photos), total=len(photos), unit="photo", disable=None)
         return list(bar)
 
 
-def measure_file(photo: Photo) -> Measures:
+def measure_file(photo: Photo) -> PhotoMeasures:
     return measure(decode_rgb(photo.path.read_bytes()))
 
 
-def measure(pixels: np.ndarray) -> Measures:
+def measure(pixels: np.ndarray) -> PhotoMeasures:
     """Measures of a picture, (H, W, 3) uint8 in [0, 255]; H, W >= 3."""
     luma = pixels.astype(np.float32) @ LUMA.astype(np.float32)
     red, green, blue = (float(channel.mean()) for channel in np.moveaxis(pixels, -1, 0))
-    return Measures(
+    return PhotoMeasures(
         *pixels.shape[:2],
         float(laplacian(luma).var()),
         red,
@@ -125,7 +125,7 @@ In 8-bit levels; photographs saved as JPEG of quality 30 differ by less than 1.9
 """
 
 
-class Likeness(NamedTuple):
+class PictureHash(NamedTuple):
     """What is compared of a picture.
 
     Attributes:
@@ -139,13 +139,13 @@ class Likeness(NamedTuple):
     is_featureless: bool
 
 
-def likeness_of(pixels: np.ndarray) -> Likeness:
+def likeness_of(pixels: np.ndarray) -> PictureHash:
     """What to compare of a picture, (H, W, 3) uint8 in [0, 255], H, W >= 1."""
     thumbnail = resize_bicubic(pixels, THUMBNAIL_PX, THUMBNAIL_PX)
     low = low_frequencies(thumbnail @ LUMA)
     decisive = np.abs(low - np.median(low)) > DECISIVE_LEVELS
     bits = np.array([hash_bits(low), hash_bits(low * MIRROR)], np.uint64)
-    return Likeness(bits, thumbnail, bool(decisive.sum() < FEWEST_DECISIVE))
+    return PictureHash(bits, thumbnail, bool(decisive.sum() < FEWEST_DECISIVE))
 
 
 def dct_matrix(size: int, frequencies: int) -> np.ndarray:
@@ -170,7 +170,7 @@ def hash_bits(low: np.ndarray) -> np.uint64:
     return np.packbits(low > np.median(low)).view(np.uint64)[0]
 
 
-class Gallery:
+class HashIndex:
     """Pictures to look others up in; a look-up takes time linear in their number."""
 
     def __init__(self, capacity: int) -> None:
@@ -178,14 +178,14 @@ class Gallery:
         self._hashes = np.zeros(capacity, np.uint64)
         self._featureless: dict[str, np.ndarray] = {}
 
-    def add(self, name: str, likeness: Likeness) -> None:
+    def add(self, name: str, likeness: PictureHash) -> None:
         if likeness.is_featureless:
             self._featureless[name] = likeness.thumbnail
         else:
             self._hashes[len(self._names)] = likeness.bits[0]
             self._names.append(name)
 
-    def find(self, likeness: Likeness) -> str | None:
+    def find(self, likeness: PictureHash) -> str | None:
         """Name of the first picture that shows the same, upright or mirrored, or None."""
         if likeness.is_featureless:
             same = (n for n, t in self._featureless.items() if look_alike(t, likeness.thumbnail))
@@ -231,10 +231,10 @@ class Candidate:
     width: int
     sha256: str
     origin: Origin
-    likeness: Likeness
+    likeness: PictureHash
 
 
-class Refusal(Exception):
+class Rejection(Exception):
     """A file is not taken.
 
     Attributes:
@@ -255,7 +255,7 @@ def check_file(path: Path, origin: Origin | None, min_side: int) -> Candidate:
         Refusal: if it is not to be trained on.
     """
     if origin is None:
-        raise Refusal(
+        raise Rejection(
             "no licence",
             "Licence must be stated by manifest.csv or licences.csv beside the file or above it, "
             "or by --licence. Received: none.",
@@ -271,28 +271,30 @@ def check_file(path: Path, origin: Origin | None, min_side: int) -> Candidate:
 def read_file(path: Path) -> bytes:
     try:
         if not path.is_file():
-            raise Refusal("unreadable", "File must be a regular file. Received: none at its path.")
+            raise Rejection(
+                "unreadable", "File must be a regular file. Received: none at its path."
+            )
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise Refusal(
+            raise Rejection(
                 "too large", f"File must have at most {MAX_FILE_BYTES} bytes. Received: {size}."
             )
         return path.read_bytes()
     except OSError as error:
         text = f"File must be readable. Received: {error.strerror}."
-        raise Refusal("unreadable", text) from error
+        raise Rejection("unreadable", text) from error
 
 
 def decode(data: bytes) -> np.ndarray:
     try:
         return decode_rgb(data, LIMITS)
     except SuperResolutionError as error:
-        raise Refusal("unreadable", str(error)) from error
+        raise Rejection("unreadable", str(error)) from error
 
 
 def check_size(height: int, width: int, min_side: int) -> None:
     if min(height, width) < min_side:
-        raise Refusal(
+        raise Rejection(
             "too small",
             f"Image must be at least {min_side} pixels wide and high. "
             f"Received: {width} x {height} pixels.",
@@ -304,7 +306,7 @@ def check_colours(pixels: np.ndarray) -> None:
     least, greatest = channel_range(pixels)
     coloured = float((greatest - least > GREY_LEVELS).mean())
     if coloured < COLOURED_SHARE:
-        raise Refusal(
+        raise Rejection(
             "grey",
             f"Image must have colours: channels more than {GREY_LEVELS} levels apart "
             f"in at least {COLOURED_SHARE:.1%} of its pixels. Received: {coloured:.2%}.",
@@ -322,7 +324,7 @@ def channel_range(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return least, greatest
 
 
-def read_test_pictures(folder: Path | None) -> Gallery:
+def read_test_pictures(folder: Path | None) -> HashIndex:
     """Every `<set>/HR/*.png` in a folder; nothing without a folder.
 
     Raises:
@@ -333,7 +335,7 @@ def read_test_pictures(folder: Path | None) -> Gallery:
         raise CommandFailed(
             f"--test-sets must be a folder that holds <set>/HR/*.png. Received: {folder}."
         )
-    gallery = Gallery(len(paths))
+    gallery = HashIndex(len(paths))
     for path in paths:
         try:
             pixels = decode_rgb(path.read_bytes())
@@ -346,10 +348,10 @@ def read_test_pictures(folder: Path | None) -> Gallery:
 class Selection:
     """Photographs of which no two show the same, and none a test picture."""
 
-    def __init__(self, test_pictures: Gallery, capacity: int) -> None:
+    def __init__(self, test_pictures: HashIndex, capacity: int) -> None:
         self._test_pictures = test_pictures
         self._files: dict[str, str] = {}
-        self._photographs = Gallery(capacity)
+        self._photographs = HashIndex(capacity)
 
     def admit(self, photo: Candidate, name: str) -> None:
         """Add a photograph.
@@ -358,12 +360,14 @@ class Selection:
             Refusal: if it is in already, in whatever size, quality or direction.
         """
         if twin := self._files.get(photo.sha256):
-            raise Refusal("duplicate", f"File must be new. Received: the same bytes as {twin}.")
+            raise Rejection("duplicate", f"File must be new. Received: the same bytes as {twin}.")
         if twin := self._test_pictures.find(photo.likeness):
-            raise Refusal(
+            raise Rejection(
                 "in a test set", f"Image must be in no test set. Received: one that shows {twin}."
             )
         if twin := self._photographs.find(photo.likeness):
-            raise Refusal("near-duplicate", f"Image must be new. Received: one that shows {twin}.")
+            raise Rejection(
+                "near-duplicate", f"Image must be new. Received: one that shows {twin}."
+            )
         self._files[photo.sha256] = name
         self._photographs.add(name, photo.likeness)

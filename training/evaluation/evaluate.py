@@ -25,7 +25,7 @@ from training.evaluation.outputs import (
     FORMATS,
     Means,
     Output,
-    Row,
+    PictureFigures,
     TestPicture,
     as_table,
     bicubic,
@@ -162,7 +162,7 @@ class Evaluation:
         """
         metrics = choose_metrics(self.perceptual)
         models = self._models()
-        rows: list[Row] = []
+        rows: list[PictureFigures] = []
         for test_set in list_test_sets(self.test_sets):
             outputs = self._outputs(test_set, models)
             for picture in tqdm(list_test_pictures(test_set), desc=test_set.name, unit="picture"):
@@ -206,6 +206,6 @@ class Evaluation:
             write_report(self.report, rows)
 
 
-def caption(row: Row) -> str:
+def caption(row: PictureFigures) -> str:
     """The figures of a row, as a contact sheet shows them."""
     return "  ".join(FORMATS[key].format(value) for key, value in row.figures.items())

@@ -15,8 +15,8 @@ from core.temporal.coherence import Coherence
 from core.temporal.fusion import Fusion, find_motion
 from training.evaluation.metrics import LearnedDistance, psnr_y, ssim_y
 from training.evaluation.motion import (
-    Clip,
-    Passage,
+    FrameMotion,
+    TestClip,
     find_motion_by_farneback,
     find_passage,
     flow_distance,
@@ -49,7 +49,7 @@ Means = dict[str, dict[str, dict[str, float]]]
 
 
 @dataclass(frozen=True)
-class Row:
+class ClipFigures:
     """The figures of one output on one clip."""
 
     group: str
@@ -83,22 +83,22 @@ class VideoEvaluation:
         distance = LearnedDistance(self.perceptual) if self.perceptual else None
         name = read_card(self.card).name
         upscaler = load_for_measuring(self.card)
-        rows: list[Row] = []
+        rows: list[ClipFigures] = []
         for clip in tqdm(self._clips(), unit="clip"):
             apart = [upscaler.upscale(Picture(lr)).pixels for lr in clip.lr]
-            yardstick = Yardstick(clip.hr, distance)
+            yardstick = ClipMetrics(clip.hr, distance)
             for output, frames in make_outputs(clip, apart, name):
                 figures = yardstick.measure(frames)
-                rows.append(Row(clip.group, clip.name, output, figures))
+                rows.append(ClipFigures(clip.group, clip.name, output, figures))
         means = mean_figures(rows)
         self._write(rows, means)
         return means
 
-    def _clips(self) -> list[Clip]:
+    def _clips(self) -> list[TestClip]:
         clips = read_clips(self.video) if self.video else []
         return clips + (make_pans(self.pans) if self.pans else [])
 
-    def _write(self, rows: Sequence[Row], means: Means) -> None:
+    def _write(self, rows: Sequence[ClipFigures], means: Means) -> None:
         if self.report is not None:
             report = {"means": means, "clips": [asdict(row) for row in rows]}
             self.report.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -110,7 +110,7 @@ Frames = Sequence[np.ndarray]
 """SR frames, (4H, 4W, 3) uint8 each."""
 
 
-def make_outputs(clip: Clip, apart: Frames, model: str) -> Iterator[tuple[str, Frames]]:
+def make_outputs(clip: TestClip, apart: Frames, model: str) -> Iterator[tuple[str, Frames]]:
     """Everything that is measured on a clip, and what it is called."""
     height, width = clip.hr.shape[1:3]
     yield ORIGINAL, clip.hr
@@ -130,7 +130,7 @@ def make_outputs(clip: Clip, apart: Frames, model: str) -> Iterator[tuple[str, F
 
 
 def fuse(
-    clip: Clip,
+    clip: TestClip,
     apart: Frames,
     *,
     fusion: Fusion | None = None,
@@ -144,7 +144,7 @@ def fuse(
     return [advance(Picture(lr)).pixels for lr in clip.lr]
 
 
-class Yardstick:
+class ClipMetrics:
     """Measures outputs against the HR frames of a clip.
 
     Args:
@@ -156,7 +156,7 @@ class Yardstick:
         self._hr = hr
         self._distance = distance
         pairs = list(zip(hr[1:], hr, strict=False))
-        self._passages: list[Passage] = [find_passage(*pair) for pair in pairs]
+        self._passages: list[FrameMotion] = [find_passage(*pair) for pair in pairs]
         self._flows = [perceived_flow(*pair) for pair in pairs]
         self._seen = [distance.see(frame) for frame in hr] if distance else []
 
@@ -201,7 +201,7 @@ class Yardstick:
         return {"tlp": float(np.mean(gaps)), "lpips_sq": float(np.mean(likeness))}
 
 
-def mean_figures(rows: Sequence[Row]) -> Means:
+def mean_figures(rows: Sequence[ClipFigures]) -> Means:
     """Means over the clips of a group, in the order of the rows."""
     grouped: dict[str, dict[str, list[dict[str, float]]]] = {}
     for row in rows:

@@ -43,7 +43,7 @@ FARNEBACK = {
 """As tOF is measured in the code of TecoGAN."""
 
 
-class Passage(NamedTuple):
+class FrameMotion(NamedTuple):
     """From a frame of a clip to the one before, as its HR frames tell.
 
     Attributes:
@@ -60,12 +60,12 @@ def grey(frame: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
 
 
-def find_passage(present: np.ndarray, before: np.ndarray) -> Passage:
+def find_passage(present: np.ndarray, before: np.ndarray) -> FrameMotion:
     """The passage between two HR frames, (H, W, 3) uint8, by DIS at its most careful preset."""
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     back = dis.calc(grey(present), grey(before), None)
     forth = dis.calc(grey(before), grey(present), None)
-    return Passage(back, is_seen(back, forth))
+    return FrameMotion(back, is_seen(back, forth))
 
 
 def is_seen(back: np.ndarray, forth: np.ndarray) -> np.ndarray:
@@ -79,7 +79,7 @@ def is_seen(back: np.ndarray, forth: np.ndarray) -> np.ndarray:
     return inside & (gap <= 0.01 * length + 0.5)
 
 
-def warping_error(present: np.ndarray, before: np.ndarray, passage: Passage) -> float:
+def warping_error(present: np.ndarray, before: np.ndarray, passage: FrameMotion) -> float:
     """Mean squared difference between a frame and the one before, warped to it.
 
     Over all channels in [0, 1], where both can be seen; the frame before is interpolated by
@@ -119,7 +119,7 @@ NOISE_LEVELS = 2.5  # standard deviation of the noise of noisy pans, on the LR f
 
 
 @dataclass(frozen=True)
-class Clip:
+class TestClip:
     """Frames and what should come out.
 
     Attributes:
@@ -137,7 +137,7 @@ class Clip:
     motions: tuple[Motion, ...] = ()
 
 
-def read_clips(folder: Path) -> list[Clip]:
+def read_clips(folder: Path) -> list[TestClip]:
     """Every `<name>/HR` of a folder, of picture files that are its frames by name.
 
     Raises:
@@ -149,23 +149,23 @@ def read_clips(folder: Path) -> list[Clip]:
     return [read_clip(path) for path in folders]
 
 
-def read_clip(folder: Path) -> Clip:
+def read_clip(folder: Path) -> TestClip:
     paths = sorted(path for path in folder.iterdir() if path.is_file())
     if len(paths) < 2:
         raise CommandFailed(f"{folder} must hold two frames or more. Received: {len(paths)}.")
     pairs = [make_pair(decode_rgb(path.read_bytes())) for path in paths]
     name = folder.parent.name
-    return Clip(name, name, np.stack([p.hr for p in pairs]), np.stack([p.lr for p in pairs]))
+    return TestClip(name, name, np.stack([p.hr for p in pairs]), np.stack([p.lr for p in pairs]))
 
 
-def make_pans(folder: Path) -> list[Clip]:
+def make_pans(folder: Path) -> list[TestClip]:
     """Two pans over each picture of a folder, of which one has noise."""
     pictures = {path.stem: decode_rgb(path.read_bytes()) for path in sorted(folder.glob("*.png"))}
     clips = [make_pan(name, picture) for name, picture in pictures.items()]
     return [*clips, *(add_noise(clip, seed) for seed, clip in enumerate(clips))]
 
 
-def make_pan(name: str, picture: np.ndarray) -> Clip:
+def make_pan(name: str, picture: np.ndarray) -> TestClip:
     """A slow pan and zoom over (H, W, 3) uint8, by fractions of a pixel."""
     views = [view(number, picture.shape) for number in range(PAN_FRAMES)]
     pairs = [make_pair(look(picture, matrix)) for matrix in views]
@@ -174,7 +174,7 @@ def make_pan(name: str, picture: np.ndarray) -> Clip:
         known_motion(present, before, lr.shape[1:3])
         for before, present in zip(views, views[1:], strict=False)
     )
-    return Clip("pans", name, np.stack([pair.hr for pair in pairs]), lr, motions)
+    return TestClip("pans", name, np.stack([pair.hr for pair in pairs]), lr, motions)
 
 
 def view(number: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -210,8 +210,8 @@ def known_motion(present: np.ndarray, before: np.ndarray, shape: tuple[int, int]
     return Motion((flow / SCALE).astype(np.float32), np.ones(shape, np.float32))
 
 
-def add_noise(clip: Clip, seed: int) -> Clip:
+def add_noise(clip: TestClip, seed: int) -> TestClip:
     """The clip as a small sensor would see it."""
     drawn = np.random.default_rng(seed).normal(0, NOISE_LEVELS, clip.lr.shape)
     noisy = np.clip(np.rint(clip.lr + drawn), 0, LEVELS).astype(np.uint8)
-    return Clip("noisy pans", clip.name, clip.hr, noisy, clip.motions)
+    return TestClip("noisy pans", clip.name, clip.hr, noisy, clip.motions)

@@ -14,7 +14,7 @@ import numpy as np
 import requests
 
 from core.images import decode_image, decode_rgb, resize_bicubic
-from core.media.render import Rendering, Wish
+from core.media.render import PictureAnswer, PictureOptions
 from core.model.upscaler import Upscaler, load_upscaler
 from training.evaluation.metrics import LearnedDistance, colour_shift, grid_share, psnr_y, ssim_y
 
@@ -96,7 +96,7 @@ def through_core(card_path: Path) -> Output:
 
     def upscale(picture):
         lr = decode_image(picture.lr_path.read_bytes())
-        return decode_rgb(b"".join(Rendering(upscaler, lr, Wish()).parts()))
+        return decode_rgb(b"".join(PictureAnswer(upscaler, lr, PictureOptions()).parts()))
 
     return upscale
 
@@ -155,7 +155,7 @@ LAST_MARK = "<!-- end of quality -->"
 
 
 @dataclass(frozen=True)
-class Row:
+class PictureFigures:
     """The figures of one output on one picture."""
 
     test_set: str
@@ -174,11 +174,11 @@ def choose_metrics(perceptual_folder: Path | None) -> dict[str, Metric]:
 
 def measure(
     picture: TestPicture, upscaled: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]
-) -> list[Row]:
+) -> list[PictureFigures]:
     """The figures of every output, by name, on one picture."""
     lr, hr = picture.decode_lr(), picture.decode_hr()
     return [
-        Row(
+        PictureFigures(
             picture.test_set,
             picture.name,
             name,
@@ -189,7 +189,7 @@ def measure(
     ]
 
 
-def mean_figures(rows: Sequence[Row]) -> Means:
+def mean_figures(rows: Sequence[PictureFigures]) -> Means:
     """Means over pictures, rounded to four places, in the order of the rows."""
     grouped: dict[tuple[str, str], list[dict[str, float]]] = {}
     for row in rows:
@@ -229,7 +229,7 @@ def as_table(means: Means) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_report(folder: Path, rows: Sequence[Row]) -> None:
+def write_report(folder: Path, rows: Sequence[PictureFigures]) -> None:
     """`quality.json` with every figure, `quality.md` with the table of means."""
     folder.mkdir(parents=True, exist_ok=True)
     means = mean_figures(rows)

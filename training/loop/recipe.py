@@ -11,7 +11,7 @@ from training.models.networks import Architecture
 
 
 @dataclass(frozen=True)
-class Data:
+class DataSettings:
     """What a batch is made of."""
 
     patch: int  # side of a LR patch, px
@@ -31,7 +31,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingSettings:
     """How the weights are found."""
 
     steps: int
@@ -67,7 +67,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Adversarial:
+class AdversarialSettings:
     """What the second stage weighs, and how large its discriminator is."""
 
     pixel_weight: float
@@ -101,9 +101,9 @@ class Recipe:
     """
 
     generator: Architecture
-    data: Data
-    training: Training
-    adversarial: Adversarial | None = None
+    data: DataSettings
+    training: TrainingSettings
+    adversarial: AdversarialSettings | None = None
     degradation: Degradation | None = None
 
     def learning_rate_at(self, step: int) -> float:
@@ -128,9 +128,9 @@ def read_recipe(path: Path) -> Recipe:
     try:
         return Recipe(
             generator=Architecture(**tables["generator"]),
-            data=Data(**tables["data"]),
-            training=Training(**tables["training"]),
-            adversarial=read_table(Adversarial, tables.get("adversarial")),
+            data=DataSettings(**tables["data"]),
+            training=TrainingSettings(**tables["training"]),
+            adversarial=read_table(AdversarialSettings, tables.get("adversarial")),
             degradation=read_table(Degradation, tables.get("degradation")),
         )
     except (KeyError, TypeError, ValueError) as error:

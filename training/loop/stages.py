@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 
 from training.errors import CommandFailed
-from training.loop.recipe import Adversarial, Recipe
+from training.loop.recipe import AdversarialSettings, Recipe
 from training.models.adversaries import (
     ContentDistance,
     Shift,
@@ -76,7 +76,9 @@ class AdversarialStage:
     Source: Ledig et al. 2017, arXiv:1609.04802, eq. 2, 3 and 6.
     """
 
-    def __init__(self, generator: keras.Model, settings: Adversarial, content: keras.Model) -> None:
+    def __init__(
+        self, generator: keras.Model, settings: AdversarialSettings, content: keras.Model
+    ) -> None:
         self.generator = generator
         self.settings = settings
         self.discriminator = build_discriminator(settings.discriminator_filters)

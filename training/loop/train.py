@@ -30,7 +30,7 @@ from training.data.photos import Pair, Photo, load_pairs, make_pairs, read_manif
 from training.errors import CommandFailed
 from training.evaluation.metrics import WEIGHTS, LearnedDistance, psnr_y
 from training.evaluation.outputs import Metric
-from training.loop.recipe import Data, Recipe
+from training.loop.recipe import DataSettings, Recipe
 from training.loop.run import Run, start_run
 from training.models.adversaries import build_content_features
 from training.models.networks import SCALE
@@ -168,7 +168,7 @@ LOG = "log.csv"
 EVENTS = "tensorboard"
 
 
-class Journal:
+class RunLog:
     """Written to at every validation; a run that goes on writes on.
 
     Args:
@@ -184,7 +184,7 @@ class Journal:
             filename_suffix=f".{uuid4().hex}",  # or two of one second share a file
         )
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -211,12 +211,12 @@ SAVE_EVERY_S = 120.0  # at the latest: what a run that is killed may lose
 
 
 @dataclass(frozen=True)
-class Judge:
+class Validator:
     """Measures a run on photographs that it is not trained on, and writes it down."""
 
     pairs: list[Pair]
     figures: dict[str, Metric]
-    journal: Journal
+    journal: RunLog
     devices: int
 
     def judge(self, run: Run) -> dict[str, float]:
@@ -264,20 +264,20 @@ def train(
     if recipe.adversarial is not None:
         content = build_content_features(perceptual, recipe.adversarial.content_layers)
     run = start_run(recipe, run_folder, content=content, start_from=start_from)
-    with Journal(run_folder, run.step) as journal:
-        judge = Judge(validation, choose_figures(perceptual), journal, devices)
+    with RunLog(run_folder, run.step) as journal:
+        judge = Validator(validation, choose_figures(perceptual), journal, devices)
         go_on(run, sampler, judge, deadline)
     return run
 
 
-def load_training(photos: Sequence[Photo], data: Data) -> list[Pair]:
+def load_training(photos: Sequence[Photo], data: DataSettings) -> list[Pair]:
     """Photographs to train on, and drawings among them, at each of the sizes."""
     drawings = draw_pictures(data.drawings, data.seed)
     pairs = load_pairs(photos, data.sizes)
     return pairs + [pair for picture in drawings for pair in make_pairs(picture, data.sizes)]
 
 
-def go_on(run: Run, sampler: PatchSampler, judge: Judge, deadline: float) -> None:
+def go_on(run: Run, sampler: PatchSampler, judge: Validator, deadline: float) -> None:
     """Take steps until the last one, or the deadline of the monotonic clock."""
     saved, figures = time.monotonic(), {}
     with tqdm(total=run.recipe.training.steps, initial=run.step, unit="step") as bar:

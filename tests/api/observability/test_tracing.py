@@ -55,7 +55,7 @@ def test_an_answer_that_fails_on_its_way_is_logged(app, encode, caplog, monkeypa
         yield b"first row"
         raise DeadlineExceeded
 
-    monkeypatch.setattr("core.media.render.Rendering.parts", fail)
+    monkeypatch.setattr("core.media.render.PictureAnswer.parts", fail)
     data = {"image": (io.BytesIO(encode(noise(60, 16))), "a.png")}
     response = app.test_client().post("/model/predict", data=data, buffered=False)
     with pytest.raises(DeadlineExceeded):

@@ -9,9 +9,9 @@ from PIL import Image
 
 from core.animation import Animation, read_animation
 from core.animation.animation import read_part
-from core.errors import ImageTooLarge, InvalidWish, UnsupportedImage
+from core.errors import ImageTooLarge, InvalidOptions, UnsupportedImage
 from core.images import Limits
-from core.media.medium import FRAME, GLOBAL, PALETTES, WARM_UP, ClipLimits, ClipWish, Segment
+from core.media.medium import FRAME, GLOBAL, PALETTES, WARM_UP, ClipLimits, OutputOptions, Segment
 from tests.support.animations import (
     BACKGROUND,
     BLACK,
@@ -46,7 +46,7 @@ def open_animation(tmp_path):
     def open_animation(data, **wish):
         source = tmp_path / "source"
         source.write_bytes(data)
-        return Animation(source, LIMITS, ClipWish(**{"is_coherent": False, **wish}), scale=4)
+        return Animation(source, LIMITS, OutputOptions(**{"is_coherent": False, **wish}), scale=4)
 
     return open_animation
 
@@ -302,14 +302,14 @@ def test_a_thousand_frames(tmp_path):
     blocks = [control(1), image([[RED]])] * 1000
     source.write_bytes(gif(*blocks, size=(1, 1)))
     limits = ClipLimits(Limits(100, 100, 1000), 60)
-    assert Animation(source, limits, ClipWish(), scale=4).frames == 1000
+    assert Animation(source, limits, OutputOptions(), scale=4).frames == 1000
     source.write_bytes(gif(*blocks, control(1), image([[RED]]), size=(1, 1)))
     with pytest.raises(ImageTooLarge, match="at most 1000 frames"):
-        Animation(source, limits, ClipWish(), scale=4)
+        Animation(source, limits, OutputOptions(), scale=4)
 
 
 def test_unknown_formats_are_refused(open_animation):
-    with pytest.raises(InvalidWish, match="must be one of gif, apng, webp, mp4.*Received: jpeg"):
+    with pytest.raises(InvalidOptions, match="must be one of gif, apng, webp, mp4.*Received: jpeg"):
         open_animation(moving(), format="jpeg")
 
 

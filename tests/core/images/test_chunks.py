@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.images.png import Layout, encode_png_rows, extra_chunks
+from core.images.png import PngLayout, encode_png_rows, extra_chunks
 from core.picture import Extras
 from tests.support.stand_ins import noise
 
@@ -14,7 +14,7 @@ XMP = "<x:xmpmeta xmlns:x='adobe:ns:meta/'>Zürich</x:xmpmeta>".encode()
 
 def opened(extras):
     opening = extra_chunks(extras)
-    data = b"".join(encode_png_rows([noise(3, 4)], Layout(3, 4, 3), opening=opening))
+    data = b"".join(encode_png_rows([noise(3, 4)], PngLayout(3, 4, 3), opening=opening))
     image = Image.open(io.BytesIO(data))
     image.load()
     return image

@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 from core.errors import ImageTooLarge
 from core.images import (
     OUTPUT_FORMATS,
-    Output,
+    ImageOutput,
     check_output_size,
     decode_image,
     encode_jpeg,
@@ -75,7 +75,7 @@ def test_png_of_16_bits_is_what_another_decoder_reads():
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_encoded_nearly(output_format, bits, name):
     picture = PICTURES[name] if bits == 8 else deep(PICTURES[name])
-    again = decode_image(encode_picture(picture, Output(output_format, quality=95)))
+    again = decode_image(encode_picture(picture, ImageOutput(output_format, quality=95)))
     wanted = PICTURES[name].pixels.astype(float)
     if output_format == "jpeg" and picture.alpha is not None:
         opacity = ALPHA[..., None] / 255
@@ -88,13 +88,13 @@ def test_a_picture_is_encoded_nearly(output_format, bits, name):
 
 @pytest.mark.parametrize("output_format", ["png", "jpeg", "avif"])
 def test_grey_stays_grey(output_format):
-    data = encode_picture(PICTURES["grey"], Output(output_format))
+    data = encode_picture(PICTURES["grey"], ImageOutput(output_format))
     assert opened(data).mode == "L"
 
 
 @pytest.mark.parametrize("output_format", OUTPUT_FORMATS)
 def test_what_goes_with_a_picture_is_written(output_format):
-    data = encode_picture(PICTURES["colour"], Output(output_format, extras=EXTRAS))
+    data = encode_picture(PICTURES["colour"], ImageOutput(output_format, extras=EXTRAS))
     extras = decode_image(data).extras
     assert extras.dpi == pytest.approx(EXTRAS.dpi, abs=0.2)
     kept = Image.Exif()
@@ -106,14 +106,14 @@ def test_what_goes_with_a_picture_is_written(output_format):
 @pytest.mark.parametrize("output_format", OUTPUT_FORMATS)
 def test_nothing_else_is_written(output_format):
     picture = Picture(SMOOTH, extras=EXTRAS)
-    extras = decode_image(encode_picture(picture, Output(output_format))).extras
+    extras = decode_image(encode_picture(picture, ImageOutput(output_format))).extras
     assert extras == Extras()
 
 
 @pytest.mark.parametrize("output_format", OUTPUT_FORMATS)
 @pytest.mark.parametrize("name", ["colour", "grey"])
 def test_srgb_is_told(output_format, name):
-    data = encode_picture(PICTURES[name], Output(output_format))
+    data = encode_picture(PICTURES[name], ImageOutput(output_format))
     image = opened(data)
     if output_format == "png":
         assert image.info["srgb"] == 1
@@ -127,7 +127,7 @@ def test_srgb_is_told(output_format, name):
 @pytest.mark.parametrize("output_format", OUTPUT_FORMATS)
 def test_a_profile_is_written_with_pixels_that_are_converted_to_it(output_format):
     profile = display_p3()
-    output = Output(output_format, quality=95, extras=Extras(icc_profile=profile))
+    output = ImageOutput(output_format, quality=95, extras=Extras(icc_profile=profile))
     data = encode_picture(PICTURES["colour"], output)
     assert opened(data).info["icc_profile"] == profile
     assert np.abs(np.asarray(opened(data)).astype(int) - SMOOTH).max() > 8
@@ -139,7 +139,7 @@ def test_a_profile_is_written_with_pixels_that_are_converted_to_it(output_format
 )
 def test_a_profile_of_grey_is_written_where_grey_is(output_format, is_written):
     profile = grey_profile()
-    output = Output(output_format, quality=95, extras=Extras(icc_profile=profile))
+    output = ImageOutput(output_format, quality=95, extras=Extras(icc_profile=profile))
     data = encode_picture(PICTURES["grey"], output)
     is_written = opened(data).info["icc_profile"] == profile
     assert is_written == (output_format != "webp")
@@ -147,20 +147,20 @@ def test_a_profile_of_grey_is_written_where_grey_is(output_format, is_written):
 
 
 def test_a_profile_of_another_kind_is_not_written():
-    output = Output("png", extras=Extras(icc_profile=grey_profile()))
+    output = ImageOutput("png", extras=Extras(icc_profile=grey_profile()))
     assert "icc_profile" not in opened(encode_picture(PICTURES["colour"], output)).info
 
 
 def test_xmp_that_no_jpeg_can_hold_is_left_out():
     packet = note_synthetic_detail(None).replace(b"algorithmically", b"a" * 66_000)
-    data = encode_picture(PICTURES["colour"], Output("jpeg", extras=Extras(xmp=packet)))
+    data = encode_picture(PICTURES["colour"], ImageOutput("jpeg", extras=Extras(xmp=packet)))
     assert "xmp" not in opened(data).info
 
 
 @pytest.mark.parametrize("output_format", LOSSY)
 def test_higher_quality_is_nearer_and_larger(output_format):
     picture = Picture(noise(HEIGHT, WIDTH))
-    low, high = (encode_picture(picture, Output(output_format, q)) for q in (20, 95))
+    low, high = (encode_picture(picture, ImageOutput(output_format, q)) for q in (20, 95))
     errors = [
         np.abs(decode_image(d).pixels - picture.pixels.astype(int)).mean() for d in (low, high)
     ]
@@ -171,8 +171,8 @@ def test_higher_quality_is_nearer_and_larger(output_format):
 @pytest.mark.parametrize("output_format", LOSSY)
 def test_the_usual_quality_is_one_of_its_own(output_format):
     picture = PICTURES["colour"]
-    usual = Output(output_format)
-    chosen = Output(output_format, usual.chosen_quality)
+    usual = ImageOutput(output_format)
+    chosen = ImageOutput(output_format, usual.chosen_quality)
     assert encode_picture(picture, usual) == encode_picture(picture, chosen)
     assert usual.chosen_quality < 95
 
@@ -189,14 +189,14 @@ def test_a_picture_that_a_format_cannot_hold_is_refused_before_the_work(output_f
 
 def test_the_limit_of_webp_is_that_of_the_encoder():
     wide = Picture(np.zeros((1, 16_383, 3), np.uint8))
-    assert opened(encode_picture(wide, Output("webp"))).width == 16_383
+    assert opened(encode_picture(wide, ImageOutput("webp"))).width == 16_383
     with pytest.raises(ImageTooLarge, match="WebP"):
-        encode_picture(Picture(np.zeros((1, 16_384, 3), np.uint8)), Output("webp"))
+        encode_picture(Picture(np.zeros((1, 16_384, 3), np.uint8)), ImageOutput("webp"))
 
 
 def test_the_limit_of_jpeg_is_refused_by_name():
     with pytest.raises(ImageTooLarge, match="JPEG"):
-        encode_picture(Picture(np.zeros((65_536, 1, 3), np.uint8)), Output("jpeg"))
+        encode_picture(Picture(np.zeros((65_536, 1, 3), np.uint8)), ImageOutput("jpeg"))
 
 
 @pytest.mark.parametrize(
@@ -209,12 +209,12 @@ def test_the_limit_of_jpeg_is_refused_by_name():
 )
 def test_an_output_that_cannot_be_is_refused(settings, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        Output(**settings)
+        ImageOutput(**settings)
 
 
 @pytest.mark.parametrize(("quality", "sampling"), [(80, (2, 2)), (90, (1, 1))])
 def test_jpeg_of_high_quality_holds_colour_at_full_resolution(quality, sampling):
-    image = opened(encode_picture(PICTURES["colour"], Output("jpeg", quality)))
+    image = opened(encode_picture(PICTURES["colour"], ImageOutput("jpeg", quality)))
     assert image.layer[0][1:3] == sampling
 
 

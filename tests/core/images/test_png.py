@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from core.images import encode_png, png
-from core.images.png import Chunk, Layout, encode_png_rows, text_chunk
+from core.images.png import PngChunk, PngLayout, encode_png_rows, text_chunk
 from core.picture import Picture
 from tests.support.stand_ins import noise
 
@@ -31,7 +31,7 @@ def cut(pixels, rows):
 
 
 def parts_of(pixels, rows, **kwargs):
-    layout = Layout(*pixels.shape, bits=8 * pixels.itemsize)
+    layout = PngLayout(*pixels.shape, bits=8 * pixels.itemsize)
     return encode_png_rows(iter(cut(pixels, rows)), layout, **kwargs)
 
 
@@ -82,7 +82,7 @@ def test_a_picture_of_any_size_comes_back_from_strips_of_any_height(seed, monkey
     pixels = np.where(random.random((height, 1, 1)) < 0.5, grain, smooth)
     edges = np.sort(random.integers(0, height + 1, random.integers(0, 9)))
     strips = np.split(pixels, edges)  # some of them without rows
-    parts = encode_png_rows(strips, Layout(height, width, channels))
+    parts = encode_png_rows(strips, PngLayout(height, width, channels))
     np.testing.assert_array_equal(decode(b"".join(parts)), pixels)
 
 
@@ -130,14 +130,14 @@ def test_the_pixels_are_one_zlib_stream_without_a_remainder():
 
 
 def test_chunks_may_come_before_and_after_the_pixels():
-    said = [Chunk(b"tEXt", b"Author\0me")]
+    said = [PngChunk(b"tEXt", b"Author\0me")]
     counted = []
 
     def strips():
         yield noise(5, 7)
         counted.append(text_chunk("Rows", "5"))
 
-    parts = encode_png_rows(strips(), Layout(5, 7, 3), opening=said, closing=lambda: counted)
+    parts = encode_png_rows(strips(), PngLayout(5, 7, 3), opening=said, closing=lambda: counted)
     data = b"".join(parts)
     kinds = [kind for kind, _, _ in chunks_of(data)]
     assert kinds == [b"IHDR", b"tEXt", b"IDAT", b"tEXt", b"IEND"]
@@ -156,7 +156,7 @@ def test_a_photograph_takes_no_more_than_when_pillow_writes_it():
 
 
 def test_the_header_is_out_before_the_first_strip_is_asked_for():
-    parts = encode_png_rows(never(), Layout(5, 7, 3))
+    parts = encode_png_rows(never(), PngLayout(5, 7, 3))
     assert next(parts).startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
 
 
@@ -176,7 +176,7 @@ def test_a_strip_is_out_before_the_next_is_asked_for():
             yield strip
 
     out = bytearray()
-    for part in encode_png_rows(strips(), Layout(800, 600, 3)):
+    for part in encode_png_rows(strips(), PngLayout(800, 600, 3)):
         out += part
     expected = [strip_bytes * done - may_be_held_back for done in range(4)]
     assert all(np.greater(sent, expected))
@@ -192,7 +192,7 @@ def test_the_picture_is_never_held():
 
     tracemalloc.start()
     try:
-        for _ in encode_png_rows(strips(), Layout(height, width, 3)):
+        for _ in encode_png_rows(strips(), PngLayout(height, width, 3)):
             pass
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -212,7 +212,7 @@ def test_no_strip_is_held_while_the_next_is_made():
             del made
             held.append(alive() is not None)
 
-    for _ in encode_png_rows(strips(), Layout(6, 5, 3)):
+    for _ in encode_png_rows(strips(), PngLayout(6, 5, 3)):
         pass
     assert held == [False, False]
 
@@ -227,7 +227,7 @@ def test_closing_early_lets_go_of_the_strips():
         finally:
             closed.append(True)
 
-    parts = encode_png_rows(strips(), Layout(1000, 300, 3))
+    parts = encode_png_rows(strips(), PngLayout(1000, 300, 3))
     assert len([next(parts) for _ in range(3)]) == 3
     parts.close()
     assert closed == [True]
@@ -239,7 +239,7 @@ def test_an_error_in_a_strip_comes_through():
         raise RuntimeError("the network is gone")
 
     with pytest.raises(RuntimeError, match="the network is gone"):
-        list(encode_png_rows(strips(), Layout(6, 5, 3)))
+        list(encode_png_rows(strips(), PngLayout(6, 5, 3)))
 
 
 @pytest.mark.parametrize(
@@ -253,28 +253,28 @@ def test_an_error_in_a_strip_comes_through():
 )
 def test_a_strip_of_another_kind_is_refused_with_what_came(strip, received):
     with pytest.raises(ValueError, match=r"`strips` must be \(h, 7, 3\) uint8. " + received):
-        list(encode_png_rows([strip], Layout(4, 7, 3)))
+        list(encode_png_rows([strip], PngLayout(4, 7, 3)))
 
 
 def test_too_few_rows_are_refused_and_the_file_has_no_end():
     out = []
     with pytest.raises(ValueError, match="`strips` must have 9 rows in all. Received: 8"):
-        out.extend(encode_png_rows(cut(noise(8, 7), 4), Layout(9, 7, 3)))
+        out.extend(encode_png_rows(cut(noise(8, 7), 4), PngLayout(9, 7, 3)))
     assert b"IEND" not in b"".join(out)
 
 
 def test_too_many_rows_are_refused():
     with pytest.raises(ValueError, match="must have 7 rows in all. Received: 8 or more"):
-        list(encode_png_rows(cut(noise(12, 7), 4), Layout(7, 7, 3)))
+        list(encode_png_rows(cut(noise(12, 7), 4), PngLayout(7, 7, 3)))
 
 
 @pytest.mark.parametrize("sizes", [{"height": 0}, {"width": 0}, {"width": 2**31}])
 def test_a_size_that_no_png_has_is_refused(sizes):
     with pytest.raises(ValueError, match="`height` and `width` must be from 1 to 2147483647"):
-        Layout(**({"height": 5, "width": 7, "channels": 3} | sizes))
+        PngLayout(**({"height": 5, "width": 7, "channels": 3} | sizes))
 
 
 @pytest.mark.parametrize(("channels", "bits"), [(0, 8), (5, 8), (3, 4), (3, 32)])
 def test_samples_that_no_png_of_ours_has_are_refused(channels, bits):
     with pytest.raises(ValueError, match=f"Received: channels={channels}, bits={bits}"):
-        Layout(5, 7, channels, bits)
+        PngLayout(5, 7, channels, bits)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.errors import InvalidWish, UnreadableClip, UnreadableImage, UnsupportedImage
+from core.errors import InvalidOptions, UnreadableClip, UnreadableImage, UnsupportedImage
 from core.images import Limits
 from core.media.convert import open_medium
-from core.media.medium import GLOBAL, ClipLimits, ClipWish
-from core.sandbox.decoder import DecoderHere
+from core.media.medium import GLOBAL, ClipLimits, OutputOptions
+from core.sandbox.decoder import InProcessDecoder
 from tests.support.animations import BLACK, WHITE, apng, control, frame, gif, image
 from tests.support.stand_ins import noise, repeat
 
@@ -25,7 +25,7 @@ def opened(tmp_path):
     def opened(data, **wish):
         path = tmp_path / "file"
         path.write_bytes(data)
-        return open_medium(path, LIMITS, ClipWish(**wish), decoder=DecoderHere(), scale=4)
+        return open_medium(path, LIMITS, OutputOptions(**wish), decoder=InProcessDecoder(), scale=4)
 
     return opened
 
@@ -93,12 +93,12 @@ def test_a_still_format_takes_the_first_frame_and_says_so(opened):
     ],
 )
 def test_what_a_result_cannot_have_is_refused(opened, wish, message, tmp_path):
-    with pytest.raises(InvalidWish, match=message):
+    with pytest.raises(InvalidOptions, match=message):
         upscaled(opened(blinking(), **wish), tmp_path)
 
 
 def test_a_video_has_no_palette(opened, tmp_path):
-    with pytest.raises(InvalidWish, match="`dither` must be left out, for videos"):
+    with pytest.raises(InvalidOptions, match="`dither` must be left out, for videos"):
         opened(video_bytes(tmp_path), is_dithered=False)
 
 

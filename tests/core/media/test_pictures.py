@@ -8,18 +8,18 @@ from PIL import Image
 
 from core.errors import (
     ImageTooLarge,
-    InvalidWish,
+    InvalidOptions,
     RequestAbandoned,
     TooMuchMemory,
     UnreadableArchive,
     UnreadableImage,
 )
 from core.images import Limits, decode_image
-from core.media.medium import ClipLimits, ClipWish
+from core.media.medium import ClipLimits, OutputOptions
 from core.media.pictures import REPORT, open_pictures, result_names
-from core.media.render import Rendering, Wish
+from core.media.render import PictureAnswer, PictureOptions
 from core.model.upscaler import Upscaler
-from core.sandbox.decoder import DecoderHere
+from core.sandbox.decoder import InProcessDecoder
 from tests.support.media_files import archive
 from tests.support.pictures import encoded
 from tests.support.stand_ins import make_card, noise, repeat
@@ -33,7 +33,7 @@ def open_bytes(tmp_path):
     def open_bytes(content, **wish):
         path = tmp_path / "source"
         path.write_bytes(content)
-        return open_pictures(path, LIMITS, ClipWish(**wish), decoder=DecoderHere())
+        return open_pictures(path, LIMITS, OutputOptions(**wish), decoder=InProcessDecoder())
 
     return open_bytes
 
@@ -66,7 +66,7 @@ def pixels(content):
 
 def at_once(content, **wish):
     """The answer to a request for this picture."""
-    return b"".join(Rendering(UPSCALER, decode_image(content), Wish(**wish)).parts())
+    return b"".join(PictureAnswer(UPSCALER, decode_image(content), PictureOptions(**wish)).parts())
 
 
 def assert_same(content, other):
@@ -193,7 +193,7 @@ def test_a_file_that_is_no_picture_is_refused(open_bytes):
     ],
 )
 def test_what_only_clips_have_cannot_be_wished_for(open_bytes, wish, message):
-    with pytest.raises(InvalidWish, match=message):
+    with pytest.raises(InvalidOptions, match=message):
         open_bytes(encoded(noise(5, 9)), **wish)
 
 

@@ -6,10 +6,10 @@ from PIL import Image
 
 from core.errors import DeadlineExceeded, ImageTooLarge, InvalidDetail
 from core.images import OUTPUT_FORMATS
-from core.media.render import IDENTICAL_DB, Rendering, Wish
+from core.media.render import IDENTICAL_DB, PictureAnswer, PictureOptions
 from core.model.upscaler import Upscaler
 from core.picture import Extras, Picture
-from core.runtime.scheduler import Patience
+from core.runtime.scheduler import RequestDeadline
 from tests.support.stand_ins import make_card, noise, repeat
 
 SYNTHETIC = "algorithmicallyEnhanced"
@@ -30,7 +30,7 @@ def render(upscaler):
     """Render a picture and open the file."""
 
     def render(lr, **wish):
-        rendering = Rendering(upscaler, lr, Wish(**wish))
+        rendering = PictureAnswer(upscaler, lr, PictureOptions(**wish))
         image = Image.open(io.BytesIO(b"".join(rendering.parts())))
         image.load()
         return image
@@ -68,7 +68,7 @@ def test_every_format_shows_the_same_picture(render, name):
 def test_quality_is_obeyed(upscaler):
     lr = Picture(noise(20, 20))
     low, high = (
-        len(b"".join(Rendering(upscaler, lr, Wish(format="jpeg", quality=q)).parts()))
+        len(b"".join(PictureAnswer(upscaler, lr, PictureOptions(format="jpeg", quality=q)).parts()))
         for q in (10, 95)
     )
     assert low < high / 2
@@ -88,7 +88,9 @@ def test_the_print_size_stays(render):
 @pytest.mark.parametrize("name", OUTPUT_FORMATS)
 def test_a_file_says_that_its_detail_is_synthetic(upscaler, name):
     def file(**wish):
-        return b"".join(Rendering(upscaler, Picture(smooth(8, 8)), Wish(name, **wish)).parts())
+        return b"".join(
+            PictureAnswer(upscaler, Picture(smooth(8, 8)), PictureOptions(name, **wish)).parts()
+        )
 
     assert SYNTHETIC.encode() in file()
     assert SYNTHETIC.encode() not in file(has_note=False)
@@ -104,7 +106,7 @@ def test_metadata_goes_with_the_picture_if_that_is_wished(render):
 
 
 def test_a_png_tells_how_consistent_it_is(upscaler, render):
-    rendering = Rendering(upscaler, Picture(smooth(40, 8)), Wish())
+    rendering = PictureAnswer(upscaler, Picture(smooth(40, 8)), PictureOptions())
     b"".join(rendering.parts())
     assert rendering.consistency.psnr_db == IDENTICAL_DB
     assert render(Picture(smooth(40, 8))).info["Consistency-PSNR"] == "100.00 dB"
@@ -113,22 +115,24 @@ def test_a_png_tells_how_consistent_it_is(upscaler, render):
 
 def test_what_a_format_cannot_hold_is_told_before_anything_is_made(upscaler):
     with pytest.raises(ImageTooLarge, match="16383"):
-        Rendering(upscaler, Picture(noise(1, 4096)), Wish(format="webp"))
+        PictureAnswer(upscaler, Picture(noise(1, 4096)), PictureOptions(format="webp"))
 
 
 def test_a_wrong_detail_is_told_before_anything_is_made(upscaler):
     with pytest.raises(InvalidDetail):
-        Rendering(upscaler, Picture(noise(2, 2)), Wish(detail=2.0))
+        PictureAnswer(upscaler, Picture(noise(2, 2)), PictureOptions(detail=2.0))
 
 
 def test_a_deadline_is_kept(upscaler):
-    rendering = Rendering(upscaler, Picture(noise(40, 40)), Wish(), patience=Patience(deadline=0.0))
+    rendering = PictureAnswer(
+        upscaler, Picture(noise(40, 40)), PictureOptions(), patience=RequestDeadline(deadline=0.0)
+    )
     with pytest.raises(DeadlineExceeded):
         b"".join(rendering.parts())
 
 
 def test_whoever_stops_reading_stops_the_network(upscaler):
-    parts = Rendering(upscaler, Picture(noise(400, 16)), Wish()).parts()
+    parts = PictureAnswer(upscaler, Picture(noise(400, 16)), PictureOptions()).parts()
     for _ in range(2):
         next(parts)
     parts.close()

@@ -5,7 +5,7 @@ import pytest
 
 from core.errors import DeadlineExceeded, Overloaded, RequestAbandoned, TooMuchMemory
 from core.runtime.admission import OVERTAKEN_S, Admission
-from core.runtime.scheduler import Patience
+from core.runtime.scheduler import RequestDeadline
 from tests.support.waiting import wait_until
 
 PATIENCE_S = 10
@@ -96,8 +96,8 @@ def test_a_small_one_passes_a_large_one_for_a_while_only():
 @pytest.mark.parametrize(
     ("patience", "error"),
     [
-        (Patience(deadline=0.0), DeadlineExceeded),
-        (Patience(is_gone=lambda: True), RequestAbandoned),
+        (RequestDeadline(deadline=0.0), DeadlineExceeded),
+        (RequestDeadline(is_gone=lambda: True), RequestAbandoned),
     ],
 )
 def test_nobody_waits_longer_than_they_want(patience, error):
@@ -125,14 +125,14 @@ def test_what_is_promised_is_known():
 
 
 def test_each_in_the_line_can_know_who_is_before():
-    house, callers = admission(), [Patience(), Patience()]
+    house, callers = admission(), [RequestDeadline(), RequestDeadline()]
     with house.admit(90):
         guests = []
         for number, caller in enumerate(callers):
             guests.append(Guest(house, 50, patience=caller))
             wait_until(lambda number=number: house.waiting == number + 1)
         assert [house.before(caller) for caller in callers] == [0, 1]
-        assert house.before(Patience()) is None
+        assert house.before(RequestDeadline()) is None
     for guest in guests:
         guest.leave.set()
         guest.join()

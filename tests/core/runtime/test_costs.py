@@ -3,10 +3,10 @@ import tracemalloc
 import pytest
 
 from core.images import decode_image, read_header
-from core.media.render import Rendering, Wish
+from core.media.render import PictureAnswer, PictureOptions
 from core.model.upscaler import Upscaler
 from core.picture import Header
-from core.runtime.admission import Plan
+from core.runtime.admission import MemoryPlan
 from tests.support.stand_ins import make_card, noise, repeat
 
 
@@ -16,7 +16,7 @@ def upscaler():
 
 
 def plan(upscaler, header, name="png"):
-    return Plan(header, upscaler.plan(header.height, header.width), name, upscaler.scale)
+    return MemoryPlan(header, upscaler.plan(header.height, header.width), name, upscaler.scale)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,9 @@ def test_no_picture_takes_more_than_its_header_announced(
     with path.open("rb") as file:
         planned = plan(upscaler, read_header(file), name)
         tracemalloc.start()
-        parts = Rendering(upscaler, decode_image(file), Wish(name, quality=50)).parts()
+        parts = PictureAnswer(
+            upscaler, decode_image(file), PictureOptions(name, quality=50)
+        ).parts()
         held = list(parts) if planned.is_whole else sum(len(part) for part in parts)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()

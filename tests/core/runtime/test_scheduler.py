@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from core.errors import DeadlineExceeded, RequestAbandoned
-from core.runtime.scheduler import PASSED_OVER_S, Lane, Patience, Task
+from core.runtime.scheduler import PASSED_OVER_S, Lane, RequestDeadline, TileTask
 from tests.support.waiting import wait_until
 
 PATIENCE_S = 10
@@ -16,7 +16,7 @@ def result(number):
 
 
 def tasks(count, work=1, run=result):
-    return [Task(lambda number=number: run(number), work) for number in range(count)]
+    return [TileTask(lambda number=number: run(number), work) for number in range(count)]
 
 
 def numbers(results):
@@ -175,7 +175,7 @@ def test_a_failure_belongs_to_its_picture():
 
 def test_a_deadline_that_passes_ends_the_picture():
     lane, gate = Lane(), Gate()
-    patience = Patience(deadline=time.monotonic() + 0.05)
+    patience = RequestDeadline(deadline=time.monotonic() + 0.05)
     with pytest.raises(DeadlineExceeded, match="before its deadline"):
         list(lane.run(gate.tasks("late", 3, 1), ahead=2, patience=patience))
     gate.opened.set()
@@ -185,7 +185,7 @@ def test_a_deadline_that_passes_ends_the_picture():
 def test_a_deadline_counts_for_those_who_take_their_time_too():
     now = [0.0]
     lane = Lane(clock=lambda: now[0])
-    results = lane.run(tasks(3), ahead=3, patience=Patience(deadline=10.0))
+    results = lane.run(tasks(3), ahead=3, patience=RequestDeadline(deadline=10.0))
     next(results)
     wait_until(lambda: len(lane._jobs[0].results) == 2)
     now[0] = 11.0
@@ -195,7 +195,7 @@ def test_a_deadline_counts_for_those_who_take_their_time_too():
 
 def test_a_caller_who_has_gone_ends_the_picture():
     lane, gate = Lane(), Gate()
-    patience = Patience(is_gone=lambda: True)
+    patience = RequestDeadline(is_gone=lambda: True)
     with pytest.raises(RequestAbandoned):
         list(lane.run(gate.tasks("given up", 3, 1), ahead=2, patience=patience))
     gate.opened.set()
@@ -252,7 +252,7 @@ def test_tasks_that_wait_are_counted():
 
 def test_where_a_picture_is_can_be_known():
     lane, gate = Lane(clock=lambda: 0.0), Gate()
-    callers = {name: Patience() for name in ("large", "small", "job", "middle")}
+    callers = {name: RequestDeadline() for name in ("large", "small", "job", "middle")}
     threads = [take_in_thread(lane, gate.tasks("large", 3, 1000), patience=callers["large"])]
     assert gate.entered.wait(PATIENCE_S)
     for name, work in (("small", 10), ("job", 1), ("middle", 100)):
@@ -271,7 +271,7 @@ def test_where_a_picture_is_can_be_known():
 
 
 def test_a_picture_whose_results_nobody_takes_is_before_no_other():
-    lane, gate, caller = Lane(clock=lambda: 0.0), Gate(), Patience()
+    lane, gate, caller = Lane(clock=lambda: 0.0), Gate(), RequestDeadline()
     results = lane.run(tasks(3), ahead=1)
     next(results)
     wait_until(lambda: not any(job.is_ready for job in lane._jobs))

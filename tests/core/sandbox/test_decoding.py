@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import ImageTooLarge, TooMuchMemory, UnreadableImage, UnsupportedImage
 from core.images import Limits, decode_image, read_header
-from core.sandbox.decoder import DecoderHere, Decoders, decoding_bytes
+from core.sandbox.decoder import InProcessDecoder, SandboxedDecoder, decoding_bytes
 from tests.support import hostile
 from tests.support.pictures import FORMATS, encoded, png
 from tests.support.stand_ins import noise
@@ -18,7 +18,7 @@ MEMORY_BYTES = decoding_bytes(LIMITS.max_pixels)
 
 @pytest.fixture(scope="module")
 def decoders():
-    decoders = Decoders(2, memory_bytes=MEMORY_BYTES, wall_s=20)
+    decoders = SandboxedDecoder(2, memory_bytes=MEMORY_BYTES, wall_s=20)
     yield decoders
     decoders.close()
 
@@ -28,7 +28,7 @@ def hostile_decoders():
     made = []
 
     def hostile_decoders(wall_s=20, **functions):
-        made.append(Decoders(1, memory_bytes=MEMORY_BYTES, wall_s=wall_s, **functions))
+        made.append(SandboxedDecoder(1, memory_bytes=MEMORY_BYTES, wall_s=wall_s, **functions))
         return made[-1]
 
     yield hostile_decoders
@@ -42,7 +42,7 @@ def test_a_picture_is_the_same_as_if_it_were_decoded_here(decoders, file_format)
     assert decoders.read_header(file, LIMITS) == read_header(file, LIMITS)
     there = decoders.decode(file, LIMITS)
     file.seek(0)
-    here = DecoderHere().decode(file, LIMITS)
+    here = InProcessDecoder().decode(file, LIMITS)
     np.testing.assert_array_equal(there.pixels, here.pixels)
     assert there.extras == here.extras
 
@@ -114,13 +114,13 @@ def test_a_kind_of_picture_that_is_not_taken_is_refused(decoders):
 
 
 def test_decoders_that_have_started_tell_what_memory_they_have():
-    decoders = Decoders(2, memory_bytes=MEMORY_BYTES, wall_s=20)
+    decoders = SandboxedDecoder(2, memory_bytes=MEMORY_BYTES, wall_s=20)
     assert 2 * 10_000_000 < decoders.start() < 2 * 300_000_000
     decoders.close()
 
 
 def test_decoding_here_needs_no_memory_and_no_end():
-    decoder = DecoderHere()
+    decoder = InProcessDecoder()
     assert decoder.start() == 0
     decoder.close()
     assert decoder.read_header(io.BytesIO(encoded(noise(2, 3))), LIMITS).width == 3

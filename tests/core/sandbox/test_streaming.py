@@ -12,7 +12,7 @@ import pytest
 from config import ROOT
 from core.errors import ImageTooLarge
 from core.sandbox.pool import WorkerDied, WorkerFault
-from core.sandbox.stream import Reading, read_apart
+from core.sandbox.stream import ReadRequest, read_apart
 from tests.support import streams
 from tests.support.waiting import wait_until
 
@@ -20,7 +20,7 @@ MEMORY_BYTES = 100_000_000
 
 
 def read(function, *arguments, wall_s=20.0):
-    return read_apart(Reading(function, arguments, MEMORY_BYTES, wall_s))
+    return read_apart(ReadRequest(function, arguments, MEMORY_BYTES, wall_s))
 
 
 def is_alive(process):
@@ -106,9 +106,9 @@ def test_a_process_that_takes_too_much_memory_is_told_so():
 def test_a_process_ends_with_the_one_it_works_for():
     program = (
         "import sys, time\n"
-        "from core.sandbox.stream import Reading, read_apart\n"
+        "from core.sandbox.stream import ReadRequest, read_apart\n"
         "from tests.support import streams\n"
-        f"items = read_apart(Reading(streams.process, (), {MEMORY_BYTES}, 20.0))\n"
+        f"items = read_apart(ReadRequest(streams.process, (), {MEMORY_BYTES}, 20.0))\n"
         "print(next(items), flush=True)\n"
         "time.sleep(600)\n"
     )

@@ -15,7 +15,7 @@ import pytest
 from config import ROOT
 from core.errors import ImageTooLarge, Overloaded
 from core.sandbox import pool as module
-from core.sandbox.pool import Task, WorkerDied, WorkerFault, Workers
+from core.sandbox.pool import SandboxPool, SandboxTask, WorkerDied, WorkerFault
 from tests.support import hostile
 from tests.support.waiting import wait_until
 
@@ -24,7 +24,7 @@ MEMORY_BYTES = 100_000_000
 
 @pytest.fixture(scope="module")
 def workers():
-    workers = Workers(2, MEMORY_BYTES)
+    workers = SandboxPool(2, MEMORY_BYTES)
     yield workers
     workers.close()
 
@@ -32,7 +32,7 @@ def workers():
 @pytest.fixture
 def do(workers):
     def do(function, data=b"", *, arguments=(None,), processor_s=10, wall_s=20):
-        return workers.do(Task(function, arguments, processor_s, wall_s), io.BytesIO(data))
+        return workers.do(SandboxTask(function, arguments, processor_s, wall_s), io.BytesIO(data))
 
     return do
 
@@ -181,51 +181,51 @@ def test_nothing_is_left_open(do):
 
 
 def test_what_decoders_say_does_not_fill_the_log(capfd):
-    workers = Workers(1, MEMORY_BYTES)
-    workers.do(Task(hostile.chatter, (), 10, 20), io.BytesIO())
+    workers = SandboxPool(1, MEMORY_BYTES)
+    workers.do(SandboxTask(hostile.chatter, (), 10, 20), io.BytesIO())
     workers.close()
     assert capfd.readouterr().err == ""
 
 
 def test_a_worker_retires_after_its_tasks(monkeypatch):
     monkeypatch.setattr(module, "TASKS", 3)
-    workers = Workers(1, MEMORY_BYTES)
-    task = Task(hostile.process, (), 10, 20)
+    workers = SandboxPool(1, MEMORY_BYTES)
+    task = SandboxTask(hostile.process, (), 10, 20)
     seen = [workers.do(task, io.BytesIO()) for _ in range(7)]
     workers.close()
     assert [seen.count(process) for process in dict.fromkeys(seen)] == [3, 3, 1]
 
 
 def test_starting_begins_them_all():
-    workers = Workers(2, MEMORY_BYTES)
-    processes = workers.start(Task(hostile.process, (), 10, 20), io.BytesIO())
+    workers = SandboxPool(2, MEMORY_BYTES)
+    processes = workers.start(SandboxTask(hostile.process, (), 10, 20), io.BytesIO())
     assert len(set(processes)) == 2
     workers.close()
     assert not any(Path(f"/proc/{process}").exists() for process in processes)
 
 
 def test_closed_workers_do_nothing():
-    workers = Workers(1, MEMORY_BYTES)
+    workers = SandboxPool(1, MEMORY_BYTES)
     workers.close()
     workers.close()
     with pytest.raises(RuntimeError, match="closed"):
-        workers.do(Task(hostile.contents, (), 1, 1), io.BytesIO())
+        workers.do(SandboxTask(hostile.contents, (), 1, 1), io.BytesIO())
 
 
 SERVER = """
 import contextlib, io, threading
-from core.sandbox.pool import Task, Workers
+from core.sandbox.pool import SandboxTask, SandboxPool
 from tests.support import hostile
 
-workers = Workers(2, 100_000_000)
-processes = workers.start(Task(hostile.process, (), 10, 20), io.BytesIO())
+workers = SandboxPool(2, 100_000_000)
+processes = workers.start(SandboxTask(hostile.process, (), 10, 20), io.BytesIO())
 print(*processes, flush=True)
 """
 
 BUSY = """
 def wait_in_vain():
     with contextlib.suppress(Exception):
-        workers.do(Task(hostile.sleep, (), 10, 600), io.BytesIO())
+        workers.do(SandboxTask(hostile.sleep, (), 10, 600), io.BytesIO())
 
 threading.Thread(target=wait_in_vain, daemon=True).start()
 """
@@ -283,9 +283,9 @@ def test_workers_end_silently_with_an_interpreter_that_exits(work):
 def test_memory_counts_from_what_a_worker_has_imported(monkeypatch):
     """Also where a process begins with nothing, as when others began the fork server."""
     monkeypatch.setattr(module, "process_context", lambda: multiprocessing.get_context("spawn"))
-    workers = Workers(1, 20_000_000)
+    workers = SandboxPool(1, 20_000_000)
     try:
-        task = Task(hostile.contents, (None,), processor_s=10, wall_s=20)
+        task = SandboxTask(hostile.contents, (None,), processor_s=10, wall_s=20)
         assert workers.do(task, io.BytesIO(b"well")) == b"well"
     finally:
         workers.close()

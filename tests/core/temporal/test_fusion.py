@@ -7,7 +7,7 @@ from core.temporal.fusion import (
     FINER,
     HALO,
     Fusion,
-    Memory,
+    FusionState,
     Motion,
     add,
     bands,
@@ -26,7 +26,7 @@ def at_rest():
 
 def fused_with(before, sr, weight, fusion):
     ages = np.ones((HEIGHT, WIDTH), np.float32)
-    memory = Memory(np.zeros((HEIGHT, WIDTH), np.uint8), before, ages)
+    memory = FusionState(np.zeros((HEIGHT, WIDTH), np.uint8), before, ages)
     return fusion.fuse(Picture(sr), memory, at_rest(), weight * ages)
 
 

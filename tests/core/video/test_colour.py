@@ -5,8 +5,8 @@ from av.video.reformatter import ColorRange
 
 from core.errors import UnsupportedClip
 from core.picture import Picture
-from core.video.colour import Colour, Orientation, Pictures, colour_of, over_white
-from core.video.encoder import Converter
+from core.video.colour import Colour, FrameToPicture, Orientation, colour_of, over_white
+from core.video.encoder import PictureToFrame
 from core.video.frames import read_frames
 from core.video.probe import probe_clip
 from tests.support.clip_files import LIMITS, scene, write_clip
@@ -48,7 +48,7 @@ def yuv_frame(planes, pixel_format="yuv444p"):
 
 
 def picture_of(frame, colour):
-    return Pictures(frame.height, frame.width, colour, Orientation()).of(frame).pixels
+    return FrameToPicture(frame.height, frame.width, colour, Orientation()).of(frame).pixels
 
 
 @pytest.mark.parametrize("matrix", WEIGHTS)
@@ -77,7 +77,7 @@ def test_deep_colours_are_rounded(matrix, is_full, bits):
 @pytest.mark.parametrize("is_full", [False, True])
 def test_results_are_written_with_the_same_colours(matrix, is_full):
     rgb = blocks()
-    frame = Converter(Colour(matrix, is_full=is_full))(Picture(rgb))
+    frame = PictureToFrame(Colour(matrix, is_full=is_full))(Picture(rgb))
     luma = np.frombuffer(bytes(frame.planes[0]), np.uint8).reshape(len(rgb), -1)
     expected = yuv_planes(rgb, matrix, is_full)[0]
     assert np.abs(luma[:, : rgb.shape[1]] - expected).max() <= 0.6
@@ -155,6 +155,6 @@ def test_of_an_interlaced_frame_one_field_is_kept(tmp_path):
 
 
 def test_frames_that_change_their_size_are_resized():
-    pictures = Pictures(32, 48, Colour(6), Orientation())
+    pictures = FrameToPicture(32, 48, Colour(6), Orientation())
     frame = av.VideoFrame.from_ndarray(scene(3, 64, 96), "rgb24")
     assert pictures.of(frame).pixels.shape == (32, 48, 3)

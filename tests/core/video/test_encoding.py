@@ -8,7 +8,7 @@ import pytest
 from core.errors import ClipTooLarge, UnreadableClip, UnsupportedClip
 from core.media.medium import Frame
 from core.picture import Picture
-from core.video import SRGB, Encoding, Output, encode_alone
+from core.video import SRGB, EncoderSettings, VideoOutput, encode_alone
 from core.video.encoder import CODECS, LARGEST_SIDE
 from tests.support.clip_files import scenes, shown
 
@@ -19,8 +19,8 @@ KINDS = {"h264": "mp4", "hevc": "mp4", "vp9": "webm", "av1": "mkv"}
 def encode(target, pictures, codec="h264", quality=75, starts=None, kind=None):
     starts = range(0, 4 * len(pictures), 4) if starts is None else starts
     frames = [Frame(picture, start, 4) for picture, start in zip(pictures, starts, strict=True)]
-    encoding = Encoding(codec, quality, Fraction(25), Fraction(1), SRGB)
-    output = Output(kind or KINDS[codec], codec, TIME_BASE, has_note=True)
+    encoding = EncoderSettings(codec, quality, Fraction(25), Fraction(1), SRGB)
+    output = VideoOutput(kind or KINDS[codec], codec, TIME_BASE, has_note=True)
     done = []
     encode_alone(frames, target, encoding, output, done.append)
     return done
@@ -63,8 +63,8 @@ def test_an_encoder_takes_no_real_time_priority(tmp_path, codec):
         policies.update(os.sched_getscheduler(int(thread.name)) for thread in threads)
 
     frames = [Frame(picture, 4 * number, 4) for number, picture in enumerate(pictures(4))]
-    encoding = Encoding(codec, 75, Fraction(25), Fraction(1), SRGB)
-    output = Output(KINDS[codec], codec, TIME_BASE, has_note=True)
+    encoding = EncoderSettings(codec, 75, Fraction(25), Fraction(1), SRGB)
+    output = VideoOutput(KINDS[codec], codec, TIME_BASE, has_note=True)
     encode_alone(frames, tmp_path / "clip", encoding, output, look)
     assert policies == {os.SCHED_OTHER}
 

@@ -8,8 +8,8 @@ import pytest
 
 from core.errors import SuperResolutionError, UnreadableClip, UnsupportedClip
 from core.media.convert import open_medium
-from core.media.medium import ClipWish
-from core.sandbox.decoder import DecoderHere
+from core.media.medium import OutputOptions
+from core.sandbox.decoder import InProcessDecoder
 from core.video import read_video_header
 from core.video import video as apart
 from core.video.frames import read_frames
@@ -51,7 +51,7 @@ def probe(path):
 
 
 def convert(source, folder):
-    medium = open_medium(source, LIMITS, ClipWish(), decoder=DecoderHere(), scale=4)
+    medium = open_medium(source, LIMITS, OutputOptions(), decoder=InProcessDecoder(), scale=4)
     parts = [folder / f"part{segment.index}" for segment in medium.segments()]
     for segment, part in zip(medium.segments(), parts, strict=True):
         medium.render(segment, repeat, part, lambda _done: None)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorRange
 
-from core.errors import InvalidWish, UnreadableClip
+from core.errors import InvalidOptions, UnreadableClip
 from core.media.convert import open_medium
-from core.media.medium import ClipWish, plan_segments
-from core.sandbox.decoder import DecoderHere
+from core.media.medium import OutputOptions, plan_segments
+from core.sandbox.decoder import InProcessDecoder
 from core.video import video as module
 from core.video.join import NOTE
 from tests.support.clip_files import LIMITS, copied, repeat, scene, scenes, shown, times, write_clip
@@ -25,7 +25,9 @@ def short_segments(monkeypatch):
 
 def convert(source, folder, wish=None, upscale=repeat):
     """The result's path, and the medium."""
-    medium = open_medium(source, LIMITS, wish or ClipWish(), decoder=DecoderHere(), scale=4)
+    medium = open_medium(
+        source, LIMITS, wish or OutputOptions(), decoder=InProcessDecoder(), scale=4
+    )
     parts = [folder / f"part{segment.index}" for segment in medium.segments()]
     for segment, part in zip(medium.segments(), parts, strict=True):
         medium.render(segment, upscale, part, lambda _done: None)
@@ -83,7 +85,7 @@ def test_what_the_file_says_of_itself_stays_with_a_note(result):
 
 
 def test_the_note_can_be_left_out(clip, tmp_path):
-    target, _ = convert(clip, tmp_path, ClipWish(has_note=False))
+    target, _ = convert(clip, tmp_path, OutputOptions(has_note=False))
     with av.open(str(target)) as container:
         assert "comment" not in container.metadata
 
@@ -98,7 +100,7 @@ def test_every_run_writes_the_same_bytes(clip, result, tmp_path):
 
 
 def test_what_was_interrupted_and_repeated_is_the_same(clip, result, tmp_path):
-    medium = open_medium(clip, LIMITS, ClipWish(), decoder=DecoderHere(), scale=4)
+    medium = open_medium(clip, LIMITS, OutputOptions(), decoder=InProcessDecoder(), scale=4)
     parts = [tmp_path / f"part{segment.index}" for segment in medium.segments()]
 
     def interrupted(picture):
@@ -119,7 +121,7 @@ def test_what_was_interrupted_and_repeated_is_the_same(clip, result, tmp_path):
 
 
 def test_progress_counts_the_frames_of_a_segment_without_those_before_it(clip, tmp_path):
-    medium = open_medium(clip, LIMITS, ClipWish(), decoder=DecoderHere(), scale=4)
+    medium = open_medium(clip, LIMITS, OutputOptions(), decoder=InProcessDecoder(), scale=4)
     done = []
     medium.render(medium.segments()[1], repeat, tmp_path / "part", done.append)
     assert done == list(range(1, SEGMENT + 1))
@@ -130,7 +132,7 @@ def test_a_segment_begins_a_little_earlier_to_agree_with_the_one_before(
     clip, tmp_path, is_coherent, first
 ):
     medium = open_medium(
-        clip, LIMITS, ClipWish(is_coherent=is_coherent), decoder=DecoderHere(), scale=4
+        clip, LIMITS, OutputOptions(is_coherent=is_coherent), decoder=InProcessDecoder(), scale=4
     )
     seen = []
 
@@ -144,7 +146,7 @@ def test_a_segment_begins_a_little_earlier_to_agree_with_the_one_before(
 
 
 def test_an_error_of_the_network_ends_a_segment_and_leaves_nothing(clip, tmp_path):
-    medium = open_medium(clip, LIMITS, ClipWish(), decoder=DecoderHere(), scale=4)
+    medium = open_medium(clip, LIMITS, OutputOptions(), decoder=InProcessDecoder(), scale=4)
 
     def fail(_picture):
         raise ZeroDivisionError
@@ -157,14 +159,14 @@ def test_an_error_of_the_network_ends_a_segment_and_leaves_nothing(clip, tmp_pat
 @pytest.mark.parametrize(
     ("name", "codec", "sound", "wish", "codec_out"),
     [
-        ("clip.mov", "libx264", "aac", ClipWish(), "h264"),
-        ("clip.mkv", "libx264", "flac", ClipWish(), "h264"),
-        ("clip.webm", "libvpx-vp9", "libopus", ClipWish(quality=50), "vp9"),
-        ("clip.mp4", "libx264", "aac", ClipWish(codec="hevc"), "hevc"),
-        ("clip.mp4", "libx264", "aac", ClipWish(codec="av1"), "av1"),
-        ("clip.mkv", "libx264", "libopus", ClipWish(format="webm"), "vp9"),
-        ("clip.webm", "libvpx-vp9", "libopus", ClipWish(format="mp4"), "h264"),
-        ("clip.mkv", "mpeg4", "aac", ClipWish(format="mov"), "h264"),
+        ("clip.mov", "libx264", "aac", OutputOptions(), "h264"),
+        ("clip.mkv", "libx264", "flac", OutputOptions(), "h264"),
+        ("clip.webm", "libvpx-vp9", "libopus", OutputOptions(quality=50), "vp9"),
+        ("clip.mp4", "libx264", "aac", OutputOptions(codec="hevc"), "hevc"),
+        ("clip.mp4", "libx264", "aac", OutputOptions(codec="av1"), "av1"),
+        ("clip.mkv", "libx264", "libopus", OutputOptions(format="webm"), "vp9"),
+        ("clip.webm", "libvpx-vp9", "libopus", OutputOptions(format="mp4"), "h264"),
+        ("clip.mkv", "mpeg4", "aac", OutputOptions(format="mov"), "h264"),
     ],
 )
 def test_containers_and_codecs(tmp_path, name, codec, sound, wish, codec_out):
@@ -279,21 +281,24 @@ def test_subtitles_chapters_and_attachments_go_along(tmp_path):
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        (ClipWish(format="webm"), "audio that WebM can hold as it is. Received: .* codec aac"),
-        (ClipWish(codec="theora"), "MP4 must be one of h264, hevc, vp9, av1. Received: theora"),
-        (ClipWish(format="mov", codec="vp9"), "MOV must be one of h264, hevc. Received: vp9"),
-        (ClipWish(format="avi"), "one of mp4, mov, webm, mkv, for videos. Received: avi"),
+        (OutputOptions(format="webm"), "audio that WebM can hold as it is. Received: .* codec aac"),
+        (
+            OutputOptions(codec="theora"),
+            "MP4 must be one of h264, hevc, vp9, av1. Received: theora",
+        ),
+        (OutputOptions(format="mov", codec="vp9"), "MOV must be one of h264, hevc. Received: vp9"),
+        (OutputOptions(format="avi"), "one of mp4, mov, webm, mkv, for videos. Received: avi"),
     ],
 )
 def test_what_a_clip_cannot_become_is_told_at_once(clip, wish, message):
-    with pytest.raises(InvalidWish, match=message):
-        open_medium(clip, LIMITS, wish, decoder=DecoderHere(), scale=4)
+    with pytest.raises(InvalidOptions, match=message):
+        open_medium(clip, LIMITS, wish, decoder=InProcessDecoder(), scale=4)
 
 
 def test_parts_of_another_encoder_are_not_joined(clip, tmp_path):
     source = write_clip(tmp_path / "other.mp4", scenes(10, 64, 64))
-    medium = open_medium(clip, LIMITS, ClipWish(), decoder=DecoderHere(), scale=4)
-    other = open_medium(source, LIMITS, ClipWish(), decoder=DecoderHere(), scale=4)
+    medium = open_medium(clip, LIMITS, OutputOptions(), decoder=InProcessDecoder(), scale=4)
+    other = open_medium(source, LIMITS, OutputOptions(), decoder=InProcessDecoder(), scale=4)
     medium.render(medium.segments()[0], repeat, tmp_path / "one", lambda _done: None)
     other.render(other.segments()[0], repeat, tmp_path / "two", lambda _done: None)
     with pytest.raises(Exception, match="must be encoded alike"):
@@ -302,7 +307,7 @@ def test_parts_of_another_encoder_are_not_joined(clip, tmp_path):
 
 
 def test_no_frame_at_all_is_an_error(clip, tmp_path):
-    medium = open_medium(clip, LIMITS, ClipWish(), decoder=DecoderHere(), scale=4)
+    medium = open_medium(clip, LIMITS, OutputOptions(), decoder=InProcessDecoder(), scale=4)
     (tmp_path / "part").write_bytes(b"")
     with pytest.raises(UnreadableClip, match="must have frames"):
         medium.join([tmp_path / "part"], tmp_path / "result.mp4")

@@ -2,7 +2,7 @@ import logging
 import time
 
 from jobs.cluster.broker import Broker
-from jobs.cluster.health import Repeating
+from jobs.cluster.health import PeriodicTask
 from tests.support.waiting import wait_until
 
 
@@ -18,7 +18,7 @@ def test_what_is_repeated_goes_on_after_a_fault(caplog):
         calls.append(1)
         raise OSError("not now")
 
-    repeating = Repeating(action, 0.01, "looking around")
+    repeating = PeriodicTask(action, 0.01, "looking around")
     with caplog.at_level(logging.WARNING):
         repeating.start()
         wait_until(lambda: len(calls) >= 2)
@@ -30,4 +30,4 @@ def test_what_is_repeated_goes_on_after_a_fault(caplog):
 
 
 def test_what_was_never_started_can_be_closed():
-    Repeating(lambda: None, 1, "nothing").close()
+    PeriodicTask(lambda: None, 1, "nothing").close()

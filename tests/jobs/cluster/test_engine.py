@@ -6,12 +6,12 @@ import time
 import pytest
 
 from core.errors import InvalidDetail, TooMuchMemory, UnreadableImage
-from core.media.medium import ClipWish
+from core.media.medium import OutputOptions
 from jobs.cluster.broker import Sweeper
 from jobs.cluster.engine import ClusterJobs
-from jobs.cluster.ledger import Bounds, Ledger, connect
+from jobs.cluster.ledger import JobLedger, LedgerLimits, connect
 from jobs.cluster.storage import Storage
-from jobs.cluster.worker import Times, Worker
+from jobs.cluster.worker import ClusterWorker, WorkerTimings
 from jobs.errors import (
     EngineUnavailable,
     JobUnfinished,
@@ -21,7 +21,7 @@ from jobs.errors import (
     TooManyJobs,
     UnknownJob,
 )
-from jobs.job import State
+from jobs.job import JobState
 from tests.support.letters import result_of
 from tests.support.redis_server import RedisServer, needs_redis
 from tests.support.stand_in_worker import letters_workshop
@@ -59,7 +59,7 @@ def messages():
 @pytest.fixture
 def ledger(client):
     client.flushdb()
-    return Ledger(client, Bounds(waiting=3, disk_bytes=1000, keep_s=60), lease_s=0.3)
+    return JobLedger(client, LedgerLimits(waiting=3, disk_bytes=1000, keep_s=60), lease_s=0.3)
 
 
 @pytest.fixture
@@ -74,10 +74,10 @@ def jobs(ledger, storage, messages):
 
 @pytest.fixture
 def create_worker(ledger, storage, messages, tmp_path):
-    def create_worker(network=repeat, times=Times(frame_s=30, stop_s=10)):  # noqa: B008
+    def create_worker(network=repeat, times=WorkerTimings(frame_s=30, stop_s=10)):  # noqa: B008
         (tmp_path / "scratch").mkdir(exist_ok=True)
         workshop = letters_workshop(network)
-        return Worker(ledger, storage, messages, workshop, times, tmp_path / "scratch")
+        return ClusterWorker(ledger, storage, messages, workshop, times, tmp_path / "scratch")
 
     return create_worker
 
@@ -85,7 +85,7 @@ def create_worker(ledger, storage, messages, tmp_path):
 @pytest.fixture
 def submit(jobs):
     def submit(text=b"abcdef", name="a.txt", *, key=None, caller="me", **wish):
-        return jobs.submit(io.BytesIO(text), name, ClipWish(**wish), key=key, caller=caller)
+        return jobs.submit(io.BytesIO(text), name, OutputOptions(**wish), key=key, caller=caller)
 
     return submit
 
@@ -105,10 +105,10 @@ def work_off(messages, create_worker):
 def test_a_job_is_computed_and_fetched(jobs, submit, work_off, tmp_path):
     job, is_new = submit(name="../holiday.txt")
     assert is_new
-    assert (job.state, job.kind, job.name) == (State.QUEUED, "video", "holiday.txt")
+    assert (job.state, job.kind, job.name) == (JobState.QUEUED, "video", "holiday.txt")
     work_off()
     done = jobs.get(job.id)
-    assert (done.state, done.frames_done) == (State.SUCCEEDED, 6)
+    assert (done.state, done.frames_done) == (JobState.SUCCEEDED, 6)
     with jobs.open_result(job.id) as (file, result):
         assert file.read() == result_of(b"abcdef")
         assert (result.name, result.size, result.mimetype) == ("holiday_x4.txt", 96, "text/plain")
@@ -132,7 +132,7 @@ def test_frames_that_take_too_much_memory_are_refused(ledger, storage, messages)
     workshop.admission.budget = 1
     jobs = ClusterJobs(ledger, storage, messages, workshop)
     with pytest.raises(TooMuchMemory):
-        jobs.submit(io.BytesIO(b"a"), "a", ClipWish(), key=None, caller="")
+        jobs.submit(io.BytesIO(b"a"), "a", OutputOptions(), key=None, caller="")
 
 
 def test_a_file_larger_than_all_room_is_refused_on_the_way(submit):
@@ -164,7 +164,7 @@ def test_the_same_request_at_the_same_time_makes_one_job(submit, jobs, ledger, m
     first = submit(key="k")
     monkeypatch.setattr(ledger, "find", lambda *_: None)  # the other one was not there yet
     assert submit(key="k").job.id == first.job.id
-    assert jobs.figures().jobs[State.QUEUED] == 1
+    assert jobs.figures().jobs[JobState.QUEUED] == 1
 
 
 def test_there_is_no_result_before_the_end(jobs, submit):
@@ -179,7 +179,7 @@ def test_there_is_no_result_of_what_was_cancelled(jobs, submit):
     job = submit().job
     jobs.cancel(job.id)
     jobs.cancel(job.id)
-    assert ended == [State.CANCELLED]
+    assert ended == [JobState.CANCELLED]
     with pytest.raises(ResultGone, match="It was cancelled"), jobs.open_result(job.id):
         pass
 
@@ -210,9 +210,9 @@ def test_a_result_that_is_read_stays(jobs, submit, work_off, ledger, storage, me
 def test_a_watcher_sees_the_end(jobs, submit, work_off):
     job = submit().job
     watching = jobs.watch(job.id)
-    assert next(watching).state is State.QUEUED
+    assert next(watching).state is JobState.QUEUED
     work_off()
-    assert [seen.state for seen in watching] == [State.SUCCEEDED]
+    assert [seen.state for seen in watching] == [JobState.SUCCEEDED]
 
 
 def test_a_watcher_is_not_told_what_he_knows_but_the_end(jobs, submit, work_off, monkeypatch):
@@ -245,7 +245,7 @@ def test_a_dead_workers_piece_is_offered_to_others(submit, ledger, storage, mess
     sweeper.sweep()
     assert messages.waiting == [job.id]
     work_off()
-    assert ledger.get(job.id).state is State.SUCCEEDED
+    assert ledger.get(job.id).state is JobState.SUCCEEDED
 
 
 def test_a_fault_of_the_machine_is_tried_again_elsewhere(jobs, submit, work_off, create_worker):
@@ -269,7 +269,7 @@ def test_a_fault_that_stays_fails_the_job(jobs, submit, work_off, create_worker)
     job = submit().job
     work_off(create_worker(network))
     failed = jobs.get(job.id)
-    assert failed.state is State.FAILED
+    assert failed.state is JobState.FAILED
     assert failed.error.startswith("Segment 1 must come to an end. Begun 3 times")
 
 
@@ -299,26 +299,26 @@ def test_a_worker_that_is_stuck_shows_no_sign_of_life(submit, ledger, create_wor
         assert ledger.claim(job.id, "other", letters_workshop().model).piece == 0
         return repeat(lr)
 
-    worker = create_worker(network, Times(frame_s=0.2, stop_s=10))
+    worker = create_worker(network, WorkerTimings(frame_s=0.2, stop_s=10))
     worker.work(job.id)
     assert not worker.is_stuck
 
 
 def test_a_worker_survives_that_the_ledger_does_not_answer(storage, messages, tmp_path):
-    ledger = Ledger(connect("redis://127.0.0.1:1/0"), Bounds(1, 1, 1))
-    times = Times(frame_s=1, stop_s=1)
-    Worker(ledger, storage, messages, letters_workshop(), times, tmp_path).work("j")
+    ledger = JobLedger(connect("redis://127.0.0.1:1/0"), LedgerLimits(1, 1, 1))
+    times = WorkerTimings(frame_s=1, stop_s=1)
+    ClusterWorker(ledger, storage, messages, letters_workshop(), times, tmp_path).work("j")
 
 
 def test_an_engine_that_does_not_answer_says_so(storage, messages):
-    ledger = Ledger(connect("redis://127.0.0.1:1/0"), Bounds(1, 1000, 1))
+    ledger = JobLedger(connect("redis://127.0.0.1:1/0"), LedgerLimits(1, 1000, 1))
     jobs = ClusterJobs(ledger, storage, messages, letters_workshop())
     with pytest.raises(EngineUnavailable) as raised:
         jobs.get("j")
     assert raised.value.retry_after_s > 0
     with pytest.raises(EngineUnavailable):
-        jobs.submit(io.BytesIO(b"a"), "a", ClipWish(), key=None, caller="")
-    assert jobs.figures().jobs == dict.fromkeys(State, 0)
+        jobs.submit(io.BytesIO(b"a"), "a", OutputOptions(), key=None, caller="")
+    assert jobs.figures().jobs == dict.fromkeys(JobState, 0)
 
 
 def test_figures_tell_what_is_there(jobs, submit, work_off):
@@ -326,7 +326,7 @@ def test_figures_tell_what_is_there(jobs, submit, work_off):
     submit()
     jobs.cancel(job.id)
     figures = jobs.figures()
-    assert figures.jobs == dict.fromkeys(State, 0) | {State.QUEUED: 1, State.CANCELLED: 1}
+    assert figures.jobs == dict.fromkeys(JobState, 0) | {JobState.QUEUED: 1, JobState.CANCELLED: 1}
     assert (figures.disk_bytes, figures.disk_budget_bytes) == (6, 1000)
     work_off()
     assert jobs.figures().disk_bytes == 96

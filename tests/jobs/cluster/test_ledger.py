@@ -2,9 +2,16 @@ import time
 
 import pytest
 
-from jobs.cluster.ledger import Bounds, Entry, Holding, Ledger, LedgerUnavailable, connect
+from jobs.cluster.ledger import (
+    ClaimState,
+    JobLedger,
+    LedgerLimits,
+    LedgerUnavailable,
+    NewLedgerJob,
+    connect,
+)
 from jobs.errors import KeyReused, OutOfSpace, TooManyJobs, UnknownJob
-from jobs.job import JobResult, State
+from jobs.job import JobResult, JobState
 from tests.support.redis_server import RedisServer, needs_redis
 
 pytestmark = needs_redis
@@ -28,7 +35,7 @@ def create_ledger(client):
     client.flushdb()
 
     def create_ledger(*, waiting=3, disk_bytes=1000, keep_s=60.0, lease_s=LEASE_S):
-        return Ledger(client, Bounds(waiting, disk_bytes, keep_s), lease_s=lease_s)
+        return JobLedger(client, LedgerLimits(waiting, disk_bytes, keep_s), lease_s=lease_s)
 
     return create_ledger
 
@@ -45,7 +52,7 @@ def hasty(create_ledger):
 
 
 def entry(job_id="j", *, key="", fingerprint="f", size=100, pieces=2):
-    return Entry(job_id, key, fingerprint, size, pieces, FIELDS)
+    return NewLedgerJob(job_id, key, fingerprint, size, pieces, FIELDS)
 
 
 def claim(ledger, job_id="j", holder="me", model="m"):
@@ -60,10 +67,10 @@ def test_a_new_job_waits(ledger):
     assert ledger.create(entry()) is None
     ledger.create(entry("k"))
     job = ledger.get("k")
-    assert (job.state, job.version, job.frames, job.frames_done) == (State.QUEUED, 1, 10, 0)
+    assert (job.state, job.version, job.frames, job.frames_done) == (JobState.QUEUED, 1, 10, 0)
     assert (job.kind, job.name, job.position, job.rate) == ("video", "a.mov", 1, None)
     assert abs(job.created - time.time()) < 5
-    assert ledger.counts()[State.QUEUED] == 2
+    assert ledger.counts()[JobState.QUEUED] == 2
 
 
 def test_an_unknown_job_is_said_to_be(ledger):
@@ -123,7 +130,7 @@ def test_pieces_are_taken_in_order_and_then_joined(ledger, client):
     assert client.llen("enhancer:work") == 1
     assert ledger.succeed("j", RESULT, "result") is True
     job = ledger.get("j")
-    assert (job.state, job.frames_done) == (State.SUCCEEDED, 10)
+    assert (job.state, job.frames_done) == (JobState.SUCCEEDED, 10)
     assert job.result.expires == job.expires
     assert job.expires == pytest.approx(job.finished + 60)
     assert (client.llen("enhancer:work"), ledger.disk_bytes(), ledger.active()) == (0, 700, [])
@@ -134,8 +141,8 @@ def test_a_lease_that_is_not_renewed_ends(ledger, hasty):
     first = claim(hasty)
     again = claim(ledger, holder="you")
     assert (again.piece, again.attempt) == (0, 2)
-    assert ledger.report(first, 3) is Holding.LOST
-    assert ledger.report(again, 1) is Holding.OURS
+    assert ledger.report(first, 3) is ClaimState.LOST
+    assert ledger.report(again, 1) is ClaimState.OURS
     assert ledger.get("j").frames_done == 1
 
 
@@ -144,7 +151,7 @@ def test_a_lease_that_is_renewed_goes_on(ledger, hasty):
     held = claim(hasty)
     for frames in (1, None, 2):
         time.sleep(0.5)  # a rate is measured over a second at least
-        assert ledger.report(held, frames) is Holding.OURS
+        assert ledger.report(held, frames) is ClaimState.OURS
     assert claim(ledger) is None
     assert ledger.get("j").frames_done == 2
     assert ledger.get("j").rate > 0
@@ -155,7 +162,7 @@ def test_the_first_file_of_a_segment_counts(ledger, hasty):
     slow = claim(hasty)
     quick = claim(ledger, holder="you")
     assert finish(ledger, slow, "slow") == (True, True)
-    assert ledger.report(quick) is Holding.LOST
+    assert ledger.report(quick) is ClaimState.LOST
     assert finish(ledger, quick, "quick") == (False, False)
     assert ledger.parts("j") == ["slow"]
 
@@ -173,7 +180,7 @@ def test_a_piece_that_is_let_go_can_be_taken_at_once(ledger):
     ledger.report(held, 4)
     assert ledger.release(held, is_blameless=True) is False  # a message is under way already
     waiting = ledger.get("j")
-    assert (waiting.state, waiting.frames_done, waiting.position) == (State.QUEUED, 0, 0)
+    assert (waiting.state, waiting.frames_done, waiting.position) == (JobState.QUEUED, 0, 0)
     again = claim(ledger, holder="you")
     assert (again.piece, again.attempt) == (0, 1)
     ledger.release(again, is_blameless=False)
@@ -221,11 +228,11 @@ def test_a_cancelled_job_is_over_for_who_works_on_it(ledger, client):
     ledger.create(entry())
     held = claim(ledger)
     assert ledger.cancel("j", 0) == "cancelled"
-    assert ledger.report(held, 1) is Holding.OVER
+    assert ledger.report(held, 1) is ClaimState.OVER
     assert finish(ledger, held) == (False, False)
     assert not ledger.release(held, is_blameless=False)
     assert not ledger.fail("j", "wrong")
-    assert ledger.get("j").state is State.CANCELLED
+    assert ledger.get("j").state is JobState.CANCELLED
     assert (claim(ledger), client.llen("enhancer:work"), ledger.disk_bytes()) == (None, 0, 0)
     assert ledger.cancel("j", 0) == "nothing"
 
@@ -290,6 +297,6 @@ def test_a_turn_that_is_over_can_be_taken_again(ledger):
 
 
 def test_a_ledger_without_redis_says_so():
-    ledger = Ledger(connect("redis://127.0.0.1:1/0"), Bounds(1, 1, 1))
+    ledger = JobLedger(connect("redis://127.0.0.1:1/0"), LedgerLimits(1, 1, 1))
     with pytest.raises(LedgerUnavailable):
         ledger.get("j")

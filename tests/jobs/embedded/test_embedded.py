@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from core.errors import InvalidDetail, TooMuchMemory, UnreadableImage
-from core.media.medium import ClipWish
+from core.media.medium import OutputOptions
 from jobs.embedded import runner
-from jobs.embedded.files import SOURCE, Files
+from jobs.embedded.files import SOURCE, JobFiles
 from jobs.errors import (
     JobUnfinished,
     KeyReused,
@@ -17,7 +17,7 @@ from jobs.errors import (
     TooManyJobs,
     UnknownJob,
 )
-from jobs.job import State
+from jobs.job import JobState
 from tests.jobs.conftest import EXPIRY_S
 from tests.support.media_files import expected
 from tests.support.stand_ins import make_card, repeat
@@ -58,7 +58,7 @@ def test_a_job_is_done_and_its_result_kept(jobs, submit, finish, clock):
     assert is_new
     assert (job.kind, job.name, job.frames, job.created) == ("video", "clip.mov", 10, 1000.0)
     done = finish(job.id)
-    assert (done.state, done.frames_done, done.error) == (State.SUCCEEDED, 10, None)
+    assert (done.state, done.frames_done, done.error) == (JobState.SUCCEEDED, 10, None)
     assert done.version > job.version
     content, result = result_of(jobs, job.id)
     assert content == expected(LEVELS, repeat)
@@ -79,7 +79,7 @@ def test_jobs_are_done_in_their_order(jobs, submit, network):
     first = submit(b"\1\2\3").job
     gate.wait()
     second, third = submit(b"\4").job, submit(b"\5").job
-    assert jobs.get(first.id).state is State.RUNNING
+    assert jobs.get(first.id).state is JobState.RUNNING
     assert jobs.get(first.id).position is None
     assert [jobs.get(job.id).position for job in (second, third)] == [0, 1]
     gate.open()
@@ -93,7 +93,7 @@ def test_what_cannot_be_worked_on_is_refused_at_once(jobs, room, submit):
     with pytest.raises(InvalidDetail):
         submit(LEVELS, detail=0.5)
     assert not [path for path in room.folder.iterdir() if path.is_dir()]
-    assert jobs.figures().jobs[State.QUEUED] == 0
+    assert jobs.figures().jobs[JobState.QUEUED] == 0
 
 
 def test_frames_that_never_fit_into_memory_are_refused_at_once(submit, workshop):
@@ -165,15 +165,15 @@ def test_a_full_disk_is_waited_for_and_then_told(jobs, submit, finish, monkeypat
     job = submit(b"\1").job
     monkeypatch.setattr(runner, "RETRY_S", 0.0)
     finish(job.id)
-    monkeypatch.setattr(Files, "check_room", lambda *_: None)
+    monkeypatch.setattr(JobFiles, "check_room", lambda *_: None)
     gate = threading.Event()
     jobs._workshop.upscaler._network.before = lambda: gate.wait(PATIENCE_S)
     job = submit(b"\1\2\3\4").job
-    wait_until(lambda: jobs.get(job.id).state is State.RUNNING)
-    monkeypatch.setattr(Files, "check_room", check_room)
+    wait_until(lambda: jobs.get(job.id).state is JobState.RUNNING)
+    monkeypatch.setattr(JobFiles, "check_room", check_room)
     gate.set()
     done = finish(job.id)
-    assert (done.state, done.error) == (State.FAILED, "It is full.")
+    assert (done.state, done.error) == (JobState.FAILED, "It is full.")
     assert len(attempts) >= runner.MOST_ATTEMPTS - 1
 
 
@@ -187,7 +187,7 @@ def test_a_fault_is_tried_again(jobs, submit, finish, network, monkeypatch):
 
     network.before = fail
     job = submit(LEVELS).job
-    assert finish(job.id).state is State.SUCCEEDED
+    assert finish(job.id).state is JobState.SUCCEEDED
     assert result_of(jobs, job.id)[0] == expected(LEVELS, repeat)
 
 
@@ -200,7 +200,7 @@ def test_a_fault_that_stays_is_told_without_its_detail(submit, finish, network, 
     network.before = fail
     done = finish(submit(LEVELS).job.id)
     assert (done.state, done.error) == (
-        State.FAILED,
+        JobState.FAILED,
         "A fault of the service; it is in the log.",
     )
 
@@ -211,7 +211,7 @@ def test_what_is_wrong_with_a_frame_is_told(submit, finish, network):
 
     network.before = fail
     done = finish(submit(LEVELS).job.id)
-    assert (done.state, done.error) == (State.FAILED, "Frame 7 is damaged.")
+    assert (done.state, done.error) == (JobState.FAILED, "Frame 7 is damaged.")
     assert done.expires is not None
 
 
@@ -237,7 +237,7 @@ def test_a_queued_job_is_cancelled_at_once(jobs, room, submit, network):
     gate.wait()
     jobs.cancel(queued.id)
     jobs.cancel(queued.id)
-    assert jobs.get(queued.id).state is State.CANCELLED
+    assert jobs.get(queued.id).state is JobState.CANCELLED
     assert not (room.folder / queued.id).exists()
     gate.open()
     wait_until(lambda: jobs.get(running.id).state.is_final)
@@ -249,7 +249,7 @@ def test_a_running_job_is_cancelled_within_a_frame(jobs, room, submit, network):
     job = submit(bytes(90)).job
     gate.wait()
     jobs.cancel(job.id)
-    assert jobs.get(job.id).state is State.CANCELLED
+    assert jobs.get(job.id).state is JobState.CANCELLED
     gate.open(1)
     wait_until(lambda: not (room.folder / job.id).exists())
     assert len(network.seen) <= 1
@@ -287,12 +287,12 @@ def test_a_job_is_resumed_after_its_last_finished_segment(create, submit, networ
     first.stop()
     gate.open(1)
     first.close()
-    assert first.get(job.id).state is State.QUEUED
+    assert first.get(job.id).state is JobState.QUEUED
     second = create()
     begun = len(network.seen)
     gate.open()
     second.start()
-    assert finish(job.id, second).state is State.SUCCEEDED
+    assert finish(job.id, second).state is JobState.SUCCEEDED
     assert network.seen[begun:] == list(LEVELS[6:])
     assert result_of(second, job.id)[0] == expected(LEVELS, repeat)
 
@@ -335,7 +335,7 @@ def test_what_ends_the_server_again_and_again_is_given_up(create, submit, finish
     again = create()
     again.start()
     done = finish(job.id, again)
-    assert (done.state, "again and again" in done.error) == (State.FAILED, True)
+    assert (done.state, "again and again" in done.error) == (JobState.FAILED, True)
 
 
 def test_a_job_whose_files_were_deleted_by_others_fails(room, submit, finish, network):
@@ -346,7 +346,7 @@ def test_a_job_whose_files_were_deleted_by_others_fails(room, submit, finish, ne
         path.unlink()
     (room.folder / lost.id).rmdir()
     gate.open()
-    assert finish(running.id).state is State.SUCCEEDED
+    assert finish(running.id).state is JobState.SUCCEEDED
     assert "It was deleted" in finish(lost.id).error
 
 
@@ -371,7 +371,7 @@ def test_left_overs_of_crashes_are_swept(create, room, submit, finish):
 def test_a_job_that_is_being_brought_in_is_not_swept(create, room):
     engine = create()
     engine.start()
-    files = Files(room.folder, room.budget_bytes)
+    files = JobFiles(room.folder, room.budget_bytes)
     lock, _ = files.bring_in("new", io.BytesIO(b"x"))
     engine._place().runner.tidy()
     assert files.source("new").exists()
@@ -385,10 +385,10 @@ def test_who_watches_sees_states_and_progress(jobs, submit, network):
     job = submit(LEVELS).job
     gate.wait()
     snapshots = jobs.watch(job.id)
-    assert next(snapshots).state is State.RUNNING
+    assert next(snapshots).state is JobState.RUNNING
     gate.open()
     rest = list(snapshots)
-    assert rest[-1].state is State.SUCCEEDED
+    assert rest[-1].state is JobState.SUCCEEDED
     versions = [snapshot.version for snapshot in rest]
     assert versions == sorted(versions)
 
@@ -403,12 +403,12 @@ def test_who_has_seen_a_version_waits_for_the_next(jobs, submit, finish, monkeyp
     assert next(snapshots) is None
     gate.open()
     finish(job.id)
-    assert next(snapshot for snapshot in snapshots if snapshot).state is State.SUCCEEDED
+    assert next(snapshot for snapshot in snapshots if snapshot).state is JobState.SUCCEEDED
 
 
 def test_watching_ends_with_the_job_and_with_the_server(jobs, submit, finish, network):
     done = finish(submit(b"\1").job.id)
-    assert [job.state for job in jobs.watch(done.id, after=done.version)] == [State.SUCCEEDED]
+    assert [job.state for job in jobs.watch(done.id, after=done.version)] == [JobState.SUCCEEDED]
     snapshots = jobs.watch(done.id)
     jobs.cancel(done.id)
     assert list(snapshots) == []
@@ -424,11 +424,11 @@ def test_what_was_done_is_told(create, submit, finish):
     told, frames, engine = [], [], create()
     engine.on_final, engine.on_frames = told.append, frames.append
     finish(submit(LEVELS, engine=engine).job.id, engine)
-    wait_until(lambda: told == [State.SUCCEEDED])
+    wait_until(lambda: told == [JobState.SUCCEEDED])
     assert sum(frames) == len(LEVELS)
     engine.stop()
     engine.cancel(submit(LEVELS, engine=engine).job.id)
-    assert told == [State.SUCCEEDED, State.CANCELLED]
+    assert told == [JobState.SUCCEEDED, JobState.CANCELLED]
 
 
 def test_frames_wait_for_pictures_that_wait_for_memory(jobs, submit, finish, workshop):
@@ -437,7 +437,7 @@ def test_frames_wait_for_pictures_that_wait_for_memory(jobs, submit, finish, wor
         job = submit(LEVELS).job
         wait_until(lambda: admission.waiting == 1)
         assert jobs.get(job.id).frames_done == 0
-    assert finish(job.id).state is State.SUCCEEDED
+    assert finish(job.id).state is JobState.SUCCEEDED
     assert admission.taken == 0
 
 
@@ -446,7 +446,7 @@ def test_a_job_waits_where_the_line_of_pictures_is_full(submit, finish, workshop
     with workshop.admission.admit(workshop.admission.budget):
         job = submit(b"\1").job
         threading.Event().wait(0.5)
-    assert finish(job.id).state is State.SUCCEEDED
+    assert finish(job.id).state is JobState.SUCCEEDED
 
 
 def test_the_wish_goes_with_the_job(jobs, submit, workshop):
@@ -459,6 +459,6 @@ def test_the_wish_goes_with_the_job(jobs, submit, workshop):
     jobs._workshop = replace(workshop, open_medium=open_medium)
     job = submit(LEVELS, format="mp4", quality=7, is_coherent=False).job
     wait_until(lambda: jobs.get(job.id).state.is_final)
-    wish = ClipWish(format="mp4", quality=7, is_coherent=False)
+    wish = OutputOptions(format="mp4", quality=7, is_coherent=False)
     assert opened == [(workshop.limits, wish)] * 2
     assert jobs.get(job.id).wish == wish

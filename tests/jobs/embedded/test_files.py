@@ -5,13 +5,13 @@ import os
 
 import pytest
 
-from jobs.embedded.files import Files, digest_of, full_disk_reported
+from jobs.embedded.files import JobFiles, digest_of, full_disk_reported
 from jobs.errors import OutOfSpace
 
 
 @pytest.fixture
 def files(tmp_path):
-    files = Files(tmp_path / "jobs", budget_bytes=10**6)
+    files = JobFiles(tmp_path / "jobs", budget_bytes=10**6)
     files.make()
     return files
 
@@ -24,13 +24,13 @@ def test_the_folder_is_its_owners_only(files):
 def test_a_folder_of_somebody_else_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     with pytest.raises(PermissionError, match="must belong to the user that serves"):
-        Files(tmp_path, 1).make()
+        JobFiles(tmp_path, 1).make()
 
 
 def test_a_link_to_a_folder_is_refused(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(PermissionError, match="be no link"):
-        Files(tmp_path / "link", 1).make()
+        JobFiles(tmp_path / "link", 1).make()
 
 
 def test_a_file_is_brought_in_under_a_lock(files):

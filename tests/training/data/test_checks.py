@@ -10,7 +10,7 @@ from core.images import FORMATS
 from tests.support.photographs import encoded, photograph
 from training.data import selection as checks
 from training.data.photos import Origin
-from training.data.selection import Refusal, check_file
+from training.data.selection import Rejection, check_file
 
 CC0 = Origin("CC0")
 
@@ -61,7 +61,7 @@ def test_every_format_is_taken(check, file_format):
     ],
 )
 def test_what_is_not_fit_is_refused(check, data, kind, reason):
-    with pytest.raises(Refusal, match=reason) as caught:
+    with pytest.raises(Rejection, match=reason) as caught:
         check(data)
     assert caught.value.kind == kind
 
@@ -73,13 +73,13 @@ def test_a_grey_picture_with_a_coloured_spot_has_colours(check):
 
 
 def test_a_file_without_a_licence_is_refused(check):
-    with pytest.raises(Refusal, match=r"licences\.csv .* or by --licence\. Received: none"):
+    with pytest.raises(Rejection, match=r"licences\.csv .* or by --licence\. Received: none"):
         check(encoded(photograph(1)), origin=None)
 
 
 def test_a_file_that_is_too_large_is_not_read(check, monkeypatch):
     monkeypatch.setattr(checks, "MAX_FILE_BYTES", 10)
-    with pytest.raises(Refusal, match="at most 10 bytes. Received: 11"):
+    with pytest.raises(Rejection, match="at most 10 bytes. Received: 11"):
         check(b"12345678901")
 
 
@@ -93,7 +93,7 @@ def test_what_is_no_file_is_refused(tmp_path, kind):
         "folder": path.mkdir,
     }
     make[kind]()
-    with pytest.raises(Refusal, match="File must be"):
+    with pytest.raises(Rejection, match="File must be"):
         check_file(path, CC0, min_side=192)
 
 
@@ -102,7 +102,7 @@ def test_a_file_that_may_not_be_read_is_refused(check, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("pathlib.Path.read_bytes", deny)
-    with pytest.raises(Refusal, match="File must be readable. Received: Permission denied"):
+    with pytest.raises(Rejection, match="File must be readable. Received: Permission denied"):
         check(encoded(photograph(1)))
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from tests.support.photographs import encoded, photograph, rows_of
 from tests.support.web_server import Page
-from training.data.collect import Checks, prepare
+from training.data.collect import PhotoRequirements, prepare
 from training.data.download import download_list
 from training.data.photos import read_manifest
 from training.errors import CommandFailed
@@ -38,7 +38,7 @@ def test_a_list_becomes_a_collection(get, web, target, tmp_path):
         "URL/2.png?size=large\t\tBea",
     )
     assert outcome == (3, 0, 0)
-    prepare(target, tmp_path / "photos", Checks())
+    prepare(target, tmp_path / "photos", PhotoRequirements())
     rows = {row["source"]: row for row in rows_of(tmp_path / "photos" / "manifest.csv")}
     assert {url: (row["licence"], row["author"]) for url, row in rows.items()} == {
         f"{web.url}/0.png": ("CC0", ""),

@@ -6,7 +6,7 @@ from PIL import Image
 
 from core.images import decode_image, resize_bicubic
 from tests.support.photographs import encoded, photograph
-from training.data.selection import Gallery, likeness_of
+from training.data.selection import HashIndex, likeness_of
 
 
 def as_jpeg(pixels, quality):
@@ -19,7 +19,7 @@ def flat(*colour):
 
 
 def gallery_of(**pictures):
-    gallery = Gallery(len(pictures))
+    gallery = HashIndex(len(pictures))
     for name, pixels in pictures.items():
         gallery.add(name, likeness_of(pixels))
     return gallery
@@ -55,8 +55,8 @@ def test_upside_down_is_another_picture():
 
 
 def test_in_an_empty_gallery_nothing_is_found():
-    assert Gallery(0).find(likeness_of(photograph(1))) is None
-    assert Gallery(0).find(likeness_of(flat(1, 2, 3))) is None
+    assert HashIndex(0).find(likeness_of(photograph(1))) is None
+    assert HashIndex(0).find(likeness_of(flat(1, 2, 3))) is None
 
 
 def test_flat_pictures_are_told_apart_by_their_colours():

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.photographs import encoded, photograph, rows_of
 from tests.support.web_server import Page
-from training.data.pixabay import Search, download_found
+from training.data.pixabay import PixabaySearch, download_found
 from training.errors import CommandFailed
 
 KEY = "secret/42+"
@@ -20,7 +20,7 @@ def target(tmp_path):
 @pytest.fixture
 def find(web, target):
     def find(count, query="yellow flowers"):
-        search = Search(query, count, KEY, f"{web.url}/api/")
+        search = PixabaySearch(query, count, KEY, f"{web.url}/api/")
         return download_found(search, target, per_minute=60_000)
 
     for index in range(7):
@@ -121,7 +121,7 @@ def test_an_answer_that_quotes_the_key_is_told_without_it(find, web, key):
 
 
 def test_a_service_that_is_not_there_is_told_without_the_key(target, caplog):
-    search = Search("trees", 3, KEY, "http://127.0.0.1:9/api/")
+    search = PixabaySearch("trees", 3, KEY, "http://127.0.0.1:9/api/")
     with pytest.raises(CommandFailed, match=r"Received: ConnectionError\.$") as caught:
         download_found(search, target, 60_000)
     assert caught.value.__suppress_context__
@@ -138,7 +138,9 @@ def test_the_key_does_not_follow_a_redirect(find, web):
 @pytest.mark.parametrize(("reset", "waited"), [("7", 7), ("soon", 120)])
 def test_a_used_up_quota_is_waited_for(find, web, monkeypatch, reset, waited):
     pauses = []
-    monkeypatch.setattr("training.data.pixabay.Pace.pause", lambda _pace, s: pauses.append(s))
+    monkeypatch.setattr(
+        "training.data.pixabay.RequestPacer.pause", lambda _pace, s: pauses.append(s)
+    )
     monkeypatch.setattr("training.data.pixabay.MOST_PER_PAGE", 4)
     web.quota = [
         {"X-RateLimit-Remaining": "1", "X-RateLimit-Reset": "9"},

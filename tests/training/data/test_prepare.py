@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.photographs import encoded, photograph, rows_of
-from training.data.collect import Checks, check_files, prepare
+from training.data.collect import PhotoRequirements, check_files, prepare
 from training.data.photos import Origin, load_pairs, read_manifest
 from training.errors import CommandFailed
 
-CC0 = Checks(licence="CC0", workers=2)
+CC0 = PhotoRequirements(licence="CC0", workers=2)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_file_without_a_licence_is_refused(source, target, licence):
     put(source, "a.png", 1)
     put(source, "b.png", 2)
     (source / "licences.csv").write_text("file,licence\na.png,CC0\n")
-    text = prepare(source, target, Checks(licence))
+    text = prepare(source, target, PhotoRequirements(licence))
     assert list(refusals(target)) == ["b.png"]
     assert "1 refused\n  1 no licence\n" in text
 
@@ -84,10 +84,10 @@ def test_the_result_depends_on_the_files_alone(source, target, tmp_path):
         put(source, f"{seed}.png", seed)
         put(source, f"again/{5 - seed}.jpg", seed, (200, 280), "JPEG")
     (source / "broken.png").write_bytes(b"broken")
-    prepare(source, target, Checks("CC0", workers=1))
+    prepare(source, target, PhotoRequirements("CC0", workers=1))
     first = {path.name: path.read_bytes() for path in target.iterdir()}
     for place, workers in ((target, 4), (tmp_path / "other", 3)):
-        prepare(source, place, Checks("CC0", workers=workers))
+        prepare(source, place, PhotoRequirements("CC0", workers=workers))
         assert {path.name: path.read_bytes() for path in place.iterdir()} == first
 
 
@@ -110,7 +110,7 @@ def test_test_pictures_are_kept_out(source, target, tmp_path):
     put(tmp_path / "eval" / "Set9" / "HR", "bird.png", 1)
     put(source, "mine.jpg", 1, (300, 400), "JPEG")
     put(source, "other.png", 2)
-    prepare(source, target, Checks("CC0", test_sets=tmp_path / "eval"))
+    prepare(source, target, PhotoRequirements("CC0", test_sets=tmp_path / "eval"))
     assert "one that shows Set9/HR/bird.png" in refusals(target)["mine.jpg"]
     assert len(read_manifest(target)) == 1
 
@@ -118,7 +118,7 @@ def test_test_pictures_are_kept_out(source, target, tmp_path):
 def test_test_sets_that_hold_nothing_are_told(source, target, tmp_path):
     put(source, "a.png")
     with pytest.raises(CommandFailed, match="holds <set>/HR"):
-        prepare(source, target, Checks("CC0", test_sets=tmp_path))
+        prepare(source, target, PhotoRequirements("CC0", test_sets=tmp_path))
 
 
 def test_a_test_picture_that_cannot_be_read_is_told(source, target, tmp_path):
@@ -127,7 +127,7 @@ def test_a_test_picture_that_cannot_be_read_is_told(source, target, tmp_path):
     broken.parent.mkdir(parents=True)
     broken.write_bytes(b"broken")
     with pytest.raises(CommandFailed, match=r"bird\.png must be a picture\. .* Received: 6 bytes"):
-        prepare(source, target, Checks("CC0", test_sets=tmp_path / "eval"))
+        prepare(source, target, PhotoRequirements("CC0", test_sets=tmp_path / "eval"))
 
 
 def test_odd_names_do_no_harm(source, target):

@@ -6,7 +6,7 @@ import pytest
 
 from core.images import decode_image
 from tests.support.photographs import encoded, photograph
-from training.data.collect import Checks, prepare
+from training.data.collect import PhotoRequirements, prepare
 from training.data.photos import read_manifest
 from training.data.report import patch_of, refused_section, sample, write_report
 from training.data.selection import laplacian, measure
@@ -18,7 +18,7 @@ def collection(tmp_path_factory):
     for seed in range(10):
         (source / f"{seed}.png").write_bytes(encoded(photograph(seed, 192 + 8 * seed)))
     (source / "<b>.png").write_bytes(b"<i>")
-    prepare(source, target, Checks("CC0 & <more>"))
+    prepare(source, target, PhotoRequirements("CC0 & <more>"))
     return target
 
 

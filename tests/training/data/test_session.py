@@ -1,6 +1,6 @@
 import pytest
 
-from training.data.download import LONGEST_WAIT_S, Pace, PatientRetry
+from training.data.download import LONGEST_WAIT_S, RequestPacer, ServerDelayRetry
 
 
 class Clock:
@@ -27,7 +27,7 @@ def clock():
 
 
 def test_requests_are_spaced_evenly(clock):
-    pace = Pace(30, clock, clock.sleep)
+    pace = RequestPacer(30, clock, clock.sleep)
     times = []
     for _ in range(4):
         pace.wait()
@@ -36,7 +36,7 @@ def test_requests_are_spaced_evenly(clock):
 
 
 def test_time_that_passed_anyway_is_not_waited_again(clock):
-    pace = Pace(30, clock, clock.sleep)
+    pace = RequestPacer(30, clock, clock.sleep)
     pace.wait()
     clock.now += 10
     pace.wait()
@@ -45,7 +45,7 @@ def test_time_that_passed_anyway_is_not_waited_again(clock):
 
 @pytest.mark.parametrize(("seconds", "waited"), [(7, 7), (1, 2), (10_000, LONGEST_WAIT_S)])
 def test_a_pause_delays_the_next_request(clock, seconds, waited):
-    pace = Pace(30, clock, clock.sleep)
+    pace = RequestPacer(30, clock, clock.sleep)
     pace.wait()
     pace.pause(seconds)
     pace.wait()
@@ -64,5 +64,5 @@ def test_a_pause_delays_the_next_request(clock, seconds, waited):
     ],
 )
 def test_the_server_says_how_long_to_wait(headers, seconds):
-    retry = PatientRetry(retry_after_max=120)
+    retry = ServerDelayRetry(retry_after_max=120)
     assert retry.get_retry_after(Answer(**headers)) == seconds

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.support.web_server import Page
-from training.data.download import Pace, TransferFailed, fetch, open_session
+from training.data.download import RequestPacer, TransferFailed, fetch, open_session
 
 BODY = np.random.default_rng(0).bytes(300_000)
 OTHER = np.random.default_rng(1).bytes(300_000)
@@ -15,7 +15,7 @@ DATE = "Sat, 21 Nov 2026 10:00:00 GMT"
 
 @pytest.fixture
 def session():
-    with open_session(Pace(60_000)) as session:
+    with open_session(RequestPacer(60_000)) as session:
         yield session
 
 

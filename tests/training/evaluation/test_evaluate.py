@@ -12,7 +12,7 @@ from training.evaluation.evaluate import CROP_PX, Evaluation, busiest_place
 from training.evaluation.outputs import (
     FIRST_MARK,
     LAST_MARK,
-    Row,
+    PictureFigures,
     as_table,
     bicubic,
     choose_metrics,
@@ -92,9 +92,9 @@ def test_the_sums_of_the_assets_follow_the_card(evaluation):
 
 def test_a_mean_is_taken_over_the_pictures_of_a_set():
     rows = [
-        Row("A", "1", "model", {"psnr_y_db": 20.0}),
-        Row("A", "2", "model", {"psnr_y_db": 30.0}),
-        Row("B", "1", "model", {"psnr_y_db": 40.0}),
+        PictureFigures("A", "1", "model", {"psnr_y_db": 20.0}),
+        PictureFigures("A", "2", "model", {"psnr_y_db": 30.0}),
+        PictureFigures("B", "1", "model", {"psnr_y_db": 40.0}),
     ]
     assert mean_figures(rows) == {
         "A": {"model": {"psnr_y_db": 25.0}},
@@ -104,7 +104,8 @@ def test_a_mean_is_taken_over_the_pictures_of_a_set():
 
 def test_the_largest_colour_shift_counts_not_the_mean():
     rows = [
-        Row("A", str(n), "model", {"colour_shift_levels": shift}) for n, shift in enumerate([3, 1])
+        PictureFigures("A", str(n), "model", {"colour_shift_levels": shift})
+        for n, shift in enumerate([3, 1])
     ]
     assert mean_figures(rows) == {"A": {"model": {"colour_shift_levels": 3.0}}}
 

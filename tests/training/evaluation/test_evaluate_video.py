@@ -14,8 +14,8 @@ from training.evaluation.evaluate_video import (
     FIRST_MARK,
     LAST_MARK,
     ORIGINAL,
+    ClipMetrics,
     VideoEvaluation,
-    Yardstick,
     as_table,
 )
 
@@ -80,7 +80,7 @@ def test_pans_have_exact_flow_and_without_weights_nothing_is_said_of_perception(
 
 def test_a_copy_of_the_original_has_no_fault_but_that_of_warping():
     hr = sliding(2)
-    yardstick = Yardstick(hr, None)
+    yardstick = ClipMetrics(hr, None)
     alone = yardstick.measure(hr)
     assert list(alone) == ["warping_error"]
     nearly = [np.clip(frame.astype(int) + 1, 0, 255).astype(np.uint8) for frame in hr]
@@ -91,7 +91,7 @@ def test_a_copy_of_the_original_has_no_fault_but_that_of_warping():
 
 def test_flicker_is_noticed():
     hr = sliding(2)
-    yardstick = Yardstick(hr, None)
+    yardstick = ClipMetrics(hr, None)
     drawn = np.random.default_rng(0).normal(0, 8, hr.shape)
     flickering = list(np.clip(hr + drawn, 0, 255).astype(np.uint8))
     steady = list(np.clip(hr.astype(int) + 1, 0, 255).astype(np.uint8))

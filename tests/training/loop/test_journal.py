@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from core.images import decode_image
 from tests.support.stand_ins import noise
-from training.loop.train import EVENTS, Journal
+from training.loop.train import EVENTS, RunLog
 
 
 def read_events(folder):
@@ -18,7 +18,7 @@ def read_events(folder):
 
 def test_figures_become_lines_and_scalars(tmp_path):
     for step in (10, 20):  # a run that goes on
-        with Journal(tmp_path, step - 1) as journal:
+        with RunLog(tmp_path, step - 1) as journal:
             journal.note(step, {"pixel": step / 100, "validation_psnr_y_db": 30.0})
     with (tmp_path / "log.csv").open() as file:
         lines = list(csv.DictReader(file))
@@ -31,7 +31,7 @@ def test_figures_become_lines_and_scalars(tmp_path):
 
 def test_samples_become_pictures(tmp_path):
     sample = noise(12, 30)
-    with Journal(tmp_path) as journal:
+    with RunLog(tmp_path) as journal:
         journal.show(7, sample)
     ((step, _, value),) = read_events(tmp_path)
     assert step == 7

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from config import ROOT
-from training.loop.recipe import Adversarial, read_recipe
+from training.loop.recipe import AdversarialSettings, read_recipe
 
 RECIPES = sorted((ROOT / "training" / "recipes").glob("*.toml"))
 
@@ -76,7 +76,7 @@ def test_content_is_compared_at_some_scale(scales):
 
 
 def test_the_rate_begins_to_rise_once_the_generator_learns(recipe):
-    settings = Adversarial(0.1, 0.1, 0.1, 4, discriminator_first=5)
+    settings = AdversarialSettings(0.1, 0.1, 0.1, 4, discriminator_first=5)
     rates = [replace(recipe, adversarial=settings).learning_rate_at(step) for step in range(20)]
     assert rates[:5] == [1e-3] * 5
     assert rates[5:16] == [recipe.learning_rate_at(step) for step in range(11)]

@@ -8,7 +8,7 @@ import pytest
 from tests.support.random_networks import VGG_SHAPES, random_vgg
 from tests.support.stand_ins import noise, repeat
 from training.loop.mix import mix
-from training.loop.recipe import Adversarial
+from training.loop.recipe import AdversarialSettings
 from training.loop.run import CHECKPOINT, start_run
 from training.loop.stages import (
     GENERATOR_LOSSES,
@@ -33,7 +33,7 @@ from training.models.adversaries import (
 )
 from training.models.networks import build_generator
 
-ADVERSARIAL = Adversarial(
+ADVERSARIAL = AdversarialSettings(
     pixel_weight=0.1, content_weight=0.1, adversarial_weight=0.01, discriminator_filters=4
 )
 LAYERS = ADVERSARIAL.content_layers
