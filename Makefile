@@ -52,11 +52,12 @@ train-smoke: $(VENV)/.development  ## photographs to measured weights, the whole
 fuzz: $(VENV)/.development  ## throw damaged files at the decoders; FUZZ=folder of files, MINUTES=10, URL=of a server
 	$(BIN)/python -m tests.fuzzing $(if $(FUZZ),--seeds $(FUZZ)) $(if $(URL),--url $(URL)) $(if $(MINUTES),--minutes $(MINUTES))
 
-lint: $(VENV)/.development  ## style, spelling, types
+lint: $(VENV)/.development  ## style, spelling, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/.development  ## put the code into the project's format
 	$(BIN)/ruff check --fix .

@@ -1,62 +1,69 @@
-"""Settings: every number and path of the service, read once from the environment."""
+"""Read the settings of the service from the environment, and check them."""
 
 import ipaddress
-import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 PREFIX = "ENHANCER_"
 ROOT = Path(__file__).resolve().parent
 
-TRUE_WORDS = ("true", "yes", "on", "1")
-FALSE_WORDS = ("false", "no", "off", "0", "")
-
 LAST_PORT = 65535
 LEAST_KEY_LENGTH = 16
-HIDDEN = "(secret)"  # what is told of a secret
+HIDDEN = "(secret)"  # shown instead of the value of a secret
 
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 ORIGIN = re.compile(r"https?://([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?")
-KEY = re.compile(r"[!-~]+")  # what a header can carry as it is
+KEY = re.compile(r"[!-~]+")  # characters that a header can carry unquoted
 RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
 REDIS = re.compile(r"rediss?://\S+")
 STORAGE = re.compile(r"memory://|rediss?://\S+")
 
+PARSING_ERRORS = {
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "finite_number": "a number",
+    "bool_parsing": "true or false",
+}
+"""What a text that cannot be parsed should have been, by pydantic's type of the error."""
+
 
 class InvalidSetting(ValueError):
-    """A setting is not what it must be; the message names it."""
+    """Settings are wrong. The message names each of them, one a line."""
 
 
-@dataclass(frozen=True)
-class Rule:
-    """What a value must be, in words and as a test."""
+def must_be(words: str, holds: Callable[[Any], bool]) -> AfterValidator:
+    """Return a validator that refuses values for which `holds` is False.
 
-    words: str
-    holds: Callable[[Any], bool]
+    Args:
+        words: what a value must be, for the message.
+        holds: the test.
+    """
 
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise PydanticCustomError("rule", "{words}", {"words": words})
+        return value
 
-def at_least(least: float) -> Rule:
-    return Rule(f"at least {least:g}", lambda value: value >= least)
-
-
-def between(least: float, most: float) -> Rule:
-    return Rule(f"from {least:g} to {most:g}", lambda value: least <= value <= most)
-
-
-def above(bound: float) -> Rule:
-    return Rule(f"above {bound:g}", lambda value: value > bound)
-
-
-def one_of(*words: str) -> Rule:
-    return Rule(f"one of {', '.join(words)}", lambda value: value in words)
+    return AfterValidator(check)
 
 
 def is_host(text: str) -> bool:
-    """True for an IP address or a name."""
+    """Return True for an IP address or a host name."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -64,165 +71,212 @@ def is_host(text: str) -> bool:
     return True
 
 
-def are_keys(keys: tuple[str, ...]) -> bool:
-    return all(len(key) >= LEAST_KEY_LENGTH and KEY.fullmatch(key) for key in keys)
+def split_list(value: Any) -> Any:
+    """Split a comma-separated text; blank text gives no items."""
+    if not isinstance(value, str):
+        return value
+    return tuple(item.strip() for item in value.split(",")) if value.strip() else ()
 
 
-def are_origins(origins: tuple[str, ...]) -> bool:
-    return all(ORIGIN.fullmatch(origin) for origin in origins)
+def blank_is_false(value: Any) -> Any:
+    """Take blank text for False, and ignore white space around the word."""
+    return value.strip() or False if isinstance(value, str) else value
 
 
-HOST = Rule("an IP address or a host name", is_host)
-KEYS = Rule(
-    f"a comma-separated list of keys, each of {LEAST_KEY_LENGTH} or more visible ASCII characters",
-    are_keys,
-)
-ORIGINS = Rule("a comma-separated list of origins such as https://example.org", are_origins)
-RATE_LIMIT = Rule(
-    "empty, or a number per second, minute, hour or day, such as 60/minute",
-    lambda text: not text or RATE.fullmatch(text) is not None,
-)
-RATE_LIMIT_STORAGE = Rule(
-    "memory:// or the address of a Redis server, such as redis://localhost:6379",
-    lambda text: STORAGE.fullmatch(text) is not None,
-)
+Switch = Annotated[bool, BeforeValidator(blank_is_false)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+TileSide = Annotated[int, Field(ge=64)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Delay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Host = Annotated[str, must_be("an IP address or a host name", is_host)]
+Keys = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    BeforeValidator(split_list),
+    must_be(
+        f"a comma-separated list of keys, each of {LEAST_KEY_LENGTH} or more visible ASCII "
+        "characters",
+        lambda keys: all(len(key) >= LEAST_KEY_LENGTH and KEY.fullmatch(key) for key in keys),
+    ),
+]
+Origins = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    BeforeValidator(split_list),
+    must_be(
+        "a comma-separated list of origins such as https://example.org",
+        lambda origins: all(ORIGIN.fullmatch(origin) for origin in origins),
+    ),
+]
+RateLimit = Annotated[
+    str,
+    must_be(
+        "empty, or a number per second, minute, hour or day, such as 60/minute",
+        lambda text: not text or RATE.fullmatch(text) is not None,
+    ),
+]
+RateLimitStorage = Annotated[
+    str,
+    must_be(
+        "memory:// or the address of a Redis server, such as redis://localhost:6379",
+        lambda text: STORAGE.fullmatch(text) is not None,
+    ),
+]
+QueueUrl = Annotated[
+    str,
+    must_be(
+        "empty or the address of a Redis server, such as redis://localhost:6379/0",
+        lambda text: not text or REDIS.fullmatch(text) is not None,
+    ),
+]
 
-QUEUE_URL = Rule(
-    "empty or the address of a Redis server, such as redis://localhost:6379/0",
-    lambda text: not text or REDIS.fullmatch(text) is not None,
-)
+
+def setting(default: Any, description: str, *, env: str | None = None, secret: bool = False) -> Any:
+    """Declare a field of `Settings`.
+
+    Args:
+        default: value if the environment does not set it.
+        description: one line of help.
+        env: environment variable; None for `ENHANCER_<FIELD>`.
+        secret: whether its value is never shown.
+    """
+    return Field(
+        default,
+        description=description,
+        validation_alias=env,
+        repr=not secret,
+        json_schema_extra={"secret": secret},
+    )
 
 
-def setting(
-    default: Any,
-    description: str,
-    rule: Rule | None = None,
-    *,
-    env: str = "",
-    secret: bool = False,
-) -> Any:
-    """A field of Settings with its documentation and its rule."""
-    metadata = {"description": description, "rule": rule, "env": env, "secret": secret}
-    return field(default=default, metadata=metadata, repr=not secret)
+class Settings(BaseSettings):
+    """Settings of the service. Each can be set by the environment variable `ENHANCER_<FIELD>`."""
 
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="forbid",
+        frozen=True,
+        loc_by_alias=False,
+        populate_by_name=True,
+    )
 
-@dataclass(frozen=True)
-class Settings:
-    """Settings of the service; each can be set by `ENHANCER_<FIELD>` in upper case."""
-
-    host: str = setting("0.0.0.0", "address to listen on", HOST)
-    port: int = setting(5000, "port to listen on", between(1, LAST_PORT))
+    host: Host = setting("0.0.0.0", "address to listen on")
+    port: Annotated[int, Field(ge=1, le=LAST_PORT)] = setting(5000, "port to listen on")
     card: Path = setting(ROOT / "assets" / "srgan.json", "card of the model to serve")
-    max_pixels: int = setting(4_000_000, "pixels of an accepted picture", at_least(1))
-    max_side: int = setting(16_000, "longest side of an accepted picture, pixels", at_least(1))
-    max_frames: int = setting(1000, "frames or pages of an accepted picture", at_least(1))
-    max_upload_bytes: int = setting(32 * 1024 * 1024, "bytes of an accepted request", at_least(1))
-    window: int = setting(
-        128, "height and width of a tile with its halo at most, pixels", at_least(64)
+    max_pixels: Positive = setting(4_000_000, "largest number of pixels of an input picture")
+    max_side: Positive = setting(16_000, "longest side of an input picture, in pixels")
+    max_frames: Positive = setting(1000, "largest number of frames or pages of an input picture")
+    max_upload_bytes: Positive = setting(32 * 1024 * 1024, "largest request, in bytes")
+    window: TileSide = setting(
+        128, "largest height and width of a tile with its halo, in input pixels"
     )
-    large_window: int = setting(
-        192, "likewise, of pictures that need at most nine such tiles", at_least(64)
+    large_window: TileSide = setting(
+        192, "the same for pictures that need at most nine tiles of this size"
     )
-    precision: str = setting(
-        "auto",
-        "float32, bfloat16, or auto: by what the processor has",
-        one_of("float32", "bfloat16", "auto"),
+    precision: Literal["float32", "bfloat16", "auto"] = setting(
+        "auto", "float32, bfloat16, or auto: bfloat16 where the processor supports it"
     )
-    inference_threads: int = setting(0, "threads of the network, 0 for one per core", at_least(0))
-    workers: int = setting(1, "server processes, each with a copy of the model", at_least(1))
-    request_threads: int = setting(96, "requests read or answered at once", at_least(1))
-    queue: int = setting(64, "pictures that may wait for memory", at_least(0))
-    memory_mb: int = setting(0, "for all pictures at once; 0 for what is free", at_least(0))
-    deadline_s: int = setting(300, "time in which a picture must be finished", at_least(1))
-    decoders: int = setting(
-        2, "processes that decode pictures; 0 to decode in the server process", at_least(0)
+    inference_threads: Count = setting(0, "threads of the network; 0 for one per core")
+    workers: Positive = setting(1, "server processes, each with its own copy of the model")
+    request_threads: Positive = setting(96, "requests handled at the same time")
+    queue: Count = setting(64, "pictures that may wait for memory")
+    memory_mb: Count = setting(
+        0, "memory for all pictures in progress, in MB; 0 for what the memory limit leaves"
     )
-    decoder_memory_mb: int = setting(
-        0, "that each of them may take; 0 for what the largest picture may need", at_least(0)
+    deadline_s: Positive = setting(300, "time limit for a picture, in seconds")
+    decoders: Count = setting(2, "decoder processes; 0 to decode in the server process")
+    decoder_memory_mb: Count = setting(
+        0, "memory limit of a decoder process, in MB; 0 for what the largest picture may need"
     )
-    decode_timeout_s: float = setting(20.0, "time in which a picture must be decoded", above(0))
-    read_timeout_s: float = setting(
-        30.0, "time in which a request must arrive, from its first byte", above(0)
+    decode_timeout_s: Seconds = setting(20.0, "time limit for decoding a picture, in seconds")
+    read_timeout_s: Seconds = setting(
+        30.0, "time limit for receiving a request, from its first byte, in seconds"
     )
-    write_timeout_s: float = setting(
-        30.0, "time after which a caller who takes nothing of an answer is left", above(0)
+    write_timeout_s: Seconds = setting(30.0, "seconds before a stalled client is disconnected")
+    drain_s: Delay = setting(
+        0.0, "after a stop signal, seconds to answer not ready but still accept requests"
     )
-    drain_s: float = setting(
-        0.0, "when stopped, time not ready but still accepting requests", at_least(0)
+    graceful_timeout_s: Positive = setting(
+        60, "after draining, seconds to finish the requests that were accepted"
     )
-    graceful_timeout_s: int = setting(
-        60, "then, time to finish those that were accepted", at_least(1)
-    )
-    api_keys: tuple[str, ...] = setting(
+    api_keys: Keys = setting(
         (),
-        "comma-separated keys, of which a request must carry one; empty for none",
-        KEYS,
+        "comma-separated API keys, one of which a request must carry; empty for none",
         secret=True,
     )
-    rate_limit: str = setting(
-        "", "requests of one key or address, such as 60/minute; empty for no limit", RATE_LIMIT
+    rate_limit: RateLimit = setting(
+        "", "requests allowed per key or address, such as 60/minute; empty for no limit"
     )
-    rate_limit_storage: str = setting(
+    rate_limit_storage: RateLimitStorage = setting(
         "memory://",
-        "where they are counted: each process for itself, or a Redis server",
-        RATE_LIMIT_STORAGE,
+        "where requests are counted: memory:// per process, or a Redis server",
         secret=True,
     )
-    proxies: int = setting(0, "reverse proxies in front that are trusted", at_least(0))
+    proxies: Count = setting(0, "number of trusted reverse proxies in front of the service")
     jobs_folder: str = setting(
-        "", "folder of jobs; empty for one of this user and port among temporary files"
+        "", "folder for the files of jobs; empty for one per user and port in the temporary folder"
     )
-    jobs_disk_mb: int = setting(4000, "that files of jobs may take there", at_least(1))
-    jobs_queue: int = setting(100, "jobs that may wait", at_least(0))
-    job_expiry_s: int = setting(
-        86_400, "time after which a job that has ended is deleted, with its result", at_least(1)
+    jobs_disk_mb: Positive = setting(4000, "disk space for the files of jobs, in MB")
+    jobs_queue: Count = setting(100, "jobs that may wait")
+    job_expiry_s: Positive = setting(
+        86_400, "seconds before an ended job and its result are deleted"
     )
-    queue_url: str = setting(
+    queue_url: QueueUrl = setting(
         "",
-        "Redis server by which jobs are computed on several machines; empty for in this server",
-        QUEUE_URL,
+        "Redis server that distributes jobs to workers; empty to run jobs in the server",
         secret=True,
     )
     storage_url: str = setting(
-        "", "then, files of jobs: a folder that all machines see, or s3://bucket/folder"
+        "", "with a queue, storage for the files of jobs: a shared folder, or s3://bucket/folder"
     )
-    max_job_bytes: int = setting(
-        256 * 1024 * 1024, "bytes of an accepted request for a job", at_least(1)
+    max_job_bytes: Positive = setting(256 * 1024 * 1024, "largest request for a job, in bytes")
+    max_clip_s: Seconds = setting(600.0, "longest clip, in seconds")
+    max_clip_frames: Positive = setting(
+        20_000, "largest number of frames of a clip, or of pictures in an archive"
     )
-    max_clip_s: float = setting(600.0, "seconds that a clip may last", above(0))
-    max_clip_frames: int = setting(
-        20_000, "frames of a clip, or pictures of an archive", at_least(1)
+    job_watchers: Positive = setting(64, "clients that may follow job events at the same time")
+    log_format: Literal["json", "text"] = setting("json", "json or text, one record per line")
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "debug, info, warning or error"
     )
-    job_watchers: int = setting(
-        64, "callers who may follow the events of jobs at once", at_least(1)
+    synthetic_note: Switch = setting(
+        True, "whether output files state that their detail is synthetic"
     )
-    log_format: str = setting("json", "json or text, one line each", one_of("json", "text"))
-    log_level: str = setting(
-        "info",
-        "debug, info, warning or error",
-        one_of("debug", "info", "warning", "error"),
+    no_page: Switch = setting(
+        False, "whether to leave out the web page at /app/", env="DISABLE_WEB_APP"
     )
-    synthetic_note: bool = setting(True, "whether files say that their detail is synthetic")
-    no_page: bool = setting(
-        False, "whether the page for browsers, at /app/, is left out", env="DISABLE_WEB_APP"
+    no_jobs: Switch = setting(False, "whether to leave out jobs at /model/jobs", env="DISABLE_JOBS")
+    cors: Switch = setting(
+        False, "whether web pages of any origin may call the API", env="CORS_ENABLE"
     )
-    no_jobs: bool = setting(False, "whether jobs, at /model/jobs, are left out", env="DISABLE_JOBS")
-    cors: bool = setting(False, "whether pages of any origin may call", env="CORS_ENABLE")
-    cors_origins: tuple[str, ...] = setting(
-        (), "comma-separated origins whose pages may call", ORIGINS
-    )
+    cors_origins: Origins = setting((), "comma-separated origins whose pages may call the API")
 
-    def __post_init__(self) -> None:
-        for f in fields(self):
-            value, rule = getattr(self, f.name), f.metadata["rule"]
-            if rule is not None and not rule.holds(value):
-                raise InvalidSetting(
-                    f"{variable_name(f)} must be {rule.words}. Received: {received(f, value)}"
-                )
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            messages = [describe_error(details) for details in error.errors()]
+            raise InvalidSetting("\n".join(messages)) from None
+        self._check_combinations()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003, the names are those of the base class
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the constructor use its arguments only; `from_env` reads the environment."""
+        return (init_settings,)
+
+    def _check_combinations(self) -> None:
         if self.queue_url and not self.storage_url:
             raise InvalidSetting(
-                "ENHANCER_STORAGE_URL must be set where ENHANCER_QUEUE_URL is: all machines must "
-                "see the files of jobs. Received: ''"
+                "ENHANCER_STORAGE_URL must be set if ENHANCER_QUEUE_URL is set: all machines need "
+                "access to the files of jobs. Received: ''"
             )
         if self.cors and self.cors_origins:
             raise InvalidSetting(
@@ -232,43 +286,110 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Defaults, overridden by the environment.
+        """Return the settings of an environment, with defaults for what it does not set.
 
         Raises:
-            InvalidSetting: naming the variable, the value and what was expected.
+            InvalidSetting: naming each wrong variable, its value and what was expected.
         """
-        known = {variable_name(f): f for f in fields(cls)}
-        unknown = sorted(n for n in environ if n.startswith(PREFIX) and n not in known)
+        known = {item.variable for item in describe_settings()}
+        unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
         if unknown:
             raise InvalidSetting(
                 f"Settings must be among {', '.join(known)}. Received: {', '.join(unknown)}"
             )
-        given = known.keys() & environ.keys()
-        return cls(**{known[n].name: _parse(n, environ[n], known[n].type) for n in given})
+        source = EnvSettingsSource(cls)
+        source.env_vars = {name.lower(): environ[name] for name in known & environ.keys()}
+        return cls(**source())
 
     def lines(self, environ: Mapping[str, str] = os.environ) -> Iterator[str]:
-        """`NAME=value (where from)` of each setting; of a secret, only whether it is set."""
-        for f in fields(self):
-            name, value = variable_name(f), getattr(self, f.name)
-            hidden = f.metadata["secret"] and value != f.default
-            origin = "environment" if name in environ else "default"
-            yield f"{name}={HIDDEN if hidden else as_text(value)} ({origin})"
+        """Yield `NAME=value (origin)` for each setting; the value of a secret is hidden."""
+        for item in describe_settings():
+            value = getattr(self, item.field)
+            hidden = item.is_secret and value != item.default
+            origin = "environment" if item.variable in environ else "default"
+            yield f"{item.variable}={HIDDEN if hidden else as_text(value)} ({origin})"
 
 
-def variable_name(f: Any) -> str:
-    """Environment variable of a field of Settings."""
-    return str(f.metadata["env"] or PREFIX + f.name.upper())
+class SettingDescription(NamedTuple):
+    """A setting for documentation: environment variable, field, default, help, secrecy."""
+
+    variable: str
+    field: str
+    default: Any
+    description: str
+    is_secret: bool
 
 
-def received(f: Any, value: Any) -> str:
-    """A refused value as a message may show it."""
-    if f.metadata["secret"]:
-        return HIDDEN
-    return repr(value) if isinstance(value, str) else as_text(value)
+def describe_settings() -> list[SettingDescription]:
+    """Return a description of every setting, in the order of their declaration."""
+    return [
+        SettingDescription(
+            variable_name(name, field),
+            name,
+            field.default,
+            str(field.description),
+            is_secret(field),
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def variable_name(name: str, field: FieldInfo) -> str:
+    """Return the environment variable of a field."""
+    return str(field.validation_alias or PREFIX + name.upper())
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Return whether the value of a field is never shown."""
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and bool(extra["secret"])
+
+
+def describe_error(details: ErrorDetails) -> str:
+    """Return one sentence on a wrong setting: its name, what it must be, what came."""
+    name = str(details["loc"][0])
+    field = Settings.model_fields.get(name)
+    if field is None:
+        return f"Settings must be among {', '.join(Settings.model_fields)}. Received: {name}"
+    received = HIDDEN if is_secret(field) else show_input(details, field)
+    return (
+        f"{variable_name(name, field)} must be {expectation(details, field)}. Received: {received}"
+    )
+
+
+def expectation(details: ErrorDetails, field: FieldInfo) -> str:
+    """Return what the value of a wrong setting must be."""
+    context = details.get("ctx", {})
+    match details["type"]:
+        case "rule":
+            return str(context["words"])
+        case "literal_error":
+            return f"one of {', '.join(field.annotation.__args__)}"  # type: ignore[union-attr]
+        case "greater_than":
+            return f"above {context['gt']:g}"
+        case "greater_than_equal" | "less_than_equal":
+            bounds = {
+                k: getattr(m, k) for m in field.metadata for k in ("ge", "le") if hasattr(m, k)
+            }
+            if "le" in bounds:
+                return f"from {bounds['ge']} to {bounds['le']}"
+            return f"at least {bounds['ge']:g}"
+        case kind:
+            return PARSING_ERRORS.get(kind, details["msg"])
+
+
+def show_input(details: ErrorDetails, field: FieldInfo) -> str:
+    """Return a refused value as a message shows it: texts in quotes, numbers and lists plain."""
+    value = details["input"]
+    is_bound = details["type"] in ("greater_than", "greater_than_equal", "less_than_equal")
+    is_quoted = (
+        isinstance(value, str) and not is_bound and isinstance(field.default, str | int | float)
+    )
+    return repr(value) if is_quoted else as_text(value)
 
 
 def as_text(value: Any) -> str:
-    """A value as the environment would give it.
+    """Return a value as the environment would give it.
 
     >>> as_text((1.5, True)), as_text(0.0), as_text(False)
     ('1.5,true', '0', 'false')
@@ -278,36 +399,3 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _parse(name: str, text: str, wanted: Any) -> Any:
-    parse = {bool: _boolean, int: _integer, float: _number}.get(wanted)
-    if parse is not None:
-        return parse(name, text)
-    if wanted == tuple[str, ...]:
-        return tuple(item.strip() for item in text.split(",")) if text.strip() else ()
-    return wanted(text)
-
-
-def _integer(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidSetting(f"{name} must be a whole number. Received: {text!r}") from None
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise InvalidSetting(f"{name} must be a number. Received: {text!r}")
-    return number
-
-
-def _boolean(name: str, text: str) -> bool:
-    word = text.strip().lower()
-    if word not in TRUE_WORDS + FALSE_WORDS:
-        raise InvalidSetting(f"{name} must be true or false. Received: {text!r}")
-    return word in TRUE_WORDS

@@ -63,7 +63,7 @@ def test_the_server_does_not_start_where_requests_cannot_be_counted(monkeypatch)
     def refuse(_storage):
         raise UnknownStorage("no library")
 
-    monkeypatch.setattr("app.check_storage", refuse)
+    monkeypatch.setattr("service.checks.check_storage", refuse)
     with pytest.raises(SystemExit, match="app.py: ENHANCER_RATE_LIMIT_STORAGE must be .* no lib"):
         main([])
 
@@ -140,6 +140,6 @@ def test_the_server_does_not_start_where_jobs_cannot_be(tmp_path):
     folder.touch()
     done = run_app("--check", ENHANCER_JOBS_FOLDER=str(folder))
     assert done.returncode == 1
-    assert "ENHANCER_JOBS_FOLDER must be a folder of this user" in done.stderr
+    assert "ENHANCER_JOBS_FOLDER must be a writable folder of this user" in done.stderr
     done = run_app("--check", ENHANCER_JOBS_FOLDER=str(folder), DISABLE_JOBS="true")
     assert done.returncode == 0

@@ -8,13 +8,13 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from app import USABLE_SHARE
 from config import ROOT, Settings
 from core.images import OUTPUT_FORMATS
 from core.model.card import read_card
 from core.model.tiles import plan_tiles
 from core.picture import Header
 from core.runtime.admission import MemoryPlan
+from service.build import USABLE_SHARE
 
 NAME = "max-image-resolution-enhancer"
 MANIFEST = ROOT / f"{NAME}.yaml"

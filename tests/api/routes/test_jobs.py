@@ -9,9 +9,10 @@ from PIL import Image
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import encode_multipart
 
-from app import create_app, jobs_folder
+from app import create_app
 from config import Settings
 from core.model.upscaler import Upscaler
+from service.build import jobs_folder
 from tests.support.media_files import archive, pictures
 from tests.support.pictures import encoded
 from tests.support.stand_ins import blur_then_repeat, make_card, noise, repeat

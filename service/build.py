@@ -1,0 +1,255 @@
+"""Build the parts of the service from the settings.
+
+The cluster modules are imported only if a queue is set: a server without one needs none of
+their libraries.
+"""
+
+import logging
+import os
+import tempfile
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Request
+from flask_cors import CORS
+from werkzeug.exceptions import BadHost
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import MapAdapter
+
+from api import AccessPolicy, JobServiceContext, ServiceContext, create_api
+from api.context import EXTENSION
+from api.errors import status_of
+from api.observability.tracing import TRUTH_HEADERS
+from config import Settings
+from core.images import Limits
+from core.media.convert import TAKEN, open_medium
+from core.media.medium import ClipLimits
+from core.model.upscaler import Upscaler, load_upscaler
+from core.runtime.admission import MEGABYTE, Admission
+from core.runtime.machine import held_memory, memory_limit
+from core.sandbox.decoder import Decoder, InProcessDecoder, SandboxedDecoder, decoding_bytes
+from jobs.embedded.engine import EmbeddedJobs, EmbeddedLimits
+from jobs.engine import JobEngine
+from jobs.execution import JobContext
+
+if TYPE_CHECKING:
+    from jobs.cluster.process import ClusterBackend
+
+USABLE_SHARE = 0.8
+"""Share of the memory limit that pictures may use; allocators and the system need the rest."""
+
+LEAST_BUDGET = 64 * MEGABYTE
+"""Memory budget that is granted whatever the limit: enough for a picture of one megapixel."""
+
+ANY_HOST = "localhost"  # all hosts have the same routes
+
+log = logging.getLogger("enhancer")
+
+
+class Application(Flask):
+    """Flask application that starts and stops the job engine.
+
+    It logs faults of the service as errors and refused requests as warnings. It also survives a
+    `Host` header that names no host: Flask answers 400, but Flask-RESTX then asks for the routes
+    of that host again.
+    """
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Return the routes of a request; replace an invalid host before the error is raised."""
+        try:
+            return super().create_url_adapter(request)
+        except BadHost:
+            if request is not None:
+                request.environ["HTTP_HOST"] = ANY_HOST
+            raise
+
+    def start(self) -> None:
+        """Start the job engine, if there is one."""
+        jobs = self.extensions[EXTENSION].jobs
+        if jobs is not None:
+            jobs.engine.start()
+
+    def stop(self) -> None:
+        """Stop the job engine. The server calls this when it receives a stop signal."""
+        jobs = self.extensions[EXTENSION].jobs
+        if jobs is not None:
+            jobs.engine.stop()
+
+    def log_exception(self, exc_info: Any) -> None:
+        """Log a fault with its traceback, a refused request as one line."""
+        if status_of(exc_info[1]) == HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("Request failed", exc_info=exc_info)
+        else:
+            log.warning("%s", exc_info[1])
+
+
+def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Application:
+    """Build the WSGI application.
+
+    Args:
+        settings: of the service.
+        upscaler: upscales the pictures; None to load the graph that the settings name.
+
+    Raises:
+        GraphMismatch: if the graph does not match its card.
+    """
+    decoder = create_decoder(settings)
+    decoder_bytes = decoder.start()
+    if upscaler is None:
+        upscaler = create_upscaler(settings)
+    admission = create_admission(settings, upscaler, decoder_bytes)
+    context = create_job_context(settings, upscaler, admission, decoder)
+    service = ServiceContext(
+        upscaler=upscaler,
+        limits=Limits(settings.max_pixels, settings.max_side, settings.max_frames),
+        decoder=decoder,
+        admission=admission,
+        jobs=None if settings.no_jobs else create_job_service(settings, context),
+        deadline_s=settings.deadline_s,
+        max_upload_bytes=settings.max_upload_bytes,
+        has_note=settings.synthetic_note,
+    )
+    app = Application(__name__, static_folder=None)
+    create_api(
+        app,
+        service,
+        AccessPolicy(settings.api_keys, settings.rate_limit, settings.rate_limit_storage),
+        shared_metrics=settings.workers > 1,
+        has_page=not settings.no_page,
+    )
+    allow_origins(app, settings)
+    trust_proxies(app, settings.proxies)
+    return app
+
+
+def create_upscaler(settings: Settings) -> Upscaler:
+    """Load the frozen graph that the settings name, and run it once."""
+    upscaler = load_upscaler(
+        settings.card,
+        window=settings.window,
+        large_window=settings.large_window,
+        threads=settings.inference_threads,
+        precision=settings.precision,
+    )
+    upscaler.warm_up()
+    return upscaler
+
+
+def create_decoder(settings: Settings) -> Decoder:
+    """Return a decoder in processes of its own, or in this one if the settings ask for none."""
+    if not settings.decoders:
+        return InProcessDecoder()
+    memory_bytes = settings.decoder_memory_mb * MEGABYTE or decoding_bytes(settings.max_pixels)
+    return SandboxedDecoder(
+        settings.decoders, memory_bytes=memory_bytes, wall_s=settings.decode_timeout_s
+    )
+
+
+def create_admission(settings: Settings, upscaler: Upscaler, decoder_bytes: int) -> Admission:
+    """Return the memory budget and queue of all pictures.
+
+    Args:
+        settings: of the service.
+        upscaler: its backlog tells how long a refused client should wait.
+        decoder_bytes: memory that the decoders of this process use.
+    """
+    return Admission(
+        budget=memory_budget(settings, decoder_bytes),
+        queue=settings.queue,
+        backlog_s=lambda: upscaler.lane.backlog_s,
+    )
+
+
+def memory_budget(settings: Settings, decoder_bytes: int) -> int:
+    """Return the bytes for all pictures at once: the rest of this process's share of the limit.
+
+    File pages do not count, because the system drops them when memory is short.
+    """
+    if settings.memory_mb:
+        return settings.memory_mb * MEGABYTE
+    share = memory_limit() * USABLE_SHARE / settings.workers
+    return max(LEAST_BUDGET, int(share) - held_memory() - decoder_bytes)
+
+
+def create_job_context(
+    settings: Settings, upscaler: Upscaler, admission: Admission, decoder: Decoder
+) -> JobContext:
+    """Return what jobs need to open files and compute frames."""
+    frame = Limits(settings.max_pixels, settings.max_side, settings.max_clip_frames)
+    return JobContext(
+        upscaler=upscaler,
+        admission=admission,
+        open_medium=partial(open_medium, decoder=decoder, scale=upscaler.scale),
+        limits=ClipLimits(frame, settings.max_clip_s),
+        expiry_s=settings.job_expiry_s,
+    )
+
+
+def create_worker_context(settings: Settings) -> JobContext:
+    """Load all that a worker of a cluster needs to compute frames."""
+    decoder = create_decoder(settings)
+    decoder_bytes = decoder.start()
+    upscaler = create_upscaler(settings)
+    admission = create_admission(settings, upscaler, decoder_bytes)
+    return create_job_context(settings, upscaler, admission, decoder)
+
+
+def create_job_service(settings: Settings, context: JobContext) -> JobServiceContext:
+    """Return what the routes of jobs need. No job runs before the application is started."""
+    return JobServiceContext(
+        engine=create_job_engine(settings, context),
+        limits=context.limits,
+        max_upload_bytes=settings.max_job_bytes,
+        formats=TAKEN,
+        expiry_s=settings.job_expiry_s,
+        watchers=settings.job_watchers,
+    )
+
+
+def create_job_engine(settings: Settings, context: JobContext) -> JobEngine:
+    """Return the engine that runs jobs: a cluster if a queue is set, else this server."""
+    if settings.queue_url:
+        return create_cluster_backend(settings).engine(context)
+    budget_bytes = settings.jobs_disk_mb * MEGABYTE
+    limits = EmbeddedLimits(jobs_folder(settings), budget_bytes, settings.jobs_queue)
+    return EmbeddedJobs(limits, context)
+
+
+def create_cluster_backend(settings: Settings) -> "ClusterBackend":
+    """Return ledger, storage and broker of a cluster.
+
+    Raises:
+        ImportError, ValueError: if the storage is of a kind that cannot be used.
+    """
+    from jobs.cluster.ledger import LedgerLimits
+    from jobs.cluster.process import open_place
+
+    disk_bytes = settings.jobs_disk_mb * MEGABYTE
+    limits = LedgerLimits(settings.jobs_queue, disk_bytes, settings.job_expiry_s)
+    return open_place(settings.queue_url, settings.storage_url, limits)
+
+
+def jobs_folder(settings: Settings) -> Path:
+    """Return the folder of jobs; by default each user and port has its own."""
+    if settings.jobs_folder:
+        return Path(settings.jobs_folder)
+    return Path(tempfile.gettempdir()) / f"enhancer-jobs-{os.geteuid()}-{settings.port}"
+
+
+def allow_origins(app: Flask, settings: Settings) -> None:
+    """Add CORS headers for any origin, for the listed ones, or for none."""
+    exposed = [*TRUTH_HEADERS, "Retry-After"]
+    if settings.cors:
+        CORS(app, send_wildcard=True, expose_headers=exposed)
+    elif settings.cors_origins:
+        CORS(app, origins=list(settings.cors_origins), expose_headers=exposed)
+
+
+def trust_proxies(app: Flask, proxies: int) -> None:
+    """Take client address and scheme from the headers of that many reverse proxies."""
+    if proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=proxies, x_proto=proxies
+        )

@@ -1,0 +1,96 @@
+"""Check settings and files before the service starts."""
+
+import tempfile
+from pathlib import Path
+
+from api.access import UnknownStorage, check_storage
+from config import InvalidSetting, Settings
+from core.model.card import faithful_path, read_card, read_verified_graph
+from core.runtime.admission import MEGABYTE
+from jobs.embedded.files import JobFiles
+from service.build import create_cluster_backend, jobs_folder
+
+
+def check_server(settings: Settings) -> None:
+    """Check everything that a server needs.
+
+    Raises:
+        InvalidSetting: if a setting cannot be used.
+        GraphMismatch: if a graph does not match its card.
+    """
+    check_graphs(settings.card)
+    check_rate_limit(settings)
+    check_jobs(settings)
+
+
+def check_worker(settings: Settings) -> None:
+    """Check everything that a worker of a cluster needs.
+
+    Raises:
+        InvalidSetting: if there is no queue, or its storage cannot be used.
+        GraphMismatch: if a graph does not match its card.
+    """
+    check_graphs(settings.card)
+    if not settings.queue_url:
+        raise InvalidSetting(
+            "ENHANCER_QUEUE_URL must be set for a worker, to the value that the servers have. "
+            "Received: ''"
+        )
+    check_storage_url(settings)
+
+
+def check_graphs(card_path: Path) -> None:
+    """Check the graph of a card, and that of its faithful counterpart, by their checksums.
+
+    Raises:
+        GraphMismatch: if a graph does not match its card.
+    """
+    card = read_card(card_path)
+    read_verified_graph(card_path, card)
+    other_path = faithful_path(card_path, card)
+    if other_path is not None:
+        check_graphs(other_path)
+
+
+def check_rate_limit(settings: Settings) -> None:
+    """Raise InvalidSetting if the library for the storage of rate limits is not installed."""
+    try:
+        check_storage(settings.rate_limit_storage)
+    except UnknownStorage as error:
+        raise InvalidSetting(
+            "ENHANCER_RATE_LIMIT_STORAGE must be one whose library is installed. "
+            f"Received: one that fails with: {error}"
+        ) from error
+
+
+def check_jobs(settings: Settings) -> None:
+    """Raise InvalidSetting if the files of jobs have no usable place."""
+    if settings.queue_url:
+        check_storage_url(settings)
+    elif not settings.no_jobs:
+        check_jobs_folder(settings)
+
+
+def check_storage_url(settings: Settings) -> None:
+    """Raise InvalidSetting if the storage is of an unknown kind; no connection is made."""
+    try:
+        create_cluster_backend(settings)
+    except (ImportError, ValueError) as error:
+        raise InvalidSetting(
+            "ENHANCER_STORAGE_URL must be a folder or s3://bucket/folder. "
+            f"Received: one that fails with: {error}"
+        ) from error
+
+
+def check_jobs_folder(settings: Settings) -> None:
+    """Raise InvalidSetting if the folder of jobs cannot be made or written to."""
+    folder = jobs_folder(settings)
+    try:
+        JobFiles(folder, settings.jobs_disk_mb * MEGABYTE).make()
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        raise InvalidSetting(
+            "ENHANCER_JOBS_FOLDER must be a writable folder of this user, or DISABLE_JOBS must be "
+            f"set. Received: {folder}, which fails with: {error}"
+        ) from error
