@@ -26,12 +26,13 @@ from api.observability.logs import logging_config
 from api.observability.tracing import TRUTH_HEADERS
 from config import ROOT, InvalidSetting, Settings
 from core.errors import GraphMismatch
+from core.files import MEGABYTE
 from core.images import Limits
 from core.media.convert import TAKEN, open_medium
 from core.media.medium import ClipLimits
 from core.model.card import faithful_path, read_card, read_verified_graph
 from core.model.upscaler import Upscaler, load_upscaler
-from core.runtime.admission import MEGABYTE, Admission
+from core.runtime.admission import Admission
 from core.runtime.machine import held_memory, memory_limit
 from core.sandbox.decoder import Decoder, InProcessDecoder, SandboxedDecoder, decoding_bytes
 from jobs.embedded.engine import EmbeddedJobs, EmbeddedLimits
