@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from config import InvalidSetting, Settings
 from core.errors import InvalidDetail, SuperResolutionError
-from core.files import whole_file
+from core.files import atomic_write
 from core.images import OUTPUT_FORMATS, Limits, decode_image
 from core.media.convert import (
     OUTPUT_SUFFIXES,
@@ -227,7 +227,7 @@ def advance(bar: Bar, done: int) -> None:
 
 def write_whole(path: Path, parts: Iterable[bytes]) -> None:
     """Write a file, with its folder; interrupted, it leaves what was there before."""
-    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
         file.writelines(parts)
 
 

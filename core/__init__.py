@@ -1,1 +1,4 @@
-"""Pixels in, pixels out: knows no HTTP, no settings and no training."""
+"""The upscaling engine: pixels in, pixels out.
+
+Nothing here knows HTTP, the service's settings or training.
+"""

@@ -1,48 +1,48 @@
-"""Everything core/ raises on purpose.
+"""Errors that `core` raises on purpose.
 
 SuperResolutionError
-├── UnreadableImage       the bytes are damaged, or no picture at all
-├── UnsupportedImage      a picture, but of a kind that is not taken
-├── ImageTooLarge         more pixels, or longer sides, than the limit
-├── UnreadableClip        the bytes are damaged, or no clip at all
-├── UnsupportedClip       a clip, but of a kind that is not taken, or not as wished for
-├── ClipTooLarge          longer, or of larger frames, than the limit
-├── UnreadableArchive     the archive is damaged, or not safe to unpack
-├── InvalidWish           such a result cannot be made of such a file
-├── InvalidDetail         no place between the faithful and the detailed network
-├── TooMuchMemory         the picture needs more memory than there is for all
-├── ComeBack              it may go better later
-│   └── Overloaded        too many pictures are waiting
-├── DeadlineExceeded      the picture was not finished in time
-├── RequestAbandoned      nobody waits for the picture any more
-└── GraphMismatch         the frozen graph is not what its card announces
+├── UnreadableImage       the bytes are damaged or not an image
+├── UnsupportedImage      an image of a kind that is not supported
+├── ImageTooLarge         the image exceeds the pixel, side or frame limit
+├── UnreadableClip        the bytes are damaged or not a video clip
+├── UnsupportedClip       a clip or an output of a kind that is not supported
+├── ClipTooLarge          the clip is too long, or its frames are too large
+├── UnreadableArchive     the archive is damaged or unsafe to unpack
+├── InvalidOptions        the requested output cannot be made from this file
+├── InvalidDetail         the requested detail is not available
+├── TooMuchMemory         the file needs more memory than is available
+├── RetryLater            the request may succeed later
+│   └── Overloaded        too many requests are waiting
+├── DeadlineExceeded      the work did not finish in time
+├── RequestAbandoned      the client no longer waits for the result
+└── GraphMismatch         the frozen graph does not match its card
 """
 
 import functools
 
 
 class SuperResolutionError(Exception):
-    """Base of every error raised on purpose in core/."""
+    """Base of every error that `core` raises on purpose."""
 
 
 class UnreadableImage(SuperResolutionError):
-    """The bytes are damaged, or no picture at all."""
+    """The bytes are damaged or not an image."""
 
 
 class UnsupportedImage(SuperResolutionError):
-    """A picture, but of a kind that is not taken."""
+    """The image is of a kind that is not supported."""
 
 
 class ImageTooLarge(SuperResolutionError):
-    """The picture has more pixels, or longer sides, than the limit."""
+    """The image has more pixels, a longer side or more frames than the limit."""
 
 
 class UnreadableClip(SuperResolutionError):
-    """The bytes are damaged, or no clip at all."""
+    """The bytes are damaged or not a video clip."""
 
 
 class UnsupportedClip(SuperResolutionError):
-    """A clip, but of a kind that is not taken, or cannot become what is wished for."""
+    """The clip, or the requested output, is of a kind that is not supported."""
 
 
 class ClipTooLarge(SuperResolutionError):
@@ -50,26 +50,26 @@ class ClipTooLarge(SuperResolutionError):
 
 
 class UnreadableArchive(SuperResolutionError):
-    """The archive is damaged, or not safe to unpack."""
+    """The archive is damaged or unsafe to unpack."""
 
 
 class InvalidOptions(SuperResolutionError):
-    """Such a result cannot be made of such a file."""
+    """The requested output cannot be made from this file."""
 
 
 class InvalidDetail(SuperResolutionError):
-    """No place between the faithful and the detailed network."""
+    """The requested detail is outside the range that the loaded networks cover."""
 
 
 class TooMuchMemory(SuperResolutionError):
-    """The picture needs more memory than there is for all."""
+    """The file needs more memory than is available."""
 
 
 class RetryLater(SuperResolutionError):
-    """It may go better later.
+    """The request fails now but may succeed later.
 
     Attributes:
-        retry_after_s: seconds after which it is worth another try.
+        retry_after_s: seconds to wait before the next attempt.
     """
 
     def __init__(self, message: str, *, retry_after_s: int) -> None:
@@ -77,21 +77,21 @@ class RetryLater(SuperResolutionError):
         self.retry_after_s = retry_after_s
 
     def __reduce__(self) -> tuple[object, ...]:
-        """With its keyword, which pickle would forget."""
+        """Pickle the error with its keyword argument, which `Exception` would drop."""
         return functools.partial(type(self), retry_after_s=self.retry_after_s), self.args
 
 
 class Overloaded(RetryLater):
-    """Too many pictures are waiting."""
+    """Too many requests are waiting."""
 
 
 class DeadlineExceeded(SuperResolutionError):
-    """The picture was not finished in time."""
+    """The work did not finish in time."""
 
 
 class RequestAbandoned(SuperResolutionError):
-    """Nobody waits for the picture any more."""
+    """The client no longer waits for the result."""
 
 
 class GraphMismatch(SuperResolutionError):
-    """The frozen graph is not what its card announces."""
+    """The frozen graph does not match its card."""

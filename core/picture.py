@@ -1,4 +1,4 @@
-"""A picture as the program sees it: pixels, and what goes with them."""
+"""A decoded picture, and what its header says before decoding."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -7,14 +7,14 @@ from core.pixels import PixelArray
 
 
 class Header(NamedTuple):
-    """What is known of a picture before a pixel of it is decoded.
+    """Size and kind of a picture, read before any pixel is decoded.
 
     Attributes:
-        height: of the upright picture, LR px.
-        width: likewise.
-        channels: of colour, 1 for grey or 3, and one more with alpha.
-        bits: of a sample, as it will be decoded: 8 or 16.
-        frames: in the file, of which the first is decoded; 0 if that is not known.
+        height: height of the upright picture, LR px.
+        width: width of the upright picture, LR px.
+        channels: 1 for grey or 3 for colour, plus 1 if there may be alpha.
+        bits: bits of a decoded sample, 8 or 16.
+        frames: number of frames in the file, of which the first is decoded; 0 if unknown.
     """
 
     height: int
@@ -26,14 +26,14 @@ class Header(NamedTuple):
 
 @dataclass(frozen=True)
 class Extras:
-    """What goes with a picture and is not seen by the network.
+    """Everything in a picture file that the network does not see.
 
     Attributes:
-        icc_profile: the colour space that the picture came in, and to which its sRGB
-            pixels can be converted back; None if that was sRGB, or cannot be.
-        dpi: pixels per inch, across and down; None if the file did not say.
-        exif: without orientation and thumbnail, as a TIFF structure; None without.
-        xmp: an XMP packet without them; None without.
+        icc_profile: colour profile of the file, to which the sRGB pixels can be converted
+            back; None if the file was sRGB, or if there is no way back.
+        dpi: pixels per inch, horizontal and vertical; None if the file does not say.
+        exif: EXIF as a TIFF structure, without orientation and thumbnail; None if absent.
+        xmp: XMP packet, without orientation and thumbnail; None if absent.
     """
 
     icc_profile: bytes | None = None
@@ -44,14 +44,14 @@ class Extras:
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture, upright, sRGB.
+    """A decoded picture: upright, sRGB.
 
     Attributes:
         pixels: colour, (H, W, 3) uint8 in [0, 255] or uint16 in [0, 65535].
-        alpha: opacity, (H, W) of the same type, the highest level opaque; None if all is
-            opaque. Under alpha 0 the pixels continue the colour beside them.
-        is_grey: whether the picture has one channel of colour: the three are equal then.
-        extras: what else the file held.
+        alpha: opacity, (H, W) of the same type, the highest level opaque; None if all
+            pixels are opaque. Pixels with alpha 0 continue the visible colour around them.
+        is_grey: whether the picture is grey; the three channels are then equal.
+        extras: everything else in the file.
     """
 
     pixels: PixelArray
@@ -61,23 +61,25 @@ class Picture:
 
     @property
     def height(self) -> int:
+        """Number of rows, px."""
         return len(self.pixels)
 
     @property
     def width(self) -> int:
+        """Number of columns, px."""
         return int(self.pixels.shape[1])
 
     @property
     def channels(self) -> int:
-        """As they are encoded: 1 for grey or 3, and one more with alpha."""
+        """Number of encoded channels: 1 for grey or 3 for colour, plus 1 with alpha."""
         return (1 if self.is_grey else 3) + (self.alpha is not None)
 
     @property
     def bits(self) -> int:
-        """Of a sample, 8 or 16."""
+        """Bits of a sample, 8 or 16."""
         return 8 * self.pixels.itemsize
 
     @property
     def highest(self) -> int:
-        """The highest level: white, opaque."""
+        """Highest level of a sample, 255 or 65535: white, or opaque."""
         return int(2**self.bits - 1)

@@ -1,17 +1,27 @@
-"""Pixel ranges, and the only conversions between them.
+"""Array types of pixels, and the only conversions between pixel ranges.
 
-The name of a range is part of the name of a function: `uint8` is [0, 255], `uint16`
-is [0, 65535], `levels` is [0, 255] with fractions, `unit` is [0, 1]. Serving and
-training convert here and nowhere else. A range belongs to the type, never to the
-picture: a dark picture stays dark.
+A function names the ranges that it converts between:
+
+- `uint8`: integers in [0, 255]
+- `uint16`: integers in [0, 65535]
+- `levels`: floats in [0, 255], with fractions
+- `unit`: floats in [0, 1]
+
+The range belongs to the type, never to the picture: a dark picture stays dark. Serving
+and training both convert with these functions.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-LEVELS = 255  # highest 8-bit level
-LEVELS_16 = 65535  # highest 16-bit level
-STEP = LEVELS_16 // LEVELS  # 16-bit levels in one 8-bit level
+LEVELS = 255
+"""Highest 8-bit level: white, or opaque."""
+
+LEVELS_16 = 65535
+"""Highest 16-bit level: white, or opaque."""
+
+STEP = LEVELS_16 // LEVELS
+"""Number of 16-bit levels in one 8-bit level: 257."""
 
 Uint8Array = NDArray[np.uint8]
 Uint16Array = NDArray[np.uint16]
@@ -20,34 +30,51 @@ Float32Array = NDArray[np.float32]
 
 
 def unit_from_uint8(pixels: Uint8Array) -> Float32Array:
-    """[0, 255] uint8 -> [0, 1] float32, any shape."""
+    """Convert [0, 255] uint8 of any shape to [0, 1] float32."""
     return pixels.astype(np.float32) / np.float32(LEVELS)
 
 
 def uint8_from_unit(pixels: Float32Array) -> Uint8Array:
-    """[0, 1] float32 -> [0, 255] uint8, clipped and rounded to the nearest level."""
+    """Convert [0, 1] float32 to [0, 255] uint8, clipped and rounded to the nearest level."""
     levels = np.clip(np.rint(pixels * np.float32(LEVELS)), 0, LEVELS)
     return np.asarray(levels, np.uint8)
 
 
 def levels_from_uint16(pixels: Uint16Array) -> Float32Array:
-    """[0, 65535] uint16 -> [0, 255] float32, any shape."""
+    """Convert [0, 65535] uint16 of any shape to [0, 255] float32."""
     return pixels.astype(np.float32) / np.float32(STEP)
 
 
 def uint16_from_levels(pixels: Float32Array) -> Uint16Array:
-    """[0, 255] float32 -> [0, 65535] uint16, clipped and rounded to the nearest level."""
+    """Convert [0, 255] float32 to [0, 65535] uint16, clipped and rounded to the nearest level."""
     levels = np.clip(np.rint(pixels * np.float32(STEP)), 0, LEVELS_16)
     return np.asarray(levels, np.uint16)
 
 
+def to_uint8(pixels: PixelArray) -> Uint8Array:
+    """Convert uint16 to uint8, rounded to the nearest level; return uint8 as it is."""
+    if pixels.dtype == np.uint16:
+        return ((pixels.astype(np.uint32) + STEP // 2) // STEP).astype(np.uint8)
+    return np.asarray(pixels, np.uint8)
+
+
 def grey_from_rgb(pixels: PixelArray) -> PixelArray:
-    """(..., 3) -> (..., 1), the mean of the channels, of the same type."""
+    """Convert (..., 3) to (..., 1) of the same type: the rounded mean of the channels."""
     total = pixels.sum(axis=-1, keepdims=True, dtype=np.uint32)
     grey: PixelArray = ((total + 1) // 3).astype(pixels.dtype)
     return grey
 
 
-def uint8_from_uint16(pixels: Uint16Array) -> Uint8Array:
-    """[0, 65535] uint16 -> [0, 255] uint8, rounded to the nearest level."""
-    return ((pixels.astype(np.uint32) + STEP // 2) // STEP).astype(np.uint8)
+def flatten_on_white(pixels: Uint8Array, alpha: Uint8Array) -> Uint8Array:
+    """Composite a picture over white, in sRGB levels as browsers do.
+
+    Args:
+        pixels: colour, (H, W, C) uint8, not premultiplied with alpha.
+        alpha: opacity, (H, W) uint8, 255 opaque.
+
+    Returns:
+        (H, W, C) uint8.
+    """
+    opacity = alpha[..., np.newaxis].astype(np.uint16)
+    mixed = pixels * opacity + LEVELS * (LEVELS - opacity)  # at most 255 * 255: fits
+    return ((mixed + LEVELS // 2) // LEVELS).astype(np.uint8)

@@ -23,11 +23,12 @@ from api.context import EXTENSION
 from api.errors import status_of
 from api.observability.tracing import TRUTH_HEADERS
 from config import Settings
+from core.files import MEGABYTE
 from core.images import Limits
 from core.media.convert import TAKEN, open_medium
 from core.media.medium import ClipLimits
 from core.model.upscaler import Upscaler, load_upscaler
-from core.runtime.admission import MEGABYTE, Admission
+from core.runtime.admission import Admission
 from core.runtime.machine import held_memory, memory_limit
 from core.sandbox.decoder import Decoder, InProcessDecoder, SandboxedDecoder, decoding_bytes
 from jobs.embedded.engine import EmbeddedJobs, EmbeddedLimits

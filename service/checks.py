@@ -5,8 +5,8 @@ from pathlib import Path
 
 from api.access import UnknownStorage, check_storage
 from config import InvalidSetting, Settings
+from core.files import MEGABYTE
 from core.model.card import faithful_path, read_card, read_verified_graph
-from core.runtime.admission import MEGABYTE
 from jobs.embedded.files import JobFiles
 from service.build import create_cluster_backend, jobs_folder
 

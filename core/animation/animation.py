@@ -25,7 +25,7 @@ from core.animation.model import UpscaledAnimation
 from core.animation.output import check_size, find_output
 from core.animation.read import frames_apart, inspect_apart
 from core.errors import UnreadableClip
-from core.files import whole_file
+from core.files import atomic_write
 from core.images import note_synthetic_detail
 from core.images.png import PngLayout, encode_png_rows
 from core.images.resize import resize_bicubic
@@ -83,7 +83,7 @@ def _is_mask(alpha: PixelArray) -> bool:
 
 def write_part(frames: Iterable[Frame], target: Path) -> None:
     """Write frames as they come; the file is there when all of them are in it."""
-    with whole_file(target) as unfinished, ZipFile(unfinished, "w", ZIP_STORED) as archive:
+    with atomic_write(target) as unfinished, ZipFile(unfinished, "w", ZIP_STORED) as archive:
         for number, frame in enumerate(frames):
             entry = ZipInfo(f"{number:06}.png")
             entry.comment = f"{frame.start} {frame.duration}".encode()
@@ -186,7 +186,7 @@ class Animation:
             partial(_pictures, parts, go_on),
             note_synthetic_detail(None) if self._wish.has_note else None,
         )
-        with whole_file(target) as unfinished:
+        with atomic_write(target) as unfinished:
             self._output.write(film, self._wish, unfinished)
 
 

@@ -48,7 +48,7 @@ from core.images.png import (
 from core.images.profiles import to_srgb
 from core.images.samples import read_samples
 from core.media.medium import OutputOptions
-from core.pixels import LEVELS, PixelArray, Uint8Array, uint8_from_uint16
+from core.pixels import LEVELS, Uint8Array, to_uint8
 
 APNG = "APNG"
 DISPOSALS = (KEEP, CLEAR, RESTORE)
@@ -258,18 +258,12 @@ def _decode(png: bytes, limits: Limits | None) -> tuple[Uint8Array, Uint8Array]:
     with open_image(file, limits) as image:
         samples = read_samples(image, file, UPRIGHT)
         colour, _ = to_srgb(samples, image.info.get("icc_profile"))
-    shown = _as_uint8(colour)
+    shown = to_uint8(colour)
     if shown.ndim == 2:
         shown = np.repeat(shown[..., None], 3, axis=2)
     if samples.alpha is None:
         return shown, np.full(shown.shape[:2], LEVELS, np.uint8)
-    return shown, _as_uint8(samples.alpha)
-
-
-def _as_uint8(levels: PixelArray) -> Uint8Array:
-    if levels.dtype == np.uint16:
-        return uint8_from_uint16(np.asarray(levels, np.uint16))
-    return np.asarray(levels, np.uint8)
+    return shown, to_uint8(samples.alpha)
 
 
 MOST = 2**16 - 1

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import IO, NamedTuple
 
-import numpy as np
 import pillow_heif
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
@@ -33,7 +32,7 @@ from core.images.metadata import clean_exif, clean_xmp, read_dpi, read_exif
 from core.images.profiles import to_srgb
 from core.images.samples import GREY, Samples, read_samples
 from core.picture import Extras, Header, Picture
-from core.pixels import PixelArray, Uint8Array, uint8_from_uint16
+from core.pixels import PixelArray, Uint8Array, to_uint8
 
 
 @dataclass(frozen=True)
@@ -270,10 +269,7 @@ def _read(file: IO[bytes], limits: Limits | None) -> tuple[Samples, object, Extr
 
 def decode_rgb(data: bytes | IO[bytes], limits: Limits | None = None) -> Uint8Array:
     """The colour alone of `decode_image`, (H, W, 3) uint8; 16 bits are rounded."""
-    pixels = decode_image(data, limits).pixels
-    if pixels.dtype == np.uint16:
-        return uint8_from_uint16(np.asarray(pixels, np.uint16))
-    return np.asarray(pixels, np.uint8)
+    return to_uint8(decode_image(data, limits).pixels)
 
 
 def _judge(image: ImageFile.ImageFile, file: IO[bytes], limits: Limits | None) -> Header:

@@ -16,7 +16,7 @@ from core.images.png import RELATIVE_COLORIMETRIC, extra_chunks
 from core.images.profiles import SRGB, SRGB_GREY, from_srgb, kind_of
 from core.images.samples import GREY, RGB
 from core.picture import Extras, Picture
-from core.pixels import LEVELS, PixelArray, Uint8Array, uint8_from_uint16
+from core.pixels import Uint8Array, flatten_on_white, to_uint8
 
 QUALITIES = {"png": 100, "jpeg": 90, "webp": 85, "avif": 75}
 """Usual for a photograph that is to be looked at, not edited; of PNG it has no meaning."""
@@ -147,26 +147,14 @@ def _is_written_grey(picture: Picture, output_format: str) -> bool:
 
 def _as_image(picture: Picture, output_format: str) -> Image.Image:
     """With 8 bits, and the channels that the format has."""
-    pixels, alpha = _as_uint8(picture.pixels), picture.alpha
+    pixels, alpha = to_uint8(picture.pixels), picture.alpha
     if _is_written_grey(picture, output_format):
         pixels = pixels[..., :1]
     if alpha is not None:
-        opacity = _as_uint8(alpha)[..., None]
+        opacity = to_uint8(alpha)
         is_flat = output_format == "jpeg"
-        pixels = _on_white(pixels, opacity) if is_flat else np.dstack([pixels, opacity])
+        pixels = flatten_on_white(pixels, opacity) if is_flat else np.dstack([pixels, opacity])
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-
-
-def _as_uint8(levels: PixelArray) -> Uint8Array:
-    if levels.dtype == np.uint16:
-        return uint8_from_uint16(np.asarray(levels, np.uint16))
-    return np.asarray(levels, np.uint8)
-
-
-def _on_white(pixels: Uint8Array, opacity: Uint8Array) -> Uint8Array:
-    """As browsers mix it: level by level, (H, W, C) with (H, W, 1)."""
-    mixed = pixels * opacity.astype(np.uint16) + np.uint16(LEVELS) * (LEVELS - opacity)
-    return ((mixed.astype(np.uint32) + LEVELS // 2) // LEVELS).astype(np.uint8)
 
 
 def _options(output: ImageOutput, profile: bytes | None) -> dict[str, object]:

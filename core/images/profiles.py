@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from core.images.samples import CMYK, GREY, RGB, Samples
-from core.pixels import LEVELS_16, PixelArray, uint8_from_uint16
+from core.pixels import LEVELS_16, PixelArray, to_uint8
 
 KINDS = {"RGB": RGB, "GRAY": GREY, "CMYK": CMYK}
 """What a profile describes, as ICC calls it."""
@@ -131,7 +131,7 @@ def _grey_conversion(source: bytes, target: bytes, bits: int) -> Conversion:
         ramp = np.repeat(ramp[..., None], 3, axis=2)
     table = _colour_conversion(source, target, 16)(ramp)[0]
     levels = np.asarray(table if table.ndim == 1 else table[:, 1], np.uint16)  # all are equal
-    fitting = uint8_from_uint16(levels) if bits == 8 else levels
+    fitting = to_uint8(levels) if bits == 8 else levels
     return lambda strip: fitting[strip]
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from core.errors import Overloaded, TooMuchMemory
+from core.files import MEGABYTE
 from core.media.render import PNG
 from core.model.tiles import Tile
 from core.model.upscaler import ROWS_AHEAD
@@ -85,8 +86,6 @@ class MemoryPlan:
 
 OVERTAKEN_S = 5.0
 """How long a picture that does not fit lets smaller ones pass it."""
-
-MEGABYTE = 1_000_000
 
 
 @dataclass(eq=False)

@@ -109,15 +109,15 @@ def _read(name: str) -> str:
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-MEGABYTE = 1024**2
+MEBIBYTE = 1024**2
 
 KEEP = {
     M_ARENA_MAX: 1,
-    M_MMAP_THRESHOLD: 64 * MEGABYTE,  # the largest array of a usual window takes 38
-    M_TRIM_THRESHOLD: 128 * MEGABYTE,  # free memory at the heap's end, beyond which it goes back
+    M_MMAP_THRESHOLD: 64 * MEBIBYTE,  # the largest array of a usual window takes 38
+    M_TRIM_THRESHOLD: 128 * MEBIBYTE,  # free memory at the heap's end, beyond which it goes back
 }
 
-GIVE_BACK = {M_MMAP_THRESHOLD: MEGABYTE}  # set once, it is not learned any more
+GIVE_BACK = {M_MMAP_THRESHOLD: MEBIBYTE}  # set once, it is not learned any more
 
 
 def keep_heap() -> None:

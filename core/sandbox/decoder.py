@@ -16,6 +16,7 @@ from functools import partial
 from typing import IO, Any, Protocol, TypeVar
 
 from core.errors import TooMuchMemory, UnreadableClip, UnreadableImage
+from core.files import MEGABYTE
 from core.images import Limits, decode_image, read_header
 from core.media.medium import Frame
 from core.picture import Header, Picture
@@ -37,8 +38,6 @@ BASE_BYTES = 256_000_000
 
 PIXEL_BYTES = 64
 """Of a pixel while it is decoded, at most."""
-
-MEGABYTE = 1_000_000
 
 
 class Decoder(Protocol):

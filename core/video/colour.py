@@ -20,7 +20,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from core.errors import UnsupportedClip
 from core.picture import Picture
-from core.pixels import LEVELS, PixelArray, Uint8Array, uint8_from_uint16
+from core.pixels import LEVELS, PixelArray, Uint8Array, flatten_on_white
 
 
 class Orientation(NamedTuple):
@@ -82,8 +82,6 @@ EXACT = (
 """Of FFmpeg's scaler; without these flags it rounds down, and repeats chroma."""
 
 THREADS = 1  # the cores are the network's
-
-WHITE = LEVELS
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ class FrameToPicture:
             frame = keep_a_field(frame)
         pixels = self._rgb(frame)
         if pixels.shape[2] > 3:
-            pixels = over_white(pixels[..., :3], pixels[..., 3])
+            pixels = flatten_on_white(pixels[..., :3], pixels[..., 3])
         return Picture(self._orientation.upright(pixels))
 
     def _rgb(self, frame: VideoFrame) -> Uint8Array:
@@ -199,20 +197,6 @@ def rounded(pixels: PixelArray, bits: int) -> Uint8Array:
 
 def has_alpha(frame: VideoFrame) -> bool:
     return any(component.is_alpha for component in frame.format.components)
-
-
-def of_8_bits(pixels: PixelArray) -> Uint8Array:
-    """The same in 8 bits, rounded if there were 16."""
-    if pixels.dtype == np.uint16:
-        return uint8_from_uint16(pixels.astype(np.uint16, copy=False))
-    return pixels.astype(np.uint8, copy=False)
-
-
-def over_white(pixels: Uint8Array, alpha: Uint8Array) -> Uint8Array:
-    """(H, W, 3) and (H, W) uint8, not multiplied with each other -> (H, W, 3)."""
-    share = alpha[..., np.newaxis].astype(np.uint16)
-    mixed = pixels * share + WHITE * (LEVELS - share)
-    return ((mixed + LEVELS // 2) // LEVELS).astype(np.uint8)
 
 
 def keep_a_field(frame: VideoFrame) -> VideoFrame:

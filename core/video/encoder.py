@@ -44,11 +44,11 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from core.errors import ClipTooLarge, UnsupportedClip
-from core.files import whole_file
+from core.files import atomic_write
 from core.media.medium import Frame, Report
 from core.picture import Picture
-from core.pixels import Uint8Array
-from core.video.colour import EXACT, MATRICES, THREADS, Colour, of_8_bits, over_white
+from core.pixels import Uint8Array, flatten_on_white, to_uint8
+from core.video.colour import EXACT, MATRICES, THREADS, Colour
 from core.video.container import AV1, H264, HEVC, VP9, decoding_times
 
 TASKS = Path("/proc/self/task")
@@ -255,8 +255,8 @@ class PictureToFrame:
 def opaque_rgb(picture: Picture) -> Uint8Array:
     """(H, W, 3) uint8, what is transparent laid over white."""
     if picture.alpha is None:
-        return of_8_bits(picture.pixels)
-    return over_white(of_8_bits(picture.pixels), of_8_bits(picture.alpha))
+        return to_uint8(picture.pixels)
+    return flatten_on_white(to_uint8(picture.pixels), to_uint8(picture.alpha))
 
 
 TIMES = "comment"
@@ -296,7 +296,7 @@ def write_part(
     Raises:
         ClipTooLarge, UnsupportedClip: if the encoder does not take them.
     """
-    with whole_file(target) as unfinished:
+    with atomic_write(target) as unfinished:
         times: list[tuple[int, int]] = []
         with av.open(unfinished, "w", format="mp4", container_options=EXACTLY) as container:
             packets = list(encode(container, _told(frames, times, report), encoding))

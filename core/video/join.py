@@ -21,7 +21,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from core.errors import UnreadableClip
-from core.files import whole_file
+from core.files import atomic_write
 from core.media.medium import Frame, Report
 from core.video.container import CONTAINERS, MKV, MOV, MP4, decoding_times, open_clip, video_stream
 from core.video.encoder import CODECS, EncoderSettings, open_part, packets_of, write_part
@@ -255,6 +255,6 @@ def join_alone(parts: Sequence[Path], target: Path, output: VideoOutput) -> None
     Raises:
         UnreadableClip: if there is no frame in any.
     """
-    with whole_file(target) as unfinished:
+    with atomic_write(target) as unfinished:
         for _ in join_parts(parts, unfinished, output):
             pass

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from core.errors import InvalidOptions
-from core.files import whole_file
+from core.files import atomic_write
 from core.media.medium import (
     WARM_UP,
     ClipHeader,
@@ -234,7 +234,7 @@ class Video:
         Raises:
             UnreadableClip: if no frame could be decoded.
         """
-        with whole_file(target) as unfinished:
+        with atomic_write(target) as unfinished:
             arguments = parts, unfinished, self._output, self._path, self._max_pixels
             written = join_apart(*arguments, go_on)
         if self.damage is None and written < self.frames:

@@ -5,7 +5,6 @@ Files of jobs, copied to this machine while pieces of them are computed here.
 """
 
 import glob
-import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from typing import IO
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from core.files import atomic_write
 from core.media.medium import Medium
 
 FRESH = {"use_listings_cache": False, "skip_instance_cache": True}
@@ -47,14 +47,8 @@ class Storage:
             with system_errors():
                 self._files.put_file(str(source), target)
             return
-        folder, _, last = target.rpartition("/")
-        self._files.makedirs(folder, exist_ok=True)
-        unfinished = f"{folder}/.{last}.{secrets.token_hex(8)}"
-        try:
-            self._files.put_file(str(source), unfinished)
-            Path(unfinished).replace(target)
-        finally:
-            Path(unfinished).unlink(missing_ok=True)
+        with atomic_write(Path(target)) as unfinished:
+            self._files.put_file(str(source), str(unfinished))
 
     def fetch(self, name: str, target: Path) -> None:
         """Write a copy to a file of this machine."""

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from core.files import MEGABYTE, atomic_write, flush_to_disk
 from core.media.medium import Segment
 from jobs.errors import OutOfSpace
 
@@ -28,7 +29,6 @@ LOCK, SOURCE, RESULT = "lock", "source", "result"
 UNFINISHED = "."
 COPY_BYTES = 1 << 20
 BLOCK = 512  # bytes, as st_blocks counts them
-MEGABYTE = 1_000_000
 
 RETRY_AFTER_S = 60
 """Until there may be room again: when results expire, or jobs end."""
@@ -103,7 +103,7 @@ class JobFiles:
             while block := upload.read(COPY_BYTES):
                 digest.update(block)
                 file.write(block)
-        sync(self.folder)
+        flush_to_disk(self.folder)
         return digest.hexdigest()
 
     @contextmanager
@@ -112,14 +112,8 @@ class JobFiles:
 
         Then the file is on the disk, whatever happens to the machine.
         """
-        path = target.with_name(f"{UNFINISHED}{target.name}")
-        try:
+        with atomic_write(target, durable=True) as path:
             yield path
-            sync(path)
-            path.replace(target)
-            sync(target.parent)
-        finally:
-            path.unlink(missing_ok=True)
 
     def lock(self, job_id: str) -> FileLock | None:
         """The lock of a job; None if somebody has it, or the job has no folder."""
@@ -199,15 +193,6 @@ def full_disk_reported() -> Iterator[None]:
             "Files of jobs must fit on their disk. Received: one more, and it is full.",
             retry_after_s=RETRY_AFTER_S,
         ) from error
-
-
-def sync(path: Path) -> None:
-    """Return once a file, or a folder's list of files, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def digest_of(path: Path) -> str:

@@ -1,12 +1,25 @@
 import numpy as np
 
-from core.pixels import uint8_from_uint16, uint8_from_unit, unit_from_uint8
+from core.pixels import (
+    flatten_on_white,
+    grey_from_rgb,
+    levels_from_uint16,
+    to_uint8,
+    uint8_from_unit,
+    uint16_from_levels,
+    unit_from_uint8,
+)
 
 LEVELS = np.arange(256, dtype=np.uint8)
+LEVELS_16 = np.arange(65536, dtype=np.uint16)
 
 
 def test_every_level_survives_the_round_trip():
     np.testing.assert_array_equal(uint8_from_unit(unit_from_uint8(LEVELS)), LEVELS)
+
+
+def test_every_16_bit_level_survives_the_round_trip():
+    np.testing.assert_array_equal(uint16_from_levels(levels_from_uint16(LEVELS_16)), LEVELS_16)
 
 
 def test_unit_is_the_closed_range_from_0_to_1():
@@ -24,5 +37,28 @@ def test_values_outside_the_unit_range_are_clipped_and_halves_are_rounded():
 
 
 def test_every_16_bit_level_goes_to_its_nearest_8_bit_level():
-    levels = np.arange(65536, dtype=np.uint16)
-    np.testing.assert_array_equal(uint8_from_uint16(levels), np.rint(levels / 257))
+    np.testing.assert_array_equal(to_uint8(LEVELS_16), np.rint(LEVELS_16 / 257))
+
+
+def test_8_bit_levels_stay_as_they_are():
+    assert to_uint8(LEVELS) is LEVELS
+
+
+def test_grey_is_the_rounded_mean_of_the_channels():
+    rgb = np.array([[1, 1, 2], [0, 0, 1], [255, 255, 255]], np.uint8)
+    np.testing.assert_array_equal(grey_from_rgb(rgb), [[1], [0], [255]])
+
+
+def test_transparent_pixels_are_flattened_on_white():
+    pixels = np.array([[[0, 100, 255], [0, 100, 255], [0, 100, 255]]], np.uint8)
+    alpha = np.array([[255, 0, 128]], np.uint8)
+    expected = [[[0, 100, 255], [255, 255, 255], [127, 177, 255]]]
+    assert flatten_on_white(pixels, alpha).tolist() == expected
+
+
+def test_every_level_is_flattened_to_the_nearest_level():
+    pixels, alpha = np.meshgrid(LEVELS, LEVELS)
+    opacity = alpha / 255
+    exact = pixels * opacity + 255 * (1 - opacity)
+    flat = flatten_on_white(pixels[..., None], alpha)
+    assert np.abs(flat[..., 0] - exact).max() < 0.501

@@ -3,9 +3,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from core.files import MEGABYTE
 from core.media.medium import OutputOptions
 from core.model.upscaler import Upscaler
-from core.runtime.admission import MEGABYTE, Admission
+from core.runtime.admission import Admission
 from jobs.embedded.engine import EmbeddedJobs, EmbeddedLimits
 from jobs.execution import JobContext
 from tests.support.media_files import LIMITS, open_numbers

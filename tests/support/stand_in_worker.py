@@ -9,11 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+from core.files import MEGABYTE
 from core.images import Limits
 from core.media.convert import open_medium
 from core.media.medium import ClipLimits
 from core.model.upscaler import Upscaler
-from core.runtime.admission import MEGABYTE, Admission
+from core.runtime.admission import Admission
 from core.sandbox.decoder import InProcessDecoder
 from jobs.cluster.broker import Broker
 from jobs.cluster.ledger import JobLedger, LedgerLimits, connect

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from core.files import atomic_write
 from core.images import SUFFIXES
 from training.data.photos import Origin, Photo, Row, read_origins, split_photos, write_table
 from training.data.selection import (
@@ -106,16 +107,11 @@ def split(rows: Sequence[Row]) -> list[Row]:
 
 def link_or_copy(source: Path, target: Path) -> None:
     """The same bytes under another name, without a second copy where that can be had."""
-    partial = target.with_name(f".{target.name}.partial")
-    partial.unlink(missing_ok=True)
-    try:
+    with atomic_write(target) as partial:
         try:
             partial.hardlink_to(source)
         except OSError:  # another file system, or one without links
             shutil.copyfile(source, partial)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_manifest(target: Path, rows: Iterable[Row]) -> None:

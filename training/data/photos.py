@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from core.files import atomic_write
 from core.images import decode_rgb, resize_bicubic
 from training.errors import CommandFailed
 from training.models.networks import SCALE
@@ -52,15 +53,13 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None
 
     What UTF-8 cannot hold (names of files in another encoding) is written as `\\udc..`.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        atomic_write(path) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 TABLES = ("manifest.csv", "licences.csv")

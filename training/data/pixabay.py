@@ -17,6 +17,7 @@ from urllib.parse import quote_plus
 
 import requests
 
+from core.files import atomic_write
 from training.data.download import (
     LONGEST_WAIT_S,
     TIMEOUT_S,
@@ -114,10 +115,8 @@ class PixabayFinder:
         if path.exists() and time.time() - path.stat().st_mtime < KEEP_ANSWERS_S:
             return json.loads(path.read_text(encoding="utf-8"))
         answer = read_answer(self.ask(question))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(answer), encoding="utf-8")
-        partial.replace(path)
+        with atomic_write(path) as partial:
+            partial.write_text(json.dumps(answer), encoding="utf-8")
         return answer
 
     def ask(self, question: dict[str, str | int]) -> requests.Response:

@@ -30,7 +30,6 @@ it, so much is learned in few steps.
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +37,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from core.files import atomic_write
 from training.data.patches import orient, orient_back
 from training.errors import CommandFailed
 from training.loop.recipe import Recipe, read_recipe
@@ -54,12 +54,8 @@ def save_checkpoint(path: Path, step: int, groups: Arrays) -> None:
         for group, arrays in groups.items()
         for index, array in enumerate(arrays)
     }
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with atomic_write(path, durable=True) as partial, partial.open("wb") as file:
         np.savez(file, step=step, **flat)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def load_checkpoint(path: Path, groups: Sequence[str]) -> tuple[int, Arrays]:

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from config import ROOT
-from core.runtime.admission import MEGABYTE
+from core.files import MEGABYTE
 from tests.support.stand_ins import noise
 
 

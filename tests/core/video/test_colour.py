@@ -5,7 +5,7 @@ from av.video.reformatter import ColorRange
 
 from core.errors import UnsupportedClip
 from core.picture import Picture
-from core.video.colour import Colour, FrameToPicture, Orientation, colour_of, over_white
+from core.video.colour import Colour, FrameToPicture, Orientation, colour_of
 from core.video.encoder import PictureToFrame
 from core.video.frames import read_frames
 from core.video.probe import probe_clip
@@ -112,13 +112,6 @@ def test_an_unknown_matrix_is_refused():
     frame.colorspace = 14
     with pytest.raises(UnsupportedClip, match="Received: number 14"):
         colour_of(frame)
-
-
-def test_what_is_transparent_is_laid_over_white():
-    pixels = np.array([[[0, 100, 255], [0, 100, 255], [0, 100, 255]]], np.uint8)
-    alpha = np.array([[255, 0, 128]], np.uint8)
-    expected = [[[0, 100, 255], [255, 255, 255], [127, 177, 255]]]
-    assert over_white(pixels, alpha).tolist() == expected
 
 
 def test_alpha_of_prores_is_laid_over_white(tmp_path):
