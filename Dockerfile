@@ -36,6 +36,7 @@ COPY --from=packages /packages /opt/packages
 COPY . .
 # The base image's pip goes: nothing is installed into a running container.
 RUN cd assets && sha256sum --check --strict SHA256SUMS && cd .. \
+    && python -m whitenoise.compress --quiet web \
     && python -m compileall -q --invalidation-mode unchecked-hash . \
     && rm -r "$(python -c 'import os, pip; print(os.path.dirname(pip.__file__))')"
 

@@ -1,33 +1,29 @@
-"""The page at /app/: a few static files, held in memory, that may load nothing from elsewhere."""
+"""The web page at /app/: static files that may load nothing from another origin.
 
-import gzip
-from collections.abc import Iterator
-from dataclasses import dataclass
-from hashlib import sha256
+WhiteNoise serves the files. It runs behind a Flask route, so that a request for a file is
+traced, logged and counted, and refused in JSON, as any other request.
+"""
+
+from functools import partial
 from pathlib import Path
+from typing import Any
+from wsgiref.headers import Headers
 
 from flask import Blueprint, Flask, Response, redirect, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
+from whitenoise import WhiteNoise
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FILES = ROOT / "web"
 SAMPLES = ROOT / "samples" / "test_examples" / "low_resolution"
 
+PAGE_URL = "/app/"
+SAMPLES_URL = "/app/samples/"
 INDEX = "index.html"
-MEDIA_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-}
-"""Of what is served; other files, as those with types for editors, are not."""
+DECLARATIONS = ".d.ts"  # types for editors; no browser asks for them
 
-COMPRESSED = (".html", ".css", ".js", ".svg")
-GZIP = "gzip"
-
-ALWAYS_ASK = "no-cache"  # names stay when the content changes: ask, and get a 304
+REVALIDATE = "no-cache"  # a file keeps its name when its content changes
 FOR_A_DAY = "public, max-age=86400"
 
 POLICY = "; ".join(
@@ -51,35 +47,37 @@ HEADERS = {
 }
 
 
-@dataclass(frozen=True)
-class StaticFile:
-    """A file as it is sent.
+class PageFiles(WhiteNoise):
+    """The files of the page and the samples, found once, at the start.
 
-    Attributes:
-        body: its bytes.
-        compressed: the same with gzip; None for what is compressed already.
-        media_type: the value of Content-Type.
-        caching: the value of Cache-Control.
-        etag: of `body`, by its content.
+    WhiteNoise sends the `.gz` or `.br` file beside a file to a browser that accepts it.
+    `python -m whitenoise.compress web` writes these; the Dockerfile calls it.
     """
 
-    body: bytes
-    compressed: bytes | None
-    media_type: str
-    caching: str
-    etag: str
+    def __init__(self) -> None:
+        super().__init__(
+            None,
+            max_age=None,
+            allow_all_origins=False,  # Flask-CORS decides
+            add_headers_function=add_cache_control,
+        )
+        self.add_files(str(FILES), PAGE_URL)
+        self.add_files(str(SAMPLES), SAMPLES_URL)
 
-    @classmethod
-    def read(cls, path: Path, caching: str) -> "StaticFile":
-        body = path.read_bytes()
-        compressed = gzip.compress(body, mtime=0) if path.suffix in COMPRESSED else None
-        etag = sha256(body).hexdigest()[:32]
-        return cls(body, compressed, MEDIA_TYPES[path.suffix], caching, etag)
+    def add_file_to_dictionary(self, url: str, path: str, stat_cache: Any = None) -> None:
+        """Add a file, unless it is for editors only."""
+        if DECLARATIONS not in url:
+            super().add_file_to_dictionary(url, path, stat_cache=stat_cache)
+
+
+def add_cache_control(headers: Headers, _path: str, url: str) -> None:
+    """Let browsers keep samples for a day, and ask for all other files again."""
+    headers["Cache-Control"] = FOR_A_DAY if url.startswith(SAMPLES_URL) else REVALIDATE
 
 
 def register_page(app: Flask) -> None:
     """Serve the page at /app/, and the samples under it."""
-    files = dict(read_files())
+    files = PageFiles()
     page = Blueprint("page", __name__)
 
     @page.get("/app")
@@ -88,34 +86,22 @@ def register_page(app: Flask) -> None:
 
     @page.get("/app/", defaults={"name": INDEX})
     @page.get("/app/<path:name>")
-    def send(name: str) -> Response:
-        if name not in files:
-            raise NotFound
-        return answer_with(files[name])
+    def send(name: str) -> ResponseReturnValue:
+        return send_file(files, name)
 
     app.register_blueprint(page)
 
 
-def read_files() -> Iterator[tuple[str, StaticFile]]:
-    """Names under /app/, and what is there."""
-    for path in sorted(FILES.iterdir()):
-        if path.suffix in MEDIA_TYPES:
-            yield path.name, StaticFile.read(path, ALWAYS_ASK)
-    for path in sorted(SAMPLES.glob("*.png")):
-        yield f"samples/{path.name}", StaticFile.read(path, FOR_A_DAY)
+def send_file(files: PageFiles, name: str) -> ResponseReturnValue:
+    """Return the response of WhiteNoise, with the security headers.
 
-
-def answer_with(file: StaticFile) -> Response:
-    """A file with its headers, compressed for whom takes that; 304 to whom has it."""
-    response = Response(file.body, content_type=file.media_type, headers=HEADERS)
-    response.headers["Cache-Control"] = file.caching
-    etag = file.etag
-    if file.compressed is not None:
-        response.headers["Vary"] = "Accept-Encoding"
-        if request.accept_encodings.quality(GZIP) > 0:
-            response.data = file.compressed
-            response.headers["Content-Encoding"] = GZIP
-            etag = f"{etag}-{GZIP}"
-    response.set_etag(etag)
-    response.make_conditional(request)
+    Raises:
+        NotFound: if the page has no such file.
+    """
+    file = files.files.get(PAGE_URL + name)
+    if file is None:
+        raise NotFound
+    # Buffered, so that the file is closed even if nobody reads the response.
+    response = Response.from_app(partial(files.serve, file), request.environ, buffered=True)
+    response.headers.update(HEADERS)  # on 304 too, from which browsers update what they hold
     return response

@@ -1,7 +1,9 @@
 import gzip
 import re
+import shutil
 
 import pytest
+from whitenoise.compress import main as compress
 
 from api.routes.page import FILES, POLICY, SAMPLES
 from app import create_app
@@ -12,14 +14,15 @@ INDEX = (FILES / "index.html").read_text()
 SCRIPTS_AND_STYLES = [path for path in FILES.iterdir() if path.suffix in (".js", ".css")]
 MOST_BYTES = 60_000  # of scripts and styles, as they are written
 MOST_SENT_BYTES = 30_000  # of them, as they are sent
+CONDITIONS = [("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since")]
 
 
 @pytest.mark.parametrize(
     ("name", "media_type"),
     [
-        ("", "text/html; charset=utf-8"),
-        ("page.css", "text/css; charset=utf-8"),
-        ("main.js", "text/javascript; charset=utf-8"),
+        ("", 'text/html; charset="utf-8"'),
+        ("page.css", 'text/css; charset="utf-8"'),
+        ("main.js", 'text/javascript; charset="utf-8"'),
         ("mark.svg", "image/svg+xml"),
         ("samples/cat.png", "image/png"),
     ],
@@ -71,25 +74,69 @@ def test_every_format_can_be_chosen():
     assert re.findall(r'<option value="(\w+)"', INDEX) == list(OUTPUT_FORMATS)
 
 
-def test_a_file_that_the_browser_has_is_not_sent_again(client):
+@pytest.mark.parametrize(("validator", "header"), CONDITIONS)
+def test_an_unchanged_file_is_not_sent_again(client, validator, header):
     first = client.get("/app/main.js")
     assert first.headers["Cache-Control"] == "no-cache"
-    again = client.get("/app/main.js", headers={"If-None-Match": first.headers["ETag"]})
+    again = client.get("/app/main.js", headers={header: first.headers[validator]})
     assert (again.status_code, again.data) == (304, b"")
+    assert again.headers["Content-Security-Policy"] == POLICY
 
 
-def test_text_is_compressed_for_whom_takes_that(client):
-    plain = client.get("/app/page.css")
-    compressed = client.get("/app/page.css", headers={"Accept-Encoding": "gzip, br"})
+def test_a_changed_file_is_sent_again(client):
+    headers = {"If-None-Match": '"another"'}
+    assert client.get("/app/main.js", headers=headers).status_code == 200
+
+
+def test_samples_are_cached_for_a_day(client):
+    response = client.get("/app/samples/cat.png")
+    assert response.headers["Cache-Control"] == "public, max-age=86400"
+
+
+def test_head_gives_the_headers_without_the_body(client):
+    head, get = client.head("/app/main.js"), client.get("/app/main.js")
+    assert (head.status_code, head.data) == (200, b"")
+    assert head.content_length == len(get.data) > 0
+
+
+def test_other_methods_are_not_allowed(client):
+    response = client.post("/app/main.js")
+    assert response.status_code == 405
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+    assert response.json["message"].endswith("Received: POST")
+
+
+def test_a_request_for_a_file_is_traced_and_logged(client, caplog):
+    with caplog.at_level("INFO", "enhancer.requests"):
+        response = client.get("/app/main.js", headers={"X-Request-Id": "mine"})
+        response.close()
+    assert response.headers["X-Request-Id"] == "mine"
+    record = caplog.records[-1]
+    assert (record.request_id, record.path, record.status) == ("mine", "/app/main.js", 200)
+    assert record.bytes == len(response.data)
+
+
+@pytest.fixture
+def compressed_client(upscaler, tmp_path, monkeypatch):
+    """A client of an application whose files were compressed, as in the image."""
+    web = shutil.copytree(FILES, tmp_path / "web")
+    compress([str(web), "--quiet"])
+    monkeypatch.setattr("api.routes.page.FILES", web)
+    return create_app(Settings(), upscaler).test_client()
+
+
+def test_text_is_sent_compressed_to_a_browser_that_accepts_it(compressed_client):
+    plain = compressed_client.get("/app/page.css")
+    compressed = compressed_client.get("/app/page.css", headers={"Accept-Encoding": "gzip"})
     assert compressed.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(compressed.data) == plain.data
-    assert compressed.headers["ETag"] != plain.headers["ETag"]
-    assert compressed.headers["Vary"] == "Accept-Encoding"
+    assert compressed.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
 
 
-def test_scripts_and_styles_are_small(client):
+def test_scripts_and_styles_are_small(compressed_client):
+    headers = {"Accept-Encoding": "gzip"}
     sizes = [
-        len(client.get(f"/app/{path.name}", headers={"Accept-Encoding": "gzip"}).data)
+        len(compressed_client.get(f"/app/{path.name}", headers=headers).data)
         for path in SCRIPTS_AND_STYLES
     ]
     assert sum(sizes) < MOST_SENT_BYTES
@@ -98,10 +145,20 @@ def test_scripts_and_styles_are_small(client):
 
 @pytest.mark.parametrize(
     "name",
-    ["nope.js", "types.d.ts", "../config.py", "%2e%2e/config.py", "samples/", "samples/../main.js"],
+    [
+        "nope.js",
+        "types.d.ts",
+        "types.d.ts.gz",
+        "../config.py",
+        "%2e%2e/config.py",
+        "samples/",
+        "samples/../main.js",
+    ],
 )
 def test_nothing_else_is_served(client, name):
-    assert client.get(f"/app/{name}").status_code == 404
+    response = client.get(f"/app/{name}")
+    assert response.status_code == 404
+    assert response.json["message"].startswith("Path must be one of /, /app, ")
 
 
 def test_the_path_without_its_slash_leads_to_the_page(client):
