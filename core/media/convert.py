@@ -12,13 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, NamedTuple
 
-from core.animation import OUTPUTS as ANIMATED
 from core.animation import Animation, is_animation, moves
 from core.images import FORMATS as PICTURES
-from core.images import OUTPUT_FORMATS, SUFFIXES
-from core.media.medium import ClipLimits, Frame, Medium, OutputOptions, Report, UpscalePicture
+from core.images import SUFFIXES
+from core.media.medium import ClipLimits, Frame, Medium, Report, UpscalePicture
 from core.media.pictures import open_pictures
-from core.media.render import PNG
+from core.options import ANIMATION_FORMATS, PICTURE_FORMATS, PNG, OutputOptions
 from core.picture import Picture
 from core.sandbox.decoder import Decoder
 from core.temporal.coherence import upscale_frames
@@ -40,7 +39,7 @@ from core.video import SUFFIXES as CLIP_SUFFIXES
 TAKEN = (*PICTURES, *(container.name for container in CONTAINERS.values()), "ZIP")
 """Formats of files that can be opened; GIF, PNG and WebP also where they move."""
 
-STILL = tuple(name for name in OUTPUT_FORMATS if name not in ANIMATED)
+STILL = tuple(name for name in PICTURE_FORMATS if name not in ANIMATION_FORMATS)
 """Formats that hold one picture, whatever they are made of."""
 
 ONE_FRAME = 1
@@ -75,13 +74,13 @@ def is_still(path: Path, limits: ClipLimits, wish: OutputOptions, decoder: Decod
     """Whether a file of a kind that can move is to become one picture."""
     if wish.format in STILL:
         return True
-    if wish.format not in OUTPUT_FORMATS:
+    if wish.format not in PICTURE_FORMATS:
         return False
     with path.open("rb") as file:
         return decoder.read_header(file, limits.frame).frames == ONE_FRAME
 
 
-OUTPUT_SUFFIXES = {f".{name}": name for name in OUTPUT_FORMATS} | {".jpg": "jpeg"}
+OUTPUT_SUFFIXES = {f".{name}": name for name in PICTURE_FORMATS} | {".jpg": "jpeg"}
 VIDEO_OUTPUTS = {container.suffix: name for name, container in CONTAINERS.items()}
 ANIMATION_OUTPUTS = {".gif": "gif", ".apng": "apng", ".png": "apng", ".webp": "webp"}
 ALIASES = {".m4v": ".mp4"}

@@ -12,17 +12,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from core.errors import InvalidOptions
 from core.images import Limits
 from core.picture import Picture
 
 UpscalePicture = Callable[[Picture], Picture]
 """A frame as it came -> the frame four times as wide and high, by itself."""
-
-FRAME = "frame"
-GLOBAL = "global"
-PALETTES = (FRAME, GLOBAL)
-"""Of a GIF: one for each frame, or one for all."""
 
 
 class Frame(NamedTuple):
@@ -75,58 +69,6 @@ class ClipLimits:
 
     frame: Limits
     max_seconds: float
-
-
-@dataclass(frozen=True)
-class OutputOptions:
-    """How a caller wants the upscaled clip.
-
-    Attributes:
-        format: of the file, in lower case; None for that of the clip.
-        codec: of a video; None for the usual one.
-        quality: from 1 to 100, of formats that lose something; None for the usual one.
-        detail: how much is made up, in [0, 1].
-        is_coherent: whether frames are made to agree with those before.
-        palette: of a GIF, one of `PALETTES`.
-        is_dithered: whether a GIF's colours are mixed of those of its palette.
-        has_note: whether the file says that its detail is synthetic.
-        keeps_profile: whether pictures are converted back to the profile they came in.
-        keeps_metadata: whether EXIF and XMP of pictures go with them.
-    """
-
-    format: str | None = None
-    codec: str | None = None
-    quality: int | None = None
-    detail: float = 1.0
-    is_coherent: bool = True
-    palette: str = FRAME
-    is_dithered: bool = True
-    has_note: bool = True
-    keeps_profile: bool = False
-    keeps_metadata: bool = False
-
-
-OPTIONS: dict[str, Callable[[OutputOptions], bool]] = {
-    "codec": lambda wish: wish.codec is not None,
-    "palette": lambda wish: wish.palette != FRAME,
-    "dither": lambda wish: not wish.is_dithered,
-    "profile": lambda wish: wish.keeps_profile,
-    "metadata": lambda wish: wish.keeps_metadata,
-}
-"""What only some results have, and whether somebody wishes for it."""
-
-
-def check_unwished(wish: OutputOptions, options: Sequence[str], result: str) -> None:
-    """Raise InvalidWish for an option that a result does not have.
-
-    Args:
-        wish: how the result is to be.
-        options: of `OPTIONS`, those that it has.
-        result: what it is, in words.
-    """
-    for name, is_wished in OPTIONS.items():
-        if name not in options and is_wished(wish):
-            raise InvalidOptions(f"`{name}` must be left out, for {result}. Received: one.")
 
 
 SEGMENT = 96

@@ -11,13 +11,12 @@ from typing import IO
 
 from core.errors import (
     ImageTooLarge,
-    InvalidOptions,
     TooMuchMemory,
     UnreadableArchive,
     UnreadableImage,
     UnsupportedImage,
 )
-from core.images import OUTPUT_FORMATS, Limits
+from core.images import Limits
 from core.media.archive import (
     ArchiveEntry,
     ArchiveLimits,
@@ -31,15 +30,14 @@ from core.media.medium import (
     ClipLimits,
     GoOn,
     Medium,
-    OutputOptions,
     Report,
     Segment,
     UpscalePicture,
     always,
-    check_unwished,
     plan_segments,
 )
-from core.media.render import PNG, EncodedPicture, PictureOptions, strips_of
+from core.media.render import PictureEncoder, split_into_strips
+from core.options import PICTURE_FORMATS, OutputOptions, check_format, check_supported
 from core.picture import Header, Picture
 from core.sandbox.decoder import Decoder
 
@@ -72,48 +70,27 @@ UNIX = 3
 
 
 def open_pictures(
-    path: Path, limits: ClipLimits, wish: OutputOptions, *, decoder: Decoder
+    path: Path, limits: ClipLimits, options: OutputOptions, *, decoder: Decoder
 ) -> Medium:
-    """A picture, or the pictures in a ZIP archive.
+    """Open a picture, or the pictures in a ZIP archive.
 
     Args:
-        path: of the file.
-        limits: of each picture; there may be as many pictures as frames.
-        wish: of which `format` is that of the pictures, None for PNG.
-        decoder: reads headers and pictures.
+        path: path of the file.
+        limits: limits on each picture. There may be as many pictures as frames.
+        options: options of the SR pictures.
+        decoder: reads headers and decodes pictures.
 
     Raises:
-        UnreadableArchive: if the archive is damaged, not safe, or without pictures.
-        UnreadableImage, UnsupportedImage, ImageTooLarge: of the picture, if it is one.
-        InvalidWish: if pictures cannot be made so.
+        UnreadableArchive: if the archive is damaged, not safe, or holds no picture.
+        UnreadableImage, UnsupportedImage, ImageTooLarge: if the file is a picture and cannot
+            be opened.
+        InvalidOptions: if pictures do not have one of the options.
     """
-    picture_wish = wish_for_picture(wish)
+    check_format(options.picture_format, PICTURE_FORMATS, "pictures")
+    check_supported(options, ("profile", "metadata"), "pictures")
     if is_archive(path):
-        return PictureArchive(path, limits.frame, picture_wish, decoder)
-    return PictureFile(path, limits.frame, picture_wish, decoder)
-
-
-def wish_for_picture(wish: OutputOptions) -> PictureOptions:
-    """What is wished for each picture.
-
-    Raises:
-        InvalidWish: if it is something that only clips have.
-    """
-    output_format = wish.format or PNG
-    if output_format not in OUTPUT_FORMATS:
-        raise InvalidOptions(
-            f"`format` must be one of {', '.join(OUTPUT_FORMATS)}, for pictures. "
-            f"Received: {output_format}"
-        )
-    check_unwished(wish, ("profile", "metadata"), "pictures")
-    return PictureOptions(
-        format=output_format,
-        quality=wish.quality,
-        detail=wish.detail,
-        keeps_profile=wish.keeps_profile,
-        keeps_metadata=wish.keeps_metadata,
-        has_note=wish.has_note,
-    )
+        return PictureArchive(path, limits.frame, options, decoder)
+    return PictureFile(path, limits.frame, options, decoder)
 
 
 class PictureFile:
@@ -122,14 +99,16 @@ class PictureFile:
     kind = PICTURES
     frames = 1
 
-    def __init__(self, path: Path, limits: Limits, wish: PictureOptions, decoder: Decoder) -> None:
-        self._path, self._limits, self._wish, self._decoder = path, limits, wish, decoder
+    def __init__(
+        self, path: Path, limits: Limits, options: OutputOptions, decoder: Decoder
+    ) -> None:
+        self._path, self._limits, self._options, self._decoder = path, limits, options, decoder
         with path.open("rb") as file:
             header = decoder.read_header(file, limits)
         self.height, self.width = header.height, header.width
         self.damage = describe_others(header.frames - 1)
-        self.suffix = f".{wish.format}"
-        self.mimetype = f"image/{wish.format}"
+        self.suffix = f".{options.picture_format}"
+        self.mimetype = f"image/{options.picture_format}"
 
     def segments(self) -> list[Segment]:
         return plan_segments(self.frames, 1)
@@ -140,7 +119,7 @@ class PictureFile:
         with self._path.open("rb") as file:
             lr = self._decoder.decode(file, self._limits)
         with target.open("wb") as output:
-            write_upscaled(lr, upscale, self._wish, output)
+            write_upscaled(lr, upscale, self._options, output)
         report(1)
 
     def join(
@@ -163,8 +142,10 @@ class PictureArchive:
     suffix = ARCHIVE_SUFFIX
     mimetype = ARCHIVE_TYPE
 
-    def __init__(self, path: Path, limits: Limits, wish: PictureOptions, decoder: Decoder) -> None:
-        self._path, self._limits, self._wish, self._decoder = path, limits, wish, decoder
+    def __init__(
+        self, path: Path, limits: Limits, options: OutputOptions, decoder: Decoder
+    ) -> None:
+        self._path, self._limits, self._options, self._decoder = path, limits, options, decoder
         self._archive_limits = ArchiveLimits(
             files=limits.max_frames or MOST_FILES,
             file_bytes=FILE_BYTES + PIXEL_BYTES * limits.max_pixels,
@@ -209,7 +190,7 @@ class PictureArchive:
             lr = self._decode(self._entries[segment.index])
             with target.open("wb") as output:
                 output.write(DONE)
-                write_upscaled(lr, upscale, self._wish, output)
+                write_upscaled(lr, upscale, self._options, output)
         except REFUSALS as error:
             target.write_bytes(REFUSED + str(error).encode())
         report(1)
@@ -236,16 +217,16 @@ class PictureArchive:
     @property
     def picture_suffix(self) -> str:
         """Of the pictures in the result."""
-        return f".{self._wish.format}"
+        return f".{self._options.picture_format}"
 
 
 def write_upscaled(
-    lr: Picture, upscale: UpscalePicture, wish: PictureOptions, output: IO[bytes]
+    lr: Picture, upscale: UpscalePicture, options: OutputOptions, output: IO[bytes]
 ) -> None:
-    """Upscale a picture and write it as it is wished for."""
+    """Upscale a picture and write its file."""
     sr = upscale(lr)
-    encoding = EncodedPicture(strips_of(sr), lr, wish, sr.height // lr.height)
-    output.writelines(encoding.parts())
+    encoder = PictureEncoder(lr, options, sr.height // lr.height)
+    output.writelines(encoder.stream(split_into_strips(sr)))
 
 
 def result_names(names: Sequence[str], suffix: str) -> list[str]:

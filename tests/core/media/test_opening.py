@@ -10,7 +10,8 @@ from PIL import Image
 from core.errors import InvalidOptions, UnreadableClip, UnreadableImage, UnsupportedImage
 from core.images import Limits
 from core.media.convert import open_medium
-from core.media.medium import GLOBAL, ClipLimits, OutputOptions
+from core.media.medium import ClipLimits
+from core.options import OutputOptions
 from core.sandbox.decoder import InProcessDecoder
 from tests.support.animations import BLACK, WHITE, apng, control, frame, gif, image
 from tests.support.stand_ins import noise, repeat
@@ -86,7 +87,10 @@ def test_a_still_format_takes_the_first_frame_and_says_so(opened):
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        ({"format": "mp4", "palette": GLOBAL}, "`palette` must be left out, for an animation"),
+        (
+            {"format": "mp4", "palette": "global"},
+            "`palette` must be left out, for an animation",
+        ),
         ({"codec": "h264"}, "`codec` must be left out, for an animation that becomes GIF"),
         ({"format": "webm", "codec": "h264"}, "`codec` of WebM must be one of vp9, av1"),
         ({"keeps_metadata": True}, "`metadata` must be left out"),

@@ -15,10 +15,11 @@ from core.errors import (
     UnreadableImage,
 )
 from core.images import Limits, decode_image
-from core.media.medium import ClipLimits, OutputOptions
+from core.media.medium import ClipLimits
 from core.media.pictures import REPORT, open_pictures, result_names
-from core.media.render import PictureAnswer, PictureOptions
+from core.media.render import upscale_to_stream
 from core.model.upscaler import Upscaler
+from core.options import OutputOptions
 from core.sandbox.decoder import InProcessDecoder
 from tests.support.media_files import archive
 from tests.support.pictures import encoded
@@ -66,7 +67,7 @@ def pixels(content):
 
 def at_once(content, **wish):
     """The answer to a request for this picture."""
-    return b"".join(PictureAnswer(UPSCALER, decode_image(content), PictureOptions(**wish)).parts())
+    return b"".join(upscale_to_stream(UPSCALER, decode_image(content), OutputOptions(**wish)))
 
 
 def assert_same(content, other):
