@@ -15,11 +15,8 @@ from core.options import (
     PICTURE_FORMATS,
     PICTURE_OPTIONS,
     PNG,
-    Number,
     Option,
     OutputOptions,
-    WholeNumber,
-    Words,
     check_format_has,
 )
 
@@ -39,7 +36,7 @@ class WholeNumberSchema(int):
     __schema__: ClassVar = {"type": "integer", "minimum": 1, "maximum": MAX_QUALITY}
 
 
-SCHEMAS = {Number: NumberSchema, WholeNumber: WholeNumberSchema, Words: str}
+SCHEMA_TYPES = {float: NumberSchema, int: WholeNumberSchema, str: str}
 
 
 def read_upload(field: str, kind: str = "a picture") -> FileStorage:
@@ -83,8 +80,8 @@ def document_options(parser: RequestParser, options: Sequence[Option]) -> None:
         parser.add_argument(
             option.name,
             location="form",
-            type=SCHEMAS[type(option.values)],
-            choices=tuple(option.values.values) if isinstance(option.values, Words) else (),
+            type=SCHEMA_TYPES[option.values.type],
+            choices=option.values.words,
             default=option.default,
             help=option.help,
         )

@@ -6,9 +6,9 @@ are checked here and nowhere else. Only `detail` depends on the model: `Upscaler
 checks its range.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from core.errors import InvalidOptions
 
@@ -17,6 +17,7 @@ PICTURE_FORMATS = (PNG, "jpeg", "webp", "avif")
 ANIMATION_FORMATS = ("gif", "apng", "webp")
 VIDEO_FORMATS = ("mp4", "mov", "webm", "mkv")
 ALL_FORMATS = tuple(dict.fromkeys((*PICTURE_FORMATS, *ANIMATION_FORMATS, *VIDEO_FORMATS)))
+FORMAT_ALIASES = {"jpg": "jpeg"}
 CODECS = ("h264", "hevc", "vp9", "av1")
 
 FRAME_PALETTE = "frame"
@@ -73,94 +74,57 @@ class OutputOptions:
         return PNG if self.format is None else self.format
 
 
-class Values(Protocol):
+class Values(NamedTuple):
     """Allowed values of an option.
 
     Attributes:
+        type: type of the texts: `str` for words, `int` or `float` for numbers.
+        parse: returns the value of a text; raises ValueError for one that is not allowed.
         expected: the allowed values in words, for messages.
         summary: the allowed values in short, for the help of the command line.
+        words: allowed words; empty for numbers.
     """
 
-    @property
-    def expected(self) -> str: ...
-
-    @property
-    def summary(self) -> str: ...
-
-    def parse(self, text: str) -> Any:
-        """Return the value of a text.
-
-        Raises:
-            ValueError: if it is none of the allowed values.
-        """
+    type: type
+    parse: Callable[[str], Any]
+    expected: str
+    summary: str
+    words: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Words:
-    """A set of words, each of which stands for a value. Case does not matter.
+def words(values: Mapping[str, str | bool], aliases: Mapping[str, str] | None = None) -> Values:
+    """Return `Values` that are words, in any case.
 
-    Attributes:
+    Args:
         values: value of each word.
-        aliases: other spellings of the words, which messages do not mention.
+        aliases: other spellings, which messages do not mention, and their words.
     """
+    spellings = {word: word for word in values} | dict(aliases or {})
 
-    values: Mapping[str, str | bool]
-    aliases: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def expected(self) -> str:
-        return f"one of {', '.join(self.values)}"
-
-    @property
-    def summary(self) -> str:
-        return "|".join(self.values)
-
-    def parse(self, text: str) -> str | bool:
-        word = self.aliases.get(text.lower(), text.lower())
-        if word not in self.values:
+    def parse(text: str) -> str | bool:
+        word = spellings.get(text.lower())
+        if word is None:
             raise ValueError(text)
-        return self.values[word]
+        return values[word]
+
+    return Values(str, parse, f"one of {', '.join(values)}", "|".join(values), tuple(values))
 
 
-@dataclass(frozen=True)
-class WholeNumber:
-    """Whole numbers of a range, both ends included, in decimal ASCII digits."""
+def names(allowed: Iterable[str], aliases: Mapping[str, str] | None = None) -> Values:
+    """Return `Values` that are words which stand for themselves."""
+    return words({name: name for name in allowed}, aliases)
 
-    least: int
-    most: int
 
-    @property
-    def expected(self) -> str:
-        return f"a whole number from {self.least} to {self.most}"
+def whole_number(least: int, most: int) -> Values:
+    """Return `Values` that are whole numbers from `least` to `most`, in ASCII digits."""
 
-    @property
-    def summary(self) -> str:
-        return f"{self.least}-{self.most}"
-
-    def parse(self, text: str) -> int:
+    def parse(text: str) -> int:
         is_short = text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
-        if not (is_short and self.least <= int(text) <= self.most):
+        if not (is_short and least <= int(text) <= most):
             raise ValueError(text)
         return int(text)
 
-
-@dataclass(frozen=True)
-class Number:
-    """Any number that Python can read; `least` and `most` are for documents only."""
-
-    least: float
-    most: float
-
-    @property
-    def expected(self) -> str:
-        return "a number"
-
-    @property
-    def summary(self) -> str:
-        return f"{self.least:g}-{self.most:g}"
-
-    def parse(self, text: str) -> float:
-        return float(text)
+    return Values(int, parse, f"a whole number from {least} to {most}", f"{least}-{most}")
 
 
 @dataclass(frozen=True)
@@ -174,7 +138,7 @@ class Option:
         help: sentence that describes the option.
         default: value as a caller would write it; None where the default depends on the file.
         formats: output formats that have the option.
-        is_optional: whether some results do not have the option; see `check_supported`.
+        is_universal: whether every result has the option; see `check_supported`.
     """
 
     name: str
@@ -183,7 +147,7 @@ class Option:
     help: str
     default: str | float | None = None
     formats: tuple[str, ...] = ALL_FORMATS
-    is_optional: bool = False
+    is_universal: bool = True
 
     def parse(self, text: str) -> Any:
         """Return the value that a caller's text stands for.
@@ -204,76 +168,76 @@ class Option:
         return bool(getattr(options, self.attribute) != default)
 
 
-def _format(names: Collection[str], text: str, default: str | None = None) -> Option:
-    values = Words({name: name for name in names}, aliases={"jpg": "jpeg"})
-    return Option("format", "format", values, text, default)
-
-
 DETAIL = Option(
     "detail",
     "detail",
-    Number(0, FULL_DETAIL),
+    Values(float, float, "a number", "0-1"),
     "How much texture is made up, from 0 (faithful, soft) to 1 (photo-realistic).",
     FULL_DETAIL,
 )
-PICTURE_FORMAT = _format(PICTURE_FORMATS, "Output format.", PNG)
-ANY_FORMAT = _format(
-    ALL_FORMATS, "Output format. The default is the format of a clip, and PNG for pictures."
+PICTURE_FORMAT = Option(
+    "format", "format", names(PICTURE_FORMATS, FORMAT_ALIASES), "Output format.", PNG
+)
+ANY_FORMAT = Option(
+    "format",
+    "format",
+    names(ALL_FORMATS, FORMAT_ALIASES),
+    "Output format. The default is the format of a clip, and PNG for pictures.",
 )
 QUALITY = Option(
     "quality",
     "quality",
-    WholeNumber(1, MAX_QUALITY),
+    whole_number(1, MAX_QUALITY),
     "Quality of a lossy format, from 1 to 100. The default depends on the format.",
 )
 CODEC = Option(
     "codec",
     "codec",
-    Words({name: name for name in CODECS}),
+    names(CODECS),
     "Codec of a video. The default is h264, and vp9 in WebM.",
     formats=VIDEO_FORMATS,
-    is_optional=True,
+    is_universal=False,
 )
 COHERENCE = Option(
     "coherence",
     "is_coherent",
-    Words({"on": True, "off": False}),
+    words({"on": True, "off": False}),
     "Whether frames of a clip are made to agree with the frames before them.",
     "on",
 )
 PALETTE = Option(
     "palette",
     "palette",
-    Words({name: name for name in PALETTES}),
+    names(PALETTES),
     "Palettes of a GIF: one for each frame, or a global one for all frames.",
     FRAME_PALETTE,
     formats=("gif",),
-    is_optional=True,
+    is_universal=False,
 )
 DITHER = Option(
     "dither",
     "is_dithered",
-    Words({"on": True, "off": False}),
+    words({"on": True, "off": False}),
     "Whether a GIF mixes colours from those of its palette.",
     "on",
     formats=("gif",),
-    is_optional=True,
+    is_universal=False,
 )
 PROFILE = Option(
     "profile",
     "keeps_profile",
-    Words({"srgb": False, "keep": True}),
+    words({"srgb": False, "keep": True}),
     "Colour profile of pictures: sRGB, or the profile of the input.",
     "srgb",
-    is_optional=True,
+    is_universal=False,
 )
 METADATA = Option(
     "metadata",
     "keeps_metadata",
-    Words({"drop": False, "keep": True}),
+    words({"drop": False, "keep": True}),
     "Whether EXIF and XMP are copied to pictures. They may say where a picture was taken.",
     "drop",
-    is_optional=True,
+    is_universal=False,
 )
 
 PICTURE_OPTIONS = (DETAIL, PICTURE_FORMAT, QUALITY, PROFILE, METADATA)
@@ -317,11 +281,13 @@ def check_supported(options: OutputOptions, supported: Collection[str], result: 
 
     Args:
         options: options of the result.
-        supported: names of those optional options that the result has.
+        supported: names of the options that the result has, beside the universal ones.
         result: the kind of result in words, such as "pictures".
     """
     for option in JOB_OPTIONS:
-        if option.is_optional and option.name not in supported and option.is_set(options):
+        if option.is_universal or option.name in supported:
+            continue
+        if option.is_set(options):
             raise InvalidOptions(f"`{option.name}` must be left out, for {result}. Received: one.")
 
 

@@ -79,7 +79,7 @@ class OutputFormat(NamedTuple):
         suffix: of a file's name.
         mimetype: of a file.
         max_side: px.
-        options: names of the optional options that it has, see `core.options`.
+        options: names of the options that it has, beside the universal ones.
         write: a film, as it is wished for, to a file.
     """
 

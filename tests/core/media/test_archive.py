@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from core.errors import UnreadableArchive, UnreadableImage
-from core.media.archive import ArchiveLimits, is_archive, list_entries, open_archive, unpacked
+from core.media.archive import ArchiveLimits, is_archive, list_entries, open_archive, unpack
 
 LIMITS = ArchiveLimits(files=5, file_bytes=1000)
 
@@ -33,7 +33,7 @@ def names(path, limits=LIMITS):
 def contents(path, limits=LIMITS):
     with open_archive(path, limits) as archive:
         for entry in list_entries(archive, limits):
-            with unpacked(archive, entry, limits) as file:
+            with unpack(archive, entry, limits) as file:
                 yield file.read()
 
 
