@@ -27,7 +27,7 @@ from api.observability.tracing import TRUTH_HEADERS
 from config import ROOT, InvalidSetting, Settings
 from core.errors import GraphMismatch
 from core.images import Limits
-from core.media.convert import TAKEN, open_medium
+from core.media.convert import INPUT_FORMATS, open_medium
 from core.media.medium import ClipLimits
 from core.model.card import faithful_path, read_card, read_verified_graph
 from core.model.upscaler import Upscaler, load_upscaler
@@ -157,7 +157,7 @@ def create_jobs(settings: Settings, workshop: JobContext) -> JobServiceContext:
         engine=create_engine(settings, workshop),
         limits=workshop.limits,
         max_upload_bytes=settings.max_job_bytes,
-        formats=TAKEN,
+        formats=INPUT_FORMATS,
         expiry_s=settings.job_expiry_s,
         watchers=settings.job_watchers,
     )

@@ -1,4 +1,4 @@
-"""Upscale pictures and clips: python upscale.py IN OUT
+"""Upscale pictures and clips from the command line: python upscale.py IN OUT.
 
 IN is a picture, an animation (GIF, PNG, WebP), a video (MP4, MOV, WebM, MKV), or a folder of
 such files. OUT is the file to write, whose suffix decides the format, or a folder, which is
@@ -23,13 +23,13 @@ from core.errors import InvalidDetail, InvalidOptions, SuperResolutionError
 from core.files import whole_file
 from core.images import Limits, decode_image
 from core.media.convert import (
-    OUTPUT_SUFFIXES,
+    PICTURE_OUTPUTS,
     PIPE,
     VIDEO_OUTPUTS,
     ConversionTask,
     WrongArguments,
     open_medium,
-    plan_jobs,
+    plan_tasks,
     upscale_medium,
     upscale_pipe,
 )
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parse(arguments)
     try:
         settings = Settings.from_env()
-        tasks = plan_jobs(parsed.source, parsed.target, parsed.format)
+        tasks = plan_tasks(parsed.source, parsed.target, parsed.format)
     except (WrongArguments, InvalidSetting) as error:
         print_error(error)
         return 2
@@ -193,7 +193,7 @@ def run_task(task: ConversionTask, conversion: Conversion) -> bool:
 
 def run_picture(task: ConversionTask, conversion: Conversion, bar: ProgressBar) -> None:
     """Upscale one picture to a file."""
-    options = replace(conversion.options, format=OUTPUT_SUFFIXES[task.target.suffix.lower()])
+    options = replace(conversion.options, format=PICTURE_OUTPUTS[task.target.suffix.lower()])
 
     def show(done: int, total: int) -> None:
         bar.total = total

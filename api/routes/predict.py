@@ -39,11 +39,11 @@ upload.add_argument(
     type=FileStorage,
     location="files",
     required=True,
-    help=f"A {FORMAT_NAMES} file; the limits on its size are in /model/metadata.",
+    help=f"A {FORMAT_NAMES} file. /model/metadata states the limits on its size.",
 )
 document_options(upload, PICTURE_OPTIONS)
 upload.add_argument(
-    "Prefer", location="headers", help="`respond-async` to be answered with a job at once."
+    "Prefer", location="headers", help="`respond-async` asks for a job instead of the picture."
 )
 add_key(upload)
 
@@ -57,21 +57,21 @@ class PredictRoute(Resource):
     @model.doc("predict")
     @model.expect(upload)
     @model.produces([*MEDIA_TYPES.values(), "application/json"])
-    @model.response(200, "The picture, four times as wide and high", picture_schema)
-    @model.response(202, "A job, where `Prefer: respond-async` asked for one", job_schema)
+    @model.response(200, "SR picture, four times as wide and high", picture_schema)
+    @model.response(202, "Job, if `Prefer: respond-async` asked for one", job_schema)
     @model.response(400, "No readable picture in `image`, or a wrong field", error_schema)
-    @model.response(401, "No key, or a wrong one, where keys are set", error_schema)
+    @model.response(401, "Missing or wrong key, if the service has keys", error_schema)
     @model.response(408, "The request did not arrive in time", error_schema)
-    @model.response(413, "Picture or request over the limits", error_schema)
-    @model.response(415, "A kind of picture that is not taken", error_schema)
-    @model.response(422, "The idempotency key came with another picture before", error_schema)
-    @model.response(429, "Too many requests; Retry-After says when", error_schema)
-    @model.response(507, "No room for the files of a job", error_schema)
+    @model.response(413, "Picture or request over a limit", error_schema)
+    @model.response(415, "Unsupported kind of picture", error_schema)
+    @model.response(422, "Idempotency key of another picture", error_schema)
+    @model.response(429, "Too many requests; Retry-After says when to retry", error_schema)
+    @model.response(507, "No disk space for the files of a job", error_schema)
     @model.response(503, "Too many pictures are waiting; Retry-After says when", error_schema)
     @model.response(504, "The picture was not finished in time", error_schema)
-    @model.response(500, "A fault of the service; it is in the log", error_schema)
+    @model.response(500, "Internal error, which is in the log", error_schema)
     def post(self) -> Response:
-        """Make a picture four times as wide and high"""
+        """Upscale a picture to four times its width and height."""
         service = current_service()
         options = read_picture_options(has_note=service.has_note)
         service.upscaler.check_detail(options.detail)
@@ -86,7 +86,7 @@ class PredictRoute(Resource):
 
 
 @dataclass
-class PredictRequest:
+class PreparedRequest:
     """An admitted request whose picture is decoded.
 
     Attributes:
@@ -106,7 +106,7 @@ class PredictRequest:
     timings_ms: dict[str, float]
 
 
-def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -> PredictRequest:
+def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -> PreparedRequest:
     """Admit the picture of the request and decode it. Nothing is upscaled yet.
 
     Args:
@@ -127,7 +127,7 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
     progress.tiles_total = plan.tiles
     strips = service.upscaler.strips(lr, progress.tell, detail=options.detail, patience=deadline)
     encoder = PictureEncoder(lr, options, service.upscaler.scale)
-    return PredictRequest(lr, options, plan, strips, encoder, timings_ms)
+    return PreparedRequest(lr, options, plan, strips, encoder, timings_ms)
 
 
 def plan_picture(service: ServiceContext, file: IO[bytes], options: OutputOptions) -> MemoryPlan:
@@ -143,7 +143,7 @@ def plan_picture(service: ServiceContext, file: IO[bytes], options: OutputOption
     return MemoryPlan(header, rows, output_format, scale)
 
 
-def respond_whole(prepared: PredictRequest, _stack: ExitStack) -> Response:
+def respond_whole(prepared: PreparedRequest, _stack: ExitStack) -> Response:
     """Upscale the picture, then respond with its length, all timings and its consistency."""
     with stopwatch(prepared.timings_ms, "upscale"):
         body = prepared.encoder.encode(prepared.strips)
@@ -152,7 +152,7 @@ def respond_whole(prepared: PredictRequest, _stack: ExitStack) -> Response:
     return response
 
 
-def respond_streaming(prepared: PredictRequest, stack: ExitStack) -> Response:
+def respond_streaming(prepared: PreparedRequest, stack: ExitStack) -> Response:
     """Respond as soon as the first row of tiles is upscaled; the rest follows as it is made.
 
     Errors before the first part become a status. Later errors cut the connection.
@@ -164,7 +164,7 @@ def respond_streaming(prepared: PredictRequest, stack: ExitStack) -> Response:
     return make_response(prepared, chain([first], parts))
 
 
-def make_response(prepared: PredictRequest, body: bytes | Iterable[bytes]) -> Response:
+def make_response(prepared: PreparedRequest, body: bytes | Iterable[bytes]) -> Response:
     """Return the response with its headers, and pass the facts on to log and metrics."""
     facts = PictureFacts(
         lr=prepared.lr,

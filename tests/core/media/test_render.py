@@ -34,7 +34,7 @@ def upscaler():
 
 @pytest.fixture
 def render(upscaler):
-    """Render a picture and open the file."""
+    """Upscale a picture, encode it and open the file."""
 
     def render(lr, **options):
         file = b"".join(upscale_to_stream(upscaler, lr, OutputOptions(**options)))
@@ -81,13 +81,13 @@ def test_quality_is_obeyed(upscaler):
     assert low < high / 2
 
 
-def test_transparency_becomes_white_where_a_format_has_none(render):
+def test_transparency_becomes_white_in_a_format_without_alpha(render):
     image = render(with_alpha(smooth(16, 16)), format="jpeg", quality=95)
     assert image.mode == "RGB"
     assert np.asarray(image)[:, :24].min() > 250
 
 
-def test_the_print_size_stays(render):
+def test_the_print_size_is_kept(render):
     image = render(Picture(smooth(8, 8), extras=Extras(dpi=(72.0, 36.0))))
     assert image.info["dpi"] == pytest.approx((288, 144), abs=0.1)
 
@@ -102,7 +102,7 @@ def test_a_file_says_that_its_detail_is_synthetic(upscaler, name):
     assert SYNTHETIC.encode() not in file(has_note=False)
 
 
-def test_metadata_goes_with_the_picture_if_that_is_wished(render):
+def test_metadata_is_kept_only_if_asked_for(render):
     lr = Picture(smooth(8, 8), extras=Extras(xmp=XMP))
     dropped, kept = render(lr), render(lr, keeps_metadata=True)
     assert "here" not in dropped.info["XML:com.adobe.xmp"]
@@ -111,7 +111,7 @@ def test_metadata_goes_with_the_picture_if_that_is_wished(render):
     assert "here" in render(lr, keeps_metadata=True, has_note=False).info["XML:com.adobe.xmp"]
 
 
-def test_a_png_tells_how_consistent_it_is(upscaler, render):
+def test_a_png_states_its_consistency(upscaler, render):
     lr = Picture(smooth(40, 8))
     encoder = PictureEncoder(lr, OutputOptions(), upscaler.scale)
     assert encoder.encode(upscaler.strips(lr)).startswith(b"\x89PNG")
@@ -120,13 +120,13 @@ def test_a_png_tells_how_consistent_it_is(upscaler, render):
     assert "Consistency-PSNR" not in render(lr, has_note=False).info
 
 
-def test_what_a_format_cannot_hold_is_told_before_anything_is_computed(upscaler):
+def test_a_size_that_the_format_cannot_hold_is_refused_at_once(upscaler):
     with pytest.raises(ImageTooLarge, match="16383"):
         upscale_to_stream(upscaler, Picture(noise(1, 4096)), OutputOptions(format="webp"))
 
 
 @pytest.mark.parametrize("name", ["png", "jpeg"])
-def test_a_wrong_detail_is_told_at_the_first_part(upscaler, name):
+def test_a_wrong_detail_is_refused_at_the_first_part(upscaler, name):
     options = OutputOptions(name, detail=2.0)
     with pytest.raises(InvalidDetail):
         next(upscale_to_stream(upscaler, Picture(noise(2, 2)), options))
@@ -171,7 +171,7 @@ def test_a_deadline_is_kept(upscaler):
         encoder.encode(upscaler.strips(lr, patience=RequestDeadline(deadline=0.0)))
 
 
-def test_whoever_stops_reading_stops_the_network(upscaler):
+def test_closing_the_stream_stops_the_network(upscaler):
     parts = upscale_to_stream(upscaler, Picture(noise(400, 16)), OutputOptions())
     next(parts)
     parts.close()
@@ -185,7 +185,7 @@ def test_every_block_becomes_its_mean(depth):
     np.testing.assert_allclose(downscale(sr, 4), expected, rtol=1e-6)
 
 
-def test_a_repeated_picture_is_wholly_consistent():
+def test_a_repeated_picture_is_fully_consistent():
     lr = Picture(noise(6, 5))
     consistency = Consistency(lr, 4)
     for strip in np.split(repeat(lr.pixels), [4, 12]):
@@ -208,7 +208,7 @@ def test_grey_is_compared_with_grey():
     assert consistency.psnr_db == IDENTICAL_DB
 
 
-def test_what_is_under_full_transparency_does_not_count():
+def test_fully_transparent_pixels_do_not_count():
     alpha = np.full((6, 5), 255, np.uint8)
     alpha[2:] = 0
     lr = Picture(noise(6, 5), alpha)
