@@ -1,59 +1,97 @@
-"""Upscale pictures and clips: python upscale.py IN OUT
+"""Upscale pictures and clips from the command line: python upscale.py IN OUT.
 
-IN is a picture, an animation (GIF, PNG, WebP), a video (MP4, MOV, WebM, MKV), or a folder
-of such. OUT is the file to write (its suffix says in which format), or a folder for them;
-it is made if it is not there. - as IN reads raw frames (YUV4MPEG2) from a pipe, and as
-OUT, too, writes them to one. Exit code: 0 if all went well, 1 if a file failed (the others
-of a folder are done all the same), 2 if an argument is wrong.
+IN is a picture, an animation (GIF, PNG, WebP), a video (MP4, MOV, WebM, MKV), or a folder of
+such files. OUT is the file to write, whose suffix decides the format, or a folder, which is
+created if it does not exist. With - as IN, raw frames (YUV4MPEG2) are read from a pipe. With -
+as OUT too, raw frames are written to one. The exit code is 0 if all files succeeded, 1 if a
+file failed (the other files of a folder are still upscaled), and 2 if an argument is wrong.
 """
 
 import argparse
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from tqdm import tqdm
 
 from config import InvalidSetting, Settings
-from core.errors import InvalidDetail, SuperResolutionError
+from core.errors import InvalidDetail, InvalidOptions, SuperResolutionError
 from core.files import atomic_write
-from core.images import OUTPUT_FORMATS, Limits, decode_image
+from core.images import Limits, decode_image
 from core.media.convert import (
-    OUTPUT_SUFFIXES,
+    PICTURE_OUTPUTS,
     PIPE,
     VIDEO_OUTPUTS,
     ConversionTask,
     WrongArguments,
     open_medium,
-    plan_jobs,
+    plan_tasks,
     upscale_medium,
     upscale_pipe,
 )
-from core.media.medium import FRAME, PALETTES, ClipLimits, OutputOptions, UpscalePicture
-from core.media.render import PNG, PictureAnswer, PictureOptions
-from core.model.upscaler import FULL_DETAIL, Upscaler, load_upscaler
+from core.media.medium import ClipLimits, UpscalePicture
+from core.media.render import upscale_to_stream
+from core.model.upscaler import Upscaler, load_upscaler
+from core.options import (
+    CODEC,
+    COHERENCE,
+    DETAIL,
+    DITHER,
+    METADATA,
+    PALETTE,
+    PICTURE_FORMATS,
+    PNG,
+    PROFILE,
+    QUALITY,
+    Option,
+    OutputOptions,
+)
 from core.sandbox.decoder import InProcessDecoder
-from core.video import CODECS
 
-QUALITIES = range(1, 101)
-Bar: TypeAlias = "tqdm[NoReturn]"
+ARGUMENTS = (DETAIL, QUALITY, CODEC, COHERENCE, PALETTE, DITHER)
+"""Options that are arguments with a value."""
+
+FLAGS = {
+    "--keep-profile": (PROFILE, "Keep the colour profile of a picture instead of using sRGB."),
+    "--keep-metadata": (METADATA, "Keep EXIF and XMP of a picture, places included."),
+}
+"""Options that are arguments without a value, with their help texts."""
+
+ProgressBar: TypeAlias = "tqdm[NoReturn]"
 
 
-class Options(NamedTuple):
-    """How the results are wished for, and what may come in."""
+class Conversion(NamedTuple):
+    """What all files of a run share.
 
-    picture: PictureOptions
-    clip: OutputOptions
+    Attributes:
+        upscaler: upscaler of all pictures and frames.
+        options: options of the results; the format is that of each task.
+        limits: limits on a picture.
+    """
+
+    upscaler: Upscaler
+    options: OutputOptions
     limits: Limits
 
     @property
     def clip_limits(self) -> ClipLimits:
-        """Whoever is at the command line has the time that a clip takes."""
+        """Limits on a frame. A clip may be as long as you have time for."""
         return ClipLimits(replace(self.limits, max_frames=None), math.inf)
+
+    def clip_options(self, output_format: str | None) -> OutputOptions:
+        """Return the options of a clip. Flags are for pictures, which a folder may also hold."""
+        return replace(
+            self.options, format=output_format, keeps_profile=False, keeps_metadata=False
+        )
+
+    @property
+    def upscale(self) -> UpscalePicture:
+        """Function that upscales one frame."""
+        return partial(self.upscaler.upscale, detail=self.options.detail)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,14 +99,15 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parse(arguments)
     try:
         settings = Settings.from_env()
-        jobs = plan_jobs(parsed.source, parsed.target, parsed.format)
+        tasks = plan_tasks(parsed.source, parsed.target, parsed.format)
     except (WrongArguments, InvalidSetting) as error:
-        complain(error)
+        print_error(error)
         return 2
-    return run_jobs(jobs, settings, read_options(parsed, settings))
+    return run_tasks(tasks, settings, read_options(parsed, settings))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Parse the command line; end the program with exit code 2 if it is wrong."""
     parser = argparse.ArgumentParser(
         prog="upscale.py",
         description=__doc__,
@@ -77,75 +116,46 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("source", metavar="IN", type=Path)
     parser.add_argument("target", metavar="OUT", type=Path)
     parser.add_argument(
-        "--detail",
-        type=float,
-        default=FULL_DETAIL,
-        help="how much texture is made up, from 0 (faithful, soft) to 1 (default)",
-    )
-    parser.add_argument(
         "--format",
-        choices=OUTPUT_FORMATS,
+        choices=PICTURE_FORMATS,
         default=PNG,
-        help="of the pictures in a folder (default: png)",
+        help="Output format of the pictures in a folder. Default: png.",
     )
-    parser.add_argument(
-        "--quality",
-        type=int,
-        choices=QUALITIES,
-        metavar="1-100",
-        help="of JPEG, WebP and AVIF, and of clips",
-    )
-    parser.add_argument("--codec", choices=CODECS, help="of clips (default: h264, in WebM vp9)")
-    parser.add_argument(
-        "--coherence",
-        choices=("on", "off"),
-        default="on",
-        help="whether the frames of a clip are made to agree with those before (default: on)",
-    )
-    parser.add_argument(
-        "--palette",
-        choices=PALETTES,
-        default=FRAME,
-        help="of a GIF: one for each frame (default), or one for all",
-    )
-    parser.add_argument(
-        "--dither",
-        choices=("on", "off"),
-        default="on",
-        help="whether the colours of a GIF are mixed of those of its palette (default: on)",
-    )
-    parser.add_argument(
-        "--keep-profile", action="store_true", help="stay in the picture's own colour profile"
-    )
-    parser.add_argument(
-        "--keep-metadata", action="store_true", help="keep EXIF and XMP, places included"
-    )
+    for option in ARGUMENTS:
+        parser.add_argument(
+            f"--{option.name}",
+            dest=option.attribute,
+            type=value_parser(option),
+            default=option.default,
+            metavar=option.values.summary,
+            help=f"{option.help} Default: {option.default}." if option.default else option.help,
+        )
+    for name, (option, text) in FLAGS.items():
+        parser.add_argument(name, dest=option.attribute, action="store_true", help=text)
     return parser.parse_args(arguments)
 
 
-def read_options(parsed: argparse.Namespace, settings: Settings) -> Options:
-    picture = PictureOptions(
-        quality=parsed.quality,
-        detail=parsed.detail,
-        keeps_profile=parsed.keep_profile,
-        keeps_metadata=parsed.keep_metadata,
-        has_note=settings.synthetic_note,
-    )
-    clip = OutputOptions(
-        codec=parsed.codec,
-        quality=parsed.quality,
-        detail=parsed.detail,
-        is_coherent=parsed.coherence == "on",
-        palette=parsed.palette,
-        is_dithered=parsed.dither == "on",
-        has_note=settings.synthetic_note,
-    )
-    limits = Limits(settings.max_pixels, settings.max_side, settings.max_frames)
-    return Options(picture, clip, limits)
+def value_parser(option: Option) -> Callable[[str], Any]:
+    """Return a function that parses the value of an argument, with errors for `argparse`."""
+
+    def parse_value(text: str) -> Any:
+        try:
+            return option.parse(text)
+        except InvalidOptions as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_value
 
 
-def run_jobs(jobs: list[ConversionTask], settings: Settings, options: Options) -> int:
-    """Upscale one file after the other; 1 if any failed, 2 if `detail` is wrong, else 0."""
+def read_options(parsed: argparse.Namespace, settings: Settings) -> OutputOptions:
+    """Return the options that the command line asks for, without a format."""
+    read = (*ARGUMENTS, *(option for option, _ in FLAGS.values()))
+    values = {option.attribute: getattr(parsed, option.attribute) for option in read}
+    return OutputOptions(has_note=settings.synthetic_note, **values)
+
+
+def run_tasks(tasks: list[ConversionTask], settings: Settings, options: OutputOptions) -> int:
+    """Upscale one file after the other and return the exit code."""
     try:
         upscaler = load_upscaler(
             settings.card,
@@ -154,84 +164,88 @@ def run_jobs(jobs: list[ConversionTask], settings: Settings, options: Options) -
             threads=settings.inference_threads,
             precision=settings.precision,
         )
-        upscaler.check_detail(options.clip.detail)
+        upscaler.check_detail(options.detail)
     except InvalidDetail as error:
-        complain(error)
+        print_error(error)
         return 2
     except SuperResolutionError as error:
-        complain(error)
+        print_error(error)
         return 1
-    quiet = True if len(jobs) == 1 else None  # None: no bar unless on a terminal
-    done = [run_job(job, upscaler, options) for job in tqdm(jobs, unit="file", disable=quiet)]
-    return 0 if all(done) else 1
+    limits = Limits(settings.max_pixels, settings.max_side, settings.max_frames)
+    conversion = Conversion(upscaler, options, limits)
+    is_quiet = True if len(tasks) == 1 else None  # None: no bar unless on a terminal
+    succeeded = [run_task(task, conversion) for task in tqdm(tasks, unit="file", disable=is_quiet)]
+    return 0 if all(succeeded) else 1
 
 
-def run_job(job: ConversionTask, upscaler: Upscaler, options: Options) -> bool:
-    """Upscale one file, with a bar of its own; True if it went well."""
-    run = run_pipe if job.source == PIPE else run_clip if job.clip_format else run_picture
+def run_task(task: ConversionTask, conversion: Conversion) -> bool:
+    """Upscale one file, with its own progress bar. Return whether it succeeded."""
+    run = run_pipe if task.source == PIPE else run_clip if task.clip_format else run_picture
     unit = "tile" if run is run_picture else "frame"
-    with tqdm(unit=unit, desc=job.source.name, leave=False, disable=None) as bar:
+    with tqdm(unit=unit, desc=task.source.name, leave=False, disable=None) as bar:
         try:
-            run(job, upscaler, options, bar)
+            run(task, conversion, bar)
         except (SuperResolutionError, OSError) as error:
-            complain(f"{job.source}: {error}")
+            print_error(f"{task.source}: {error}")
             return False
     return True
 
 
-def run_picture(job: ConversionTask, upscaler: Upscaler, options: Options, bar: Bar) -> None:
-    wish = replace(options.picture, format=OUTPUT_SUFFIXES[job.target.suffix.lower()])
+def run_picture(task: ConversionTask, conversion: Conversion, bar: ProgressBar) -> None:
+    """Upscale one picture to a file."""
+    options = replace(conversion.options, format=PICTURE_OUTPUTS[task.target.suffix.lower()])
 
     def show(done: int, total: int) -> None:
         bar.total = total
-        bar.update(done - bar.n)
+        advance(bar, done)
 
-    lr = decode_image(job.source.read_bytes(), options.limits)
-    write_whole(job.target, PictureAnswer(upscaler, lr, wish, progress=show).parts())
+    lr = decode_image(task.source.read_bytes(), conversion.limits)
+    parts = upscale_to_stream(conversion.upscaler, lr, options, show)
+    write_parts(task.target, parts)
 
 
-def run_clip(job: ConversionTask, upscaler: Upscaler, options: Options, bar: Bar) -> None:
-    wish = replace(options.clip, format=job.clip_format)
+def run_clip(task: ConversionTask, conversion: Conversion, bar: ProgressBar) -> None:
+    """Upscale an animation or a video to a file."""
     medium = open_medium(
-        job.source, options.clip_limits, wish, decoder=InProcessDecoder(), scale=upscaler.scale
+        task.source,
+        conversion.clip_limits,
+        conversion.clip_options(task.clip_format),
+        decoder=InProcessDecoder(),
+        scale=conversion.upscaler.scale,
     )
     bar.reset(medium.frames)
-    upscale_medium(medium, upscale_by(upscaler, wish), job.target, partial(advance, bar))
+    upscale_medium(medium, conversion.upscale, task.target, partial(advance, bar))
     if medium.damage is not None:
-        complain(f"{job.source}: {medium.damage}")
+        print_error(f"{task.source}: {medium.damage}")
 
 
-def run_pipe(job: ConversionTask, upscaler: Upscaler, options: Options, bar: Bar) -> None:
-    is_piped = job.target == PIPE
-    wish = options.clip
-    if not is_piped:
-        wish = replace(wish, format=VIDEO_OUTPUTS[job.target.suffix.lower()])
+def run_pipe(task: ConversionTask, conversion: Conversion, bar: ProgressBar) -> None:
+    """Upscale raw frames from standard input, to standard output or to a video."""
+    is_piped = task.target == PIPE
+    output_format = None if is_piped else VIDEO_OUTPUTS[task.target.suffix.lower()]
     upscale_pipe(
         sys.stdin.buffer,
-        sys.stdout.buffer if is_piped else job.target,
-        upscale_by(upscaler, wish),
-        options.clip_limits,
-        wish,
+        sys.stdout.buffer if is_piped else task.target,
+        conversion.upscale,
+        conversion.clip_limits,
+        conversion.clip_options(output_format),
         partial(advance, bar),
     )
 
 
-def upscale_by(upscaler: Upscaler, wish: OutputOptions) -> UpscalePicture:
-    """What upscales one frame as it is wished for."""
-    return partial(upscaler.upscale, detail=wish.detail)
-
-
-def advance(bar: Bar, done: int) -> None:
+def advance(bar: ProgressBar, done: int) -> None:
+    """Move a progress bar to a number of finished units."""
     bar.update(done - bar.n)
 
 
-def write_whole(path: Path, parts: Iterable[bytes]) -> None:
-    """Write a file, with its folder; interrupted, it leaves what was there before."""
+def write_parts(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file and create its folder. An interruption leaves what was there before."""
     with atomic_write(path) as unfinished, unfinished.open("wb") as file:
         file.writelines(parts)
 
 
-def complain(error: object) -> None:
+def print_error(error: object) -> None:
+    """Print an error to standard error, above the progress bars."""
     tqdm.write(f"upscale.py: {error}", file=sys.stderr)
 
 

@@ -32,7 +32,7 @@ from werkzeug.wsgi import FileWrapper
 from api.access import caller
 from api.context import current_jobs, model
 from api.errors import InvalidHeader
-from core.media.medium import OutputOptions
+from core.options import OutputOptions
 from jobs.engine import OpenResult
 from jobs.errors import TooManyWatchers
 from jobs.job import Job, JobState

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
-from core.media.medium import ClipLimits, Medium, OutputOptions
+from core.media.medium import ClipLimits, Medium
+from core.options import OutputOptions
 from jobs.job import Job, JobResult, JobState
 
 OpenMedium = Callable[[Path, ClipLimits, OutputOptions], Medium]

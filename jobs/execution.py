@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import Overloaded
-from core.media.medium import PICTURES, ClipLimits, Medium, OutputOptions, Segment
+from core.media.medium import PICTURES, ClipLimits, Medium, Segment
 from core.model.upscaler import Upscaler
+from core.options import OutputOptions
 from core.picture import Header, Picture
 from core.runtime.admission import Admission, MemoryPlan
 from core.runtime.scheduler import LOOK_EVERY_S, RequestDeadline, check_patience
@@ -245,7 +246,7 @@ class JobAttempt:
         if self._claim.model != workshop.model:
             files.remove_parts(self.job.id)
         source = files.source(self.job.id)
-        medium = workshop.open(source, self.job.wish)
+        medium = workshop.open(source, self.job.options)
         segments = medium.segments()
         missing = [part for part in segments if not files.part(self.job.id, part).exists()]
         self._done = sum(part.frames for part in segments) - sum(part.frames for part in missing)
@@ -270,7 +271,7 @@ class JobAttempt:
         patience = RequestDeadline(is_gone=self._is_interrupted)
         with (
             full_disk_reported(),
-            closing(self._workshop.frame_upscaler(medium, self.job.wish, patience)) as upscale,
+            closing(self._workshop.frame_upscaler(medium, self.job.options, patience)) as upscale,
             self._files.written(self._files.part(self.job.id, segment)) as path,
         ):
             medium.render(segment, upscale, path, report)

@@ -9,7 +9,7 @@ import secrets
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
-from core.media.medium import OutputOptions
+from core.options import OutputOptions
 
 ID_BYTES = 24
 """Of chance in an id: who has it may do with the job what its owner may."""
@@ -66,7 +66,7 @@ class Job:
         state: where it stands.
         kind: of the medium: "video", "animation" or "pictures".
         name: of the file that was sent, without folders; for people.
-        wish: how the result is wanted.
+        options: options of the result.
         frames: to be computed.
         frames_done: of these, never fewer than are in finished segments. Falls back to
             that when a job is resumed.
@@ -87,7 +87,7 @@ class Job:
     state: JobState
     kind: str
     name: str
-    wish: OutputOptions
+    options: OutputOptions
     frames: int
     frames_done: int
     created: float
@@ -137,11 +137,14 @@ def clean_name(name: str) -> str:
     return f"{stem[: LONGEST_NAME - 10]}{dot}{suffix[:9]}"
 
 
-def text_from_wish(wish: OutputOptions) -> str:
-    """As JSON; the same text for the same wish."""
-    return json.dumps(asdict(wish), sort_keys=True)
+def options_to_json(options: OutputOptions) -> str:
+    """Return options as JSON. Equal options give equal texts."""
+    return json.dumps(asdict(options), sort_keys=True)
 
 
-def wish_from_text(text: str) -> OutputOptions:
-    """Back from `text_from_wish`; what an older version did not know is as usual."""
+def options_from_json(text: str) -> OutputOptions:
+    """Return the options of a text of `options_to_json`.
+
+    Options that an older version did not write have their defaults.
+    """
     return replace(OutputOptions(), **json.loads(text))

@@ -36,19 +36,19 @@ def run(*arguments):
     return upscale.main([str(a) for a in arguments])
 
 
-def test_a_file_becomes_a_file(picture, tmp_path, capsys):
+def test_a_file_is_upscaled_to_a_file(picture, tmp_path, capsys):
     assert run(picture, tmp_path / "new" / "out.png") == 0
     np.testing.assert_array_equal(read(tmp_path / "new" / "out.png"), blur_then_repeat(LR))
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_pixels_are_those_of_the_service(picture, tmp_path, post):
+def test_the_pixels_equal_those_of_the_service(picture, tmp_path, post):
     run(picture, tmp_path / "out.png")
     answer = post(picture.read_bytes())
     np.testing.assert_array_equal(read(tmp_path / "out.png"), read(io.BytesIO(answer.data)))
 
 
-def test_into_a_folder_a_file_keeps_its_name(tmp_path, encode):
+def test_a_file_keeps_its_name_in_a_folder(tmp_path, encode):
     (tmp_path / "cat.jpg").write_bytes(encode(LR, "JPEG"))
     (tmp_path / "out").mkdir()
     assert run(tmp_path / "cat.jpg", tmp_path / "out") == 0
@@ -68,7 +68,7 @@ def test_a_failing_file_does_not_stop_a_folder(tmp_path, encode, capsys):
     assert line.startswith(f"upscale.py: {folder / 'broken.png'}: Image must be")
 
 
-def test_namesakes_keep_their_suffix(tmp_path, encode):
+def test_files_that_differ_in_their_suffix_keep_it(tmp_path, encode):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.png").write_bytes(encode(LR))
@@ -116,7 +116,7 @@ def test_an_unreadable_file_is_named(picture, tmp_path, capsys):
         ("full", "full", "another folder than IN"),
     ],
 )
-def test_wrong_arguments_are_told(picture, tmp_path, capsys, source, target, message):
+def test_wrong_paths_are_reported(picture, tmp_path, capsys, source, target, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "cat.png").write_bytes(picture.read_bytes())
@@ -124,19 +124,19 @@ def test_wrong_arguments_are_told(picture, tmp_path, capsys, source, target, mes
     assert message in capsys.readouterr().err
 
 
-def test_limits_are_those_of_the_settings(picture, tmp_path, monkeypatch, capsys):
+def test_the_limits_come_from_the_settings(picture, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ENHANCER_MAX_PIXELS", "10")
     assert run(picture, tmp_path / "out.png") == 1
     assert "at most 10 pixels" in capsys.readouterr().err
 
 
-def test_a_wrong_setting_is_told(picture, tmp_path, monkeypatch, capsys):
+def test_a_wrong_setting_is_reported(picture, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ENHANCER_WINDOW", "none")
     assert run(picture, tmp_path / "out.png") == 2
     assert "ENHANCER_WINDOW" in capsys.readouterr().err
 
 
-def test_a_graph_that_does_not_load_is_told(picture, tmp_path, monkeypatch, capsys):
+def test_a_graph_that_does_not_load_is_reported(picture, tmp_path, monkeypatch, capsys):
     def fail(*_args, **_kwargs):
         raise upscale.SuperResolutionError("no graph")
 
@@ -145,7 +145,7 @@ def test_a_graph_that_does_not_load_is_told(picture, tmp_path, monkeypatch, caps
     assert capsys.readouterr().err == "upscale.py: no graph\n"
 
 
-def test_the_detail_is_that_asked_for(picture, tmp_path):
+def test_detail_is_obeyed(picture, tmp_path):
     assert run(picture, tmp_path / "out.png", "--detail", "0.25") == 0
     np.testing.assert_array_equal(read(tmp_path / "out.png"), between(LR, 0.25))
 
@@ -154,7 +154,7 @@ def test_the_detail_is_that_asked_for(picture, tmp_path):
     ("name", "expected"),
     [("out.jpg", "JPEG"), ("out.JPEG", "JPEG"), ("out.webp", "WEBP"), ("out.avif", "AVIF")],
 )
-def test_the_suffix_says_in_which_format(picture, tmp_path, name, expected):
+def test_the_suffix_decides_the_format(picture, tmp_path, name, expected):
     assert run(picture, tmp_path / name) == 0
     with Image.open(tmp_path / name) as image:
         assert image.format == expected
@@ -172,7 +172,7 @@ def test_a_folder_has_one_format_and_one_quality(picture, tmp_path):
     assert sizes[0] < sizes[1] / 2
 
 
-def test_metadata_is_kept_if_that_is_asked_for(tmp_path, encode):
+def test_metadata_is_kept_only_if_asked_for(tmp_path, encode):
     exif = Image.Exif()
     exif[0x010F] = "a maker of cameras"
     (tmp_path / "cat.jpg").write_bytes(encode(Image.fromarray(LR), "JPEG", exif=exif))
@@ -182,7 +182,7 @@ def test_metadata_is_kept_if_that_is_asked_for(tmp_path, encode):
             assert image.getexif().get(0x010F) == expected
 
 
-def test_a_wrong_detail_is_told(picture, tmp_path, capsys):
+def test_a_wrong_detail_is_reported(picture, tmp_path, capsys):
     assert run(picture, tmp_path / "out.png", "--detail", "2") == 2
     assert "`detail` must be a number from 0 to 1. Received: 2" in capsys.readouterr().err
     assert not (tmp_path / "out.png").exists()
@@ -193,7 +193,7 @@ def clip(tmp_path):
     return write_clip(tmp_path / "pan.mp4", scenes(10), sounds=[("aac", "eng")])
 
 
-def test_a_clip_becomes_a_clip(clip, tmp_path, capsys):
+def test_a_clip_is_upscaled_to_a_clip(clip, tmp_path, capsys):
     assert run(clip, tmp_path / "new" / "out.mkv", "--coherence", "off") == 0
     assert [pixels.shape for _, pixels in shown(tmp_path / "new" / "out.mkv")] == [
         (128, 192, 3)
@@ -202,7 +202,7 @@ def test_a_clip_becomes_a_clip(clip, tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_codec_and_quality_of_a_clip_are_as_wished(clip, tmp_path):
+def test_codec_and_quality_of_a_clip_are_obeyed(clip, tmp_path):
     for quality in (10, 90):
         run(clip, tmp_path / f"{quality}.mp4", "--codec", "hevc", "--quality", quality)
     assert b"hvc1" in (tmp_path / "10.mp4").read_bytes()
@@ -219,7 +219,32 @@ def test_a_folder_may_hold_clips_and_pictures(clip, tmp_path, encode):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cat.png", "pan.mp4"]
 
 
-def test_damage_is_told(tmp_path, capsys):
+def test_flags_of_pictures_do_not_stop_the_clips_of_a_folder(clip, tmp_path, encode):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    clip.rename(folder / "pan.mp4")
+    (folder / "cat.png").write_bytes(encode(LR))
+    assert run(folder, tmp_path / "out", "--keep-profile", "--keep-metadata") == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cat.png", "pan.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--quality", "0"), "must be a whole number from 1 to 100. Received: '0'"),
+        (("--codec", "theora"), "must be one of h264, hevc, vp9, av1. Received: 'theora'"),
+        (("--dither", "some"), "must be one of on, off. Received: 'some'"),
+        (("--format", "gif"), "invalid choice: 'gif'"),
+    ],
+)
+def test_wrong_options_are_reported(picture, tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit) as ended:
+        run(picture, tmp_path / "out.png", *arguments)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_damage_is_reported(tmp_path, capsys):
     source = write_clip(
         tmp_path / "whole.mp4", scenes(20), container_options={"movflags": "faststart"}
     )
@@ -229,7 +254,7 @@ def test_damage_is_told(tmp_path, capsys):
     assert 0 < len(shown(tmp_path / "out.mp4")) < 20
 
 
-def test_raw_frames_go_through_pipes(tmp_path, monkeypatch):
+def test_raw_frames_are_read_from_and_written_to_pipes(tmp_path, monkeypatch):
     raw = io.BytesIO()
     pictures = [Picture(pixels) for pixels in scenes(3)]
     write_raw(raw, pictures, Fraction(25), Fraction(1), Colour(6))
@@ -257,7 +282,7 @@ def test_raw_frames_become_a_video(tmp_path, monkeypatch):
         ("pan.mp4", "pan.mp4", "another file than IN"),
     ],
 )
-def test_wrong_arguments_of_clips_are_told(clip, capsys, source, target, message):
-    place = clip.parent
-    assert run("-" if source == "-" else place / source, place / target) == 2
+def test_wrong_paths_of_clips_are_reported(clip, capsys, source, target, message):
+    folder = clip.parent
+    assert run("-" if source == "-" else folder / source, folder / target) == 2
     assert message in capsys.readouterr().err

@@ -8,9 +8,10 @@ from flask_restx import Namespace, Resource
 from werkzeug.datastructures import FileStorage
 
 from api.context import current_jobs, current_service, error_schema
-from api.forms import add_job_wishes, read_job_wish, read_upload
+from api.forms import document_options, read_job_options, read_upload
 from api.responses import accepted, add_key, job_schema, send_result, stream, tell
 from api.server.connection import accept_rate
+from core.options import JOB_OPTIONS
 
 FIELD = "file"
 
@@ -27,7 +28,7 @@ upload.add_argument(
     required=True,
     help="A picture, or a ZIP archive of pictures; see `jobs` in /model/metadata.",
 )
-add_job_wishes(upload)
+document_options(upload, JOB_OPTIONS)
 add_key(upload)
 
 watching = jobs.parser()
@@ -69,7 +70,7 @@ class JobsRoute(Resource):
         request.max_content_length = current_jobs().max_upload_bytes
         accept_rate(request.environ, LEAST_RATE)
         file = read_upload(FIELD, "a picture, a clip or an archive")
-        return accepted(file, read_job_wish(has_note=current_service().has_note))
+        return accepted(file, read_job_options(has_note=current_service().has_note))
 
 
 @jobs.route("/<string:job_id>")

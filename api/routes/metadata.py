@@ -5,9 +5,8 @@ from typing import Any
 from flask_restx import Resource, fields
 
 from api.context import JobServiceContext, current_service, error_schema, model
-from api.forms import FORMATS as JOB_FORMATS
-from core.images import FORMATS, OUTPUT_FORMATS, TAKEN
-from core.model.upscaler import FULL_DETAIL
+from core.images import FORMATS, TAKEN
+from core.options import ALL_FORMATS, FULL_DETAIL, PICTURE_FORMATS
 
 limits_schema = model.model(
     "Limits",
@@ -112,7 +111,7 @@ class MetadataRoute(Resource):
                 "max_upload_bytes": service.max_upload_bytes,
                 "max_frames": service.limits.max_frames,
                 "formats": list(FORMATS),
-                "output_formats": list(OUTPUT_FORMATS),
+                "output_formats": list(PICTURE_FORMATS),
             },
             "pictures": [taken._asdict() for taken in TAKEN],
             "detail": {
@@ -137,6 +136,6 @@ def describe_jobs(jobs: JobServiceContext) -> dict[str, Any]:
         "max_pixels": frame.max_pixels,
         "max_side": frame.max_side,
         "formats": list(jobs.formats),
-        "output_formats": list(JOB_FORMATS),
+        "output_formats": list(ALL_FORMATS),
         "expiry_seconds": jobs.expiry_s,
     }

@@ -1,32 +1,37 @@
-"""POST /model/predict: a picture in, one four times as wide and high out."""
+"""POST /model/predict: upscale one picture and answer with it."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
+from typing import IO
 
 from flask import Response, g, request
 from flask_restx import Resource
 from werkzeug.datastructures import FileStorage
 
 from api.context import ServiceContext, current_service, error_schema, model
-from api.forms import MEDIA_TYPES, add_wishes, read_upload, read_wish
+from api.forms import MEDIA_TYPES, document_options, read_picture_options, read_upload
 from api.observability.tracing import PictureFacts, describe
 from api.responses import accepted, add_key, job_schema, prefers_job
 from api.routes.progress import RequestProgress, current_errands
 from api.server.connection import watch_client
 from core.images import FORMAT_NAMES, check_output_size
-from core.media.medium import OutputOptions
-from core.media.render import PictureAnswer, PictureOptions
+from core.media.render import PictureEncoder
+from core.options import PICTURE_OPTIONS, OutputOptions
 from core.picture import Picture
+from core.pixels import PixelArray
 from core.runtime.admission import MemoryPlan
 from core.runtime.scheduler import RequestDeadline
 
 FIELD = "image"
-PARTS_BEFORE_A_ROW = 1  # of a PNG: its header
+
 WITHOUT_ALPHA = ("jpeg",)
+"""Output formats that cannot hold transparency."""
+
 FLATTENED = "flattened on white"
+"""Value of the header that says what became of transparency in such a format."""
 
 upload = model.parser()
 upload.add_argument(
@@ -34,11 +39,11 @@ upload.add_argument(
     type=FileStorage,
     location="files",
     required=True,
-    help=f"A {FORMAT_NAMES} file; the limits on its size are in /model/metadata.",
+    help=f"A {FORMAT_NAMES} file. /model/metadata states the limits on its size.",
 )
-add_wishes(upload)
+document_options(upload, PICTURE_OPTIONS)
 upload.add_argument(
-    "Prefer", location="headers", help="`respond-async` to be answered with a job at once."
+    "Prefer", location="headers", help="`respond-async` asks for a job instead of the picture."
 )
 add_key(upload)
 
@@ -47,139 +52,138 @@ picture_schema = model.schema_model("Picture", {"type": "string", "format": "bin
 
 @model.route("/predict")
 class PredictRoute(Resource):
-    """The one thing the service does."""
+    """Route that upscales a picture."""
 
     @model.doc("predict")
     @model.expect(upload)
     @model.produces([*MEDIA_TYPES.values(), "application/json"])
-    @model.response(200, "The picture, four times as wide and high", picture_schema)
-    @model.response(202, "A job, where `Prefer: respond-async` asked for one", job_schema)
+    @model.response(200, "SR picture, four times as wide and high", picture_schema)
+    @model.response(202, "Job, if `Prefer: respond-async` asked for one", job_schema)
     @model.response(400, "No readable picture in `image`, or a wrong field", error_schema)
-    @model.response(401, "No key, or a wrong one, where keys are set", error_schema)
+    @model.response(401, "Missing or wrong key, if the service has keys", error_schema)
     @model.response(408, "The request did not arrive in time", error_schema)
-    @model.response(413, "Picture or request over the limits", error_schema)
-    @model.response(415, "A kind of picture that is not taken", error_schema)
-    @model.response(422, "The idempotency key came with another picture before", error_schema)
-    @model.response(429, "Too many requests; Retry-After says when", error_schema)
-    @model.response(507, "No room for the files of a job", error_schema)
+    @model.response(413, "Picture or request over a limit", error_schema)
+    @model.response(415, "Unsupported kind of picture", error_schema)
+    @model.response(422, "Idempotency key of another picture", error_schema)
+    @model.response(429, "Too many requests; Retry-After says when to retry", error_schema)
+    @model.response(507, "No disk space for the files of a job", error_schema)
     @model.response(503, "Too many pictures are waiting; Retry-After says when", error_schema)
     @model.response(504, "The picture was not finished in time", error_schema)
-    @model.response(500, "A fault of the service; it is in the log", error_schema)
+    @model.response(500, "Internal error, which is in the log", error_schema)
     def post(self) -> Response:
-        """Make a picture four times as wide and high"""
+        """Upscale a picture to four times its width and height."""
         service = current_service()
-        wish = read_wish(has_note=service.has_note)
-        service.upscaler.check_detail(wish.detail)
+        options = read_picture_options(has_note=service.has_note)
+        service.upscaler.check_detail(options.detail)
         if service.jobs is not None and prefers_job():
-            return accepted(read_upload(FIELD), clip_wish_of(wish), is_preferred=True)
-        with ExitStack() as stack:  # closed here if something fails, else with the answer
-            work = begin_work(service, wish, stack)
-            response = answer_whole(work) if work.plan.is_whole else answer_in_parts(work)
+            return accepted(read_upload(FIELD), options, is_preferred=True)
+        with ExitStack() as stack:  # closed here if something fails, else after the response
+            prepared = prepare(service, options, stack)
+            respond = respond_whole if prepared.plan.is_whole else respond_streaming
+            response = respond(prepared, stack)
             response.call_on_close(stack.pop_all().close)
         return response
 
 
-def clip_wish_of(wish: PictureOptions) -> OutputOptions:
-    """The same wish, to a job."""
-    return OutputOptions(
-        format=wish.format,
-        quality=wish.quality,
-        detail=wish.detail,
-        has_note=wish.has_note,
-        keeps_profile=wish.keeps_profile,
-        keeps_metadata=wish.keeps_metadata,
-    )
-
-
 @dataclass
-class PredictRequest:
-    """A picture under way.
+class PreparedRequest:
+    """An admitted request whose picture is decoded.
 
     Attributes:
-        parts: of its file, made as they are asked for.
-        plan: how it is made.
-        timings_ms: milliseconds by stage, as far as they are over.
+        lr: LR picture.
+        options: options of the SR picture.
+        plan: tiles and memory of the picture.
+        strips: rows of the SR picture. Consuming them runs the network.
+        encoder: encoder of the SR picture.
+        timings_ms: milliseconds that each finished stage took.
     """
 
     lr: Picture
-    wish: PictureOptions
-    rendering: PictureAnswer
-    parts: Iterator[bytes]
+    options: OutputOptions
     plan: MemoryPlan
+    strips: Generator[PixelArray]
+    encoder: PictureEncoder
     timings_ms: dict[str, float]
 
 
-def begin_work(service: ServiceContext, wish: PictureOptions, stack: ExitStack) -> PredictRequest:
-    """Admit the picture of a request, decode it and begin to upscale it.
+def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -> PreparedRequest:
+    """Admit the picture of the request and decode it. Nothing is upscaled yet.
 
     Args:
-        stack: closed when the answer has been sent, or nobody waits for it any more.
+        service: service that answers.
+        options: options of the SR picture.
+        stack: closed when the response is sent, or when nobody waits for it any more.
     """
-    patience = RequestDeadline(time.monotonic() + service.deadline_s, watch_client(request.environ))
+    deadline = RequestDeadline(time.monotonic() + service.deadline_s, watch_client(request.environ))
     timings_ms: dict[str, float] = {}
     file = read_upload(FIELD).stream
-    header = service.decoder.read_header(file, service.limits)
-    scale = service.upscaler.scale
-    check_output_size(wish.format, scale * header.height, scale * header.width)
-    plan = MemoryPlan(
-        header, service.upscaler.plan(header.height, header.width), wish.format, scale
-    )
-    errand = RequestProgress(patience)
-    stack.enter_context(current_errands().noted(g.trace.request_id, errand))
+    plan = plan_picture(service, file, options)
+    progress = RequestProgress(deadline)
+    stack.enter_context(current_errands().noted(g.trace.request_id, progress))
     with stopwatch(timings_ms, "queue"):
-        stack.enter_context(service.admission.admit(plan.memory_bytes, patience))
+        stack.enter_context(service.admission.admit(plan.memory_bytes, deadline))
     with stopwatch(timings_ms, "decode"):
         lr = service.decoder.decode(file, service.limits)
-    errand.tiles_total = plan.tiles
-    rendering = PictureAnswer(service.upscaler, lr, wish, progress=errand.tell, patience=patience)
-    parts = rendering.parts()
-    stack.callback(parts.close)
-    return PredictRequest(lr, wish, rendering, parts, plan, timings_ms)
+    progress.tiles_total = plan.tiles
+    strips = service.upscaler.strips(lr, progress.tell, detail=options.detail, patience=deadline)
+    encoder = PictureEncoder(lr, options, service.upscaler.scale)
+    return PreparedRequest(lr, options, plan, strips, encoder, timings_ms)
 
 
-def answer_whole(work: PredictRequest) -> Response:
-    """The answer with its length, all timings, and what it was found to be."""
-    with stopwatch(work.timings_ms, "upscale"):
-        body = b"".join(work.parts)
-    response = send(work, body)
-    response.headers["X-Consistency-PSNR"] = f"{work.rendering.consistency.psnr_db:.2f}"
+def plan_picture(service: ServiceContext, file: IO[bytes], options: OutputOptions) -> MemoryPlan:
+    """Return what upscaling a picture takes, from its header alone.
+
+    Raises:
+        ImageTooLarge: if the output format cannot hold the SR picture.
+    """
+    header = service.decoder.read_header(file, service.limits)
+    scale, output_format = service.upscaler.scale, options.picture_format
+    check_output_size(output_format, scale * header.height, scale * header.width)
+    rows = service.upscaler.plan(header.height, header.width)
+    return MemoryPlan(header, rows, output_format, scale)
+
+
+def respond_whole(prepared: PreparedRequest, _stack: ExitStack) -> Response:
+    """Upscale the picture, then respond with its length, all timings and its consistency."""
+    with stopwatch(prepared.timings_ms, "upscale"):
+        body = prepared.encoder.encode(prepared.strips)
+    response = make_response(prepared, body)
+    response.headers["X-Consistency-PSNR"] = f"{prepared.encoder.consistency.psnr_db:.2f}"
     return response
 
 
-def answer_in_parts(work: PredictRequest) -> Response:
-    """The answer as it is made; it begins when the first row of tiles is there.
+def respond_streaming(prepared: PreparedRequest, stack: ExitStack) -> Response:
+    """Respond as soon as the first row of tiles is upscaled; the rest follows as it is made.
 
-    Until then, an error is still told by its status. Later, the connection is cut.
+    Errors before the first part become a status. Later errors cut the connection.
     """
-    with stopwatch(work.timings_ms, "first"):
-        first = b"".join(islice(work.parts, PARTS_BEFORE_A_ROW + 1))
-    return send(work, chain([first], work.parts))
+    parts = prepared.encoder.stream(prepared.strips)
+    stack.callback(parts.close)
+    with stopwatch(prepared.timings_ms, "first"):
+        first = next(parts)
+    return make_response(prepared, chain([first], parts))
 
 
-def describe_work(work: PredictRequest) -> None:
-    """Note the work for the headers of its answer, the log and the metrics."""
+def make_response(prepared: PreparedRequest, body: bytes | Iterable[bytes]) -> Response:
+    """Return the response with its headers, and pass the facts on to log and metrics."""
     facts = PictureFacts(
-        lr=work.lr,
-        frames=work.plan.header.frames,
-        tiles=work.plan.tiles,
-        detail=work.wish.detail,
-        consistency=work.rendering.consistency,
+        lr=prepared.lr,
+        frames=prepared.plan.header.frames,
+        tiles=prepared.plan.tiles,
+        detail=prepared.options.detail,
+        consistency=prepared.encoder.consistency,
     )
-    describe(facts, work.timings_ms)
-
-
-def send(work: PredictRequest, body: bytes | Iterable[bytes]) -> Response:
-    describe_work(work)
-    name = work.wish.format
+    describe(facts, prepared.timings_ms)
+    name = prepared.options.picture_format
     headers = {"Content-Disposition": f"inline; filename=result.{name}"}
-    if work.lr.alpha is not None and name in WITHOUT_ALPHA:
+    if prepared.lr.alpha is not None and name in WITHOUT_ALPHA:
         headers["X-Alpha"] = FLATTENED
     return Response(body, mimetype=MEDIA_TYPES[name], headers=headers)
 
 
 @contextmanager
 def stopwatch(timings_ms: dict[str, float], stage: str) -> Iterator[None]:
-    """Note the milliseconds that the block takes."""
+    """Measure how many milliseconds the block takes, unless it raises."""
     started = time.perf_counter()
     yield
     timings_ms[stage] = 1000 * (time.perf_counter() - started)

@@ -34,13 +34,13 @@ from core.media.medium import (
     ClipLimits,
     Frame,
     GoOn,
-    OutputOptions,
     Report,
     Segment,
     UpscalePicture,
     always,
     plan_segments,
 )
+from core.options import OutputOptions
 from core.picture import Picture
 from core.pixels import LEVELS, PixelArray, Uint8Array
 from core.temporal.coherence import upscale_frames, upscale_once

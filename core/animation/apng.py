@@ -47,7 +47,7 @@ from core.images.png import (
 )
 from core.images.profiles import to_srgb
 from core.images.samples import read_samples
-from core.media.medium import OutputOptions
+from core.options import OutputOptions
 from core.pixels import LEVELS, Uint8Array, to_uint8
 
 APNG = "APNG"

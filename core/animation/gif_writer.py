@@ -32,8 +32,8 @@ from core.animation.gif_reader import (
     encode_indices,
 )
 from core.animation.model import FOR_EVER, BoolArray, UpscaledAnimation, bounds, rgba
-from core.media.medium import GLOBAL, OutputOptions
 from core.model.tiles import Box
+from core.options import GLOBAL_PALETTE, OutputOptions
 from core.pixels import LEVELS, Float32Array, Uint8Array
 
 SAMPLE = 16_384
@@ -177,7 +177,7 @@ def write_gif(film: UpscaledAnimation, wish: OutputOptions, file: IO[bytes]) -> 
     With one palette for all, all frames are asked for twice.
     """
     delays = (min(each, LONGEST) for each in film.durations_in(CENTISECOND, SHORTEST))
-    palette = _find_global_palette(film) if wish.palette == GLOBAL else None
+    palette = _find_global_palette(film) if wish.palette == GLOBAL_PALETTE else None
     file.write(GIF89A + _screen(film, palette) + _repetitions(film.plays) + _note(film.xmp))
     for painting, delay in zip(paint(film), delays, strict=True):
         file.write(_encode(painting, delay, palette, is_dithered=wish.is_dithered))

@@ -17,9 +17,10 @@ from core.animation.gif_reader import GIF
 from core.animation.gif_writer import write_gif
 from core.animation.model import AS_VIEWERS_SHOW, UpscaledAnimation
 from core.animation.webp import WEBP, write_webp
-from core.errors import ImageTooLarge, InvalidOptions
+from core.errors import ImageTooLarge
 from core.images.encode import MAX_SIDES
-from core.media.medium import Frame, OutputOptions, check_unwished
+from core.media.medium import Frame
+from core.options import OutputOptions, check_format, check_supported
 from core.video import (
     CONTAINERS,
     LARGEST_SIDE,
@@ -78,7 +79,7 @@ class OutputFormat(NamedTuple):
         suffix: of a file's name.
         mimetype: of a file.
         max_side: px.
-        options: of `core.media.medium.OPTIONS`, those that it has.
+        options: names of the options that it has, beside the universal ones.
         write: a film, as it is wished for, to a file.
     """
 
@@ -133,12 +134,9 @@ def find_output(wish: OutputOptions, source: str) -> OutputFormat:
         InvalidWish: if there is no such format, or it has no such option.
     """
     chosen = source.lower() if wish.format is None else wish.format
-    if chosen not in OUTPUTS:
-        raise InvalidOptions(
-            f"`format` must be one of {', '.join(OUTPUTS)}, for animations. Received: {chosen}"
-        )
+    check_format(chosen, OUTPUTS, "animations")
     output = OUTPUTS[chosen]
-    check_unwished(wish, output.options, f"an animation that becomes {output.name}")
+    check_supported(wish, output.options, f"an animation that becomes {output.name}")
     return output
 
 

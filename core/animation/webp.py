@@ -34,8 +34,8 @@ from core.images.decode import Limits
 from core.images.encode import QUALITIES
 from core.images.profiles import to_srgb
 from core.images.samples import RGB, Samples
-from core.media.medium import OutputOptions
 from core.model.tiles import Box
+from core.options import OutputOptions
 from core.pixels import Uint8Array
 
 RIFF, WEBP_TAG = b"RIFF", b"WEBP"

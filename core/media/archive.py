@@ -1,7 +1,8 @@
-"""ZIP archives of strangers: what is in them, read without trusting a word of it.
+"""Read ZIP archives from untrusted sources.
 
-Nothing is unpacked to where its name says. An archive with a name that leads elsewhere is
-refused as a whole: it was not made by mistake.
+No file is unpacked to the path that its name gives. An archive with a name that leads outside of
+it is refused as a whole: such a name is no accident. All sizes are checked before anything is
+unpacked.
 """
 
 import io
@@ -22,24 +23,28 @@ from core.errors import UnreadableArchive, UnreadableImage
 from core.sandbox.process import COPIED_BYTES
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
-"""That an archive begins with; the second is that of an empty one."""
+"""First bytes of an archive; the second ones are those of an empty archive."""
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Others are rare, and one of them may ask for gigabytes to unpack anything."""
+"""Allowed compression methods. Others are rare, and one of them can need gigabytes of memory."""
 
-MOST_EXPANSION = 100
-"""Times the archive's size that all files in it may have. Deflate can reach 1032."""
+ENCRYPTED = 0x1
+"""Flag of an encrypted entry."""
 
-ALWAYS_FINE_BYTES = 64_000_000
-"""Of all files, however well they were compressed."""
+MAX_EXPANSION = 100
+"""Factor between the archive's size and the unpacked size of all files at most. Deflate can reach
+1032."""
+
+UNCHECKED_BYTES = 64_000_000
+"""Unpacked size of all files up to which their expansion does not matter."""
 
 DIRECTORY_BYTES = 1000
-"""Of the table of contents, for each file that there may be: names may have 900 letters."""
+"""Bytes of the table of contents for each entry: names of 900 characters fit."""
 
-LEAST_DIRECTORY_BYTES = 2**16
-"""That the table may have in any case: the library reads as much to find it."""
+MIN_DIRECTORY_BYTES = 2**16
+"""Bytes that the table of contents may have in any case: `zipfile` reads as much to find it."""
 
-FAILURES = (
+ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -48,24 +53,24 @@ FAILURES = (
     RuntimeError,
     ValueError,
 )
-"""What the library raises at damaged archives."""
+"""Exceptions that `zipfile` raises at damaged archives."""
 
-LEFT_BEHIND = re.compile(r"(^|/)(__MACOSX/|\.|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
-"""What systems put into folders and nobody means to send."""
+SYSTEM_FILES = re.compile(r"(^|/)(__MACOSX/|\.|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
+"""Names of files that operating systems put into folders and that nobody means to send."""
 
-LEADS_ELSEWHERE = re.compile(r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)|[\x00-\x1f\x7f]")
+UNSAFE_NAMES = re.compile(r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)|[\x00-\x1f\x7f]")
+"""Names that lead outside of the archive, or that have control characters."""
 
-LONGEST_QUOTE = 60  # characters of a name in a message
-
-ENCRYPTED = 0x1  # flag of an entry
+LONGEST_NAME = 60
+"""Number of characters of a name that a message repeats."""
 
 
 class ArchiveLimits(NamedTuple):
-    """What an archive may hold.
+    """Limits on the content of an archive.
 
     Attributes:
-        files: how many.
-        file_bytes: of each of them, unpacked.
+        files: number of files.
+        file_bytes: unpacked size of one file.
     """
 
     files: int
@@ -76,49 +81,49 @@ class ArchiveEntry(NamedTuple):
     """A file in an archive.
 
     Attributes:
-        name: with its folders, separated by `/`; it leads nowhere else.
-        info: of the standard library.
+        name: name with its folders, separated by `/`; a path within the archive.
+        info: entry of `zipfile`.
     """
 
     name: str
     info: zipfile.ZipInfo
 
 
-class _Contents(io.BufferedReader):
-    """A file of which nothing long is read at once: the table of contents would be."""
+class _LimitedReader(io.BufferedReader):
+    """A file that refuses long reads. `zipfile` reads the table of contents in one piece."""
 
-    def __init__(self, path: Path, most: int) -> None:
+    def __init__(self, path: Path, max_bytes: int) -> None:
         super().__init__(io.FileIO(path))
-        self._most = most
+        self._max_bytes = max_bytes
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > self._most:
+        if size is not None and size > self._max_bytes:
             raise UnreadableArchive(
-                f"Archive must have a table of contents of at most {self._most} bytes. "
+                f"Archive must have a table of contents of at most {self._max_bytes} bytes. "
                 f"Received: {size} bytes."
             )
         return super().read(size)
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file begins as a ZIP archive does."""
+    """Return whether a file begins like a ZIP archive."""
     with path.open("rb") as file:
         return file.read(4) in SIGNATURES
 
 
 @contextmanager
 def open_archive(path: Path, limits: ArchiveLimits) -> Iterator[zipfile.ZipFile]:
-    """The archive in a file, of which the table of contents is read.
+    """Open an archive and read its table of contents.
 
     Raises:
-        UnreadableArchive: if that is damaged, or too long.
+        UnreadableArchive: if the table of contents is damaged or too long.
     """
-    # Two table entries for each file: folders have theirs.
-    most = max(2 * DIRECTORY_BYTES * limits.files, LEAST_DIRECTORY_BYTES)
-    with _Contents(path, most) as file:
+    # Two entries are allowed for each file, since folders have entries, too.
+    max_bytes = max(2 * DIRECTORY_BYTES * limits.files, MIN_DIRECTORY_BYTES)
+    with _LimitedReader(path, max_bytes) as file:
         try:
             archive = zipfile.ZipFile(file)
-        except FAILURES as error:
+        except ZIP_ERRORS as error:
             raise UnreadableArchive(
                 f"Archive must be a whole, undamaged ZIP file. Received: {error}."
             ) from error
@@ -127,31 +132,31 @@ def open_archive(path: Path, limits: ArchiveLimits) -> Iterator[zipfile.ZipFile]
 
 
 def list_entries(archive: zipfile.ZipFile, limits: ArchiveLimits) -> list[ArchiveEntry]:
-    """The files that were meant to be sent, in the archive's order.
+    """Return the files of an archive in its order, without those of operating systems.
 
     Raises:
-        UnreadableArchive: if there are too many, or too much, or some are encrypted, of
-            the same name or place, or named so that they lead elsewhere.
+        UnreadableArchive: if there are too many files, or too many bytes; or if files are
+            encrypted, overlap, share a name, or have a name that leads outside.
     """
     infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
     entries = [ArchiveEntry(_safe_name(info), info) for info in infos]
-    _check_places(infos)
+    _check_overlaps(infos)
     _check_sizes(infos, Path(str(archive.filename)).stat().st_size)
-    meant = [entry for entry in entries if not LEFT_BEHIND.search(entry.name)]
-    _check_names(meant)
-    for entry in meant:
-        _check_kind(entry)
-    if len(meant) > limits.files:
+    wanted = [entry for entry in entries if not SYSTEM_FILES.search(entry.name)]
+    _check_names(wanted)
+    for entry in wanted:
+        _check_encoding(entry)
+    if len(wanted) > limits.files:
         raise UnreadableArchive(
-            f"Archive must hold at most {limits.files} files. Received: {len(meant)}."
+            f"Archive must hold at most {limits.files} files. Received: {len(wanted)}."
         )
-    return meant
+    return wanted
 
 
 def _safe_name(info: zipfile.ZipInfo) -> str:
     name = info.orig_filename.replace("\\", "/")
     inner = "/".join(part for part in name.split("/") if part not in ("", "."))
-    if LEADS_ELSEWHERE.search(name) or not inner:
+    if UNSAFE_NAMES.search(name) or not inner:
         raise UnreadableArchive(
             "Archive must hold files whose names are paths within it. "
             f"Received: {_quote(info.orig_filename)}."
@@ -160,14 +165,15 @@ def _safe_name(info: zipfile.ZipInfo) -> str:
 
 
 def _check_names(entries: Sequence[ArchiveEntry]) -> None:
-    ((name, times),) = Counter(entry.name for entry in entries).most_common(1) or (("", 0),)
-    if times > 1:
-        raise UnreadableArchive(
-            f"Archive must hold files of different names. Received: {_quote(name)}, {times} times."
-        )
+    for name, times in Counter(entry.name for entry in entries).most_common(1):
+        if times > 1:
+            raise UnreadableArchive(
+                "Archive must hold files of different names. "
+                f"Received: {_quote(name)}, {times} times."
+            )
 
 
-def _check_kind(entry: ArchiveEntry) -> None:
+def _check_encoding(entry: ArchiveEntry) -> None:
     if entry.info.flag_bits & ENCRYPTED:
         raise UnreadableArchive(
             f"Archive must not be encrypted. Received: {_quote(entry.name)}, which is."
@@ -179,8 +185,8 @@ def _check_kind(entry: ArchiveEntry) -> None:
         )
 
 
-def _check_places(infos: Sequence[zipfile.ZipInfo]) -> None:
-    """Files that share their bytes are a bomb: a few of them are unpacked to very many."""
+def _check_overlaps(infos: Sequence[zipfile.ZipInfo]) -> None:
+    """Raise UnreadableArchive if files share bytes: a few bytes could unpack to very many."""
     end = 0
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.header_offset < end:
@@ -193,27 +199,27 @@ def _check_places(infos: Sequence[zipfile.ZipInfo]) -> None:
 
 def _check_sizes(infos: Sequence[zipfile.ZipInfo], archive_bytes: int) -> None:
     total = sum(info.file_size for info in infos)
-    most = max(MOST_EXPANSION * archive_bytes, ALWAYS_FINE_BYTES)
-    if total > most:
+    max_bytes = max(MAX_EXPANSION * archive_bytes, UNCHECKED_BYTES)
+    if total > max_bytes:
         raise UnreadableArchive(
-            f"Archive must hold at most {most} bytes, unpacked. Received: {total} bytes."
+            f"Archive must hold at most {max_bytes} bytes, unpacked. Received: {total} bytes."
         )
 
 
 def is_plain_file(entry: ArchiveEntry) -> bool:
-    """Whether it is no link, device, or anything else that file systems have."""
+    """Return whether an entry is a plain file, and not a link or a device."""
     mode = entry.info.external_attr >> 16
     return stat.S_IFMT(mode) in (0, stat.S_IFREG)
 
 
 @contextmanager
-def unpacked(
+def unpack(
     archive: zipfile.ZipFile, entry: ArchiveEntry, limits: ArchiveLimits
 ) -> Iterator[IO[bytes]]:
-    """One file, in a temporary one.
+    """Unpack one file to a temporary file, which is deleted when the block ends.
 
     Raises:
-        UnreadableImage: if it is damaged, too large, or no plain file.
+        UnreadableImage: if the file is damaged, too large, or no plain file.
     """
     size = entry.info.file_size
     if size > limits.file_bytes or not is_plain_file(entry):
@@ -225,7 +231,7 @@ def unpacked(
         try:
             with archive.open(entry.info) as packed:
                 shutil.copyfileobj(packed, file)
-        except FAILURES as error:
+        except ZIP_ERRORS as error:
             raise UnreadableImage(
                 f"Image must be a whole, undamaged file. Received: {error}."
             ) from error
@@ -234,4 +240,4 @@ def unpacked(
 
 
 def _quote(name: str) -> str:
-    return repr(name[:LONGEST_QUOTE])
+    return repr(name[:LONGEST_NAME])

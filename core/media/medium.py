@@ -1,37 +1,51 @@
-"""Clips, which are pictures that move: what is known of one, its frames, how it is wished for.
+"""Medium: a file of frames or pictures to upscale, divided into segments.
 
-What takes minutes to upscale, and how it is divided: into segments, each computed alone.
-
-A segment is computed from the file and its number, from nothing else. So segments can be
-computed in any order, by anybody, twice if need be, and the result is always the same.
+A segment is computed from the file, its options and the segment's number, and from nothing
+else. So any process can compute any segment, in any order, more than once, and the result is
+always the same.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from core.errors import InvalidOptions
 from core.images import Limits
 from core.picture import Picture
 
-UpscalePicture = Callable[[Picture], Picture]
-"""A frame as it came -> the frame four times as wide and high, by itself."""
+SEGMENT = 96
+"""Number of frames in a segment. A restart may have to compute up to so many frames again."""
 
-FRAME = "frame"
-GLOBAL = "global"
-PALETTES = (FRAME, GLOBAL)
-"""Of a GIF: one for each frame, or one for all."""
+WARM_UP = 8
+"""Number of frames before a segment that are computed with it, so that the segment continues what
+came before. After so many, frames differ by 0.7 levels or less in the mean from what they were with
+all frames before them."""
+
+PICTURES = "pictures"
+"""Kind of a medium whose frames are independent of each other."""
+
+UpscalePicture = Callable[[Picture], Picture]
+"""Function that upscales one frame by itself: LR -> SR, four times as wide and high."""
+
+Report = Callable[[int], None]
+"""Function called with the number of frames of a segment that are done."""
+
+GoOn = Callable[[], None]
+"""Function called now and then during long work. What it raises ends the work."""
+
+
+def always() -> None:
+    """Let the work go on; a `GoOn`."""
 
 
 class Frame(NamedTuple):
     """One frame of a clip.
 
     Attributes:
-        picture: upright, sRGB, whole: what came before it is not needed to show it.
-        start: when it is shown, in units of the clip's time base.
-        duration: for how long; 0 if that is not known.
+        picture: upright sRGB picture, complete: no earlier frame is needed to show it.
+        start: time at which it is shown, in units of the clip's time base.
+        duration: how long it is shown, in the same units; 0 if that is unknown.
     """
 
     picture: Picture
@@ -41,15 +55,15 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipHeader:
-    """What is known of a clip before its frames are decoded for use.
+    """Properties of a clip that are known before its frames are decoded.
 
     Attributes:
-        format: of the file, as people write it.
-        height: of the upright frames, LR px.
-        width: likewise.
-        frames: that can be shown.
+        format: file format, as people write it.
+        height: height of the upright frames, LR px.
+        width: width of the upright frames, LR px.
+        frames: number of frames that can be shown.
         time_base: seconds of a unit of time.
-        seconds: from the first frame to the end of the last.
+        seconds: time from the first frame to the end of the last.
         has_alpha: whether frames may be transparent in places.
         damage: what is wrong with the file, for its owner; None if nothing is.
     """
@@ -66,11 +80,11 @@ class ClipHeader:
 
 @dataclass(frozen=True)
 class ClipLimits:
-    """What a clip may measure.
+    """Limits on a clip.
 
     Attributes:
-        frame: what one frame may measure, and how many there may be.
-        max_seconds: that it may last.
+        frame: limits on the size of a frame and on the number of frames.
+        max_seconds: longest duration.
     """
 
     frame: Limits
@@ -78,82 +92,13 @@ class ClipLimits:
 
 
 @dataclass(frozen=True)
-class OutputOptions:
-    """How a caller wants the upscaled clip.
-
-    Attributes:
-        format: of the file, in lower case; None for that of the clip.
-        codec: of a video; None for the usual one.
-        quality: from 1 to 100, of formats that lose something; None for the usual one.
-        detail: how much is made up, in [0, 1].
-        is_coherent: whether frames are made to agree with those before.
-        palette: of a GIF, one of `PALETTES`.
-        is_dithered: whether a GIF's colours are mixed of those of its palette.
-        has_note: whether the file says that its detail is synthetic.
-        keeps_profile: whether pictures are converted back to the profile they came in.
-        keeps_metadata: whether EXIF and XMP of pictures go with them.
-    """
-
-    format: str | None = None
-    codec: str | None = None
-    quality: int | None = None
-    detail: float = 1.0
-    is_coherent: bool = True
-    palette: str = FRAME
-    is_dithered: bool = True
-    has_note: bool = True
-    keeps_profile: bool = False
-    keeps_metadata: bool = False
-
-
-OPTIONS: dict[str, Callable[[OutputOptions], bool]] = {
-    "codec": lambda wish: wish.codec is not None,
-    "palette": lambda wish: wish.palette != FRAME,
-    "dither": lambda wish: not wish.is_dithered,
-    "profile": lambda wish: wish.keeps_profile,
-    "metadata": lambda wish: wish.keeps_metadata,
-}
-"""What only some results have, and whether somebody wishes for it."""
-
-
-def check_unwished(wish: OutputOptions, options: Sequence[str], result: str) -> None:
-    """Raise InvalidWish for an option that a result does not have.
-
-    Args:
-        wish: how the result is to be.
-        options: of `OPTIONS`, those that it has.
-        result: what it is, in words.
-    """
-    for name, is_wished in OPTIONS.items():
-        if name not in options and is_wished(wish):
-            raise InvalidOptions(f"`{name}` must be left out, for {result}. Received: one.")
-
-
-SEGMENT = 96
-"""Frames of a segment: what a restart may have to compute again."""
-
-WARM_UP = 8
-"""Frames before a segment that are computed with it, so that it continues what came before: after
-so many, frames are within 0.7 levels in the mean of what they were with all before them."""
-
-Report = Callable[[int], None]
-"""Told how many frames of a segment are done."""
-
-GoOn = Callable[[], None]
-
-
-def always() -> None:
-    """Nothing ends the work."""
-
-
-@dataclass(frozen=True)
 class Segment:
-    """Frames of a medium that are computed together.
+    """Consecutive frames of a medium that are computed together.
 
     Attributes:
-        index: its place among the segments.
-        start: its first frame.
-        stop: the first frame after it.
+        index: position among the segments, from 0.
+        start: index of its first frame.
+        stop: index of the first frame after it.
     """
 
     index: int
@@ -162,23 +107,20 @@ class Segment:
 
     @property
     def frames(self) -> int:
+        """Number of frames."""
         return self.stop - self.start
 
 
-PICTURES = "pictures"
-"""The kind of medium whose frames have nothing to do with each other."""
-
-
 class Medium(Protocol):
-    """A file of frames or pictures, as it is wished for.
+    """A file to upscale, together with the options of the result.
 
     Attributes:
         kind: "video", "animation" or `PICTURES`.
-        height: of a frame, LR px; of the largest of several pictures.
-        width: likewise.
-        frames: to be computed.
-        suffix: of the result's name, such as ".mp4".
-        mimetype: of the result.
+        height: height of a frame, LR px; that of the highest where there are several pictures.
+        width: width of a frame, LR px; that of the widest where there are several pictures.
+        frames: number of frames to compute.
+        suffix: suffix of the result's name, such as ".mp4".
+        mimetype: media type of the result.
         damage: what is wrong with the file, for its owner; None if nothing is.
     """
 
@@ -191,35 +133,35 @@ class Medium(Protocol):
     damage: str | None
 
     def segments(self) -> list[Segment]:
-        """All of it, in order."""
+        """Return all segments in order."""
 
     def render(
         self, segment: Segment, upscale: UpscalePicture, target: Path, report: Report
     ) -> None:
-        """Compute a segment and write it to a file of a form that only `join` reads.
+        """Compute a segment and write it to a file that only `join` can read.
 
         What `upscale` or `report` raises ends the work.
         """
 
     def join(self, parts: Sequence[Path], target: Path, go_on: GoOn = always) -> None:
-        """Write the result, of the files of all segments in order.
+        """Join the segments to the result.
 
         Afterwards `damage` also says what could not be decoded.
 
         Args:
-            parts: the files.
-            target: of the result.
+            parts: files of all segments in order.
+            target: path of the result.
             go_on: called now and then; what it raises ends the work.
         """
 
 
 def plan_segments(frames: int, length: int = SEGMENT) -> list[Segment]:
-    """Segments of so many frames, the last with what is left.
+    """Divide frames into segments of a length. The last one holds the rest.
 
     >>> [segment.frames for segment in plan_segments(130)]
     [96, 34]
     """
-    starts: Iterable[int] = range(0, frames, length)
+    starts = range(0, frames, length)
     return [
         Segment(index, start, min(start + length, frames)) for index, start in enumerate(starts)
     ]

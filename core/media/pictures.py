@@ -1,4 +1,4 @@
-"""Pictures as a medium: one of them, or an archive of many, each of which is a segment."""
+"""Media of pictures: a single picture, or a ZIP archive in which each picture is a segment."""
 
 import json
 import shutil
@@ -11,136 +11,125 @@ from typing import IO
 
 from core.errors import (
     ImageTooLarge,
-    InvalidOptions,
     TooMuchMemory,
     UnreadableArchive,
     UnreadableImage,
     UnsupportedImage,
 )
-from core.images import OUTPUT_FORMATS, Limits
+from core.images import Limits
 from core.media.archive import (
     ArchiveEntry,
     ArchiveLimits,
     is_archive,
     list_entries,
     open_archive,
-    unpacked,
+    unpack,
 )
 from core.media.medium import (
     PICTURES,
     ClipLimits,
     GoOn,
     Medium,
-    OutputOptions,
     Report,
     Segment,
     UpscalePicture,
     always,
-    check_unwished,
     plan_segments,
 )
-from core.media.render import PNG, EncodedPicture, PictureOptions, strips_of
+from core.media.render import PictureEncoder, split_into_strips
+from core.options import PICTURE_FORMATS, OutputOptions, check_format, check_supported
 from core.picture import Header, Picture
 from core.sandbox.decoder import Decoder
 
-ARCHIVE_SUFFIX = ".zip"
-ARCHIVE_TYPE = "application/zip"
-
 REPORT = "report.json"
-"""In a result: the files that are not in it, and why. Only if there are any."""
+"""Name of the file in a result that lists the files left out, and why. It exists only if there are
+any."""
 
-MOST_FILES = 1000
-"""In an archive, where the limits do not say how many frames there may be."""
+MAX_FILES = 1000
+"""Number of files in an archive at most, where the limits give no number of frames."""
 
-PIXEL_BYTES = 16
-"""Of a pixel in a file, at most: four samples of 16 bits, and as much again."""
+FILE_BYTES_PER_PIXEL = 16
+"""Bytes of a file per pixel at most: four samples of 16 bits, and as much again."""
 
 FILE_BYTES = 1_000_000
-"""Of a file beside its pixels."""
+"""Bytes of a file at most beside its pixels."""
 
 REFUSALS = (UnreadableImage, UnsupportedImage, ImageTooLarge, TooMuchMemory)
-"""What is wrong with one picture does not concern the others."""
+"""Errors that leave one picture out of the result and do not concern the others."""
 
 DONE, REFUSED = b"+", b"-"
-"""What the file of a segment begins with; then comes the picture, or what is wrong with it."""
+"""First byte of a segment's file. After it comes the SR picture, or the text of the error."""
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Date of all files in a result, which must not depend on when it was made."""
+"""Date of all files in a result, so that the result does not depend on when it was made."""
 
 READABLE = 0o100644 << 16
+"""External attributes of a plain file that everybody may read, in a ZIP archive."""
+
 UNIX = 3
+"""Code of the system whose attributes these are, in a ZIP archive."""
 
 
 def open_pictures(
-    path: Path, limits: ClipLimits, wish: OutputOptions, *, decoder: Decoder
+    path: Path, limits: ClipLimits, options: OutputOptions, *, decoder: Decoder
 ) -> Medium:
-    """A picture, or the pictures in a ZIP archive.
+    """Open a picture, or the pictures in a ZIP archive.
 
     Args:
-        path: of the file.
-        limits: of each picture; there may be as many pictures as frames.
-        wish: of which `format` is that of the pictures, None for PNG.
-        decoder: reads headers and pictures.
+        path: path of the file.
+        limits: limits on each picture. There may be as many pictures as frames.
+        options: options of the SR pictures.
+        decoder: decoder of headers and pictures.
 
     Raises:
-        UnreadableArchive: if the archive is damaged, not safe, or without pictures.
-        UnreadableImage, UnsupportedImage, ImageTooLarge: of the picture, if it is one.
-        InvalidWish: if pictures cannot be made so.
+        UnreadableArchive: if the archive is damaged, not safe, or holds no picture.
+        UnreadableImage, UnsupportedImage, ImageTooLarge: if the file is no archive, and no
+            picture that can be decoded.
+        InvalidOptions: if pictures do not have one of the options.
     """
-    picture_wish = wish_for_picture(wish)
+    check_format(options.picture_format, PICTURE_FORMATS, "pictures")
+    check_supported(options, ("profile", "metadata"), "pictures")
     if is_archive(path):
-        return PictureArchive(path, limits.frame, picture_wish, decoder)
-    return PictureFile(path, limits.frame, picture_wish, decoder)
-
-
-def wish_for_picture(wish: OutputOptions) -> PictureOptions:
-    """What is wished for each picture.
-
-    Raises:
-        InvalidWish: if it is something that only clips have.
-    """
-    output_format = wish.format or PNG
-    if output_format not in OUTPUT_FORMATS:
-        raise InvalidOptions(
-            f"`format` must be one of {', '.join(OUTPUT_FORMATS)}, for pictures. "
-            f"Received: {output_format}"
-        )
-    check_unwished(wish, ("profile", "metadata"), "pictures")
-    return PictureOptions(
-        format=output_format,
-        quality=wish.quality,
-        detail=wish.detail,
-        keeps_profile=wish.keeps_profile,
-        keeps_metadata=wish.keeps_metadata,
-        has_note=wish.has_note,
-    )
+        return PictureArchive(path, limits.frame, options, decoder)
+    return PictureFile(path, limits.frame, options, decoder)
 
 
 class PictureFile:
-    """One picture, which becomes one picture; see `core.media.medium.Medium`."""
+    """A single picture as a `core.media.medium.Medium`, which describes the attributes.
+
+    Args:
+        path: path of the file.
+        limits: limits on the picture.
+        options: options of the SR picture.
+        decoder: decoder of the picture.
+    """
 
     kind = PICTURES
     frames = 1
 
-    def __init__(self, path: Path, limits: Limits, wish: PictureOptions, decoder: Decoder) -> None:
-        self._path, self._limits, self._wish, self._decoder = path, limits, wish, decoder
+    def __init__(
+        self, path: Path, limits: Limits, options: OutputOptions, decoder: Decoder
+    ) -> None:
+        self._path, self._limits, self._options, self._decoder = path, limits, options, decoder
         with path.open("rb") as file:
             header = decoder.read_header(file, limits)
         self.height, self.width = header.height, header.width
-        self.damage = describe_others(header.frames - 1)
-        self.suffix = f".{wish.format}"
-        self.mimetype = f"image/{wish.format}"
+        self.damage = describe_other_frames(header.frames - 1)
+        self.suffix = f".{options.picture_format}"
+        self.mimetype = f"image/{options.picture_format}"
 
     def segments(self) -> list[Segment]:
+        """Return one segment, which is the picture."""
         return plan_segments(self.frames, 1)
 
     def render(
         self, _segment: Segment, upscale: UpscalePicture, target: Path, report: Report
     ) -> None:
+        """Write the SR picture as it will be in the result."""
         with self._path.open("rb") as file:
             lr = self._decoder.decode(file, self._limits)
         with target.open("wb") as output:
-            write_upscaled(lr, upscale, self._wish, output)
+            write_upscaled(lr, upscale, self._options, output)
         report(1)
 
     def join(
@@ -149,25 +138,35 @@ class PictureFile:
         target: Path,
         go_on: GoOn = always,  # noqa: ARG002
     ) -> None:
+        """Copy the SR picture to the result."""
         shutil.copyfile(parts[0], target)
 
 
 class PictureArchive:
-    """The pictures in a ZIP archive, which become an archive; see `core.media.medium.Medium`.
+    """The pictures of a ZIP archive as a `core.media.medium.Medium`.
 
-    Folders stay, suffixes change. What is no picture, or a damaged one, is left out and
-    named in `report.json`: nobody loses the rest of a long job to it.
+    The result is an archive, too. Folders keep their names, suffixes change. A file that is
+    damaged or no picture is left out and listed in `report.json`, so that one bad file does
+    not spoil a long job.
+
+    Args:
+        path: path of the archive.
+        limits: limits on each picture, and on their number.
+        options: options of the SR pictures.
+        decoder: decoder of the pictures.
     """
 
     kind = PICTURES
-    suffix = ARCHIVE_SUFFIX
-    mimetype = ARCHIVE_TYPE
+    suffix = ".zip"
+    mimetype = "application/zip"
 
-    def __init__(self, path: Path, limits: Limits, wish: PictureOptions, decoder: Decoder) -> None:
-        self._path, self._limits, self._wish, self._decoder = path, limits, wish, decoder
+    def __init__(
+        self, path: Path, limits: Limits, options: OutputOptions, decoder: Decoder
+    ) -> None:
+        self._path, self._limits, self._options, self._decoder = path, limits, options, decoder
         self._archive_limits = ArchiveLimits(
-            files=limits.max_frames or MOST_FILES,
-            file_bytes=FILE_BYTES + PIXEL_BYTES * limits.max_pixels,
+            files=limits.max_frames or MAX_FILES,
+            file_bytes=FILE_BYTES + FILE_BYTES_PER_PIXEL * limits.max_pixels,
         )
         self._entries: list[ArchiveEntry] = []
         self._refused: dict[str, str] = {}
@@ -178,7 +177,7 @@ class PictureArchive:
         self.damage = describe_refused(len(self._refused))
 
     def _read_headers(self) -> list[Header]:
-        """Headers of the pictures; what is none is refused."""
+        """Return the headers of all pictures; list the files that are none as refused."""
         headers = []
         with open_archive(self._path, self._archive_limits) as archive:
             for entry in list_entries(archive, self._archive_limits):
@@ -196,32 +195,36 @@ class PictureArchive:
         return headers
 
     def _read_header(self, archive: zipfile.ZipFile, entry: ArchiveEntry) -> Header:
-        with unpacked(archive, entry, self._archive_limits) as file:
+        with unpack(archive, entry, self._archive_limits) as file:
             return self._decoder.read_header(file, self._limits)
 
     def segments(self) -> list[Segment]:
+        """Return one segment for each picture."""
         return plan_segments(self.frames, 1)
 
     def render(
         self, segment: Segment, upscale: UpscalePicture, target: Path, report: Report
     ) -> None:
+        """Write the SR picture of a segment, or why there is none."""
         try:
             lr = self._decode(self._entries[segment.index])
             with target.open("wb") as output:
                 output.write(DONE)
-                write_upscaled(lr, upscale, self._wish, output)
+                write_upscaled(lr, upscale, self._options, output)
         except REFUSALS as error:
             target.write_bytes(REFUSED + str(error).encode())
         report(1)
 
     def _decode(self, entry: ArchiveEntry) -> Picture:
         limits = self._archive_limits
-        with open_archive(self._path, limits) as archive, unpacked(archive, entry, limits) as file:
+        with open_archive(self._path, limits) as archive, unpack(archive, entry, limits) as file:
             return self._decoder.decode(file, self._limits)
 
     def join(self, parts: Sequence[Path], target: Path, go_on: GoOn = always) -> None:
+        """Write the archive of the SR pictures, with a report of the files left out."""
         refused = dict(self._refused)
-        names = result_names([entry.name for entry in self._entries], self.picture_suffix)
+        suffix = f".{self._options.picture_format}"
+        names = result_names([entry.name for entry in self._entries], suffix)
         with zipfile.ZipFile(target, "w") as archive:
             for entry, name, path in zip(self._entries, names, parts, strict=True):
                 go_on()
@@ -231,49 +234,45 @@ class PictureArchive:
                     else:
                         refused[entry.name] = part.read().decode()
             if refused:
-                archive.writestr(file_info(REPORT), text_of_report(refused))
-
-    @property
-    def picture_suffix(self) -> str:
-        """Of the pictures in the result."""
-        return f".{self._wish.format}"
+                archive.writestr(file_info(REPORT), report_text(refused))
 
 
 def write_upscaled(
-    lr: Picture, upscale: UpscalePicture, wish: PictureOptions, output: IO[bytes]
+    lr: Picture, upscale: UpscalePicture, options: OutputOptions, output: IO[bytes]
 ) -> None:
-    """Upscale a picture and write it as it is wished for."""
+    """Upscale a picture and write its file."""
     sr = upscale(lr)
-    encoding = EncodedPicture(strips_of(sr), lr, wish, sr.height // lr.height)
-    output.writelines(encoding.parts())
+    encoder = PictureEncoder(lr, options, sr.height // lr.height)
+    output.writelines(encoder.stream(split_into_strips(sr)))
 
 
 def result_names(names: Sequence[str], suffix: str) -> list[str]:
-    """Names of results; where two would be the same, suffixes stay in them.
+    """Return the names of results. Where two would be equal, both keep their old suffixes.
 
     >>> result_names(["a/1.jpg", "a/2.gif", "a/2.jpg"], ".png")
     ['a/1.png', 'a/2.gif.png', 'a/2.jpg.png']
     """
-    short = [str(PurePosixPath(name).with_suffix(suffix)) for name in names]
-    # Some file systems take names for the same that differ in capitals only.
-    namesakes = Counter(name.casefold() for name in short)
-    taken = {name for name, times in namesakes.items() if times == 1}
+    short_names = [str(PurePosixPath(name).with_suffix(suffix)) for name in names]
+    # Some file systems do not distinguish names that differ in case only.
+    occurrences = Counter(name.casefold() for name in short_names)
+    taken = {name for name, times in occurrences.items() if times == 1}
     results = []
-    for name, few in zip(names, short, strict=True):
-        result = few if namesakes[few.casefold()] == 1 else free_name(name, suffix, taken)
+    for name, short in zip(names, short_names, strict=True):
+        is_unique = occurrences[short.casefold()] == 1
+        result = short if is_unique else free_name(name, suffix, taken)
         taken.add(result.casefold())
         results.append(result)
     return results
 
 
 def free_name(name: str, suffix: str, taken: set[str]) -> str:
-    """A name with a suffix that is not taken, in any capitals."""
+    """Return a name with a suffix, and a number if needed, that is not taken in any case."""
     candidates = (f"{name}{number}{suffix}" for number in chain([""], count(2)))
     return next(candidate for candidate in candidates if candidate.casefold() not in taken)
 
 
 def file_info(name: str) -> zipfile.ZipInfo:
-    """What is said of a file in a result: nothing of when and where it was made."""
+    """Return the entry of a file, which does not depend on when and where it is written."""
     info = zipfile.ZipInfo(name, EPOCH)
     info.external_attr = READABLE
     info.create_system = UNIX
@@ -281,26 +280,26 @@ def file_info(name: str) -> zipfile.ZipInfo:
 
 
 def add_file(archive: zipfile.ZipFile, name: str, content: IO[bytes]) -> None:
-    """Store the rest of a file; pictures are compressed already."""
+    """Store the rest of a file without compression: pictures are compressed already."""
     with archive.open(file_info(name), "w", force_zip64=True) as output:
         shutil.copyfileobj(content, output)
 
 
-def text_of_report(refused: dict[str, str]) -> str:
-    """JSON: what is not in the result, and why."""
+def report_text(refused: dict[str, str]) -> str:
+    """Return the report as JSON: names of the files left out, and why."""
     left_out = [{"file": name, "reason": reason} for name, reason in refused.items()]
     return json.dumps({"left_out": left_out}, indent=2, ensure_ascii=False) + "\n"
 
 
-def describe_others(frames: int) -> str | None:
-    """What is said of frames or pages after the first; None if there are none."""
+def describe_other_frames(frames: int) -> str | None:
+    """Return a sentence about frames or pages after the first; None if there are none."""
     if frames < 1:
         return None
     return f"The result is of the first frame; {frames} more are not in it."
 
 
 def describe_refused(number: int) -> str | None:
-    """What is said of files that are no pictures; None if there are none."""
+    """Return a sentence about files that are no pictures; None if there are none."""
     if not number:
         return None
     files = "1 file is no picture" if number == 1 else f"{number} files are no pictures"

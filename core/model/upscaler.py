@@ -14,6 +14,7 @@ import numpy as np
 from core.errors import InvalidDetail
 from core.model.card import ModelCard
 from core.model.tiles import Network, Tile, WindowSizes, plan_tiles
+from core.options import FULL_DETAIL
 from core.picture import Picture
 from core.pixels import PixelArray, grey_from_rgb
 from core.runtime.machine import keep_heap
@@ -64,9 +65,6 @@ InterpolatedNetwork = Callable[[PixelArray, float], PixelArray]
 
 Progress = Callable[[int, int], None]
 """Called after each tile with the tiles done and all tiles."""
-
-FULL_DETAIL = 1.0
-"""The network as it is; 0 is the faithful one that it began with."""
 
 ROWS_AHEAD = 2
 """Rows of tiles that may wait to be taken."""

@@ -16,9 +16,9 @@ from math import ceil
 
 from core.errors import Overloaded, TooMuchMemory
 from core.files import MEGABYTE
-from core.media.render import PNG
 from core.model.tiles import Tile
 from core.model.upscaler import ROWS_AHEAD
+from core.options import PNG
 from core.picture import Header
 from core.runtime.scheduler import LOOK_EVERY_S, RequestDeadline, check_patience
 

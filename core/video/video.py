@@ -20,14 +20,13 @@ from core.media.medium import (
     ClipLimits,
     Frame,
     GoOn,
-    OutputOptions,
     Report,
     Segment,
     UpscalePicture,
     always,
-    check_unwished,
     plan_segments,
 )
+from core.options import OutputOptions, check_format, check_supported
 from core.sandbox.decoder import read, read_numbered, read_one, trouble_reported
 from core.temporal.coherence import upscale_frames, upscale_once
 from core.video.container import CONTAINERS, FORMATS, MKV, MOV, MP4, WEBM
@@ -105,18 +104,11 @@ def choose_output(wish: OutputOptions, probe: Probe) -> VideoOutput:
             with the video.
     """
     kind = wish.format or probe.kind
-    check_format(kind)
-    check_unwished(wish, ("codec",), "videos")
+    check_format(kind, FORMATS, "videos")
+    check_supported(wish, ("codec",), "videos")
     for stream, codec in probe.copied:
         check_copied(kind, stream, codec)
     return VideoOutput(kind, choose_codec(kind, wish.codec), probe.time_base, wish.has_note)
-
-
-def check_format(kind: str) -> None:
-    if kind not in FORMATS:
-        raise InvalidOptions(
-            f"`format` must be one of {', '.join(FORMATS)}, for videos. Received: {kind}"
-        )
 
 
 def choose_codec(kind: str, codec: str | None) -> str:

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from core.media.medium import Medium, OutputOptions
+from core.media.medium import Medium
+from core.options import OutputOptions
 from jobs.cluster.broker import MessageQueue, Sweeper
 from jobs.cluster.health import PeriodicTask
 from jobs.cluster.ledger import JobLedger, LedgerUnavailable, NewLedgerJob
@@ -27,7 +28,7 @@ from jobs.errors import (
     UnknownJob,
 )
 from jobs.execution import JobContext
-from jobs.job import Job, JobState, clean_name, new_id, text_from_wish
+from jobs.job import Job, JobState, clean_name, new_id, options_to_json
 
 LOOK_EVERY_S = 0.5
 """How often a job that is watched is looked at."""
@@ -253,7 +254,7 @@ def entry_of(
     file: ReceivedUpload, medium: Medium, name: str, wish: OutputOptions, model: str
 ) -> NewLedgerJob:
     """What is entered in the ledger when the job begins."""
-    text = text_from_wish(wish)
+    text = options_to_json(wish)
     fields = {
         "kind": medium.kind,
         "name": clean_name(name),

@@ -21,7 +21,7 @@ from redis.commands.core import Script
 from redis.retry import Retry
 
 from jobs.errors import KeyReused, OutOfSpace, TooManyJobs, UnknownJob
-from jobs.job import Job, JobResult, JobState, wish_from_text
+from jobs.job import Job, JobResult, JobState, options_from_json
 
 RETRY_S = 60
 """After which a caller for whom there was no room may try again."""
@@ -59,7 +59,7 @@ def job_from_fields(job_id: str, fields: Mapping[str, str], position: int | None
         state=JobState(fields["state"]),
         kind=fields["kind"],
         name=fields["name"],
-        wish=wish_from_text(fields["wish"]),
+        options=options_from_json(fields["wish"]),
         frames=int(fields["frames"]),
         frames_done=int(fields["frames_done"]),
         created=float(fields["created"]),

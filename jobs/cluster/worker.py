@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from core.errors import RequestAbandoned, SuperResolutionError
-from core.media.medium import Medium, OutputOptions
+from core.media.medium import Medium
+from core.options import OutputOptions
 from core.runtime.scheduler import RequestDeadline
 from jobs.cluster.broker import MessageQueue
 from jobs.cluster.ledger import TRIES, ClaimState, JobLedger, LedgerUnavailable, SegmentClaim
@@ -25,7 +26,7 @@ from jobs.cluster.storage import (
 )
 from jobs.errors import JobInterrupted, SegmentAbandoned
 from jobs.execution import JobContext
-from jobs.job import wish_from_text
+from jobs.job import options_from_json
 
 AGAIN_S = 1.0
 """Until the ledger, which did not answer, is asked again."""
@@ -135,7 +136,7 @@ class ClusterWorker:
     def _compute(self, claim: SegmentClaim) -> bool:
         fields = self._insist(partial(self._ledger.fields, claim.job_id))
         check_attempt(claim, int(fields["pieces"]))
-        wish = wish_from_text(fields["wish"])
+        wish = options_from_json(fields["wish"])
         medium = self._sources.medium(claim.job_id, lambda path: self._workshop.open(path, wish))
         if claim.piece == int(fields["pieces"]):
             self._join(claim, medium, fields["name"])

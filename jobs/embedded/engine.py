@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from core.media.medium import OutputOptions
+from core.options import OutputOptions
 from jobs.embedded.files import FileLock, JobFiles
 from jobs.embedded.runner import JobRunner
 from jobs.embedded.store import JobStore, NewJob
@@ -113,7 +113,7 @@ class EmbeddedJobs:
             state=JobState.QUEUED,
             kind=medium.kind,
             name=name,
-            wish=wish,
+            options=wish,
             frames=medium.frames,
             frames_done=0,
             created=self._clock(),

@@ -15,7 +15,7 @@ from typing import Any
 
 from jobs.embedded.files import RETRY_AFTER_S
 from jobs.errors import KeyReused, OutOfSpace, TooManyJobs
-from jobs.job import FINAL, Job, JobResult, JobState, text_from_wish, wish_from_text
+from jobs.job import FINAL, Job, JobResult, JobState, options_from_json, options_to_json
 
 FILE = "jobs-1.sqlite"
 """With the version of its tables: another one begins anew."""
@@ -136,7 +136,7 @@ class JobStore:
             return None
 
     def _same(self, found: sqlite3.Row, new: NewJob) -> Job:
-        if (found["content"], found["wish"]) != (new.content, text_from_wish(new.job.wish)):
+        if (found["content"], found["wish"]) != (new.content, options_to_json(new.job.options)):
             raise KeyReused()
         return self._job(found)
 
@@ -318,7 +318,7 @@ def _insert(db: sqlite3.Connection, new: NewJob) -> None:
         "state": job.state,
         "kind": job.kind,
         "name": job.name,
-        "wish": text_from_wish(job.wish),
+        "wish": options_to_json(job.options),
         "frames": job.frames,
         "created": job.created,
         "damage": job.damage,
@@ -338,7 +338,7 @@ def _job_from_row(row: sqlite3.Row, position: int | None) -> Job:
         state=JobState(row["state"]),
         kind=row["kind"],
         name=row["name"],
-        wish=wish_from_text(row["wish"]),
+        options=options_from_json(row["wish"]),
         frames=row["frames"],
         frames_done=row["frames_done"],
         created=row["created"],

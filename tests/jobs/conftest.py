@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from core.files import MEGABYTE
-from core.media.medium import OutputOptions
 from core.model.upscaler import Upscaler
+from core.options import OutputOptions
 from core.runtime.admission import Admission
 from jobs.embedded.engine import EmbeddedJobs, EmbeddedLimits
 from jobs.execution import JobContext

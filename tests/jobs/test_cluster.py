@@ -7,7 +7,7 @@ import time
 import pytest
 
 from core.media.convert import upscale_medium
-from core.media.medium import OutputOptions
+from core.options import OutputOptions
 from jobs.job import JobState
 from tests.support.clip_files import scenes, write_clip
 from tests.support.letters import result_of

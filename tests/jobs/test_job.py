@@ -2,9 +2,9 @@ import pickle
 
 import pytest
 
-from core.media.medium import OutputOptions
+from core.options import OutputOptions
 from jobs.errors import KeyReused, OutOfSpace, UnknownJob
-from jobs.job import Job, JobState, clean_name, new_id, text_from_wish, wish_from_text
+from jobs.job import Job, JobState, clean_name, new_id, options_from_json, options_to_json
 
 
 def job(**changes):
@@ -14,7 +14,7 @@ def job(**changes):
         "state": JobState.RUNNING,
         "kind": "video",
         "name": "a.mov",
-        "wish": OutputOptions(),
+        "options": OutputOptions(),
         "frames": 10,
         "frames_done": 4,
         "created": 0.0,
@@ -34,12 +34,12 @@ def test_time_left_follows_from_the_rate():
     assert job(rate=2.0, state=JobState.QUEUED).left_s is None
 
 
-def test_a_wish_survives_as_text():
-    wish = OutputOptions(
+def test_options_survive_as_json():
+    options = OutputOptions(
         format="gif", quality=3, detail=0.25, is_coherent=False, keeps_profile=True
     )
-    assert wish_from_text(text_from_wish(wish)) == wish
-    assert wish_from_text('{"quality": 5}') == OutputOptions(quality=5)
+    assert options_from_json(options_to_json(options)) == options
+    assert options_from_json('{"quality": 5}') == OutputOptions(quality=5)
 
 
 def test_a_long_name_is_cut_and_keeps_its_suffix():
@@ -52,3 +52,14 @@ def test_a_long_name_is_cut_and_keeps_its_suffix():
 def test_errors_survive_a_pickle(error):
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+
+
+def test_options_that_an_older_version_has_stored_are_read():
+    stored = (
+        '{"codec": "hevc", "detail": 0.5, "format": "mkv", "has_note": false, '
+        '"is_coherent": false, "is_dithered": false, "keeps_metadata": true, '
+        '"keeps_profile": true, "palette": "global", "quality": 7}'
+    )
+    options = OutputOptions("mkv", "hevc", 7, 0.5, False, "global", False, False, True, True)
+    assert options_from_json(stored) == options
+    assert options_to_json(options) == stored

@@ -4,7 +4,8 @@ import pytest
 from playwright.sync_api import expect
 
 from core.media.convert import open_medium
-from core.media.medium import OutputOptions, plan_segments
+from core.media.medium import plan_segments
+from core.options import OutputOptions
 from core.sandbox.decoder import InProcessDecoder
 from core.video import video as module
 from tests.support.clip_files import LIMITS, repeat, scene, scenes, write_clip

@@ -7,7 +7,8 @@ import numpy as np
 
 from core.errors import UnreadableImage
 from core.images import Limits
-from core.media.medium import ClipLimits, OutputOptions, plan_segments
+from core.media.medium import ClipLimits, plan_segments
+from core.options import OutputOptions
 from core.picture import Picture
 from tests.support.pictures import encoded
 from tests.support.stand_ins import noise

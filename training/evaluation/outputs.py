@@ -14,8 +14,9 @@ import numpy as np
 import requests
 
 from core.images import decode_image, decode_rgb, resize_bicubic
-from core.media.render import PictureAnswer, PictureOptions
+from core.media.render import upscale_to_stream
 from core.model.upscaler import Upscaler, load_upscaler
+from core.options import OutputOptions
 from training.evaluation.metrics import LearnedDistance, colour_shift, grid_share, psnr_y, ssim_y
 
 
@@ -96,7 +97,7 @@ def through_core(card_path: Path) -> Output:
 
     def upscale(picture):
         lr = decode_image(picture.lr_path.read_bytes())
-        return decode_rgb(b"".join(PictureAnswer(upscaler, lr, PictureOptions()).parts()))
+        return decode_rgb(b"".join(upscale_to_stream(upscaler, lr, OutputOptions())))
 
     return upscale
 

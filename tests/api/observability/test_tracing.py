@@ -50,12 +50,11 @@ def test_an_answer_that_breaks_off_is_not_whole(app, encode, caplog, parts):
 
 @pytest.mark.usefixtures("sent_in_parts")
 def test_an_answer_that_fails_on_its_way_is_logged(app, encode, caplog, monkeypatch):
-    def fail(_rendering):
-        yield b"header"
-        yield b"first row"
+    def fail(_encoder, _strips):
+        yield b"header and first rows"
         raise DeadlineExceeded
 
-    monkeypatch.setattr("core.media.render.PictureAnswer.parts", fail)
+    monkeypatch.setattr("core.media.render.PictureEncoder.stream", fail)
     data = {"image": (io.BytesIO(encode(noise(60, 16))), "a.png")}
     response = app.test_client().post("/model/predict", data=data, buffered=False)
     with pytest.raises(DeadlineExceeded):

@@ -29,7 +29,7 @@ def post_fields(client, encode):
 
 
 @pytest.mark.parametrize("accept", [None, "application/json", "image/png", "*/*"])
-def test_a_picture_comes_back_four_times_as_large_whatever_is_accepted(post, encode, accept):
+def test_a_picture_becomes_four_times_as_wide_and_high_whatever_is_accepted(post, encode, accept):
     response = post(encode(LR), headers={"Accept": accept} if accept else {})
     assert response.status_code == 200
     assert response.content_type == "image/png"
@@ -42,7 +42,7 @@ def test_one_pixel_becomes_sixteen(post, encode):
     assert read_png(response).shape == (4, 4, 3)
 
 
-def test_alpha_comes_back(post, encode):
+def test_alpha_is_upscaled(post, encode):
     response = post(encode(np.dstack([LR, np.full((21, 34), 128, np.uint8)])))
     sr = read_png(response)
     assert sr.shape == (84, 136, 4)
@@ -54,7 +54,7 @@ def test_dark_pictures_are_not_stretched(post, encode):
     assert sr.max() == 10
 
 
-def test_what_was_done_is_told(post, encode):
+def test_headers_state_what_was_done(post, encode):
     headers = post(encode(LR)).headers
     assert headers["X-Model"] == "stand-in"
     assert headers["X-Model-Version"] == "1.2.3"
@@ -68,7 +68,7 @@ def test_what_was_done_is_told(post, encode):
     assert all(float(ms) >= 0 for _, ms in stages)
 
 
-def test_a_small_answer_has_its_length_and_is_compared_with_its_input(post, encode):
+def test_a_small_response_states_its_length_and_its_consistency(post, encode):
     response = post(encode(np.zeros((16, 40, 3), np.uint8)))
     assert int(response.headers["Content-Length"]) == len(response.data)
     assert response.headers["X-Consistency-PSNR"] == "100.00"
@@ -77,7 +77,7 @@ def test_a_small_answer_has_its_length_and_is_compared_with_its_input(post, enco
 
 
 @pytest.mark.usefixtures("sent_in_parts")
-def test_a_larger_answer_is_sent_while_it_is_made(encode):
+def test_a_large_response_is_sent_while_it_is_computed(encode):
     windows = []
     upscaler = Upscaler(make_card(), lambda lr: windows.append(1) or repeat(lr), window=64)
     lr = noise(1200, 100)  # a row of tiles has to be more than the compressor holds back
@@ -101,7 +101,7 @@ def current(app):
 
 
 @pytest.mark.usefixtures("sent_in_parts")
-def test_memory_is_held_until_the_answer_has_been_sent(app, encode):
+def test_memory_is_held_until_the_response_is_sent(app, encode):
     admission = current(app).admission
     data = {"image": (io.BytesIO(encode(noise(60, 16))), "a.png")}
     response = app.test_client().post("/model/predict", data=data, buffered=False)
@@ -117,7 +117,7 @@ def test_a_refused_picture_holds_no_memory(app, post, encode, data):
     assert current(app).admission.taken == 0
 
 
-def test_too_many_are_told_when_to_come_back(app, post, encode):
+def test_a_full_queue_says_when_to_retry(app, post, encode):
     service = current(app)
     service.admission.queue = 0
     with service.admission.admit(service.admission.budget):
@@ -136,7 +136,7 @@ def test_a_picture_that_can_never_fit_is_too_large(app, post, encode):
 
 
 @pytest.mark.parametrize("size", [(16, 16), (60, 16)])
-def test_a_picture_that_takes_too_long_is_given_up(app, post, encode, size):
+def test_a_picture_that_misses_its_deadline_is_given_up(app, post, encode, size):
     app.extensions["enhancer"] = replace(current(app), deadline_s=-1)
     response = post(encode(noise(*size)))
     assert response.status_code == 504
@@ -144,7 +144,7 @@ def test_a_picture_that_takes_too_long_is_given_up(app, post, encode, size):
     assert current(app).admission.taken == 0
 
 
-def test_too_large_a_picture_is_refused_with_the_limit(post, encode):
+def test_a_picture_over_the_limit_is_refused_with_the_limit(post, encode):
     response = post(encode(noise(50, 41)))
     assert response.status_code == 413
     assert response.json == {
@@ -152,13 +152,13 @@ def test_too_large_a_picture_is_refused_with_the_limit(post, encode):
     }
 
 
-def test_too_large_a_request_is_refused_with_the_limit(post):
+def test_a_request_over_the_limit_is_refused_with_the_limit(post):
     response = post(b"\0" * 200_000)
     assert response.status_code == 413
     assert "at most 100000 bytes. Received: 200" in response.json["message"]
 
 
-def test_samples_of_32_bits_are_an_unsupported_type(post, encode):
+def test_samples_of_32_bits_are_unsupported(post, encode):
     response = post(encode(Image.new("F", (9, 9)), "TIFF"))
     assert response.status_code == 415
     assert "32-bit" in response.json["message"]
@@ -172,7 +172,7 @@ def test_samples_of_32_bits_are_an_unsupported_type(post, encode):
         (b"\x89PNG\r\n\x1a\n", "8 bytes"),
     ],
 )
-def test_what_is_no_picture_is_refused_with_what_came(post, data, received):
+def test_a_file_that_is_no_picture_is_refused_with_what_was_received(post, data, received):
     response = post(data)
     assert response.status_code == 400
     assert received in response.json["message"]
@@ -203,7 +203,7 @@ def test_a_truncated_picture_is_refused_and_the_next_one_is_served(post, encode)
         ({"content_type": "multipart/form-data; boundary=x", "data": b"--x--"}, "no fields"),
     ],
 )
-def test_a_request_without_the_file_is_told_what_came(client, request_kwargs, received):
+def test_a_request_without_a_file_says_what_was_received(client, request_kwargs, received):
     response = client.post("/model/predict", **request_kwargs)
     assert response.status_code == 400
     assert "one file in the field `image`" in response.json["message"]
@@ -217,7 +217,7 @@ def test_two_files_are_refused(client, encode):
     assert "2 files" in response.json["message"]
 
 
-def test_other_fields_do_not_disturb(client, encode):
+def test_unknown_fields_are_ignored(client, encode):
     data = {"image": (io.BytesIO(encode(LR)), "a.png"), "comment": "hello"}
     assert client.post("/model/predict", data=data).status_code == 200
 
@@ -244,14 +244,14 @@ def test_the_caller_chooses_the_format(client, encode, post_fields, name):
         assert (image.format, image.size) == (name.upper(), (136, 84))
 
 
-def test_a_field_comes_before_the_header(client, encode):
+def test_the_field_overrides_the_accept_header(client, encode):
     data = {"image": (io.BytesIO(encode(LR)), "a.png"), "format": "webp"}
     response = client.post("/model/predict", data=data, headers={"Accept": "image/jpeg"})
     assert response.content_type == "image/webp"
 
 
 @pytest.mark.parametrize("accept", ["image/jpeg, image/webp", "image/tiff", "image/*", "x"])
-def test_what_is_not_one_known_image_type_gives_a_png(post, encode, accept):
+def test_an_accept_header_without_one_known_image_type_gives_a_png(post, encode, accept):
     assert post(encode(LR), headers={"Accept": accept}).content_type == "image/png"
 
 
@@ -260,7 +260,7 @@ def test_quality_is_obeyed(post_fields):
     assert low < high / 2
 
 
-def test_transparency_that_a_format_cannot_hold_is_told(post_fields):
+def test_a_header_says_that_transparency_was_flattened(post_fields):
     lr = np.dstack([LR, np.full((21, 34), 0, np.uint8)])
     response = post_fields(lr, format="jpg")
     assert response.headers["X-Alpha"] == "flattened on white"
@@ -269,7 +269,7 @@ def test_transparency_that_a_format_cannot_hold_is_told(post_fields):
     assert "X-Alpha" not in post_fields(format="jpg").headers
 
 
-def test_metadata_stays_behind_unless_it_is_asked_for(client, encode):
+def test_metadata_is_kept_only_if_asked_for(client, encode):
     exif = Image.Exif()
     exif[0x010F] = "a maker of cameras"
     data = encode(Image.fromarray(LR), "JPEG", exif=exif)
@@ -284,7 +284,7 @@ def test_metadata_stays_behind_unless_it_is_asked_for(client, encode):
     assert maker(metadata="keep") == "a maker of cameras"
 
 
-def test_what_a_format_cannot_hold_is_told_with_its_limit(upscaler, encode):
+def test_a_size_that_the_format_cannot_hold_is_refused_with_the_limit(upscaler, encode):
     client = create_app(Settings(decoders=0), upscaler).test_client()
     data = {"image": (io.BytesIO(encode(noise(1, 4100))), "a.png"), "format": "webp"}
     response = client.post("/model/predict", data=data)
@@ -317,7 +317,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("field", "value", "received"), WRONG)
-def test_a_wrong_field_is_refused_with_what_came(post_fields, field, value, received):
+def test_a_wrong_field_is_refused_with_what_was_received(post_fields, field, value, received):
     response = post_fields(**{field: value})
     assert response.status_code == 400
     assert f"`{field}` must be" in response.json["message"]

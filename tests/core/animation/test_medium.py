@@ -11,7 +11,8 @@ from core.animation import Animation, read_animation
 from core.animation.animation import read_part
 from core.errors import ImageTooLarge, InvalidOptions, UnsupportedImage
 from core.images import Limits
-from core.media.medium import FRAME, GLOBAL, PALETTES, WARM_UP, ClipLimits, OutputOptions, Segment
+from core.media.medium import WARM_UP, ClipLimits, Segment
+from core.options import FRAME_PALETTE, GLOBAL_PALETTE, PALETTES, OutputOptions
 from tests.support.animations import (
     BACKGROUND,
     BLACK,
@@ -160,7 +161,8 @@ def test_a_long_fraction_is_nearly_kept(convert):
 
 
 @pytest.mark.parametrize(
-    ("written", "palette"), [("gif", GLOBAL), *((written, FRAME) for written in FORMATS)]
+    ("written", "palette"),
+    [("gif", GLOBAL_PALETTE), *((written, FRAME_PALETTE) for written in FORMATS)],
 )
 def test_the_result_does_not_depend_on_the_segments(convert, written, palette):
     data = as_apng(of_noise(count=7))
@@ -251,7 +253,7 @@ def test_one_palette_stands_for_all_frames(convert, shown):
         )
         for palette in PALETTES
     }
-    assert colours[GLOBAL] <= 255 < colours[FRAME]
+    assert colours[GLOBAL_PALETTE] <= 255 < colours[FRAME_PALETTE]
 
 
 def note(written, file):

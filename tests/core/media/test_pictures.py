@@ -15,10 +15,11 @@ from core.errors import (
     UnreadableImage,
 )
 from core.images import Limits, decode_image
-from core.media.medium import ClipLimits, OutputOptions
+from core.media.medium import ClipLimits
 from core.media.pictures import REPORT, open_pictures, result_names
-from core.media.render import PictureAnswer, PictureOptions
+from core.media.render import upscale_to_stream
 from core.model.upscaler import Upscaler
+from core.options import OutputOptions
 from core.sandbox.decoder import InProcessDecoder
 from tests.support.media_files import archive
 from tests.support.pictures import encoded
@@ -30,17 +31,17 @@ UPSCALER = Upscaler(make_card(), repeat, window=16)
 
 @pytest.fixture
 def open_bytes(tmp_path):
-    def open_bytes(content, **wish):
+    def open_bytes(content, **options):
         path = tmp_path / "source"
         path.write_bytes(content)
-        return open_pictures(path, LIMITS, OutputOptions(**wish), decoder=InProcessDecoder())
+        return open_pictures(path, LIMITS, OutputOptions(**options), decoder=InProcessDecoder())
 
     return open_bytes
 
 
 @pytest.fixture
 def compute(tmp_path):
-    """All of a medium, as a job does it; the result's bytes."""
+    """Upscale a whole medium as a job does, and return the bytes of the result."""
 
     def compute(medium, upscale=UPSCALER.upscale):
         parts, reported = [], []
@@ -64,19 +65,19 @@ def pixels(content):
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
-def at_once(content, **wish):
-    """The answer to a request for this picture."""
-    return b"".join(PictureAnswer(UPSCALER, decode_image(content), PictureOptions(**wish)).parts())
+def at_once(content, **options):
+    """Return the response to a request for this picture."""
+    return b"".join(upscale_to_stream(UPSCALER, decode_image(content), OutputOptions(**options)))
 
 
 def assert_same(content, other):
-    """The same pixels, and the same said of them; rows are compressed in other portions."""
+    """Compare pixels and metadata. The bytes differ, since rows are compressed in other blocks."""
     image, same = (Image.open(io.BytesIO(data)) for data in (content, other))
     assert (image.mode, image.info) == (same.mode, same.info)
     np.testing.assert_array_equal(np.asarray(image), np.asarray(same))
 
 
-def test_a_picture_becomes_the_picture_that_it_would_be_at_once(open_bytes, compute):
+def test_a_job_makes_the_same_picture_as_a_request(open_bytes, compute):
     content = encoded(noise(21, 34))
     medium = open_bytes(content)
     assert (medium.kind, medium.frames, medium.damage) == ("pictures", 1, None)
@@ -86,7 +87,7 @@ def test_a_picture_becomes_the_picture_that_it_would_be_at_once(open_bytes, comp
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "I;16"])
-def test_every_kind_of_picture_keeps_its_kind(open_bytes, compute, mode):
+def test_grey_alpha_and_16_bits_are_kept(open_bytes, compute, mode):
     image = Image.fromarray(noise(9, 7)).convert("L" if mode == "I;16" else mode)
     if mode == "I;16":
         image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
@@ -96,14 +97,14 @@ def test_every_kind_of_picture_keeps_its_kind(open_bytes, compute, mode):
     assert_same(compute(open_bytes(content)), at_once(content))
 
 
-def test_a_picture_is_written_as_it_is_wished_for(open_bytes, compute):
+def test_a_picture_has_the_format_and_quality_asked_for(open_bytes, compute):
     content = encoded(noise(21, 34))
     medium = open_bytes(content, format="webp", quality=50)
     assert (medium.suffix, medium.mimetype) == (".webp", "image/webp")
     assert compute(medium) == at_once(content, format="webp", quality=50)
 
 
-def test_the_pictures_of_an_archive_keep_their_names_but_the_suffix(open_bytes, compute):
+def test_the_pictures_of_an_archive_keep_their_names_except_the_suffix(open_bytes, compute):
     first, second = noise(5, 9), noise(30, 20)
     medium = open_bytes(
         archive({"b/1.bmp": encoded(first, "BMP"), "a.jpg": encoded(second, "PNG")})
@@ -121,7 +122,7 @@ def test_the_same_archive_gives_the_same_bytes(open_bytes, compute):
     assert compute(open_bytes(content)) == compute(open_bytes(content))
 
 
-def test_what_is_no_picture_is_left_out_and_told(open_bytes, compute):
+def test_files_that_are_no_pictures_are_left_out_and_reported(open_bytes, compute):
     good, damaged = encoded(noise(5, 9)), encoded(noise(30, 40))[:-30]
     files = {
         "notes.txt": b"some notes",
@@ -144,7 +145,7 @@ def test_what_is_no_picture_is_left_out_and_told(open_bytes, compute):
     assert "whole, undamaged" in left_out["damaged.png"]
 
 
-def test_one_file_that_is_no_picture_is_told_as_one(open_bytes):
+def test_the_damage_is_in_the_singular_for_one_file(open_bytes):
     medium = open_bytes(archive({"notes.txt": b"x", "good.png": encoded(noise(5, 9))}))
     assert medium.damage.startswith("1 file is no picture ")
 
@@ -168,7 +169,7 @@ def test_a_picture_that_takes_too_much_memory_is_left_out(open_bytes, compute):
     assert b"Too much." in made[REPORT]
 
 
-def test_what_ends_the_work_is_passed_on(open_bytes, compute):
+def test_errors_that_end_the_work_are_passed_on(open_bytes, compute):
     def upscale(_lr):
         raise RequestAbandoned
 
@@ -184,7 +185,7 @@ def test_a_file_that_is_no_picture_is_refused(open_bytes):
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("options", "message"),
     [
         ({"format": "mp4"}, "`format` must be one of png, jpeg, webp, avif, for pictures"),
         ({"codec": "h264"}, "`codec` must be left out"),
@@ -192,12 +193,12 @@ def test_a_file_that_is_no_picture_is_refused(open_bytes):
         ({"is_dithered": False}, "`dither` must be left out"),
     ],
 )
-def test_what_only_clips_have_cannot_be_wished_for(open_bytes, wish, message):
+def test_options_of_clips_are_refused(open_bytes, options, message):
     with pytest.raises(InvalidOptions, match=message):
-        open_bytes(encoded(noise(5, 9)), **wish)
+        open_bytes(encoded(noise(5, 9)), **options)
 
 
-def test_results_never_have_the_same_name():
+def test_results_never_share_a_name():
     names = ["2.gif", "2.jpg", "2.gif.gif", "A.png", "a.PNG"]
     results = result_names(names, ".png")
     assert len({name.casefold() for name in results}) == len(names)

@@ -3,8 +3,9 @@ import tracemalloc
 import pytest
 
 from core.images import decode_image, read_header
-from core.media.render import PictureAnswer, PictureOptions
+from core.media.render import upscale_to_stream
 from core.model.upscaler import Upscaler
+from core.options import OutputOptions
 from core.picture import Header
 from core.runtime.admission import MemoryPlan
 from tests.support.stand_ins import make_card, noise, repeat
@@ -38,9 +39,8 @@ def test_no_picture_takes_more_than_its_header_announced(
     with path.open("rb") as file:
         planned = plan(upscaler, read_header(file), name)
         tracemalloc.start()
-        parts = PictureAnswer(
-            upscaler, decode_image(file), PictureOptions(name, quality=50)
-        ).parts()
+        options = OutputOptions(name, quality=50)
+        parts = upscale_to_stream(upscaler, decode_image(file), options)
         held = list(parts) if planned.is_whole else sum(len(part) for part in parts)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()

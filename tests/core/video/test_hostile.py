@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import SuperResolutionError, UnreadableClip, UnsupportedClip
 from core.media.convert import open_medium
-from core.media.medium import OutputOptions
+from core.options import OutputOptions
 from core.sandbox.decoder import InProcessDecoder
 from core.video import read_video_header
 from core.video import video as apart

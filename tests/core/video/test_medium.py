@@ -8,7 +8,8 @@ from av.video.reformatter import ColorRange
 
 from core.errors import InvalidOptions, UnreadableClip
 from core.media.convert import open_medium
-from core.media.medium import OutputOptions, plan_segments
+from core.media.medium import plan_segments
+from core.options import OutputOptions
 from core.sandbox.decoder import InProcessDecoder
 from core.video import video as module
 from core.video.join import NOTE

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from core.errors import InvalidDetail, TooMuchMemory, UnreadableImage
-from core.media.medium import OutputOptions
+from core.options import OutputOptions
 from jobs.cluster.broker import Sweeper
 from jobs.cluster.engine import ClusterJobs
 from jobs.cluster.ledger import JobLedger, LedgerLimits, connect

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from core.errors import InvalidDetail, TooMuchMemory, UnreadableImage
-from core.media.medium import OutputOptions
+from core.options import OutputOptions
 from jobs.embedded import runner
 from jobs.embedded.files import SOURCE, JobFiles
 from jobs.errors import (
@@ -461,4 +461,4 @@ def test_the_wish_goes_with_the_job(jobs, submit, workshop):
     wait_until(lambda: jobs.get(job.id).state.is_final)
     wish = OutputOptions(format="mp4", quality=7, is_coherent=False)
     assert opened == [(workshop.limits, wish)] * 2
-    assert jobs.get(job.id).wish == wish
+    assert jobs.get(job.id).options == wish

@@ -1,5 +1,3 @@
-"""Files by what is in them."""
-
 import zipfile
 
 import av
@@ -10,7 +8,8 @@ from PIL import Image
 from core.errors import InvalidOptions, UnreadableClip, UnreadableImage, UnsupportedImage
 from core.images import Limits
 from core.media.convert import open_medium
-from core.media.medium import GLOBAL, ClipLimits, OutputOptions
+from core.media.medium import ClipLimits
+from core.options import OutputOptions
 from core.sandbox.decoder import InProcessDecoder
 from tests.support.animations import BLACK, WHITE, apng, control, frame, gif, image
 from tests.support.stand_ins import noise, repeat
@@ -20,12 +19,14 @@ LIMITS = ClipLimits(Limits(10_000, 1000, 100), max_seconds=60)
 
 @pytest.fixture
 def opened(tmp_path):
-    """The medium of some bytes, under a name that says nothing."""
+    """Open bytes as a medium, from a file whose name says nothing."""
 
-    def opened(data, **wish):
+    def opened(data, **options):
         path = tmp_path / "file"
         path.write_bytes(data)
-        return open_medium(path, LIMITS, OutputOptions(**wish), decoder=InProcessDecoder(), scale=4)
+        return open_medium(
+            path, LIMITS, OutputOptions(**options), decoder=InProcessDecoder(), scale=4
+        )
 
     return opened
 
@@ -55,7 +56,7 @@ def archive_bytes(tmp_path, encode):
     return path.read_bytes()
 
 
-def test_the_kind_is_found_by_the_content(opened, encode, tmp_path):
+def test_the_content_decides_the_kind_of_medium(opened, encode, tmp_path):
     assert opened(video_bytes(tmp_path)).kind == "video"
     assert opened(blinking()).kind == "animation"
     frames = [frame(np.full((4, 4, 4), level, np.uint8)) for level in (0, 255)]
@@ -64,17 +65,17 @@ def test_the_kind_is_found_by_the_content(opened, encode, tmp_path):
     assert opened(archive_bytes(tmp_path, encode)).suffix == ".zip"
 
 
-def test_what_is_none_of_them_is_refused(opened):
+def test_an_unknown_kind_of_file_is_refused(opened):
     with pytest.raises((UnreadableImage, UnsupportedImage), match="Image must be"):
         opened(b"#EXTM3U\n/etc/passwd\n")
 
 
-def test_a_gif_of_one_frame_may_be_a_picture_or_stay_a_gif(opened):
+def test_a_gif_of_one_frame_can_become_a_picture_or_stay_a_gif(opened):
     assert opened(blinking(1)).suffix == ".gif"
     assert opened(blinking(1), format="png").kind == "pictures"
 
 
-def test_a_still_format_takes_the_first_frame_and_says_so(opened):
+def test_a_still_format_holds_the_first_frame_and_the_damage_says_so(opened):
     first = opened(blinking(3), format="png")
     assert (first.kind, first.suffix) == ("pictures", ".png")
     assert first.damage == "The result is of the first frame; 2 more are not in it."
@@ -84,17 +85,20 @@ def test_a_still_format_takes_the_first_frame_and_says_so(opened):
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("options", "message"),
     [
-        ({"format": "mp4", "palette": GLOBAL}, "`palette` must be left out, for an animation"),
+        (
+            {"format": "mp4", "palette": "global"},
+            "`palette` must be left out, for an animation",
+        ),
         ({"codec": "h264"}, "`codec` must be left out, for an animation that becomes GIF"),
         ({"format": "webm", "codec": "h264"}, "`codec` of WebM must be one of vp9, av1"),
         ({"keeps_metadata": True}, "`metadata` must be left out"),
     ],
 )
-def test_what_a_result_cannot_have_is_refused(opened, wish, message, tmp_path):
+def test_options_that_an_animation_does_not_have_are_refused(opened, options, message, tmp_path):
     with pytest.raises(InvalidOptions, match=message):
-        upscaled(opened(blinking(), **wish), tmp_path)
+        upscaled(opened(blinking(), **options), tmp_path)
 
 
 def test_a_video_has_no_palette(opened, tmp_path):
@@ -103,7 +107,7 @@ def test_a_video_has_no_palette(opened, tmp_path):
 
 
 def upscaled(medium, tmp_path):
-    """The result's path, each frame enlarged by repetition."""
+    """Upscale a medium by repeating pixels and return the path of the result."""
     parts = []
     for segment in medium.segments():
         parts.append(tmp_path / f"part{segment.index}")
@@ -128,7 +132,7 @@ def test_an_animation_becomes_a_video(opened, tmp_path, kind):
     assert np.round(levels, -1).tolist() == [0, 260, 0, 260, 0]
 
 
-def test_frames_without_a_duration_are_shown_for_a_while_in_a_video(opened, tmp_path):
+def test_frames_without_a_duration_get_one_in_a_video(opened, tmp_path):
     pixels = [[[BLACK] * 8] * 6, [[WHITE] * 8] * 6]
     still = gif(b"", control(0), image(pixels[0]), control(0), image(pixels[1]), size=(6, 8))
     target = upscaled(opened(still.replace(b"GIF89a", b"GIF87a"), format="mp4"), tmp_path)
@@ -136,8 +140,8 @@ def test_frames_without_a_duration_are_shown_for_a_while_in_a_video(opened, tmp_
         assert [round(shown.time, 3) for shown in container.decode(video=0)] == [0.0, 0.1]
 
 
-def test_frames_that_cannot_be_drawn_any_more_are_left_out(opened, tmp_path):
-    """A file that is another one by now is what a decoder is that dies now and then."""
+def test_frames_that_can_no_longer_be_decoded_are_left_out(opened, tmp_path):
+    """A file that was truncated after it was opened acts like a decoder that dies."""
     medium = opened(blinking(6), is_coherent=False)
     path = tmp_path / "file"
     path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2])
