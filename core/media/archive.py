@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from core.errors import UnreadableArchive, UnreadableImage
-from core.sandbox.process import COPIED_BYTES
+from core.sandbox.pool import COPIED_BYTES
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 """That an archive begins with; the second is that of an empty one."""
