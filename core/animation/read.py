@@ -4,13 +4,13 @@ Animations read in processes of their own, which a hostile file may end, see `co
 """
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from core.animation.apng import is_apng, read_apng
 from core.animation.gif_reader import SIGNATURES, read_gif
-from core.animation.model import DecodedAnimation, DrawnFrame
+from core.animation.model import DecodedAnimation
 from core.animation.webp import is_animated_webp, read_webp
 from core.errors import ImageTooLarge, SuperResolutionError, UnsupportedImage
 from core.images.decode import Limits, damage_reported
@@ -79,7 +79,7 @@ def read_reel(file: IO[bytes], limits: ClipLimits | None = None) -> DecodedAnima
         )
     with damage_reported():
         reel = reader(data, limits.frame if limits else None)
-        _check_length(reel, limits)
+        _check_length(reel.header, limits)
         return reel
 
 
@@ -91,22 +91,48 @@ def _reader_of(data: bytes) -> Reader | None:
     return read_webp if is_animated_webp(data) else None
 
 
-def _check_length(reel: DecodedAnimation, limits: ClipLimits | None) -> None:
-    seconds = reel.header.seconds
+def _check_length(header: ClipHeader, limits: ClipLimits | None) -> None:
+    seconds = header.seconds
     if limits is not None and seconds > limits.max_seconds:
         raise ImageTooLarge(
             f"Animation must last at most {limits.max_seconds:g} s. Received: {seconds:g} s."
         )
 
 
-def inspect_apart(path: Path, limits: ClipLimits) -> DecodedAnimation:
-    """As `read_animation`, but that frames can only be had by `frames_apart`.
+class InspectedAnimation(NamedTuple):
+    """What is known of an animation after all of its frames have been decoded once.
+
+    Attributes:
+        header: its header.
+        plays: how many times it is to be shown, or `core.animation.model.FOR_EVER`.
+    """
+
+    header: ClipHeader
+    plays: int
+
+
+def inspect_apart(path: Path, limits: ClipLimits) -> InspectedAnimation:
+    """Inspect an animation as `read_animation` does, in a confined process.
 
     Raises:
         UnreadableClip: also if the file ends its processes or takes too long.
         TooMuchMemory: if it takes too much.
     """
-    return read_one(_inspect, (path, limits), limits.frame.max_pixels)
+    check = partial(_check_inspected, limits=limits)
+    arguments = path, limits
+    return read_one(_inspect, arguments, limits.frame.max_pixels, InspectedAnimation, check)
+
+
+def _check_inspected(animation: InspectedAnimation, limits: ClipLimits) -> None:
+    """Raise ValueError or ImageTooLarge for what `_inspect` never yields."""
+    header = animation.header
+    if min(header.height, header.width, header.frames) < 1 or header.time_base <= 0:
+        raise ValueError("an animation without size, frames or time")
+    if header.seconds < 0 or animation.plays < 0:
+        raise ValueError("an animation of negative length")
+    limits.frame.check(header.height, header.width)
+    limits.frame.check_frames(header.frames)
+    _check_length(header, limits)
 
 
 def frames_apart(path: Path, start: int, stop: int, max_pixels: int) -> Generator[Frame]:
@@ -120,15 +146,12 @@ def frames_apart(path: Path, start: int, stop: int, max_pixels: int) -> Generato
     )
 
 
-def _inspect(path: Path, limits: ClipLimits) -> Iterator[DecodedAnimation]:
+def _inspect(path: Path, limits: ClipLimits) -> Iterator[InspectedAnimation]:
     with path.open("rb") as file:
-        yield replace(read_animation(file, limits), draw=_nothing)
+        animation = read_animation(file, limits)
+    yield InspectedAnimation(animation.header, animation.plays)
 
 
 def _draw(path: Path, start: int, stop: int) -> Iterator[Frame]:
     with path.open("rb") as file:
         yield from read_reel(file).frames(start, stop)
-
-
-def _nothing() -> Iterator[DrawnFrame]:
-    return iter(())

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from core.errors import UnreadableArchive, UnreadableImage
-from core.sandbox.process import COPIED_BYTES
+from core.sandbox.pool import COPIED_BYTES
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 """First bytes of an archive; the second ones are those of an empty archive."""

@@ -1,11 +1,7 @@
-"""Decoding pictures of strangers where they can do no harm: in processes of their own.
+"""Pictures and clips that are read in confined processes, where hostile files do no harm.
 
-`core.images` says what is decoded, and how; here is where, and what it may take.
-
-Clips of strangers are read where they can do no harm: in processes of their own.
-
-What these do is told in `core.video` and `core.animation`; here is what they may take, and
-what becomes of a file that ends them.
+`core.images`, `core.video` and `core.animation` decode. This module decides which resources
+that may take, checks what comes back, and says what is wrong with a file that ends its process.
 """
 
 import io
@@ -13,6 +9,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import islice
 from typing import IO, Any, Protocol, TypeVar
 
 from core.errors import TooMuchMemory, UnreadableClip, UnreadableImage
@@ -21,69 +18,86 @@ from core.images import Limits, decode_image, read_header
 from core.media.medium import Frame
 from core.picture import Header, Picture
 from core.runtime.machine import resident_memory
-from core.sandbox.pool import ATTEMPTS, SandboxPool, SandboxTask, WorkerDied
-from core.sandbox.stream import ReadRequest, read_apart
+from core.sandbox.messages import ExpectedAnswer, accept
+from core.sandbox.pool import ATTEMPTS, ReadRequest, SandboxPool, SandboxTask, stream_items
+from core.sandbox.process import WorkerDied
 
 HEADER_PROCESSOR_S = 1.0
-"""Of computing, for a header: a thousand times what it takes."""
+"""Processor time for a header: a thousand times what it takes."""
 
 HEADER_WALL_S = 10.0
-"""For a header, however busy the machine is."""
+"""Time for a header, however busy the machine is."""
 
 PROCESSOR_SHARE = 0.5
-"""Of the time for a picture, to be computed in: to interrupt it is cheaper than to kill it."""
+"""Processor time of a picture, as a share of its time: an interruption is cheaper than a kill."""
 
 BASE_BYTES = 256_000_000
-"""That decoders may take for any picture: stacks of their threads, tables, what is not freed."""
+"""Memory for any picture: thread stacks, tables, and what is not freed."""
 
 PIXEL_BYTES = 64
-"""Of a pixel while it is decoded, at most."""
+"""Memory for a pixel while it is decoded, at most."""
+
+CLIP_BASE_BYTES = 256_000_000
+"""Memory for any clip: tables of its packets, and what waits to be written."""
+
+CLIP_PIXEL_BYTES = 128
+"""Memory for a pixel of a frame, at most: decoders keep up to 16 frames as references."""
+
+CLIP_WALL_S = 30.0
+"""Time for the header, for each frame, and for the next packets of a clip."""
+
+log = logging.getLogger("enhancer.clips")
+
+Item = TypeVar("Item")
 
 
 class Decoder(Protocol):
-    """What reads headers and decodes pictures; raises what `core.images` raises."""
+    """Reads headers and decodes pictures; raises what `core.images` raises."""
 
     def read_header(self, file: IO[bytes], limits: Limits) -> Header:
-        """As `core.images.read_header`."""
+        """Read a header as `core.images.read_header` does."""
 
     def decode(self, file: IO[bytes], limits: Limits) -> Picture:
-        """As `core.images.decode_image`."""
+        """Decode a picture as `core.images.decode_image` does."""
 
     def start(self) -> int:
-        """Be ready to decode; bytes of memory that this takes, pictures not counted."""
+        """Get ready to decode; return the memory that this takes without pictures, in bytes."""
 
     def close(self) -> None:
-        """End what was begun."""
+        """End what `start` or the first picture began."""
 
 
 class InProcessDecoder:
-    """Decodes in this process: nothing to start, and nothing that holds a hostile file back."""
+    """Decodes in this process, which a hostile file can then harm."""
 
     def read_header(self, file: IO[bytes], limits: Limits) -> Header:
+        """Read a header in this process."""
         return read_header(file, limits)
 
     def decode(self, file: IO[bytes], limits: Limits) -> Picture:
+        """Decode a picture in this process."""
         return decode_image(file, limits)
 
     def start(self) -> int:
+        """Do nothing; return 0."""
         return 0
 
     def close(self) -> None:
-        pass
+        """Do nothing."""
 
 
 class SandboxedDecoder:
-    """Decodes in a few processes; a hostile file costs one of them and is told so.
+    """Decodes in a few confined processes; a hostile file costs one of them and is refused.
 
-    Beside what `core.images` raises, both methods raise UnreadableImage for a file that
-    takes too long or ends its processes, and TooMuchMemory for one that takes too much.
+    In addition to what `core.images` raises, both methods raise UnreadableImage for a file that
+    takes too long or ends its processes, and TooMuchMemory for one that takes too much memory.
 
     Args:
-        count: processes, at least 1.
-        memory_bytes: that each may take beyond what it begins with, see `decoding_bytes`.
-        wall_s: seconds in which a picture must be decoded.
-        read_header: what reads headers; a function that processes can import.
-        decode: what decodes; likewise.
+        count: number of processes, at least 1.
+        memory_bytes: memory that each may take beyond what it starts with, see `decoding_bytes`.
+        wall_s: time in which a picture must be decoded, s.
+        read_header: reads headers; a function that processes can import.
+        decode: decodes pictures; likewise.
     """
 
     def __init__(
@@ -96,33 +110,40 @@ class SandboxedDecoder:
         decode: Callable[[IO[bytes], Limits], Picture] = decode_image,
     ) -> None:
         self._memory_bytes = memory_bytes
-        self._workers = SandboxPool(count, memory_bytes)
-        self._header = partial(
-            SandboxTask, read_header, processor_s=HEADER_PROCESSOR_S, wall_s=HEADER_WALL_S
-        )
-        self._picture = partial(
-            SandboxTask, decode, processor_s=PROCESSOR_SHARE * wall_s, wall_s=wall_s
-        )
+        self._pool = SandboxPool(count, memory_bytes)
+        self._read_header, self._decode, self._wall_s = read_header, decode, wall_s
 
     def start(self) -> int:
-        task = SandboxTask(_measure, (), processor_s=HEADER_PROCESSOR_S, wall_s=HEADER_WALL_S)
-        return sum(self._workers.start(task, io.BytesIO()))
+        """Start all processes; return the memory that they have now, in bytes."""
+        task = _header_task(_measure, (), ExpectedAnswer(int, max_bytes=0))
+        return sum(self._pool.start(task, io.BytesIO()))
 
     def read_header(self, file: IO[bytes], limits: Limits) -> Header:
-        header: Header = self._do(self._header((limits,)), file)
+        """Read a header in a confined process."""
+        expected = ExpectedAnswer(Header, max_bytes=0, check=partial(check_header, limits=limits))
+        header: Header = self._run(_header_task(self._read_header, (limits,), expected), file)
         return header
 
     def decode(self, file: IO[bytes], limits: Limits) -> Picture:
-        picture: Picture = self._do(self._picture((limits,)), file)
+        """Decode a picture in a confined process."""
+        task = SandboxTask(
+            self._decode,
+            (limits,),
+            ExpectedAnswer(Picture, self._memory_bytes, partial(check_picture, limits=limits)),
+            processor_s=PROCESSOR_SHARE * self._wall_s,
+            wall_s=self._wall_s,
+        )
+        picture: Picture = self._run(task, file)
         return picture
 
     def close(self) -> None:
-        self._workers.close()
+        """End the processes."""
+        self._pool.close()
 
-    def _do(self, task: SandboxTask, file: IO[bytes]) -> Any:
-        """What a task makes of a file; the file is at its beginning again afterwards."""
+    def _run(self, task: SandboxTask, file: IO[bytes]) -> Any:
+        """Return the result of a task; the file is at its beginning again afterwards."""
         try:
-            return self._workers.do(task, file)
+            return self._pool.run(task, file)
         except TimeoutError as error:
             raise UnreadableImage(
                 f"Image must be decoded within {task.wall_s:g} s, of which "
@@ -143,66 +164,92 @@ class SandboxedDecoder:
 
 
 def decoding_bytes(max_pixels: int) -> int:
-    """Memory that is enough to decode any picture of so many pixels."""
+    """Return how much memory is enough to decode any picture of so many pixels."""
     return BASE_BYTES + PIXEL_BYTES * max_pixels
+
+
+def check_header(header: Header, limits: Limits) -> None:
+    """Raise ValueError or ImageTooLarge for a header that no decoder returns."""
+    limits.check(header.height, header.width)
+    if min(header.height, header.width) < 1 or header.frames < 0:
+        raise ValueError(f"a header of {header}")
+    if header.channels not in (1, 2, 3, 4) or header.bits not in (8, 16):
+        raise ValueError(f"a header of {header}")
+
+
+def check_picture(picture: Picture, limits: Limits) -> None:
+    """Raise ValueError or ImageTooLarge for a picture that no decoder returns."""
+    pixels, alpha = picture.pixels, picture.alpha
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ValueError(f"pixels of shape {pixels.shape}")
+    if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype):
+        raise ValueError(f"alpha of shape {alpha.shape}, {alpha.dtype}")
+    limits.check(picture.height, picture.width)
+
+
+def check_frame(frame: Frame, max_pixels: int) -> None:
+    """Raise ValueError or ImageTooLarge for a frame that no decoder returns."""
+    check_picture(frame.picture, Limits(max_pixels, max_side=max_pixels))
+
+
+def _header_task(
+    function: Callable[..., Any], arguments: tuple[Any, ...], expected: ExpectedAnswer
+) -> SandboxTask:
+    return SandboxTask(
+        function, arguments, expected, processor_s=HEADER_PROCESSOR_S, wall_s=HEADER_WALL_S
+    )
 
 
 def _measure(_file: IO[bytes]) -> int:
     return resident_memory()
 
 
-CLIP_BASE_BYTES = 256_000_000
-"""That reading any clip may take: tables of its packets, what of it waits to be written."""
-
-CLIP_PIXEL_BYTES = 128
-"""Of a frame's pixel, at most: decoders keep up to 16 frames that others refer to."""
-
-
-WALL_S = 30.0
-"""In which the header, each frame, or the next packets of a file must be there."""
-
-log = logging.getLogger("enhancer.clips")
-
-Item = TypeVar("Item")
-
-
 def read(
-    function: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], max_pixels: int
-) -> Generator[Any]:
-    """What a function makes of a clip, item by item, in a process that ends with this generator.
+    function: Callable[..., Iterator[Item]],
+    arguments: tuple[Any, ...],
+    max_pixels: int,
+    item_type: type[Item],
+    check: Callable[[Item], None] = accept,
+) -> Generator[Item]:
+    """Yield what a function yields about a clip, in a process that ends with this generator.
 
     Args:
-        function: yields the items; known to the process by its name.
+        function: yields the items; must be importable.
         arguments: such as the path of the clip.
-        max_pixels: of a frame.
+        max_pixels: largest number of pixels of a frame.
+        item_type: type of the items.
+        check: raises ValueError or SuperResolutionError for an item that is not accepted.
     """
-    return read_apart(ReadRequest(function, arguments, reading_bytes(max_pixels), WALL_S))
+    memory_bytes = reading_bytes(max_pixels)
+    expected = ExpectedAnswer(item_type, memory_bytes, check)
+    return stream_items(ReadRequest(function, arguments, expected, memory_bytes, CLIP_WALL_S))
 
 
 def read_one(
-    function: Callable[..., Iterator[Item]], arguments: tuple[Any, ...], max_pixels: int
+    function: Callable[..., Iterator[Item]],
+    arguments: tuple[Any, ...],
+    max_pixels: int,
+    item_type: type[Item],
+    check: Callable[[Item], None] = accept,
 ) -> Item:
-    """The first item; tried again if the process dies: it may have been something else.
+    """Return the first item of `read`; try again if the process dies, perhaps for another reason.
 
     Raises:
         UnreadableClip: if the file ends its processes or takes too long.
-        TooMuchMemory: if it takes more than a clip may.
+        TooMuchMemory: if it takes more memory than a clip may.
     """
+
+    def first() -> Item:
+        with closing(read(function, arguments, max_pixels, item_type, check)) as items:
+            return next(items)
+
     with trouble_reported(max_pixels):
         for _ in range(ATTEMPTS - 1):
             try:
-                return _first(function, arguments, max_pixels)
+                return first()
             except WorkerDied as error:
                 log.warning("The process that read a clip's header is replaced: %s", error)
-        return _first(function, arguments, max_pixels)
-
-
-def _first(
-    function: Callable[..., Iterator[Item]], arguments: tuple[Any, ...], max_pixels: int
-) -> Item:
-    with closing(read(function, arguments, max_pixels)) as items:
-        first: Item = next(items)
-        return first
+        return first()
 
 
 def read_numbered(
@@ -212,25 +259,27 @@ def read_numbered(
     max_pixels: int,
     number_of: Callable[[Frame, int], int],
 ) -> Generator[Frame]:
-    """Frames of a clip; one that ends the process twice is left out, with those after it.
+    """Yield frames of a clip; leave out one that ends the process twice, and all after it.
 
     Args:
-        function: called with `arguments` and the numbers of the first frame and of the
-            first one after the last, yields them; known to the process by its name.
+        function: yields the frames; must be importable. It is called with `arguments`, the
+            number of the first frame, and the number after that of the last frame.
         arguments: such as the path of the clip.
-        numbers: of the frames that are wanted.
-        max_pixels: of a frame.
-        number_of: a frame, and the least number that it can have -> its number.
+        numbers: numbers of the frames to read.
+        max_pixels: largest number of pixels of a frame.
+        number_of: returns the number of a frame, given the least number that it can have.
 
     Raises:
-        TooMuchMemory: if a frame takes too much.
+        TooMuchMemory: if a frame takes too much memory.
     """
     first, stop, failures = numbers.start, numbers.stop, 0
+    check = partial(check_frame, max_pixels=max_pixels)
     with memory_reported(max_pixels):
         while first < stop and failures < ATTEMPTS:
+            items = read(function, (*arguments, first, stop), max_pixels, Frame, check)
             try:
-                with closing(read(function, (*arguments, first, stop), max_pixels)) as frames:
-                    for frame in frames:
+                with closing(items) as frames:
+                    for frame in islice(frames, stop - first):
                         first, failures = number_of(frame, first) + 1, 0
                         yield frame
                 return
@@ -240,19 +289,19 @@ def read_numbered(
 
 
 def reading_bytes(max_pixels: int) -> int:
-    """Memory that is enough to read any clip whose frames have so many pixels."""
+    """Return how much memory is enough to read any clip whose frames have so many pixels."""
     return CLIP_BASE_BYTES + CLIP_PIXEL_BYTES * max_pixels
 
 
 @contextmanager
 def trouble_reported(max_pixels: int) -> Iterator[None]:
-    """What ends a process within is told as an error of the clip's."""
+    """Report the end of a process in the block as an error of the clip."""
     try:
         with memory_reported(max_pixels):
             yield
     except TimeoutError as error:
         raise UnreadableClip(
-            f"Clip must be read within {WALL_S:g} s. Received: one that takes longer."
+            f"Clip must be read within {CLIP_WALL_S:g} s. Received: one that takes longer."
         ) from error
     except WorkerDied as error:
         raise UnreadableClip(
@@ -262,7 +311,7 @@ def trouble_reported(max_pixels: int) -> Iterator[None]:
 
 @contextmanager
 def memory_reported(max_pixels: int) -> Iterator[None]:
-    """The end of its memory is told as the clip's."""
+    """Report a lack of memory in the block as TooMuchMemory."""
     try:
         yield
     except MemoryError as error:

@@ -1,114 +1,140 @@
-"""Processes that work on files of strangers, so that this process need not.
+"""Functions that run on untrusted files in confined processes.
 
-Each is a pool of its own with one process in it. In a pool of several they would share
-a pipe and its locks, and one that is killed while it holds a lock stops all the others.
+A `SandboxPool` keeps a few processes, each of which runs one task at a time and returns one
+result. `stream_items` starts a process of its own, which yields many results, such as the
+frames of a clip.
+
+Tasks are pickled on their way to a process, as this process is trusted. Answers are not: see
+`core.sandbox.messages`. Each process has a socket of its own, so one that is killed in the
+middle of a message disturbs no other.
 """
 
+import io
 import logging
-import multiprocessing
+import os
+import shutil
 import signal
-import traceback
+import socket
+import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib import import_module
-from multiprocessing import util
-from multiprocessing.context import BaseContext
+from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import LifoQueue
 from typing import IO, Any
 
-from pebble import ProcessExpired, ProcessPool
-
-from core.errors import SuperResolutionError
+from core.sandbox.messages import (
+    EndOfItems,
+    ExpectedAnswer,
+    send_end,
+    send_error,
+    send_value,
+)
 from core.sandbox.process import (
-    OutOfTime,
-    Sizes,
+    ConfinedProcess,
+    WorkerDied,
     confine,
-    lent,
-    memory_file,
+    process_context,
     processor_time,
-    put,
-    take,
 )
 
-PRELOADED = ["core.images", "core.video", "core.sandbox.pool"]
-"""Modules that a new process finds imported."""
+COPIED_BYTES = 1_000_000
+"""Size up to which a file is copied into memory for a process.
+
+A larger file is opened where it is, if it is on disk. An upload that is kept in memory would
+be written to disk by asking for its descriptor.
+"""
 
 TASKS = 500
-"""Of a process, before a fresh one takes its place: whatever leaked is gone with it."""
+"""Number of tasks after which a process is replaced, with all that it leaked."""
 
 ATTEMPTS = 2
-"""At a task whose process dies: it may have been the process, or something else on the machine."""
+"""Number of times that a task is tried if its process dies, perhaps for another reason."""
 
 START_S = 30.0
-"""That a process may take to begin."""
+"""Time that a process may take to start."""
+
+READY = ExpectedAnswer(bool, max_bytes=0)
+"""First answer of a process of a pool."""
+
+OUT_OF_PROCESSOR_TIME = signal.SIGXCPU.name
 
 log = logging.getLogger("enhancer.workers")
 
 
-class WorkerDied(Exception):
-    """The process ended instead of answering; the text says by what."""
-
-
-class WorkerFault(Exception):
-    """The task raised what nobody expects it to raise; the text is its traceback."""
-
-
 @dataclass(frozen=True)
 class SandboxTask:
-    """What is to be done with a file.
+    """A function to run on a file.
 
     Attributes:
-        function: called with the file and `arguments`; known to the process by its name.
-        processor_s: seconds of computing that it may take.
-        wall_s: seconds that may pass before its process is killed.
+        function: called with the file and `arguments`; must be importable.
+        expected: the result that is accepted.
+        processor_s: processor time that it may take, s.
+        wall_s: time after which its process is killed, s.
     """
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+    expected: ExpectedAnswer
     processor_s: float
     wall_s: float
 
 
-class SandboxPool:
-    """A few processes, each with one task at a time.
+@dataclass(frozen=True)
+class ReadRequest:
+    """A function that yields items, and what it may take.
 
-    They begin with the first task, or with `start`, and end with this process, whatever
-    ends it.
+    Attributes:
+        function: called with `arguments`, yields the items; must be importable.
+        arguments: such as the path of a file.
+        expected: an item that is accepted.
+        memory_bytes: memory that the process may take beyond what it starts with.
+        wall_s: time for each item from the moment that it is waited for, s.
+    """
+
+    function: Callable[..., Iterable[Any]]
+    arguments: tuple[Any, ...]
+    expected: ExpectedAnswer
+    memory_bytes: int
+    wall_s: float
+
+
+class SandboxPool:
+    """A few confined processes, each with one task at a time.
+
+    They start with the first task, or with `start`, and end with this process.
 
     Args:
-        count: processes, at least 1.
-        memory_bytes: that a process may take beyond what it begins with.
+        count: number of processes, at least 1.
+        memory_bytes: memory that a process may take beyond what it starts with.
     """
 
     def __init__(self, count: int, memory_bytes: int) -> None:
-        self._all = [_Worker(memory_bytes) for _ in range(count)]
+        self._workers = [_Worker(memory_bytes) for _ in range(count)]
         self._idle: LifoQueue[_Worker] = LifoQueue()
-        for worker in self._all:
+        for worker in self._workers:
             self._idle.put(worker)
-        self.close = weakref.finalize(self, _close, self._all)
-        """End the processes; called when this object is forgotten, or the interpreter ends."""
-        # A process of `multiprocessing` ends without that, and waits for its children.
-        util.Finalize(self, self.close, exitpriority=0)
+        self.close = weakref.finalize(self, _close, self._workers)
+        """End the processes; also called when the pool is collected or the interpreter exits."""
 
     def start(self, task: SandboxTask, file: IO[bytes]) -> list[Any]:
-        """Begin all processes, each with the same task; returns when all have done it."""
-        with lent(file) as path, ThreadPoolExecutor(len(self._all)) as threads:
-            return list(threads.map(lambda worker: worker.do(task, path), self._all))
+        """Start all processes, run the same task in each, and return the results."""
+        with shared_path(file) as path, ThreadPoolExecutor(len(self._workers)) as threads:
+            return list(threads.map(lambda worker: worker.run(task, path), self._workers))
 
-    def do(self, task: SandboxTask, file: IO[bytes]) -> Any:
-        """The result of a task, as soon as a process is free and has done it.
+    def run(self, task: SandboxTask, file: IO[bytes]) -> Any:
+        """Run a task as soon as a process is free, and return its result.
 
         Raises:
             SuperResolutionError: raised by the task.
-            MemoryError: if the task takes more than it may.
-            TimeoutError: likewise, of time.
-            WorkerDied: if it ends every process that tries.
-            WorkerFault: if it raises something else.
+            MemoryError: if the task takes more memory than it may.
+            TimeoutError: if it takes more time than it may.
+            WorkerDied: if it ends every process that tries, or a process sends an answer that
+                is not as expected.
+            WorkerFault: if it raises another error.
         """
         self._check_open()
         for _ in range(ATTEMPTS - 1):
@@ -120,14 +146,14 @@ class SandboxPool:
 
     def _check_open(self) -> None:
         if not self.close.alive:
-            raise RuntimeError("Workers must be open to do anything. They have been closed.")
+            raise RuntimeError("The pool must be open to run a task. It has been closed.")
 
     def _attempt(self, task: SandboxTask, file: IO[bytes]) -> Any:
-        with self._borrowed() as worker, lent(file) as path:
-            return worker.do(task, path)
+        with self._borrowed_worker() as worker, shared_path(file) as path:
+            return worker.run(task, path)
 
     @contextmanager
-    def _borrowed(self) -> Iterator["_Worker"]:
+    def _borrowed_worker(self) -> Iterator["_Worker"]:
         worker = self._idle.get()
         try:
             yield worker
@@ -136,86 +162,98 @@ class SandboxPool:
 
 
 class _Worker:
-    """One process, and another one when it is gone."""
+    """One process of a pool at a time: it is replaced when it dies, and after `TASKS` tasks."""
 
     def __init__(self, memory_bytes: int) -> None:
         self._memory_bytes = memory_bytes
+        self._process: _PoolProcess | None = None
         self._has_ended = False
-        self._pool = self._new_pool()
+        self._busy = threading.Lock()
 
-    def _new_pool(self) -> ProcessPool:
-        return ProcessPool(
-            max_workers=1,
-            max_tasks=TASKS,
-            initializer=_begin,
-            initargs=(self._memory_bytes,),
-            context=process_context(),
-        )
-
-    def do(self, task: SandboxTask, path: str) -> Any:
-        with memory_file() as (file, result_path):
-            result = take(file, self._sizes(task, path, result_path))
-        if isinstance(result, MemoryError):
-            self._replace("it ran out of memory, and may not have got all of it back")
-        if isinstance(result, BaseException):
-            raise TimeoutError if isinstance(result, OutOfTime) else result
+    def run(self, task: SandboxTask, path: str) -> Any:
+        """Run a task in the process; raise as `SandboxPool.run` does."""
+        with self._busy:
+            result = self._run(task, path)
+        if isinstance(result, Exception):
+            raise result
         return result
 
-    def _sizes(self, task: SandboxTask, path: str, result_path: str) -> Sizes:
-        """Wait for the process; if it is gone, the next task will have another one."""
+    def end(self) -> None:
+        """End the process for good, even if it has a task."""
+        self._has_ended = True
+        if self._process is not None:
+            self._process.kill()
+        with self._busy:
+            self._end_process()
+
+    def _run(self, task: SandboxTask, path: str) -> Any:
+        process = self._running_process()
         try:
-            future = self._pool.schedule(_do, (task, path, result_path), timeout=task.wall_s)
-            sizes: Sizes = future.result(START_S + task.wall_s)
-            return sizes
-        except TimeoutError as error:
-            self._replace("it did not come to an end")
-            if future.done():  # by the time it took, not by that which we waited
-                raise
-            raise WorkerDied("no answer") from error
-        except (ProcessExpired, BrokenProcessPool, RuntimeError) as error:
-            reason = describe_end(error)
+            result = process.run(task, path)
+        except BaseException as error:
+            reason = str(error) or "it did not answer in time"
             self._replace(reason)
-            if is_out_of_time(error):
+            if reason == OUT_OF_PROCESSOR_TIME:
                 raise TimeoutError from error
-            raise WorkerDied(reason) from error
+            raise
+        if isinstance(result, MemoryError):
+            self._replace("it ran out of memory, and may not have got all of it back")
+        elif process.tasks_left == 0:
+            self._end_process()
+        return result
+
+    def _running_process(self) -> "_PoolProcess":
+        if self._process is not None and not self._process.is_alive:
+            self._replace("it died while it had no task")
+        if self._has_ended:
+            raise WorkerDied("the pool is closed")
+        if self._process is None:
+            self._process = _PoolProcess(self._memory_bytes)
+        return self._process
 
     def _replace(self, reason: str) -> None:
-        if self._has_ended:  # that is why it is gone
+        """End the process; the next task starts another one."""
+        if self._has_ended:  # this is why the process is gone
             raise WorkerDied(reason)
         log.warning("A worker process is replaced: %s", reason)
-        self._stop()
-        self._pool = self._new_pool()
+        self._end_process()
+
+    def _end_process(self) -> None:
+        if self._process is not None:
+            self._process.end()
+        self._process = None
+
+
+class _PoolProcess(ConfinedProcess):
+    """A confined process that runs tasks until its end of the pipe is closed."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        tasks_end, self._tasks = process_context().Pipe(duplex=False)
+        with tasks_end:
+            super().__init__(_run_tasks, tasks_end, memory_bytes)
+        self._is_ready = False
+        self.tasks_left = TASKS
+
+    def run(self, task: SandboxTask, path: str) -> Any:
+        """Return the result of a task, or the error that it raised."""
+        if not self._is_ready:
+            self._wait_until_ready()
+        self.tasks_left -= 1
+        with suppress(BrokenPipeError):  # `receive` finds out why it died
+            self._tasks.send((task, path))
+        return self.receive(task.expected, task.wall_s)
 
     def end(self) -> None:
-        self._has_ended = True
-        self._stop()
+        """Kill the process, wait until it is gone, and close its connections."""
+        super().end()
+        self._tasks.close()
 
-    def _stop(self) -> None:
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join()
-
-
-def process_context() -> BaseContext:
-    """How processes begin: TensorFlow's threads do not survive a fork of this one."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    return context
-
-
-def is_out_of_time(error: Exception) -> bool:
-    """Whether the kernel ended a process for the processor time it took."""
-    return isinstance(error, ProcessExpired) and error.exitcode == -signal.SIGXCPU
-
-
-def describe_end(error: Exception) -> str:
-    """What ended a process: a signal by its name, or an exit code."""
-    if not isinstance(error, ProcessExpired):
-        return "it was gone"
-    if error.exitcode < 0:
-        return signal.Signals(-error.exitcode).name
-    return f"exit code {error.exitcode}"
+    def _wait_until_ready(self) -> None:
+        try:
+            self.receive(READY, START_S)
+        except TimeoutError as error:
+            raise WorkerDied(f"it did not start within {START_S:g} s") from error
+        self._is_ready = True
 
 
 def _close(workers: list[_Worker]) -> None:
@@ -223,31 +261,88 @@ def _close(workers: list[_Worker]) -> None:
         worker.end()
 
 
-def _begin(memory_bytes: int) -> None:
-    """In the process: what it is to find imported belongs to what it begins with.
-
-    It is there already, unless somebody else began the fork server, or there is none.
-    """
-    for name in PRELOADED:
-        import_module(name)
+def _run_tasks(answers: socket.socket, tasks: Connection, memory_bytes: int) -> None:
+    """Run tasks in a process of a pool."""
     confine(memory_bytes)
+    send_value(answers, READY.type, True)
+    with suppress(EOFError):  # the pool is gone
+        while True:
+            _run_task(answers, *tasks.recv())
 
 
-def _do(task: SandboxTask, path: str, result_path: str) -> Sizes:
-    """In the process: put the result there, or the error."""
-    try:
-        return put(result_path, _result(task, path))
-    except MemoryError as error:  # perhaps of a kind that only some library knows
-        return put(result_path, MemoryError(str(error)))
-
-
-def _result(task: SandboxTask, path: str) -> Any:
+def _run_task(answers: socket.socket, task: SandboxTask, path: str) -> None:
     try:
         with processor_time(task.processor_s), Path(path).open("rb") as file:
-            return task.function(file, *task.arguments)
-    except (SuperResolutionError, OutOfTime) as error:
-        return error
-    except MemoryError:
-        raise
-    except Exception:
-        return WorkerFault(traceback.format_exc())
+            result = task.function(file, *task.arguments)
+        send_value(answers, task.expected.type, result)
+    except BaseException as error:
+        send_error(answers, error)
+
+
+def stream_items(request: ReadRequest) -> Generator[Any]:
+    """Yield the items of a function that runs in a confined process of its own.
+
+    The process computes one item ahead, then waits until that is taken. It ends with this
+    generator.
+
+    Raises:
+        SuperResolutionError: raised by the function.
+        MemoryError: if it takes more memory than it may.
+        TimeoutError: if an item takes more time than it may.
+        WorkerDied: if its process ends instead, or an item is not as expected.
+        WorkerFault: if it raises another error.
+    """
+    process = ConfinedProcess(_send_items, request)
+    try:
+        timeout_s = START_S + request.wall_s
+        while not isinstance(item := process.receive(request.expected, timeout_s), EndOfItems):
+            if isinstance(item, Exception):
+                raise item
+            yield item
+            del item  # frees it while the next one is made
+            timeout_s = request.wall_s
+    finally:
+        process.end()
+
+
+def _send_items(answers: socket.socket, request: ReadRequest) -> None:
+    """Send the items of a stream, in its process."""
+    confine(request.memory_bytes)
+    try:
+        for item in request.function(*request.arguments):
+            send_value(answers, request.expected.type, item)
+            del item
+        send_end(answers)
+    except BrokenPipeError:  # nobody wants more
+        pass
+    except Exception as error:
+        send_error(answers, error)
+
+
+@contextmanager
+def shared_path(file: IO[bytes]) -> Iterator[str]:
+    """Yield a path under which other processes of this user can open a file meanwhile.
+
+    Whoever opens it reads from the beginning. The path leads to a descriptor of this process,
+    so nothing is left over when a process is killed.
+    """
+    descriptor = _descriptor(file) if file.seek(0, io.SEEK_END) > COPIED_BYTES else None
+    if descriptor is not None:
+        yield _path(descriptor)
+        return
+    file.seek(0)
+    with os.fdopen(os.memfd_create("upload"), "w+b") as copy:
+        shutil.copyfileobj(file, copy)
+        copy.flush()
+        yield _path(copy.fileno())
+
+
+def _descriptor(file: IO[bytes]) -> int | None:
+    try:
+        return file.fileno()
+    except io.UnsupportedOperation:
+        return None
+
+
+def _path(descriptor: int) -> str:
+    return f"/proc/{os.getpid()}/fd/{descriptor}"

@@ -1,178 +1,181 @@
-"""Files and results handed from process to process in memory that both see.
+"""Confined processes: how one starts, what it may use, and how it ends.
 
-Through a pipe goes the path only, under which the other process of the same user finds
-the memory. So whoever is killed leaves no half of a message to those who come after,
-and the memory goes when the last who has it open lets go of it, in whatever way.
-
-A picture of 2000 x 2000 pixels of 8 bits comes over in 10 ms this way, in 26 ms through
-a pipe and in 18 ms through `multiprocessing.shared_memory`; one of 500 x 500 in 1 ms.
-Measured on two cores of Zen 4.
-
-What a process that works on files of strangers may use: memory, time, and no more life
-than that of the process it works for.
+A confined process has limits of memory and processor time, and ends when the server ends. It
+answers through a socket of its own, whose messages `core.sandbox.messages` checks.
 """
 
-import io
 import math
-import mmap
 import multiprocessing
 import os
-import pickle
 import resource
-import shutil
 import signal
+import socket
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from multiprocessing import connection
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 from core.runtime.machine import data_memory, give_back_arrays
+from core.sandbox.messages import ExpectedAnswer, InvalidMessage, OutOfTime, receive
+
+PRELOADED = ["core.images", "core.video", "core.sandbox.pool"]
+"""Modules that the fork server imports, so that a new process finds them imported."""
+
+EXIT_S = 5.0
+"""Time for a process that has closed its socket to exit, so that its exit code is known."""
 
 OOM_SCORE = Path("/proc/self/oom_score_adj")
 FIRST_TO_GO = "1000"
-"""Where the container's memory is at an end, the kernel takes this process, not the server."""
+"""Score with which the kernel ends this process before the server if memory runs out."""
 
 REPEAT_S = 0.1
-"""Until the interruption comes again: native code may swallow the first."""
+"""Time until the interruption is repeated: native code may swallow the first."""
+
+GRACE_S = 1
+"""Processor time between the interruption and the end of the process by the kernel."""
 
 STANDARD_ERROR = 2
 
-GRACE_S = 1
-"""Of processor time, to be interrupted in; then the kernel ends the process."""
+
+class WorkerDied(Exception):
+    """A confined process ended, or broke the protocol, instead of answering.
+
+    The text is the name of a signal, an exit code, or what was wrong.
+    """
 
 
-class OutOfTime(BaseException):
-    """The processor time is used up; no `except Exception` stops it."""
+class ConfinedProcess:
+    """A process that works on untrusted files, and the socket through which it answers.
+
+    It must be ended with `end`. It also ends with the process that started it.
+
+    Args:
+        target: runs in the process, called with its socket and `arguments`; must be importable.
+        arguments: pickled by this process, which is trusted.
+    """
+
+    def __init__(self, target: Callable[..., None], *arguments: Any) -> None:
+        self._answers, answers_end = socket.socketpair()
+        with answers_end:
+            self._process = process_context().Process(  # type: ignore[attr-defined]
+                target=target, args=(answers_end, *arguments), daemon=True
+            )
+            try:
+                self._process.start()
+            except (OSError, EOFError) as error:  # no more processes, or no fork server
+                self._answers.close()
+                raise WorkerDied(f"it cannot start: {error!r}") from error
+
+    @property
+    def is_alive(self) -> bool:
+        return bool(self._process.is_alive())
+
+    def receive(self, expected: ExpectedAnswer, timeout_s: float) -> Any:
+        """Return the next answer; see `core.sandbox.messages.receive`.
+
+        Raises:
+            TimeoutError: if it is not complete in time.
+            WorkerDied: if the process ends instead, or what it sends is not such an answer.
+        """
+        try:
+            return receive(self._answers, expected, time.monotonic() + timeout_s)
+        except InvalidMessage as error:
+            raise WorkerDied(f"invalid answer: {error}") from error
+        except (EOFError, ConnectionError) as error:
+            self._process.join(EXIT_S)
+            raise WorkerDied(describe_exit(self._process.exitcode)) from error
+
+    def kill(self) -> None:
+        """Kill the process; a thread that receives from it then gets WorkerDied."""
+        self._process.kill()
+
+    def end(self) -> None:
+        """Kill the process, wait until it is gone, and close the socket."""
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+        self._answers.close()
+
+
+def process_context() -> BaseContext:
+    """Return how processes start: TensorFlow's threads do not survive a fork of this one."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+def describe_exit(exit_code: int | None) -> str:
+    """Return the name of the signal that ended a process, or its exit code."""
+    if exit_code is None:
+        return "it closed its socket"
+    return signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
 
 
 def confine(memory_bytes: int) -> None:
     """Confine this process, once and for all.
 
+    The preloaded modules are imported first, so that they do not count as memory of a task.
+    They are missing if another module started the fork server, or if there is none.
+
     Args:
-        memory_bytes: that it may take beyond what it has now.
+        memory_bytes: memory that it may take beyond what it has now.
     """
-    give_back_arrays()  # or one task leaves less than that to the next
-    most = data_memory() + memory_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    for name in PRELOADED:
+        import_module(name)
+    give_back_arrays()  # otherwise one task leaves less memory to the next
+    limit = data_memory() + memory_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(OSError):  # not every sandbox has it
+    with suppress(OSError):  # some container runtimes do not have it
         OOM_SCORE.write_text(FIRST_TO_GO)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once, also from within native code
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the server, which ends this one
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ends it at once, even in native code
     threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
-    _fall_silent()
+    _silence()
 
 
-def _fall_silent() -> None:
-    """Decoders have a line to say about every damaged file, and nobody is to fill the log."""
+def _silence() -> None:
+    """Discard warnings and standard error: decoders write a line about every damaged file."""
     warnings.simplefilter("ignore")
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), STANDARD_ERROR)
 
 
-@contextmanager
-def processor_time(limit_s: float) -> Iterator[None]:
-    """Interrupt the block with OutOfTime after so many seconds of processor time.
-
-    Native code that does not come back to be interrupted is ended with the process, by
-    SIGXCPU, a little later.
-    """
-    used_s = resource.getrusage(resource.RUSAGE_SELF)
-    last_s = math.ceil(used_s.ru_utime + used_s.ru_stime + limit_s + GRACE_S)
-    resource.setrlimit(resource.RLIMIT_CPU, (last_s, resource.RLIM_INFINITY))
-    signal.signal(signal.SIGPROF, _interrupt)
-    signal.setitimer(signal.ITIMER_PROF, limit_s, REPEAT_S)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, signal.SIG_IGN)  # an interruption under way comes here
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise OutOfTime
-
-
 def _end_with_parent() -> None:
-    """Whoever is killed cannot tell its helpers to stop: they have to see it."""
+    """Wait for the end of the parent: if it is killed, it cannot end this process."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-COPIED_BYTES = 1_000_000
-"""Up to here a file is copied into memory. A larger one is opened where it is, if it is on disk.
-
-An upload that is kept in memory would be put on disk by asking where it is.
-"""
-
-ALIGNMENT = 64
-"""Bytes; of the arrays of a result, as NumPy likes them."""
-
-Sizes = list[int]
-"""Bytes of the parts of a result: its pickle, then its arrays."""
-
-
 @contextmanager
-def memory_file() -> Iterator[tuple[IO[bytes], str]]:
-    """A file in memory, and the path under which other processes may open it meanwhile."""
-    with os.fdopen(os.memfd_create("handover"), "w+b") as file:
-        yield file, _path(file.fileno())
+def processor_time(limit_s: float) -> Iterator[None]:
+    """Raise OutOfTime in the block after so many seconds of processor time.
 
-
-@contextmanager
-def lent(file: IO[bytes]) -> Iterator[str]:
-    """A path under which other processes may open a file meanwhile, at its beginning."""
-    descriptor = _descriptor(file) if file.seek(0, io.SEEK_END) > COPIED_BYTES else None
-    if descriptor is not None:
-        yield _path(descriptor)
-        return
-    file.seek(0)
-    with memory_file() as (copy, path):
-        shutil.copyfileobj(file, copy)
-        copy.flush()
-        yield path
-
-
-def put(path: str, result: Any) -> Sizes:
-    """Write an object to a path of `memory_file`; the sizes are for `take`."""
-    arrays: list[pickle.PickleBuffer] = []
-    head = pickle.dumps(result, protocol=5, buffer_callback=arrays.append)
-    parts = [memoryview(head), *(array.raw() for array in arrays)]
-    with Path(path).open("wb") as file:
-        for part in parts:
-            file.seek(_aligned(file.tell()))
-            file.write(part)
-    return [part.nbytes for part in parts]
-
-
-def take(file: IO[bytes], sizes: Sizes) -> Any:
-    """Read the object that another process has put; its arrays are views of the file's memory.
-
-    They cannot be written to. The memory is kept for as long as they are.
+    If native code does not return to the interpreter, the kernel ends the process a little
+    later with SIGXCPU.
     """
-    memory = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    parts, begin = [], 0
-    for size in sizes:
-        parts.append(memory[begin : begin + size])
-        begin = _aligned(begin + size)
-    return pickle.loads(parts[0], buffers=parts[1:])
-
-
-def _descriptor(file: IO[bytes]) -> int | None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    kill_s = math.ceil(used.ru_utime + used.ru_stime + limit_s + GRACE_S)
+    resource.setrlimit(resource.RLIMIT_CPU, (kill_s, resource.RLIM_INFINITY))
+    signal.signal(signal.SIGPROF, _interrupt)
+    signal.setitimer(signal.ITIMER_PROF, limit_s, REPEAT_S)
     try:
-        return file.fileno()
-    except io.UnsupportedOperation:
-        return None
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, signal.SIG_IGN)  # a pending interruption is raised here
 
 
-def _path(descriptor: int) -> str:
-    return f"/proc/{os.getpid()}/fd/{descriptor}"
-
-
-def _aligned(position: int) -> int:
-    return -(-position // ALIGNMENT) * ALIGNMENT
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise OutOfTime

@@ -10,6 +10,7 @@ Which file is written: what the caller wishes for, if the clip can become that.
 from bisect import bisect_left
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from core.errors import InvalidOptions
@@ -33,12 +34,13 @@ from core.video.container import CONTAINERS, FORMATS, MKV, MOV, MP4, WEBM
 from core.video.encoder import USUAL_QUALITY, EncoderSettings, write_part
 from core.video.frames import read_frames
 from core.video.join import VideoOutput, join_parts
-from core.video.probe import Probe, damage_text, probe_clip
+from core.video.probe import Probe, check_probe, damage_text, probe_clip
 
 
 def probe_apart(path: Path, limits: ClipLimits) -> Probe:
     """As `probe_clip`; also UnreadableClip if the file ends its processes or takes too long."""
-    return read_one(probe_clip, (path, limits), limits.frame.max_pixels)
+    check = partial(check_probe, limits=limits)
+    return read_one(probe_clip, (path, limits), limits.frame.max_pixels, Probe, check)
 
 
 def read_frames_apart(
@@ -72,11 +74,11 @@ def join_apart(
     arguments = (list(parts), target, output, source)
     with (
         trouble_reported(max_pixels),
-        closing(read(join_parts, arguments, max_pixels)) as counts,
+        closing(read(join_parts, arguments, max_pixels, int)) as counts,
     ):
         written = 0
         for count in counts:
-            written = int(count)
+            written = count
             go_on()
     return written
 

@@ -10,7 +10,7 @@ from config import Settings
 from core.errors import SuperResolutionError
 from core.images import Limits
 from core.sandbox.decoder import SandboxedDecoder, decoding_bytes
-from core.sandbox.pool import WorkerDied
+from core.sandbox.process import WorkerDied
 
 PATIENCE_S = 330  # more than the server's own deadline
 

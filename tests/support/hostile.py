@@ -7,6 +7,8 @@ import ctypes
 import io
 import itertools
 import os
+import pickle
+import struct
 import sys
 import time
 import warnings
@@ -16,6 +18,7 @@ import numpy as np
 
 from core.errors import ImageTooLarge, Overloaded
 from core.images import decode_image
+from core.sandbox.messages import LENGTH, ExpectedAnswer, send_value
 from core.sandbox.pool import SandboxPool, SandboxTask
 
 FOREVER_S = 600
@@ -100,7 +103,7 @@ def process(_file, _limits=None):
 def work_and_leave():
     """What a process does that has workers of its own, and does not close them."""
     KEPT.append(SandboxPool(1, 100_000_000))
-    KEPT[0].do(SandboxTask(contents, (), 10, 20), io.BytesIO())
+    KEPT[0].run(SandboxTask(contents, (), ExpectedAnswer(bytes, 100), 10, 20), io.BytesIO())
 
 
 def first_to_go(_file, _limits=None):
@@ -108,7 +111,7 @@ def first_to_go(_file, _limits=None):
 
 
 def modules(_file, _limits=None):
-    return sorted(sys.modules)
+    return tuple(sorted(sys.modules))
 
 
 def megabytes(_file, count):
@@ -121,12 +124,61 @@ def litter(_file, _limits=None):
         arrays = [np.ones(8_000_000, np.uint8) for _ in range(10)]
         LITTER.append(np.ones(10_000, np.uint8))
         del arrays
+    return b"littered"
 
 
 def chatter(_file, _limits=None):
     warnings.warn("of a library", stacklevel=1)
     os.write(2, b"of native code")
+    return "said"
 
 
 def contents(file, _limits=None):
     return file.read()
+
+
+def contents_of(file, _limits=None):
+    """What another file holds, whose path this file holds."""
+    return Path(file.read().decode()).read_bytes()
+
+
+class WritesWhenUnpickled:
+    """A pickle of it writes a file in the process that unpickles it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.write_text, (self.path, "unpickled")
+
+
+def answers_socket():
+    """The socket of this process, as code would find it that has taken over a decoder."""
+    frame = sys._getframe()
+    while "answers" not in frame.f_locals:
+        frame = frame.f_back
+    return frame.f_locals["answers"]
+
+
+def send_pickle(file, _limits=None):
+    """Send a pickle as `multiprocessing.connection.Connection.send` does."""
+    message = pickle.dumps(WritesWhenUnpickled(Path(file.read().decode())))
+    answers_socket().sendall(struct.pack("!i", len(message)) + message)
+    time.sleep(FOREVER_S)
+
+
+def send_pickle_as_text(file, _limits=None):
+    """Send a pickle where a text is expected."""
+    message = pickle.dumps(WritesWhenUnpickled(Path(file.read().decode())))
+    answers_socket().sendall(LENGTH.pack(len(message)) + message)
+    time.sleep(FOREVER_S)
+
+
+def send_true(_file, _limits=None):
+    send_value(answers_socket(), bool, True)
+    time.sleep(FOREVER_S)
+
+
+def send_half_a_message(_file, _limits=None):
+    answers_socket().sendall(LENGTH.pack(100) + b"[")
+    time.sleep(FOREVER_S)

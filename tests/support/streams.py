@@ -1,12 +1,14 @@
-"""What is done in the processes of `core.sandbox.stream`: functions that yield, well or not."""
+"""Generators for the processes of `core.sandbox.pool.stream_items`, well-behaved and hostile."""
 
 import ctypes
+import io
 import os
 import time
 
 import numpy as np
 
 from core.errors import ImageTooLarge
+from tests.support import hostile
 
 FOREVER_S = 600
 
@@ -59,3 +61,13 @@ def sleep():
 
 def take_memory(size):
     return bytes(bytearray(size))
+
+
+def call_with_file(function, data):
+    """Call a function of `tests.support.hostile` before the first item."""
+    function(io.BytesIO(data))
+    yield 0
+
+
+def send_half_a_message():
+    hostile.send_half_a_message(None)

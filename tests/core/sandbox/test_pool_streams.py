@@ -11,16 +11,19 @@ import pytest
 
 from config import ROOT
 from core.errors import ImageTooLarge
-from core.sandbox.pool import WorkerDied, WorkerFault
-from core.sandbox.stream import ReadRequest, read_apart
-from tests.support import streams
+from core.pixels import Uint8Array
+from core.sandbox.messages import ExpectedAnswer, WorkerFault
+from core.sandbox.pool import ReadRequest, stream_items
+from core.sandbox.process import WorkerDied
+from tests.support import hostile, streams
 from tests.support.waiting import wait_until
 
 MEMORY_BYTES = 100_000_000
 
 
-def read(function, *arguments, wall_s=20.0):
-    return read_apart(ReadRequest(function, arguments, MEMORY_BYTES, wall_s))
+def read(function, *arguments, item_type=int, max_bytes=MEMORY_BYTES, wall_s=20.0):
+    expected = ExpectedAnswer(item_type, max_bytes)
+    return stream_items(ReadRequest(function, arguments, expected, MEMORY_BYTES, wall_s))
 
 
 def is_alive(process):
@@ -34,7 +37,7 @@ def test_items_come_in_order_and_then_it_ends():
 
 
 def test_arrays_come_as_they_are():
-    for value, array in enumerate(read(streams.arrays, 3, (700, 900, 3))):
+    for value, array in enumerate(read(streams.arrays, 3, (700, 900, 3), item_type=Uint8Array)):
         np.testing.assert_array_equal(array, np.full((700, 900, 3), value, np.uint8))
 
 
@@ -48,7 +51,7 @@ def test_it_happens_in_another_process_that_ends_when_nobody_wants_more():
 
 def test_a_process_is_one_item_ahead_and_waits(tmp_path):
     path = tmp_path / "progress"
-    with closing(read(streams.note_progress, path)) as items:
+    with closing(read(streams.note_progress, path, item_type=Uint8Array)) as items:
         next(items)
         wait_until(lambda: path.read_text() == "1")
         time.sleep(0.3)
@@ -58,7 +61,7 @@ def test_a_process_is_one_item_ahead_and_waits(tmp_path):
 
 
 def test_errors_of_ours_arrive_after_what_came_before():
-    items = read(streams.then, streams.too_large)
+    items = read(streams.then, streams.too_large, item_type=str)
     assert next(items) == "first"
     with pytest.raises(ImageTooLarge, match="must be small"):
         next(items)
@@ -66,7 +69,7 @@ def test_errors_of_ours_arrive_after_what_came_before():
 
 def test_a_fault_arrives_with_its_traceback():
     with pytest.raises(WorkerFault, match=r"(?s)in fault.*KeyError: .unexpected"):
-        list(read(streams.then, streams.fault))
+        list(read(streams.then, streams.fault, item_type=str))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +77,7 @@ def test_a_fault_arrives_with_its_traceback():
     [(streams.segfault, (), "SIGSEGV"), (streams.leave, (3,), "exit code 3")],
 )
 def test_a_process_that_dies_is_named(last, arguments, end):
-    items = read(streams.then, last, *arguments)
+    items = read(streams.then, last, *arguments, item_type=str)
     assert next(items) == "first"
     with pytest.raises(WorkerDied, match=end):
         next(items)
@@ -89,7 +92,7 @@ def test_a_process_that_is_killed_is_noticed():
 
 def test_a_process_that_hangs_is_ended():
     began = time.monotonic()
-    with closing(read(streams.then, streams.sleep, wall_s=0.5)) as items:
+    with closing(read(streams.then, streams.sleep, wall_s=0.5, item_type=str)) as items:
         next(items)
         with pytest.raises(TimeoutError):
             next(items)
@@ -97,7 +100,7 @@ def test_a_process_that_hangs_is_ended():
 
 
 def test_a_process_that_takes_too_much_memory_is_told_so():
-    items = read(streams.then, streams.take_memory, 2 * MEMORY_BYTES)
+    items = read(streams.then, streams.take_memory, 2 * MEMORY_BYTES, item_type=str)
     next(items)
     with pytest.raises(MemoryError):
         next(items)
@@ -106,9 +109,11 @@ def test_a_process_that_takes_too_much_memory_is_told_so():
 def test_a_process_ends_with_the_one_it_works_for():
     program = (
         "import sys, time\n"
-        "from core.sandbox.stream import ReadRequest, read_apart\n"
+        "from core.sandbox.messages import ExpectedAnswer\n"
+        "from core.sandbox.pool import ReadRequest, stream_items\n"
         "from tests.support import streams\n"
-        f"items = read_apart(ReadRequest(streams.process, (), {MEMORY_BYTES}, 20.0))\n"
+        "request = ReadRequest(streams.process, (), ExpectedAnswer(int, 0), 10**8, 20.0)\n"
+        "items = stream_items(request)\n"
         "print(next(items), flush=True)\n"
         "time.sleep(600)\n"
     )
@@ -118,3 +123,24 @@ def test_a_process_ends_with_the_one_it_works_for():
         process = int(parent.stdout.readline())
         parent.kill()
     wait_until(lambda: not is_alive(process))
+
+
+@pytest.mark.parametrize("send", [hostile.send_pickle, hostile.send_pickle_as_text])
+def test_a_pickle_from_a_stream_is_refused_and_runs_nothing(tmp_path, send):
+    path = tmp_path / "written"
+    with pytest.raises(WorkerDied, match="invalid answer"):
+        list(read(streams.call_with_file, send, str(path).encode()))
+    assert not path.exists()
+
+
+def test_an_array_that_is_larger_than_announced_is_refused():
+    items = read(streams.arrays, 1, (10, 10, 3), item_type=Uint8Array, max_bytes=299)
+    with pytest.raises(WorkerDied, match="300 bytes, more than 299"):
+        next(items)
+
+
+def test_an_item_that_never_ends_is_cut_off():
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        list(read(streams.then, streams.send_half_a_message, item_type=str, wall_s=0.5))
+    assert time.monotonic() - began < streams.FOREVER_S / 10

@@ -1,0 +1,348 @@
+import io
+import logging
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from config import ROOT
+from core.errors import ImageTooLarge
+from core.sandbox import pool as pool_module
+from core.sandbox import process as process_module
+from core.sandbox.messages import ExpectedAnswer, WorkerFault
+from core.sandbox.pool import COPIED_BYTES, SandboxPool, SandboxTask, shared_path
+from core.sandbox.process import WorkerDied
+from tests.support import hostile
+from tests.support.waiting import wait_until
+
+MEMORY_BYTES = 100_000_000
+FILE_KINDS = [io.BytesIO, tempfile.TemporaryFile, tempfile.SpooledTemporaryFile]
+
+
+def task(function, returns=bytes, *, arguments=(None,), processor_s=10, wall_s=20):
+    return SandboxTask(
+        function, arguments, ExpectedAnswer(returns, MEMORY_BYTES), processor_s, wall_s
+    )
+
+
+@pytest.fixture(scope="module")
+def pool():
+    pool = SandboxPool(2, MEMORY_BYTES)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def run(pool):
+    def run(function, data=b"", returns=bytes, **options):
+        return pool.run(task(function, returns, **options), io.BytesIO(data))
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def still_works_afterwards(run):
+    yield
+    assert {run(hostile.contents, b"well") for _ in range(3)} == {b"well"}
+
+
+def test_a_task_is_done_in_another_process(run):
+    assert run(hostile.process, returns=int) != os.getpid()
+
+
+def test_a_worker_imports_what_it_needs_and_no_network(run):
+    names = {name.split(".")[0] for name in run(hostile.modules, returns=tuple[str, ...])}
+    assert "PIL" in names
+    assert not names & {"tensorflow", "keras", "flask", "api", "app"}
+
+
+def test_a_worker_goes_before_the_server_when_memory_is_short(run):
+    assert run(hostile.first_to_go, returns=str) == "1000"
+
+
+def test_errors_of_ours_arrive_as_themselves(run):
+    with pytest.raises(ImageTooLarge, match="Image must be small"):
+        run(hostile.too_large)
+
+
+def test_errors_that_no_decoder_raises_arrive_as_faults(run):
+    with pytest.raises(WorkerFault, match="Overloaded: Too many"):
+        run(hostile.overloaded)
+
+
+def test_a_fault_arrives_with_its_traceback(run):
+    with pytest.raises(WorkerFault, match=r"(?s)in fault.*KeyError: .unexpected"):
+        run(hostile.fault)
+
+
+def test_a_crash_is_named_and_logged(run, caplog):
+    with pytest.raises(WorkerDied, match="SIGSEGV"):
+        run(hostile.segfault)
+    assert [r.levelno for r in caplog.records] == [logging.WARNING] * 2
+    assert "SIGSEGV" in caplog.text
+
+
+def test_a_worker_that_ends_as_if_all_were_well_is_noticed(run):
+    with pytest.raises(WorkerDied, match="exit code 0"):
+        run(hostile.end_quietly)
+
+
+def test_who_waits_for_nothing_is_killed(run):
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        run(hostile.sleep, wall_s=0.5)
+    assert time.monotonic() - began < 5
+
+
+def test_who_computes_too_long_is_interrupted_and_lives(run, caplog):
+    with pytest.raises(TimeoutError):
+        run(hostile.compute, processor_s=0.3)
+    assert not caplog.records
+
+
+def test_who_computes_too_long_in_native_code_is_ended_before_the_clock_strikes(run, caplog):
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        run(hostile.compute_in_native_code, processor_s=0.2, wall_s=60)
+    assert time.monotonic() - began < 30
+    assert "SIGXCPU" in caplog.text
+
+
+def test_a_memory_bomb_is_refused(run):
+    with pytest.raises(MemoryError):
+        run(hostile.eat_memory)
+
+
+def test_who_ran_out_of_memory_is_replaced(run):
+    before = run(hostile.process, returns=int)
+    with pytest.raises(MemoryError):
+        run(hostile.eat_memory)
+    assert run(hostile.process, returns=int) != before
+
+
+def test_the_memory_that_is_allowed_can_be_had(run):
+    allowed = MEMORY_BYTES // 1_000_000
+    assert (
+        run(hostile.megabytes, returns=int, arguments=(allowed - 20,)) == (allowed - 20) * 1_000_000
+    )
+    with pytest.raises(MemoryError):
+        run(hostile.megabytes, returns=int, arguments=(allowed + 1,))
+
+
+def test_what_one_task_has_freed_another_can_have(run):
+    for _ in range(2):  # whichever worker it is
+        run(hostile.litter)
+    large = MEMORY_BYTES // 1_000_000 - 20
+    assert run(hostile.megabytes, returns=int, arguments=(large,)) == large * 1_000_000
+
+
+def kill_who_is_told_in(path):
+    wait_until(lambda: path.exists() and path.read_text().endswith("\n"))
+    os.kill(int(path.read_text()), signal.SIGKILL)
+
+
+def test_a_killed_worker_costs_nothing_but_time(run, tmp_path):
+    path = tmp_path / "workers"
+    killer = threading.Thread(target=kill_who_is_told_in, args=(path,))
+    killer.start()
+    assert run(hostile.wait_to_be_killed_once, str(path).encode(), str) == "answered"
+    killer.join()
+    first, second = path.read_text().split()
+    assert first != second
+
+
+def test_idle_workers_that_are_killed_are_replaced(run):
+    for _ in range(3):
+        os.kill(run(hostile.process, returns=int), signal.SIGKILL)
+        assert run(hostile.contents, b"here") == b"here"
+
+
+def test_one_that_dies_takes_no_other_with_it(run, caplog):
+    caplog.set_level(logging.ERROR)
+
+    def attempt(number):
+        if number % 4 == 0:
+            with pytest.raises(WorkerDied):
+                run(hostile.segfault)
+            return b"crashed"
+        return run(hostile.contents, bytes([number]))
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(attempt, range(24)))
+    assert answers == [bytes([n]) if n % 4 else b"crashed" for n in range(24)]
+
+
+def test_nothing_is_left_open(run):
+    def descriptors():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    run(hostile.contents)
+    before, threads = descriptors(), threading.active_count()
+    for function in (hostile.segfault, hostile.too_large, hostile.contents):
+        try:
+            run(function)
+        except (WorkerDied, ImageTooLarge):
+            continue
+    assert descriptors() == before
+    assert threading.active_count() == threads
+
+
+def test_what_decoders_say_does_not_fill_the_log(capfd):
+    pool = SandboxPool(1, MEMORY_BYTES)
+    pool.run(task(hostile.chatter, str), io.BytesIO())
+    pool.close()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_worker_retires_after_its_tasks(monkeypatch):
+    monkeypatch.setattr(pool_module, "TASKS", 3)
+    pool = SandboxPool(1, MEMORY_BYTES)
+    seen = [pool.run(task(hostile.process, int), io.BytesIO()) for _ in range(7)]
+    pool.close()
+    assert [seen.count(process) for process in dict.fromkeys(seen)] == [3, 3, 1]
+
+
+def test_starting_begins_them_all():
+    pool = SandboxPool(2, MEMORY_BYTES)
+    processes = pool.start(task(hostile.process, int), io.BytesIO())
+    assert len(set(processes)) == 2
+    pool.close()
+    assert not any(Path(f"/proc/{process}").exists() for process in processes)
+
+
+def test_closed_workers_do_nothing():
+    pool = SandboxPool(1, MEMORY_BYTES)
+    pool.close()
+    pool.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        pool.run(task(hostile.contents), io.BytesIO())
+
+
+SERVER = """
+import contextlib, io, threading
+from core.sandbox.messages import ExpectedAnswer
+from core.sandbox.pool import SandboxPool, SandboxTask
+from tests.support import hostile
+
+pool = SandboxPool(2, 100_000_000)
+process = ExpectedAnswer(int, 0)
+processes = pool.start(SandboxTask(hostile.process, (), process, 10, 20), io.BytesIO())
+print(*processes, flush=True)
+"""
+
+BUSY = """
+def wait_in_vain():
+    with contextlib.suppress(Exception):
+        pool.run(SandboxTask(hostile.sleep, (), process, 10, 600), io.BytesIO())
+
+threading.Thread(target=wait_in_vain, daemon=True).start()
+"""
+
+FOREVER = """
+import time
+time.sleep(600)
+"""
+
+
+def run_server(code):
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def is_running(process):
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+@pytest.mark.parametrize("work", ["", BUSY])
+def test_workers_end_when_the_server_is_killed(work):
+    with run_server(SERVER + work + FOREVER) as server:
+        processes = server.stdout.readline().split()
+        assert len(processes) == 2
+        assert all(is_running(process) for process in processes)
+        server.kill()
+        wait_until(lambda: not any(is_running(process) for process in processes), 5)
+
+
+def test_workers_end_with_a_process_of_multiprocessing():
+    process = multiprocessing.get_context("spawn").Process(target=hostile.work_and_leave)
+    process.start()
+    process.join(30)
+    process.kill()
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize("work", ["", BUSY])
+def test_workers_end_silently_with_an_interpreter_that_exits(work):
+    with run_server(SERVER + work) as server:
+        told, complaints = server.communicate(timeout=30)
+        assert (server.returncode, complaints) == (0, "")
+        assert not any(is_running(process) for process in told.split())
+
+
+def test_memory_counts_from_what_a_worker_has_imported(monkeypatch):
+    """Also where a process begins with nothing, as when others began the fork server."""
+    for module in (pool_module, process_module):
+        monkeypatch.setattr(module, "process_context", lambda: multiprocessing.get_context("spawn"))
+    pool = SandboxPool(1, 20_000_000)
+    try:
+        assert pool.run(task(hostile.contents), io.BytesIO(b"well")) == b"well"
+    finally:
+        pool.close()
+
+
+@pytest.mark.parametrize("send", [hostile.send_pickle, hostile.send_pickle_as_text])
+def test_a_pickle_from_a_worker_is_refused_and_runs_nothing(run, tmp_path, send):
+    path = tmp_path / "written"
+    with pytest.raises(WorkerDied, match="invalid answer"):
+        run(send, str(path).encode())
+    assert not path.exists()
+
+
+def test_an_answer_of_another_type_is_refused(run):
+    with pytest.raises(WorkerDied, match="invalid answer: .* bool instead of int"):
+        run(hostile.send_true, returns=int)
+
+
+def test_an_answer_that_never_ends_is_cut_off(run):
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        run(hostile.send_half_a_message, wall_s=0.5)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("size", [0, 1, COPIED_BYTES + 1])
+@pytest.mark.parametrize("kind", FILE_KINDS)
+def test_a_shared_file_is_read_from_its_beginning(run, kind, size):
+    with kind() as file:
+        file.write(os.urandom(size))
+        file.flush()
+        with shared_path(file) as path:
+            seen = run(hostile.contents_of, path.encode())
+        file.seek(0)
+        assert seen == file.read()
+
+
+def test_a_small_upload_is_not_put_on_disk_and_a_large_file_is_not_copied():
+    with tempfile.SpooledTemporaryFile(max_size=10) as small, shared_path(small):
+        assert not small._rolled  # no public attribute says so
+    with tempfile.TemporaryFile() as large:
+        large.truncate(COPIED_BYTES + 1)
+        with shared_path(large) as path:
+            assert Path(path).stat().st_ino == os.fstat(large.fileno()).st_ino
