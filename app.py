@@ -40,7 +40,7 @@ from jobs.engine import JobEngine
 from jobs.execution import JobContext
 
 if TYPE_CHECKING:
-    from jobs.cluster.process import ClusterBackend
+    from jobs.cluster.engine import ClusterBackend
 
 USABLE_SHARE = 0.8
 """Of the memory limit: the rest is for what allocators keep, and for the system."""
@@ -175,12 +175,12 @@ def create_engine(settings: Settings, workshop: JobContext) -> JobEngine:
 
 def create_place(settings: Settings) -> "ClusterBackend":
     """Where the jobs of several machines are."""
+    from jobs.cluster.engine import open_backend
     from jobs.cluster.ledger import LedgerLimits
-    from jobs.cluster.process import open_place
 
     disk_bytes = settings.jobs_disk_mb * MEGABYTE
     bounds = LedgerLimits(settings.jobs_queue, disk_bytes, settings.job_expiry_s)
-    return open_place(settings.queue_url, settings.storage_url, bounds)
+    return open_backend(settings.queue_url, settings.storage_url, bounds)
 
 
 def create_workshop(
@@ -203,8 +203,7 @@ def work(sign_of_life: Path) -> int:
     Args:
         sign_of_life: a file that is touched as long as all is well.
     """
-    from jobs.cluster.process import run_worker
-    from jobs.cluster.worker import WorkerTimings
+    from jobs.cluster.worker import WorkerTimings, run_worker
 
     try:
         settings = Settings.from_env()
@@ -324,7 +323,7 @@ def check_jobs_folder(settings: Settings) -> None:
     """Raise InvalidSetting if files of jobs cannot be in their folder."""
     folder = jobs_folder(settings)
     try:
-        JobFiles(folder, settings.jobs_disk_mb * MEGABYTE).make()
+        JobFiles(folder, settings.jobs_disk_mb * MEGABYTE).create()
         with tempfile.TemporaryFile(dir=folder):
             return
     except OSError as error:
