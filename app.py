@@ -53,8 +53,8 @@ def work(sign_of_life: Path) -> int:
     Args:
         sign_of_life: file that the worker touches while it is healthy.
     """
-    from jobs.cluster.process import run_worker
-    from jobs.cluster.worker import WorkerTimings
+
+    from jobs.cluster.worker import WorkerTimings, run_worker
 
     try:
         settings = Settings.from_env()

@@ -1,5 +1,5 @@
-"""Jobs: work of minutes that is queued, watched, cancelled, resumed. No HTTP, no settings.
+"""Jobs: work of minutes that is queued, watched, cancelled and resumed. No HTTP, no settings.
 
-`job` says what is known of one, `engine` what can be done with them, `errors` what can be
-wrong. Whoever serves jobs needs no more than these three.
+`job` has the snapshot of a job, `engine` what can be done with jobs, and `errors` what can go
+wrong. Users of jobs need only these three.
 """

@@ -1,8 +1,8 @@
-"""Commands for jobs on several machines: python -m jobs worker | health
+"""Commands for jobs on several machines: `python -m jobs worker|health`.
 
 `worker` computes jobs of the servers that have the same ENHANCER_QUEUE_URL, until SIGTERM. It
-has the settings of the service, all in the environment. `health` says by its exit code, 0 or
-1, whether the worker of this machine, or container, lives and is not stuck.
+takes the settings of the service from the environment. `health` exits with 0 if the worker of
+this machine or container is alive and not stuck, else with 1.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.cluster.health import is_healthy, usual_sign
+from jobs.cluster.health import default_alive_file, is_healthy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--sign",
         type=Path,
-        default=usual_sign(),
-        help="file by which the worker shows that it lives; workers of one machine need several",
+        default=default_alive_file(),
+        help="file that a healthy worker touches; each worker of one machine needs its own",
     )
     parsed = parser.parse_args(arguments)
     if parsed.command == "health":

@@ -1,21 +1,26 @@
-"""Everything jobs/ raises on purpose, beside what core/ raises.
+"""Every error that jobs/ raises on purpose, and the messages that both engines share.
 
 SuperResolutionError      of core/errors
 └── JobError
-    ├── UnknownJob        there is no such job, or not any more
+    ├── UnknownJob        the job does not exist, or does not exist any more
     ├── KeyReused         the idempotency key came with other content before
-    ├── JobUnfinished     there is no result yet
-    ├── ResultGone        there is no result, and there will be none
-    ├── (and ComeBack)    it may go better later
+    ├── JobUnfinished     the job has no result yet
+    ├── ResultGone        the job has no result and never will
+    ├── (and RetryLater)  the same request may succeed later
     │   ├── OutOfSpace        files of jobs may not take more of the disk
     │   ├── TooManyJobs       too many jobs are waiting
     │   ├── TooManyWatchers   too many callers watch jobs already
     │   └── EngineUnavailable queue or storage do not answer
-    ├── SegmentAbandoned  whoever began a segment did not come to its end
-    └── JobInterrupted    the job is to be left as it is: cancelled, or the server stops
+    ├── SegmentAbandoned  a segment was begun several times and never finished
+    └── JobInterrupted    stop working on the job: it was cancelled, or the server stops
 """
 
 from core.errors import RetryLater, SuperResolutionError
+
+RETRY_AFTER_S = 60
+"""Seconds until there may be space again: when results expire or jobs end."""
+
+MEGABYTE = 1_000_000
 
 
 class JobError(SuperResolutionError):
@@ -23,7 +28,7 @@ class JobError(SuperResolutionError):
 
 
 class UnknownJob(JobError):
-    """There is no such job, or not any more."""
+    """The job does not exist, or does not exist any more."""
 
     def __init__(self) -> None:
         super().__init__("Job must be one that exists and has not expired. Received: another id.")
@@ -33,7 +38,7 @@ class UnknownJob(JobError):
 
 
 class KeyReused(JobError):
-    """The idempotency key came with another file, or other wishes, before."""
+    """The idempotency key came with another file or other options before."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -46,11 +51,11 @@ class KeyReused(JobError):
 
 
 class JobUnfinished(JobError):
-    """There is no result yet."""
+    """The job has no result yet."""
 
 
 class ResultGone(JobError):
-    """There is no result, and there will be none: failed, cancelled or expired."""
+    """The job has no result and never will: it failed, was cancelled or expired."""
 
 
 class OutOfSpace(JobError, RetryLater):
@@ -70,8 +75,32 @@ class EngineUnavailable(JobError, RetryLater):
 
 
 class SegmentAbandoned(JobError):
-    """Whoever began a segment did not come to its end, several times."""
+    """A segment was begun several times and never finished."""
 
 
 class JobInterrupted(JobError):
-    """The job is to be left as it is: it was cancelled, or the server stops."""
+    """Stop working on the job: it was cancelled, or the server stops."""
+
+
+def too_many_jobs(limit: int) -> TooManyJobs:
+    """Return the error for a queue that is full."""
+    return TooManyJobs(
+        f"At most {limit} jobs may wait. Received: one more.", retry_after_s=RETRY_AFTER_S
+    )
+
+
+def over_budget(budget_bytes: int, used_bytes: int, more_bytes: int) -> OutOfSpace:
+    """Return the error for files that do not fit into the disk budget."""
+    return OutOfSpace(
+        f"Files of jobs must take at most {budget_bytes // MEGABYTE} MB. "
+        f"Received: {more_bytes} bytes more than the {used_bytes} bytes that are taken.",
+        retry_after_s=RETRY_AFTER_S,
+    )
+
+
+def disk_full() -> OutOfSpace:
+    """Return the error for a write that failed because the disk is full."""
+    return OutOfSpace(
+        "Files of jobs must fit on their disk. Received: one more, and it is full.",
+        retry_after_s=RETRY_AFTER_S,
+    )

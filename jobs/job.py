@@ -1,7 +1,7 @@
-"""A job as it is at a moment: what is asked for, how far it is, what came of it.
+"""A job: what was submitted, how far it is, and what came of it.
 
-A `Job` is a snapshot. Each change of a job makes its `version` one higher or more, so two
-snapshots can be compared, and who has seen one can ask for what came after.
+A `Job` is a snapshot. Every change of a job raises its `version`, so a caller who has seen one
+snapshot can ask for what came after it.
 """
 
 import json
@@ -12,15 +12,18 @@ from enum import StrEnum
 from core.options import OutputOptions
 
 ID_BYTES = 24
-"""Of chance in an id: who has it may do with the job what its owner may."""
+"""Random bytes in an id. Whoever knows the id controls the job, so it must not be guessable."""
 
 LONGEST_NAME = 150
-"""Characters of a file's name that are kept."""
+"""Number of characters to which the name of a file is cut."""
 
 
 class JobState(StrEnum):
-    """Where a job stands. It goes downwards only, but from running back to queued when a
-    server is stopped or fails in the middle; what is finished of it stays finished."""
+    """The stage of a job.
+
+    A job passes the stages from top to bottom. It returns from running to queued when its server
+    stops or fails; finished segments stay finished.
+    """
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -30,23 +33,24 @@ class JobState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing will happen any more, but that the job expires."""
+        """Whether the job has ended and only expires."""
         return self in FINAL
 
 
 FINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+"""The states in which a job has ended."""
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """The file that a job has made.
+    """Metadata of the file that a job has made.
 
     Attributes:
-        name: for who saves it, such as "holiday_x4.mp4".
-        mimetype: of it.
-        size: bytes.
-        digest: SHA-256 of its bytes, hexadecimal.
-        expires: when it is deleted, seconds since 1970.
+        name: under which to save the file, such as "holiday_x4.mp4".
+        mimetype: of the file.
+        size: in bytes.
+        digest: SHA-256 of the bytes, hexadecimal.
+        expires: when the file is deleted, seconds since 1970.
     """
 
     name: str
@@ -61,25 +65,25 @@ class Job:
     """A snapshot of a job.
 
     Attributes:
-        id: not to be guessed; it is all that is needed to see, cancel and fetch.
-        version: at least one higher after each change, from 1.
-        state: where it stands.
+        id: random text; whoever knows it can watch the job, cancel it and fetch its result.
+        version: 1 at first, and higher after each change.
+        state: stage of the job.
         kind: of the medium: "video", "animation" or "pictures".
-        name: of the file that was sent, without folders; for people.
+        name: of the uploaded file, without folders; for people.
         options: options of the result.
-        frames: to be computed.
-        frames_done: of these, never fewer than are in finished segments. Falls back to
-            that when a job is resumed.
-        created: when it was accepted, seconds since 1970.
-        started: when its first frame was begun; None before.
-        finished: when its state became final; None before.
-        rate: frames a second lately; None as long as none was measured.
-        position: jobs that will be begun before it; None unless it is queued.
-        error: why it failed, for its owner; None unless it failed.
-        damage: what is wrong with the file, whose result ends there or lacks something,
-            for its owner; None if nothing is.
-        result: None unless it succeeded.
-        expires: when all of it is forgotten, seconds since 1970; None before it is final.
+        frames: number of frames to compute.
+        frames_done: number of computed frames. When a job is resumed, it falls back to the
+            number of frames in finished segments.
+        created: when the job was accepted, seconds since 1970.
+        started: when its first frame was begun, seconds since 1970; None before.
+        finished: when its state became final, seconds since 1970; None before.
+        rate: recent frames a second; None until it is measured.
+        position: number of jobs that will be started before it; None unless it is queued.
+        error: why the job failed, for its owner; None unless it failed.
+        damage: what is wrong with the uploaded file, for its owner; None if nothing. The result
+            lacks the damaged frames.
+        result: None unless the job succeeded.
+        expires: when the job is forgotten, seconds since 1970; None before it is final.
     """
 
     id: str
@@ -102,19 +106,42 @@ class Job:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until it is done, once it runs and its rate is known."""
+        """Estimated seconds until the job is done; None unless it runs at a known rate."""
         if self.state is not JobState.RUNNING or not self.rate:
             return None
         return (self.frames - self.frames_done) / self.rate
 
 
+@dataclass(frozen=True)
+class NewJob:
+    """A job to store, and the request that submitted it.
+
+    Attributes:
+        job: queued.
+        caller: owner of the idempotency key.
+        key: idempotency key; None without.
+        digest: SHA-256 of the uploaded file. The key stands for this file with these options.
+        size: of the uploaded file, in bytes.
+        segments: number of segments to compute.
+        model_id: identifies the network that computes the frames.
+    """
+
+    job: Job
+    caller: str
+    key: str | None
+    digest: str
+    size: int
+    segments: int
+    model_id: str
+
+
 def new_id() -> str:
-    """An id that nobody can guess, of letters, digits, `-` and `_`."""
+    """Return an id that cannot be guessed, of letters, digits, `-` and `_`."""
     return secrets.token_urlsafe(ID_BYTES)
 
 
 def result_name(name: str, suffix: str, scale: int) -> str:
-    """Name of a result, after that of its file.
+    """Return the name of a result, derived from the name of the uploaded file.
 
     >>> result_name("holiday.mov", ".mp4", 4)
     'holiday_x4.mp4'
@@ -124,7 +151,7 @@ def result_name(name: str, suffix: str, scale: int) -> str:
 
 
 def clean_name(name: str) -> str:
-    r"""The last part of a path that a caller made up, of characters that can be shown.
+    r"""Return the last part of a path from a caller, without unprintable characters.
 
     >>> clean_name("../..\\a\x00b/ holi\nday.mov"), clean_name("/")
     ('holiday.mov', 'file')
@@ -138,13 +165,10 @@ def clean_name(name: str) -> str:
 
 
 def options_to_json(options: OutputOptions) -> str:
-    """Return options as JSON. Equal options give equal texts."""
+    """Return options as JSON; equal options give equal text."""
     return json.dumps(asdict(options), sort_keys=True)
 
 
 def options_from_json(text: str) -> OutputOptions:
-    """Return the options of a text of `options_to_json`.
-
-    Options that an older version did not write have their defaults.
-    """
+    """Read options from the text of `options_to_json`; options it lacks have their defaults."""
     return replace(OutputOptions(), **json.loads(text))

@@ -36,7 +36,7 @@ from jobs.engine import JobEngine
 from jobs.execution import JobContext
 
 if TYPE_CHECKING:
-    from jobs.cluster.process import ClusterBackend
+    from jobs.cluster.engine import ClusterBackend
 
 USABLE_SHARE = 0.8
 """Share of the memory limit that pictures may use; allocators and the system need the rest."""
@@ -224,12 +224,12 @@ def create_cluster_backend(settings: Settings) -> "ClusterBackend":
     Raises:
         ImportError, ValueError: if the storage is of a kind that cannot be used.
     """
+    from jobs.cluster.engine import open_backend
     from jobs.cluster.ledger import LedgerLimits
-    from jobs.cluster.process import open_place
 
     disk_bytes = settings.jobs_disk_mb * MEGABYTE
     limits = LedgerLimits(settings.jobs_queue, disk_bytes, settings.job_expiry_s)
-    return open_place(settings.queue_url, settings.storage_url, limits)
+    return open_backend(settings.queue_url, settings.storage_url, limits)
 
 
 def jobs_folder(settings: Settings) -> Path:

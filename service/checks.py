@@ -86,7 +86,7 @@ def check_jobs_folder(settings: Settings) -> None:
     """Raise InvalidSetting if the folder of jobs cannot be made or written to."""
     folder = jobs_folder(settings)
     try:
-        JobFiles(folder, settings.jobs_disk_mb * MEGABYTE).make()
+        JobFiles(folder, settings.jobs_disk_mb * MEGABYTE).create()
         with tempfile.TemporaryFile(dir=folder):
             return
     except OSError as error:

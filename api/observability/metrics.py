@@ -208,7 +208,7 @@ class Metrics:
             self._sample_jobs(self._service.jobs)
 
     def _sample_jobs(self, jobs: JobServiceContext) -> None:
-        figures = jobs.engine.figures()
+        figures = jobs.engine.stats()
         for state, count in figures.jobs.items():
             self.jobs.labels(state.value).set(count)
         self.jobs_disk.set(figures.disk_bytes)

@@ -1,6 +1,6 @@
-"""Jobs on several machines: one Redis, one storage, as many workers as there is work for.
+"""Jobs on several machines: one Redis, one storage, and as many workers as there is work for.
 
-What counts is the ledger in Redis, which says who computes which piece and what is done; a
-message by Celery only says that a worker should look into it. So a message that is lost or
-comes twice changes nothing, and a worker that dies is missed within seconds.
+The ledger in Redis is the truth: it says who computes which piece of a job, and what is done. A
+Celery message only asks a worker to look at a job. So a message that is lost or comes twice does
+no harm, and a worker that dies is noticed within seconds.
 """

@@ -1,11 +1,8 @@
-"""Messages by Celery: who has work tells those who look for some (the only importer of Celery).
+"""Messages that wake workers, sent with Celery. Only this module imports Celery.
 
-A worker is one process with one model, which works on one piece at a time: Celery's solo
-pool. Its pool of child processes would load the model in each, since TensorFlow does not
-survive a fork, and would let orphans compute on when their parent dies.
-
-What has to be done now and then by one of all processes: messages for work that nobody was
-told of, and the end of what has expired.
+A worker is one process with one model, which computes one piece at a time: Celery's solo pool. A
+pool of child processes would load the model in each of them, because TensorFlow does not survive
+a fork; and orphans would compute on when their parent dies.
 """
 
 import logging
@@ -17,25 +14,40 @@ from celery import Celery
 from celery.worker import state
 from kombu.exceptions import KombuError
 
-from jobs.cluster.ledger import JobLedger
-from jobs.cluster.storage import Storage
-
 QUEUE = "enhancer"
+"""Name of the list in Redis that holds the messages."""
+
 TASK = "enhancer.work"
+"""Name of the Celery task."""
 
 SEND_POLICY = {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
+"""How often, and at which intervals in seconds, sending is tried again."""
 
 TIMEOUT_S = 5.0
+"""Seconds to wait for Redis."""
 
 log = logging.getLogger("enhancer.jobs")
 
 
+class MessageQueue(Protocol):
+    """A queue of messages, each with the id of a job that a worker should look at.
+
+    Attributes:
+        queue: name of the list in Redis.
+    """
+
+    queue: str
+
+    def send(self, job_id: str) -> None:
+        """Ask a worker to look at a job; a failure is only logged."""
+
+
 class Broker:
-    """The queue of messages, each of which names a job that somebody should look into.
+    """The `MessageQueue` in Redis, and the loop of a worker that takes messages from it.
 
     Args:
         url: of Redis.
-        queue: name of the list there.
+        queue: name of the list in Redis.
     """
 
     def __init__(self, url: str, queue: str = QUEUE) -> None:
@@ -44,27 +56,27 @@ class Broker:
         self._celery.conf.update(configuration(queue))
 
     def send(self, job_id: str) -> None:
-        """Have some worker look into a job; if that fails, it is logged.
+        """Ask a worker to look at a job; a failure is only logged.
 
-        It is no misfortune: who sweeps finds that nobody was told.
+        A message that was not sent does no harm: `jobs.cluster.maintenance.Sweeper` sends it later.
         """
         try:
             self._celery.send_task(TASK, [job_id], retry=True, retry_policy=SEND_POLICY)
         except (KombuError, OSError) as error:
             log.warning("No message could be sent: %s", error)
 
-    def work(self, work: Callable[[str], None], on_stop: Callable[[], None]) -> int:
-        """Be a worker, until SIGTERM or SIGINT; the exit code.
+    def consume(self, work: Callable[[str], None], on_stop: Callable[[], None]) -> int:
+        """Take messages until SIGTERM or SIGINT, and return the exit code.
 
         Args:
-            work: called for each message, with the id of a job; raises nothing.
-            on_stop: told by the signal handler that the work under way is to be the last.
+            work: called with the id of a job for each message; raises nothing.
+            on_stop: called by the signal handler; the work under way is then the last.
         """
         self._celery.task(work, name=TASK)
-        logging.getLogger("celery").setLevel(logging.WARNING)  # it tells ids, which are secret
+        logging.getLogger("celery").setLevel(logging.WARNING)  # it logs ids, which are secret
 
         def stop(*_signal: object) -> None:
-            state.should_stop = 0  # of Celery: read after each message, and between them
+            state.should_stop = 0  # Celery reads this after each message, and between messages
             on_stop()
 
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -82,10 +94,10 @@ class Broker:
 
 
 def configuration(queue: str) -> dict[str, Any]:
-    """Of Celery: a message at a time, acknowledged late; no results, no commands from afar.
+    """Return Celery's settings: one message at a time, late acknowledgement, no results.
 
-    What is not acknowledged after `visibility_timeout`, an hour, comes again. Nothing
-    depends on that, neither that it comes nor that it comes once.
+    A message that is not acknowledged within `visibility_timeout`, an hour, is delivered again.
+    Nothing depends on that, nor on being delivered only once.
     """
     return {
         "task_default_queue": queue,
@@ -100,48 +112,3 @@ def configuration(queue: str) -> dict[str, Any]:
             "socket_connect_timeout": TIMEOUT_S,
         },
     }
-
-
-SHARE = 6
-"""Of a lease: how often is looked whether one has ended."""
-
-SLACK = 0.9
-"""Of the time between two turns, so that nobody's turn comes just too early."""
-
-
-class MessageQueue(Protocol):
-    """The queue of messages, of which this needs to know whether it is empty."""
-
-    queue: str
-
-    def send(self, job_id: str) -> None:
-        """Have some worker look into a job; if that fails, it is logged."""
-
-
-class Sweeper:
-    """Sweeps, if it is our turn: all processes of all machines share one.
-
-    A piece whose worker is dead is anybody's as soon as its lease has ended; here somebody
-    is told. A message that was lost, in Redis or with its worker, is sent again.
-    """
-
-    def __init__(self, ledger: JobLedger, storage: Storage, messages: MessageQueue) -> None:
-        self.every_s = ledger.lease_s / SHARE
-        self._ledger, self._storage, self._messages = ledger, storage, messages
-
-    def sweep(self) -> None:
-        """Send what messages are missing; delete what files are due."""
-        if self._ledger.acquire("sweep", SLACK * self.every_s):
-            self._send_missing()
-            self._delete_due()
-
-    def _send_missing(self) -> None:
-        is_idle = self._ledger.waiting_messages(self._messages.queue) == 0
-        for job_id in self._ledger.active():
-            if self._ledger.needs_message(job_id, is_idle=is_idle):
-                self._messages.send(job_id)
-
-    def _delete_due(self) -> None:
-        for job_id in self._ledger.rubbish():
-            self._storage.delete(job_id)
-            self._ledger.cleared(job_id)

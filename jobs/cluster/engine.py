@@ -1,221 +1,186 @@
-"""The engine of several machines, as the service sees it: it takes jobs in, and computes none."""
+"""The cluster engine: the server accepts jobs, and workers on other machines compute them."""
 
 import hashlib
 import logging
 import secrets
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from core.media.medium import Medium
-from core.options import OutputOptions
-from jobs.cluster.broker import MessageQueue, Sweeper
-from jobs.cluster.health import PeriodicTask
-from jobs.cluster.ledger import JobLedger, LedgerUnavailable, NewLedgerJob
+from jobs.cluster.broker import Broker, MessageQueue
+from jobs.cluster.ledger import JobLedger, LedgerLimits, LedgerUnavailable, NewLedgerJob, connect
+from jobs.cluster.maintenance import PeriodicTask, Sweeper
 from jobs.cluster.storage import Storage, source_name
-from jobs.engine import EngineStats, OpenResult, Submission
-from jobs.errors import (
-    EngineUnavailable,
-    JobError,
-    JobUnfinished,
-    OutOfSpace,
-    ResultGone,
-    UnknownJob,
-)
+from jobs.engine import EngineStats, JobEngine, ReceivedUpload, copy_upload
+from jobs.errors import EngineUnavailable, JobError
 from jobs.execution import JobContext
-from jobs.job import Job, JobState, clean_name, new_id, options_to_json
+from jobs.job import Job, JobState, NewJob, options_to_json
 
-LOOK_EVERY_S = 0.5
-"""How often a job that is watched is looked at."""
+MAX_READING_S = 3600.0
+"""Seconds for which an open result is kept after its job was forgotten."""
 
-TELL_EVERY_S = 10.0
-"""How often a watcher is told that nothing has changed."""
-
-READING_S = 3600.0
-"""For which the file of a forgotten job stays, for who reads it."""
-
-UPLOAD_S = 3600.0
-"""After which a file is deleted that was stored for a job which was then not entered."""
+MAX_UPLOAD_S = 3600.0
+"""Seconds after which a stored file is deleted if its job was never created."""
 
 RETRY_S = 10
-"""After which a caller may try again when Redis or the storage did not answer."""
-
-CHUNK = 1024 * 1024
+"""Seconds after which a caller may try again if Redis or the storage did not answer."""
 
 log = logging.getLogger("enhancer.jobs")
 
 
-class ReceivedUpload(NamedTuple):
-    """A file that was handed in, on this machine.
+class ClusterJobs(JobEngine):
+    """A `JobEngine` whose jobs are computed by workers elsewhere.
 
-    Attributes:
-        path: where it lies.
-        digest: SHA-256 of its bytes, hexadecimal.
-        size: bytes.
-    """
-
-    path: Path
-    digest: str
-    size: int
-
-
-class ClusterJobs:
-    """Jobs that are computed by workers elsewhere.
+    It never calls `on_frames`, and calls `on_final` only for jobs that are cancelled here. If Redis
+    or the storage do not answer, its methods raise EngineUnavailable.
 
     Args:
-        ledger: what is known of jobs.
-        storage: their files.
+        ledger: of jobs.
+        storage: of their files.
         messages: wake workers.
-        workshop: looks at files that are handed in.
-
-    Attributes:
-        on_frames: never called: this process computes none.
-        on_final: told of jobs that were cancelled here.
+        context: opens uploaded files.
     """
 
+    watch_interval_s = 0.5
+    keep_alive_s = 10.0
+
     def __init__(
-        self,
-        ledger: JobLedger,
-        storage: Storage,
-        messages: MessageQueue,
-        workshop: JobContext,
+        self, ledger: JobLedger, storage: Storage, messages: MessageQueue, context: JobContext
     ) -> None:
-        self.on_frames: Callable[[int], None] = lambda _frames: None
-        self.on_final: Callable[[JobState], None] = lambda _state: None
+        super().__init__(context)
         self._ledger, self._storage, self._messages = ledger, storage, messages
-        self._workshop = workshop
-        self._figures = EngineStats(dict.fromkeys(JobState, 0), 0, ledger.bounds.disk_bytes)
+        self._last_stats = EngineStats(dict.fromkeys(JobState, 0), 0, ledger.limits.disk_bytes)
         sweeper = Sweeper(ledger, storage, messages)
         self._sweeping = PeriodicTask(sweeper.sweep, sweeper.every_s, "sweeping")
-        self._stopped = threading.Event()
-
-    def submit(
-        self, upload: IO[bytes], name: str, wish: OutputOptions, *, key: str | None, caller: str
-    ) -> Submission:
-        """See `jobs.engine.JobEngine`; also raises EngineUnavailable, like all that follow."""
-        self._workshop.upscaler.check_detail(wish.detail)
-        with tempfile.TemporaryDirectory() as folder:
-            file = take_in(upload, Path(folder) / "upload", self._ledger.bounds.disk_bytes)
-            medium = self._workshop.judge(file.path, wish)
-            entry = entry_of(file, medium, name, wish, self._workshop.model)
-            entry = entry._replace(key=key_of(caller, key))
-            with translated():
-                known = self._ledger.find(entry.key, entry.fingerprint)
-                return self._known(known) if known else self._enter(entry, file)
 
     def get(self, job_id: str) -> Job:
-        with translated():
+        """See `JobEngine.get`."""
+        with unavailability_reported():
             return self._ledger.get(job_id)
 
     def cancel(self, job_id: str) -> None:
-        with translated():
-            became = self._ledger.cancel(job_id, delay_s=0)
-            if became == "cancelled":
+        """See `JobEngine.cancel`."""
+        with unavailability_reported():
+            outcome = self._ledger.cancel(job_id, delay_s=0)
+            if outcome == "cancelled":
                 self.on_final(JobState.CANCELLED)
                 self._storage.delete(job_id)
 
-    @contextmanager
-    def open_result(self, job_id: str) -> Iterator[OpenResult]:
-        reader = secrets.token_hex(8)
-        with translated():
-            self._ledger.begin_reading(job_id, reader, READING_S)
-        try:
-            with translated():
-                opened = self._open(job_id)
-            with opened.file:
-                yield opened
-        finally:
-            with translated():
-                self._ledger.end_reading(job_id, reader)
-
-    def watch(self, job_id: str, after: int = 0) -> Iterator[Job | None]:
-        self.get(job_id)
-        return self._snapshots(job_id, after)
-
-    def figures(self) -> EngineStats:
-        """Those of all machines; the last that were known, if Redis does not answer."""
+    def stats(self) -> EngineStats:
+        """Return the figures of all machines; the last known ones if Redis does not answer."""
         try:
             counts, disk_bytes = self._ledger.counts(), self._ledger.disk_bytes()
         except LedgerUnavailable as error:
             log.warning("The ledger did not answer: %s", error)
         else:
-            self._figures = replace(self._figures, jobs=counts, disk_bytes=disk_bytes)
-        return self._figures
+            self._last_stats = replace(self._last_stats, jobs=counts, disk_bytes=disk_bytes)
+        return self._last_stats
 
     def start(self) -> None:
+        """Start to sweep now and then; see `jobs.cluster.maintenance`."""
         self._sweeping.start()
 
     def stop(self) -> None:
-        self._stopped.set()
+        """See `JobEngine.stop`."""
+        super().stop()
         self._sweeping.stop()
 
     def close(self) -> None:
+        """See `JobEngine.close`."""
         self.stop()
         self._sweeping.close()
 
-    def _known(self, job_id: str) -> Submission:
-        return Submission(self._ledger.get(job_id), is_new=False)
+    # Steps of submit, open_result and watch
 
-    def _enter(self, entry: NewLedgerJob, file: ReceivedUpload) -> Submission:
-        """Store the file, then enter the job: a worker may take it at once."""
-        self._ledger.announce(entry.id, UPLOAD_S)
-        self._storage.put(file.path, source_name(entry.id))
+    @contextmanager
+    def _receive(self, _job_id: str, upload: IO[bytes]) -> Iterator[ReceivedUpload]:
+        with tempfile.TemporaryDirectory() as folder:
+            yield copy_upload(upload, Path(folder) / "upload", self._ledger.limits.disk_bytes)
+
+    def _add(self, new: NewJob, path: Path) -> Job | None:
+        entry = ledger_entry(new)
+        with unavailability_reported():
+            existing = self._ledger.find(entry.key, entry.fingerprint) or self._create(entry, path)
+            return None if existing is None else self._ledger.get(existing)
+
+    def _create(self, entry: NewLedgerJob, path: Path) -> str | None:
+        """Store the file, then create the job: a worker may take it at once.
+
+        Returns:
+            None; or the id of the job that the same request created at the same time.
+        """
+        self._ledger.expect_upload(entry.id, MAX_UPLOAD_S)
+        self._storage.put(path, source_name(entry.id))
         try:
-            known = self._ledger.create(entry)
+            existing = self._ledger.create(entry)
         except JobError:
             self._storage.delete(entry.id)
             raise
-        if known is not None:  # the same request came twice at the same time
+        if existing is not None:
             self._storage.delete(entry.id)
-            return self._known(known)
-        if self._ledger.needs_message(entry.id, is_idle=False):
-            self._messages.send(entry.id)
-        return Submission(self._ledger.get(entry.id), is_new=True)
+        return existing
 
-    def _open(self, job_id: str) -> OpenResult:
-        job = self._ledger.get(job_id)
-        if not job.state.is_final:
-            raise JobUnfinished(
-                f"Job must have succeeded to have a result. Received: one that is {job.state}."
-            )
-        if job.result is None:
-            raise ResultGone(f"Job must have succeeded to have a result. It was {job.state}.")
-        name = self._ledger.fields(job_id)["result_file"]
-        return OpenResult(self._storage.open(name), job.result)
+    def _wake_worker(self, job_id: str) -> None:
+        with unavailability_reported():
+            if self._ledger.needs_message(job_id, is_idle=False):
+                self._messages.send(job_id)
 
-    def _snapshots(self, job_id: str, after: int) -> Iterator[Job | None]:
-        seen, told = after, time.monotonic()
-        while not self._stopped.is_set():
-            try:
-                job = self._news(job_id, seen)
-            except UnknownJob:
-                return
-            if job is not None:
-                yield job
-                if job.state.is_final:
-                    return
-                seen, told = job.version, time.monotonic()
-            elif time.monotonic() - told >= TELL_EVERY_S:
-                yield None
-                told = time.monotonic()
-            self._stopped.wait(LOOK_EVERY_S)
-
-    def _news(self, job_id: str, seen: int) -> Job | None:
-        """The job, if it has changed or is at its end; also None if that cannot be known now."""
+    @contextmanager
+    def _files_kept(self, job_id: str) -> Iterator[None]:
+        reader = secrets.token_hex(8)
+        with unavailability_reported():
+            self._ledger.begin_reading(job_id, reader, MAX_READING_S)
         try:
-            job = self._ledger.get(job_id)
+            yield
+        finally:
+            with unavailability_reported():
+                self._ledger.end_reading(job_id, reader)
+
+    def _open_result_file(self, job: Job) -> IO[bytes]:
+        with unavailability_reported():
+            return self._storage.open(self._ledger.fields(job.id)["result_file"])
+
+    def _poll(self, job_id: str) -> Job | None:
+        try:
+            return self._ledger.get(job_id)
         except LedgerUnavailable:
             return None
-        return job if job.version != seen or job.state.is_final else None
+
+
+class ClusterBackend(NamedTuple):
+    """The parts that servers and workers have in common.
+
+    Attributes:
+        ledger: of jobs.
+        storage: of their files.
+        broker: sends messages to workers.
+    """
+
+    ledger: JobLedger
+    storage: Storage
+    broker: Broker
+
+    def engine(self, context: JobContext) -> ClusterJobs:
+        """Return the engine of a server."""
+        return ClusterJobs(self.ledger, self.storage, self.broker, context)
+
+
+def open_backend(queue_url: str, storage_url: str, limits: LedgerLimits) -> ClusterBackend:
+    """Return the backend at these addresses; nothing is sent to them yet.
+
+    Raises:
+        ImportError, ValueError: if this kind of storage is not supported.
+    """
+    return ClusterBackend(
+        JobLedger(connect(queue_url), limits), Storage(storage_url), Broker(queue_url)
+    )
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def unavailability_reported() -> Iterator[None]:
     """Raise EngineUnavailable if Redis or the storage do not answer."""
     try:
         yield
@@ -226,43 +191,23 @@ def translated() -> Iterator[None]:
         ) from error
 
 
-def take_in(upload: IO[bytes], path: Path, most: int) -> ReceivedUpload:
-    """Copy a file to this machine, not more of it than there may be.
-
-    Raises:
-        OutOfSpace: if it is larger than that.
-    """
-    digest, size = hashlib.sha256(), 0
-    with path.open("wb") as file:
-        while chunk := upload.read(CHUNK):
-            size += len(chunk)
-            if size > most:
-                raise OutOfSpace(
-                    f"File must have at most {most} bytes. Received: more.", retry_after_s=RETRY_S
-                )
-            digest.update(chunk)
-            file.write(chunk)
-    return ReceivedUpload(path, digest.hexdigest(), size)
-
-
-def key_of(caller: str, key: str | None) -> str:
-    """The name by which the ledger knows an idempotency key; empty without."""
-    return "" if key is None else hashlib.sha256(f"{caller}\0{key}".encode()).hexdigest()
-
-
-def entry_of(
-    file: ReceivedUpload, medium: Medium, name: str, wish: OutputOptions, model: str
-) -> NewLedgerJob:
-    """What is entered in the ledger when the job begins."""
-    text = options_to_json(wish)
+def ledger_entry(new: NewJob) -> NewLedgerJob:
+    """Return what the ledger stores of a new job."""
+    job, options = new.job, options_to_json(new.job.options)
     fields = {
-        "kind": medium.kind,
-        "name": clean_name(name),
-        "wish": text,
-        "frames": str(medium.frames),
-        "model": model,
+        "kind": job.kind,
+        "name": job.name,
+        "wish": options,
+        "frames": str(job.frames),
+        "model": new.model_id,
     }
-    if medium.damage is not None:
-        fields["damage"] = medium.damage
-    fingerprint = hashlib.sha256(f"{file.digest}\0{text}".encode()).hexdigest()
-    return NewLedgerJob(new_id(), "", fingerprint, file.size, len(medium.segments()), fields)
+    if job.damage is not None:
+        fields["damage"] = job.damage
+    fingerprint = hashlib.sha256(f"{new.digest}\0{options}".encode()).hexdigest()
+    key = ledger_key(new.caller, new.key)
+    return NewLedgerJob(job.id, key, fingerprint, new.size, new.segments, fields)
+
+
+def ledger_key(caller: str, key: str | None) -> str:
+    """Return the ledger's name for an idempotency key; empty without a key."""
+    return "" if key is None else hashlib.sha256(f"{caller}\0{key}".encode()).hexdigest()

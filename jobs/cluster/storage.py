@@ -1,7 +1,6 @@
-"""Files that all machines see: a folder, or S3 and what speaks its language (the only importer
-of fsspec).
+"""Files of jobs on a storage that all machines see: a folder or S3.
 
-Files of jobs, copied to this machine while pieces of them are computed here.
+Only this module imports fsspec.
 """
 
 import glob
@@ -17,62 +16,102 @@ from fsspec.implementations.local import LocalFileSystem
 from core.files import atomic_write
 from core.media.medium import Medium
 
-FRESH = {"use_listings_cache": False, "skip_instance_cache": True}
-"""What another machine has just written must be seen."""
+NO_CACHE = {"use_listings_cache": False, "skip_instance_cache": True}
+"""Options of fsspec. Without caches, files that another machine has just written are seen."""
+
+CACHED_SOURCES = 4
+"""Number of jobs whose uploaded files a worker keeps: it goes from one job to another and back."""
+
+OpenSource = Callable[[Path], Medium]
+"""Opens the uploaded file of a job."""
 
 
 class StorageUnavailable(OSError):
-    """The storage does not answer, or not as it should."""
+    """The storage does not answer, or its answer makes no sense."""
 
 
 class Storage:
-    """Files under one address, by names such as "k3Jd/parts/7".
+    """Files below one address, by names such as "k3Jd/parts/7".
+
+    All methods raise OSError if the storage does not answer, or its answer makes no sense.
 
     Args:
-        url: a folder, or an address such as "s3://bucket/folder"; there, endpoint and keys
-            are in the usual variables of AWS.
-
-    All methods raise OSError if the storage does not answer, or not as it should.
+        url: a folder, or an address such as "s3://bucket/folder". Endpoint and keys of S3 come
+            from the usual AWS environment variables.
     """
 
     def __init__(self, url: str) -> None:
-        self._files, root = url_to_fs(url, **FRESH)
+        self._files, root = url_to_fs(url, **NO_CACHE)
         self._root = str(root).rstrip("/")
         self._is_folder = isinstance(self._files, LocalFileSystem)
 
     def put(self, source: Path, name: str) -> None:
-        """Store a file; it is there whole, or not at all."""
+        """Store a copy of a file; others see the complete file, or none."""
         target = self._path(name)
         if not self._is_folder:
-            with system_errors():
+            with storage_errors():
                 self._files.put_file(str(source), target)
             return
         with atomic_write(Path(target)) as unfinished:
             self._files.put_file(str(source), str(unfinished))
 
     def fetch(self, name: str, target: Path) -> None:
-        """Write a copy to a file of this machine."""
-        with system_errors():
+        """Copy a stored file to a file of this machine."""
+        with storage_errors():
             self._files.get_file(self._path(name), str(target))
 
     def open(self, name: str) -> IO[bytes]:
-        """For reading, also from the middle."""
-        with system_errors():
+        """Open a stored file for reading; it is seekable."""
+        with storage_errors():
             file: IO[bytes] = self._files.open(self._path(name), "rb")
         return file
 
     def delete(self, name: str) -> None:
-        """Delete a file, or a folder with all that is in it; nothing if it is not there."""
-        with suppress(FileNotFoundError), system_errors():
+        """Delete a file, or a folder with its contents; do nothing if it does not exist."""
+        with suppress(FileNotFoundError), storage_errors():
             self._files.rm(glob.escape(self._path(name)), recursive=True)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
 
+class SourceCache:
+    """Copies, on this machine, of the uploaded files that were used last.
+
+    Args:
+        storage: has the files.
+        folder: for the copies.
+    """
+
+    def __init__(self, storage: Storage, folder: Path) -> None:
+        self._storage, self._folder = storage, folder
+        self._media: OrderedDict[str, Medium] = OrderedDict()
+
+    def medium(self, job_id: str, open_source: OpenSource) -> Medium:
+        """Return the medium of a job, fetched and opened if it is not cached.
+
+        Raises:
+            OSError: if the file cannot be fetched.
+            SuperResolutionError: for the file, as `open_source` does.
+        """
+        if job_id not in self._media:
+            path = self._folder / job_id
+            self._storage.fetch(source_name(job_id), path)
+            self._media[job_id] = open_source(path)
+        self._media.move_to_end(job_id)
+        while len(self._media) > CACHED_SOURCES:
+            self.drop(next(iter(self._media)))
+        return self._media[job_id]
+
+    def drop(self, job_id: str) -> None:
+        """Delete the copy of a job's file, because the job is done or the copy is suspect."""
+        self._media.pop(job_id, None)
+        (self._folder / job_id).unlink(missing_ok=True)
+
+
 @contextmanager
-def system_errors() -> Iterator[None]:
-    """Raise what libraries of storages raise as what a disk would."""
+def storage_errors() -> Iterator[None]:
+    """Raise StorageUnavailable instead of errors of storage libraries that are no OSError."""
     try:
         yield
     except OSError:
@@ -81,62 +120,21 @@ def system_errors() -> Iterator[None]:
         raise StorageUnavailable(f"Storage must answer. Received: {error}") from error
 
 
-MOST = 4
-"""Jobs whose files are kept here: a worker goes from one job to the next and back."""
-
-Look = Callable[[Path], Medium]
-"""Opens the file of a job."""
-
-
-class SourceCache:
-    """The files that were used last.
-
-    Args:
-        storage: where they come from.
-        folder: for the copies.
-    """
-
-    def __init__(self, storage: Storage, folder: Path) -> None:
-        self._storage, self._folder = storage, folder
-        self._media: OrderedDict[str, Medium] = OrderedDict()
-
-    def medium(self, job_id: str, look: Look) -> Medium:
-        """The medium of a job, as `look` has opened it.
-
-        Raises:
-            OSError: if the file is not to be had.
-            SuperResolutionError: of the file, as `look` does.
-        """
-        if job_id not in self._media:
-            path = self._folder / job_id
-            self._storage.fetch(source_name(job_id), path)
-            self._media[job_id] = look(path)
-        self._media.move_to_end(job_id)
-        while len(self._media) > MOST:
-            self.drop(next(iter(self._media)))
-        return self._media[job_id]
-
-    def drop(self, job_id: str) -> None:
-        """Keep the file of a job no longer: it is done, or one does not know what is wrong."""
-        self._media.pop(job_id, None)
-        (self._folder / job_id).unlink(missing_ok=True)
-
-
 def source_name(job_id: str) -> str:
-    """Of the file of a job, in the storage."""
+    """Return the name of the uploaded file of a job."""
     return f"{job_id}/source"
 
 
 def part_name(job_id: str, piece: int, holder: str) -> str:
-    """Of a segment: two workers that compute the same one do not write one file."""
+    """Return the name of a segment's file; two workers never write the same one."""
     return f"{job_id}/parts/{piece}-{holder}"
 
 
 def parts_name(job_id: str) -> str:
-    """Of the folder of all segments."""
+    """Return the name of the folder of all segments."""
     return f"{job_id}/parts"
 
 
 def result_file_name(job_id: str, holder: str) -> str:
-    """Of the result, in the storage."""
+    """Return the name of the result's file; two workers never write the same one."""
     return f"{job_id}/result-{holder}"

@@ -1,4 +1,4 @@
-"""A worker: takes pieces of jobs, computes them, stores them."""
+"""A worker: claims pieces of jobs, computes them, and stores the results."""
 
 import logging
 import secrets
@@ -15,7 +15,15 @@ from core.media.medium import Medium
 from core.options import OutputOptions
 from core.runtime.scheduler import RequestDeadline
 from jobs.cluster.broker import MessageQueue
-from jobs.cluster.ledger import TRIES, ClaimState, JobLedger, LedgerUnavailable, SegmentClaim
+from jobs.cluster.engine import ClusterBackend
+from jobs.cluster.ledger import (
+    MAX_ATTEMPTS,
+    ClaimState,
+    JobLedger,
+    LedgerUnavailable,
+    SegmentClaim,
+)
+from jobs.cluster.maintenance import PeriodicTask, Sweeper
 from jobs.cluster.storage import (
     SourceCache,
     Storage,
@@ -28,8 +36,11 @@ from jobs.errors import JobInterrupted, SegmentAbandoned
 from jobs.execution import JobContext
 from jobs.job import options_from_json
 
-AGAIN_S = 1.0
-"""Until the ledger, which did not answer, is asked again."""
+RETRY_S = 1.0
+"""Seconds until the ledger is asked again if it did not answer."""
+
+BEATS_PER_LEASE = 4
+"""Number of signs of life in the time of a lease."""
 
 log = logging.getLogger("enhancer.jobs")
 
@@ -37,12 +48,12 @@ Answer = TypeVar("Answer")
 
 
 class WorkerTimings(NamedTuple):
-    """How long is waited.
+    """Timeouts of a worker.
 
     Attributes:
-        frame_s: for a frame; then the worker counts as stuck.
-        stop_s: for the piece under way, when the worker is told to stop; then somebody
-            else may compute it.
+        frame_s: seconds for a frame; after that the worker counts as stuck.
+        stop_s: seconds for the piece under way after the worker is told to stop; after that
+            another worker may compute the piece.
     """
 
     frame_s: float
@@ -50,15 +61,15 @@ class WorkerTimings(NamedTuple):
 
 
 class ClusterWorker:
-    """Computes one piece after the other.
+    """Computes one piece after another.
 
     Args:
-        ledger: says what is to be done.
-        storage: has the files.
-        messages: tell other workers.
-        workshop: what computes frames.
-        times: how long is waited.
-        folder: on this machine, for files that are worked on.
+        ledger: of jobs.
+        storage: of their files.
+        messages: wake other workers.
+        context: opens files and computes frames.
+        timings: timeouts.
+        folder: on this machine, for temporary files.
     """
 
     def __init__(
@@ -66,12 +77,12 @@ class ClusterWorker:
         ledger: JobLedger,
         storage: Storage,
         messages: MessageQueue,
-        workshop: JobContext,
-        times: WorkerTimings,
+        context: JobContext,
+        timings: WorkerTimings,
         folder: Path,
     ) -> None:
         self._ledger, self._storage, self._messages = ledger, storage, messages
-        self._workshop, self._times, self._folder = workshop, times, folder
+        self._context, self._timings, self._folder = context, timings, folder
         self._sources = SourceCache(storage, folder)
         self._held: SegmentClaim | None = None
         self._is_lost = False
@@ -80,77 +91,79 @@ class ClusterWorker:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether a frame takes longer than any should."""
+        """Whether the frame under way takes longer than `WorkerTimings.frame_s`."""
         return time.monotonic() > self._frame_due
 
     def stop(self) -> None:
-        """Finish the piece under way if there is time, else let go of it; for signal handlers."""
-        self._stop_by = min(self._stop_by, time.monotonic() + self._times.stop_s)
+        """Finish the piece under way if time allows, else give it up; for signal handlers."""
+        self._stop_by = min(self._stop_by, time.monotonic() + self._timings.stop_s)
 
     def beat(self) -> None:
-        """Show that this worker lives, unless it is stuck: then others get its piece."""
+        """Renew the lease, unless this worker is stuck: then another worker gets the piece."""
         held = self._held
         if held is not None and not self.is_stuck:
-            holding = self._ledger.report(held)
-            self._is_lost = held is self._held and holding is not ClaimState.OURS
+            state = self._ledger.report(held)
+            self._is_lost = held is self._held and state is not ClaimState.OURS
 
     def work(self, job_id: str) -> None:
-        """Take the next piece of a job, if there is one; raises nothing."""
+        """Compute the next piece of a job, if there is one; raises nothing."""
         try:
-            claim = self._ledger.claim(job_id, secrets.token_hex(8), self._workshop.model)
+            claim = self._ledger.claim(job_id, secrets.token_hex(8), self._context.model_id)
         except LedgerUnavailable as error:
             log.warning("The ledger did not answer: %s", error)
             return
         if claim is None:
             return
-        self._tell_others(job_id, needed=claim.needs_message)
+        self._wake_others(job_id, needed=claim.needs_message)
         self._held, self._is_lost = claim, False
         try:
             needed = self._attempt(claim)
         finally:
             self._held, self._frame_due = None, float("inf")
-        self._tell_others(job_id, needed=needed)
+        self._wake_others(job_id, needed=needed)
 
-    def _tell_others(self, job_id: str, *, needed: bool) -> None:
+    def _wake_others(self, job_id: str, *, needed: bool) -> None:
         if needed:
             self._messages.send(job_id)
 
     def _attempt(self, claim: SegmentClaim) -> bool:
-        """Compute a piece, whatever comes of it; whether there is more to do for others."""
+        """Try to compute a piece, and return whether to wake another worker."""
         started = time.monotonic()
         try:
             needed = self._compute(claim)
         except (JobInterrupted, RequestAbandoned):
-            log.info("A piece was left", extra=facts(claim, started))
+            log.info("Piece given up", extra=log_fields(claim, started))
             return self._release(claim, is_blameless=True)
         except SuperResolutionError as error:
-            log.info("A job failed: %s", error, extra=facts(claim, started))
+            log.info("Job failed: %s", error, extra=log_fields(claim, started))
             self._fail(claim, str(error))
             return False
-        except Exception:  # of this machine, perhaps: another may do better
-            log.exception("A piece was not finished", extra=facts(claim, started))
+        except Exception:  # possibly a fault of this machine: another one may succeed
+            log.exception("Piece not finished", extra=log_fields(claim, started))
             return self._release(claim, is_blameless=False)
-        log.info("A piece is done", extra=facts(claim, started))
+        log.info("Piece done", extra=log_fields(claim, started))
         return needed
 
     def _compute(self, claim: SegmentClaim) -> bool:
         fields = self._insist(partial(self._ledger.fields, claim.job_id))
         check_attempt(claim, int(fields["pieces"]))
-        wish = options_from_json(fields["wish"])
-        medium = self._sources.medium(claim.job_id, lambda path: self._workshop.open(path, wish))
+        options = options_from_json(fields["wish"])
+        open_source = partial(self._context.open, options=options)
+        medium = self._sources.medium(claim.job_id, open_source)
         if claim.piece == int(fields["pieces"]):
             self._join(claim, medium, fields["name"])
             return False
-        return self._render(claim, medium, wish)
+        return self._render(claim, medium, options)
 
-    def _render(self, claim: SegmentClaim, medium: Medium, wish: OutputOptions) -> bool:
+    def _render(self, claim: SegmentClaim, medium: Medium, options: OutputOptions) -> bool:
+        """Compute and store a segment, and return whether to wake another worker."""
         segment = medium.segments()[claim.piece]
         name = part_name(claim.job_id, claim.piece, claim.holder)
-        patience = RequestDeadline(is_gone=self._is_interrupted)
+        deadline = RequestDeadline(is_gone=self._is_interrupted)
         with self._scratch() as folder:
             target = folder / "part"
             self._report(claim, 0)
-            with closing(self._workshop.frame_upscaler(medium, wish, patience)) as upscale:
+            with closing(self._context.frame_upscaler(medium, options, deadline)) as upscale:
                 medium.render(segment, upscale, target, partial(self._report, claim))
             self._frame_due = float("inf")
             self._storage.put(target, name)
@@ -161,16 +174,14 @@ class ClusterWorker:
             self._storage.delete(name)
         return needed
 
-    def _is_interrupted(self) -> bool:
-        return self._is_lost or time.monotonic() > self._stop_by
-
     def _join(self, claim: SegmentClaim, medium: Medium, name: str) -> None:
+        """Join all segments to the result, and store it."""
         job_id, file_name = claim.job_id, result_file_name(claim.job_id, claim.holder)
         with self._scratch() as folder:
             target = folder / f"result{medium.suffix}"
-            medium.join(self._fetch_parts(job_id, folder), target, self._go_on)
+            medium.join(self._fetch_parts(job_id, folder), target, self._check_interrupted)
             self._storage.put(target, file_name)
-            result = self._workshop.describe_result(target, medium, name, expires=0.0)
+            result = self._context.describe_result(target, medium, name, expires=0.0)
         succeed = partial(self._ledger.succeed, job_id, result, file_name, medium.damage)
         if self._insist(succeed):
             self._storage.delete(parts_name(job_id))
@@ -187,25 +198,29 @@ class ClusterWorker:
         return paths
 
     def _report(self, claim: SegmentClaim, frames: int) -> None:
-        """Between two frames: say so, and see whether to go on.
+        """Report the frames done so far, and check whether to go on.
 
         Raises:
             JobInterrupted: if not.
         """
-        self._frame_due = time.monotonic() + self._times.frame_s
+        self._frame_due = time.monotonic() + self._timings.frame_s
         try:
-            holding = self._ledger.report(claim, frames)
-        except LedgerUnavailable as error:  # what is computed may well be wanted afterwards
+            state = self._ledger.report(claim, frames)
+        except LedgerUnavailable as error:  # go on: the piece may still be needed afterwards
             log.warning("The ledger did not answer: %s", error)
         else:
-            self._is_lost = holding is not ClaimState.OURS
-        self._go_on()
+            self._is_lost = state is not ClaimState.OURS
+        self._check_interrupted()
 
-    def _go_on(self) -> None:
+    def _is_interrupted(self) -> bool:
+        return self._is_lost or time.monotonic() > self._stop_by
+
+    def _check_interrupted(self) -> None:
         if self._is_interrupted():
-            raise JobInterrupted("The piece is somebody else's now, or this worker is to stop.")
+            raise JobInterrupted("The piece belongs to another worker now, or this one stops.")
 
     def _release(self, claim: SegmentClaim, *, is_blameless: bool) -> bool:
+        """Give up a piece, and return whether to wake another worker."""
         self._sources.drop(claim.job_id)
         release = partial(self._ledger.release, claim, is_blameless=is_blameless)
         try:
@@ -219,22 +234,22 @@ class ClusterWorker:
             if self._insist(partial(self._ledger.fail, claim.job_id, error)):
                 self._storage.delete(claim.job_id)
         except (LedgerUnavailable, OSError) as fault:  # the lease ends; the files expire
-            log.warning("The end of a job is left to others: %s", fault)
+            log.warning("A failed job is left to other workers: %s", fault)
 
     def _insist(self, ask: Callable[[], Answer]) -> Answer:
-        """What the ledger says, as soon as it does.
+        """Ask the ledger until it answers.
 
         Raises:
-            LedgerUnavailable: if it does not until this worker has to stop.
+            LedgerUnavailable: if it does not answer until this worker has to stop.
         """
         while True:
             try:
                 return ask()
             except LedgerUnavailable as error:
-                if time.monotonic() + AGAIN_S > self._stop_by:
+                if time.monotonic() + RETRY_S > self._stop_by:
                     raise
                 log.warning("The ledger did not answer: %s", error)
-                time.sleep(AGAIN_S)
+                time.sleep(RETRY_S)
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
@@ -242,18 +257,53 @@ class ClusterWorker:
             yield Path(folder)
 
 
+def run_worker(
+    backend: ClusterBackend, context: JobContext, timings: WorkerTimings, alive_file: Path
+) -> int:
+    """Work on jobs until SIGTERM, and return the exit code of the process.
+
+    Args:
+        backend: ledger, storage and messages.
+        context: opens files and computes frames.
+        timings: timeouts.
+        alive_file: touched as long as the worker is healthy; see `jobs.cluster.health`.
+    """
+    ledger, storage, broker = backend
+    with tempfile.TemporaryDirectory(prefix="enhancer-worker-") as folder:
+        worker = ClusterWorker(ledger, storage, broker, context, timings, Path(folder))
+        sweeper = Sweeper(ledger, storage, broker)
+
+        def beat() -> None:
+            if not worker.is_stuck:
+                alive_file.touch()
+            worker.beat()
+
+        tasks = [
+            PeriodicTask(beat, ledger.lease_s / BEATS_PER_LEASE, "signs of life"),
+            PeriodicTask(sweeper.sweep, sweeper.every_s, "sweeping"),
+        ]
+        for task in tasks:
+            task.start()
+        try:
+            return broker.consume(worker.work, on_stop=worker.stop)
+        finally:
+            for task in tasks:
+                task.close()
+            alive_file.unlink(missing_ok=True)
+
+
 def check_attempt(claim: SegmentClaim, segments: int) -> None:
     """Raise SegmentAbandoned if the piece was begun too often."""
-    if claim.attempt > TRIES:
+    if claim.attempt > MAX_ATTEMPTS:
         what = "Joining the segments" if claim.piece == segments else f"Segment {claim.piece + 1}"
         raise SegmentAbandoned(
-            f"{what} must come to an end. Begun {TRIES} times, it ended its worker, or failed "
-            "for a reason that is none of the file."
+            f"{what} must come to an end. Begun {MAX_ATTEMPTS} times, it ended its worker, or "
+            "failed for a reason other than the file."
         )
 
 
-def facts(claim: SegmentClaim, started: float) -> dict[str, object]:
-    """Of a piece, for the log; not the whole id, with which one could fetch the result."""
+def log_fields(claim: SegmentClaim, started: float) -> dict[str, object]:
+    """Return the log fields of a piece; the id is cut, because it gives access to the result."""
     return {
         "job": claim.job_id[:6],
         "piece": claim.piece,

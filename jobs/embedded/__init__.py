@@ -1,1 +1,1 @@
-"""Jobs in the server itself: a folder, and a thread in every server process."""
+"""Jobs computed by the server itself: a shared folder, and a thread in every server process."""

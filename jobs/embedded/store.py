@@ -1,27 +1,24 @@
-"""What is known of jobs, in one SQLite file that several processes share.
+"""The table of jobs, in one SQLite file that all server processes share.
 
-It is in write-ahead mode, so readers never wait, and each change is on the disk when its
-method returns. The file must be on a disk of this machine: SQLite needs memory that all
-who have it open can see.
+The file is in write-ahead mode, so readers never wait. Each change is on the disk when its method
+returns. The file must be on a local disk: in this mode, SQLite needs shared memory.
 """
 
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from jobs.embedded.files import RETRY_AFTER_S
-from jobs.errors import KeyReused, OutOfSpace, TooManyJobs
-from jobs.job import FINAL, Job, JobResult, JobState, options_from_json, options_to_json
+from jobs.errors import KeyReused, disk_full, too_many_jobs
+from jobs.job import FINAL, Job, JobResult, JobState, NewJob, options_from_json, options_to_json
 
 FILE = "jobs-1.sqlite"
-"""With the version of its tables: another one begins anew."""
+"""Name of the file. The number is the version of its tables: a new version begins a new file."""
 
 BUSY_S = 30.0
-"""Patience with other processes that write; what they write takes milliseconds."""
+"""Seconds to wait for other processes that write; each write takes milliseconds."""
 
 TABLES = """
 create table if not exists jobs (
@@ -56,49 +53,29 @@ create unique index if not exists keys on jobs (caller, key);
 create index if not exists states on jobs (state, number);
 """
 
-CHANGE = "update jobs set version = version + 1, "
-UNFINISHED = f"('{JobState.QUEUED}', '{JobState.RUNNING}')"
+UPDATE = "update jobs set version = version + 1, "
+ACTIVE = f"('{JobState.QUEUED}', '{JobState.RUNNING}')"
 
 
-@dataclass(frozen=True)
-class NewJob:
-    """What is written down of a job when it is accepted.
-
-    Attributes:
-        job: queued.
-        caller: whose idempotency key it has.
-        key: idempotency key; None without.
-        content: digest of the file; with the wish, all that a key stands for.
-        model: that computes its frames.
-    """
-
-    job: Job
-    caller: str
-    key: str | None
-    content: str
-    model: str
-
-
-@dataclass(frozen=True)
-class JobClaim:
-    """A job that is to be worked on.
+class JobClaim(NamedTuple):
+    """The right to work on a job.
 
     Attributes:
         job: running.
-        attempts: times it was begun since a segment was last finished, this one included.
-        model: that computed its segments so far, if there are any.
+        attempts: number of attempts since the last finished segment, this one included.
+        model_id: identifies the network that computed the finished segments, if any.
     """
 
     job: Job
     attempts: int
-    model: str
+    model_id: str
 
 
 class JobStore:
     """The table of jobs.
 
     Args:
-        folder: of the file; it must be there.
+        folder: of the file; it must exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -112,121 +89,116 @@ class JobStore:
         self._connection.executescript(TABLES)
 
     def close(self) -> None:
+        """Close the file."""
         with self._lock:
             self._connection.close()
 
-    # Bringing in
+    # Adding
 
-    def add(self, new: NewJob, *, most_waiting: int) -> Job | None:
-        """Write a job down; or find the one that its key has made, and return that.
+    def add(self, new: NewJob, *, max_waiting: int) -> Job | None:
+        """Store a job, unless its idempotency key belongs to another one.
+
+        Returns:
+            None; or the stored job that has the same key, and then nothing is added.
 
         Raises:
-            KeyReused: if the key has made a job of something else.
-            TooManyJobs: if so many are queued.
+            KeyReused: if the job with this key has another file or other options.
+            TooManyJobs: if `max_waiting` jobs are queued.
             OutOfSpace: if the disk is full.
         """
-        with self._change() as db:
+        with self._transaction() as db:
             found = db.execute(
                 "select * from jobs where caller = ? and key = ?", (new.caller, new.key)
             ).fetchone()
             if found is not None:
-                return self._same(found, new)
-            self._check_queue(db, most_waiting)
+                return self._replay(found, new)
+            _check_queue(db, max_waiting)
             _insert(db, new)
             return None
 
-    def _same(self, found: sqlite3.Row, new: NewJob) -> Job:
-        if (found["content"], found["wish"]) != (new.content, options_to_json(new.job.options)):
+    def _replay(self, found: sqlite3.Row, new: NewJob) -> Job:
+        if (found["content"], found["wish"]) != (new.digest, options_to_json(new.job.options)):
             raise KeyReused()
         return self._job(found)
 
-    def _check_queue(self, db: sqlite3.Connection, most: int) -> None:
-        (waiting,) = db.execute(
-            "select count(*) from jobs where state = ?", (JobState.QUEUED,)
-        ).fetchone()
-        if waiting >= most:
-            raise TooManyJobs(
-                f"At most {most} jobs may wait. Received: one more.", retry_after_s=RETRY_AFTER_S
-            )
-
-    # Looking
+    # Reading
 
     def get(self, job_id: str) -> Job | None:
-        """The job as it is now; None if it is not there."""
+        """Return the job as it is now; None if it does not exist."""
         rows = self._read("select * from jobs where id = ?", job_id)
         return self._job(rows[0]) if rows else None
 
     def state(self, job_id: str) -> JobState | None:
-        """Where a job stands; None if it is not there."""
+        """Return the state of a job; None if it does not exist."""
         rows = self._read("select state from jobs where id = ?", job_id)
         return JobState(rows[0]["state"]) if rows else None
 
     def counts(self) -> dict[JobState, int]:
-        """How many jobs there are in each state."""
+        """Return the number of jobs in each state."""
         rows = self._read("select state, count(*) as jobs from jobs group by state")
         found = {row["state"]: row["jobs"] for row in rows}
         return {state: found.get(state, 0) for state in JobState}
 
-    def unfinished(self, now: float) -> list[str]:
-        """Ids of jobs that are to be worked on, in their order.
+    def due(self, now: float) -> list[str]:
+        """Return the ids of jobs to work on, the oldest first.
 
-        Those that run are among them: their process may have died.
+        Running jobs are among them, because their process may have died.
         """
         rows = self._read(
-            f"select id from jobs where state in {UNFINISHED} and due <= ? order by number", now
+            f"select id from jobs where state in {ACTIVE} and due <= ? order by number", now
         )
         return [row["id"] for row in rows]
 
     def expired(self, now: float) -> list[str]:
-        """Ids of jobs that are to be forgotten."""
+        """Return the ids of jobs that have expired."""
         return [row["id"] for row in self._read("select id from jobs where expires <= ?", now)]
 
-    # Working off: only by who holds the job's lock
+    # Computing: the caller holds the lock of the job
 
-    def begin(self, job_id: str, now: float, model: str) -> JobClaim | None:
-        """Let a job run; None if it is final, or gone."""
-        with self._change() as db:
+    def claim(self, job_id: str, now: float, model_id: str) -> JobClaim | None:
+        """Set a job to running; None if it is final or does not exist."""
+        with self._transaction() as db:
             found = db.execute("select * from jobs where id = ?", (job_id,)).fetchone()
             if found is None or JobState(found["state"]) in FINAL:
                 return None
             db.execute(
-                CHANGE + "state = ?, started = coalesce(started, ?), rate = null, model = ?, "
+                UPDATE + "state = ?, started = coalesce(started, ?), rate = null, model = ?, "
                 "attempts = attempts + 1 where id = ?",
-                (JobState.RUNNING, now, model, job_id),
+                (JobState.RUNNING, now, model_id, job_id),
             )
             row = db.execute("select * from jobs where id = ?", (job_id,)).fetchone()
             return JobClaim(self._job(row), row["attempts"], found["model"])
 
-    def note_progress(self, job_id: str, frames_done: int, rate: float | None) -> None:
-        """Say how far a job is, if it still runs."""
+    def set_progress(self, job_id: str, frames_done: int, rate: float | None) -> None:
+        """Record the progress of a job, if it still runs; None keeps the rate."""
         self._update(
             "frames_done = ?, rate = coalesce(?, rate) where id = ? and state = ?",
             (frames_done, rate, job_id, JobState.RUNNING),
         )
 
-    def note_segment(self, job_id: str) -> None:
-        """A segment is finished: what stopped the job before is forgiven."""
+    def reset_attempts(self, job_id: str) -> None:
+        """Forget earlier attempts, because a segment was finished."""
         self._update("attempts = 0 where id = ?", (job_id,))
 
-    def note_damage(self, job_id: str, damage: str | None) -> None:
-        """What the result lacks of the file, now that all of it was decoded."""
+    def set_damage(self, job_id: str, damage: str | None) -> None:
+        """Record what is wrong with the file, known once all of it was decoded."""
         self._update("damage = ? where id = ?", (damage, job_id))
 
-    def put_back(self, job_id: str, due: float, *, is_forgiven: bool) -> None:
-        """Let a job that runs wait again.
+    def requeue(self, job_id: str, due: float, *, counts: bool) -> None:
+        """Put a running job back into the queue.
 
         Args:
             job_id: of the job.
-            due: time before which it is not begun again.
-            is_forgiven: whether this attempt does not count.
+            due: earliest time of the next attempt, seconds since 1970.
+            counts: whether this attempt counts.
         """
         self._update(
             "state = ?, due = ?, attempts = attempts - ? where id = ? and state = ?",
-            (JobState.QUEUED, due, int(is_forgiven), job_id, JobState.RUNNING),
+            (JobState.QUEUED, due, int(not counts), job_id, JobState.RUNNING),
         )
 
     def succeed(self, job_id: str, now: float, result: JobResult) -> bool:
-        """Say what a job has made; false if it was cancelled just before."""
+        """End a job with a result; False if it was cancelled just before."""
         return self._update(
             "state = ?, finished = ?, frames_done = frames, expires = ?, result_name = ?, "
             "result_type = ?, result_size = ?, result_digest = ? where id = ? and state = ?",
@@ -244,7 +216,7 @@ class JobStore:
         )
 
     def fail(self, job_id: str, now: float, error: str, expires: float) -> bool:
-        """Say why a job cannot be done; false if it was cancelled just before."""
+        """End a job with an error; False if it was cancelled just before."""
         return self._update(
             "state = ?, finished = ?, error = ?, expires = ? where id = ? and state = ?",
             (JobState.FAILED, now, error, expires, job_id, JobState.RUNNING),
@@ -253,31 +225,31 @@ class JobStore:
     # Ending
 
     def cancel(self, job_id: str, now: float, expires: float) -> bool:
-        """Cancel a job; false if it is final, or not there."""
+        """Cancel a job; False if it is final or does not exist."""
         return self._update(
-            f"state = ?, finished = ?, expires = ? where id = ? and state in {UNFINISHED}",
+            f"state = ?, finished = ?, expires = ? where id = ? and state in {ACTIVE}",
             (JobState.CANCELLED, now, expires, job_id),
         )
 
     def delete(self, job_id: str) -> None:
         """Forget a job."""
-        with self._change() as db:
+        with self._transaction() as db:
             db.execute("delete from jobs where id = ?", (job_id,))
 
-    # Below
+    # Access to the database
 
     def _read(self, query: str, *values: Any) -> list[sqlite3.Row]:
         with self._lock:
             return self._connection.execute(query, values).fetchall()
 
-    def _update(self, what: str, values: tuple[Any, ...]) -> bool:
-        with self._change() as db:
-            return db.execute(CHANGE + what, values).rowcount > 0
+    def _update(self, assignments: str, values: tuple[Any, ...]) -> bool:
+        with self._transaction() as db:
+            return db.execute(UPDATE + assignments, values).rowcount > 0
 
     @contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
-        """A transaction; no other process writes meanwhile."""
-        with self._lock, _full_disk_reported():
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run the block as a transaction; no other process writes meanwhile."""
+        with self._lock, _disk_full_reported():
             self._connection.execute("begin immediate")
             try:
                 yield self._connection
@@ -299,16 +271,21 @@ class JobStore:
 
 
 @contextmanager
-def _full_disk_reported() -> Iterator[None]:
+def _disk_full_reported() -> Iterator[None]:
+    """Raise OutOfSpace instead of SQLite's error for a full disk."""
     try:
         yield
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            raise OutOfSpace(
-                "Jobs must fit on their disk. Received: one more, and it is full.",
-                retry_after_s=RETRY_AFTER_S,
-            ) from error
+            raise disk_full() from error
         raise
+
+
+def _check_queue(db: sqlite3.Connection, max_waiting: int) -> None:
+    query = "select count(*) from jobs where state = ?"
+    (waiting,) = db.execute(query, (JobState.QUEUED,)).fetchone()
+    if waiting >= max_waiting:
+        raise too_many_jobs(max_waiting)
 
 
 def _insert(db: sqlite3.Connection, new: NewJob) -> None:
@@ -324,11 +301,11 @@ def _insert(db: sqlite3.Connection, new: NewJob) -> None:
         "damage": job.damage,
         "caller": new.caller,
         "key": new.key,
-        "content": new.content,
-        "model": new.model,
+        "content": new.digest,
+        "model": new.model_id,
     }
-    places = ", ".join(f":{name}" for name in values)
-    db.execute(f"insert into jobs ({', '.join(values)}) values ({places})", values)
+    parameters = ", ".join(f":{name}" for name in values)
+    db.execute(f"insert into jobs ({', '.join(values)}) values ({parameters})", values)
 
 
 def _job_from_row(row: sqlite3.Row, position: int | None) -> Job:

@@ -1,34 +1,26 @@
-import io
+import threading
 from dataclasses import dataclass, field
 
 import pytest
 
 from core.files import MEGABYTE
 from core.model.upscaler import Upscaler
-from core.options import OutputOptions
 from core.runtime.admission import Admission
-from jobs.embedded.engine import EmbeddedJobs, EmbeddedLimits
+from jobs.cluster.ledger import connect
 from jobs.execution import JobContext
 from tests.support.media_files import LIMITS, open_numbers
+from tests.support.redis_server import RedisServer
 from tests.support.stand_ins import make_card, repeat
-from tests.support.waiting import wait_until
 
 EXPIRY_S = 3600.0
-
-
-@dataclass
-class Clock:
-    """Time that passes when it is told to."""
-
-    now: float = 1000.0
-
-    def __call__(self):
-        return self.now
+MAX_WAITING = 5
+DISK_BYTES = 10 * MEGABYTE
+TIMEOUT_S = 10
 
 
 @dataclass
 class Network:
-    """Nearest neighbour that notes what it sees, and waits or fails when it is told to."""
+    """Nearest neighbour that calls `before`, if it is set, and records the frames it sees."""
 
     seen: list = field(default_factory=list)
     before: object = None
@@ -40,9 +32,26 @@ class Network:
         return repeat(lr)
 
 
-@pytest.fixture
-def clock():
-    return Clock()
+class Gate:
+    """Holds the frames of a network back until they are let through."""
+
+    def __init__(self, network, opened_for=0):
+        self._arrived = threading.Semaphore(0)
+        self._passes = threading.Semaphore(opened_for)
+        network.before = self
+
+    def __call__(self):
+        self._arrived.release()
+        assert self._passes.acquire(timeout=TIMEOUT_S)
+
+    def wait(self, frames=1):
+        """Wait until this many more frames have arrived."""
+        for _ in range(frames):
+            assert self._arrived.acquire(timeout=TIMEOUT_S)
+
+    def open(self, frames=1000):
+        """Let this many frames through."""
+        self._passes.release(frames)
 
 
 @pytest.fixture
@@ -51,57 +60,30 @@ def network():
 
 
 @pytest.fixture
-def workshop(network):
+def opened():
+    """The options with which files were opened."""
+    return []
+
+
+@pytest.fixture
+def context(network, opened):
+    def open_medium(path, limits, options):
+        opened.append(options)
+        return open_numbers(path, limits, options)
+
     return JobContext(
         upscaler=Upscaler(make_card(), network, window=16),
         admission=Admission(budget=50 * MEGABYTE, queue=4, backlog_s=lambda: 0.0),
-        open_medium=open_numbers,
+        open_medium=open_medium,
         limits=LIMITS,
         expiry_s=EXPIRY_S,
     )
 
 
-@pytest.fixture
-def room(tmp_path):
-    return EmbeddedLimits(tmp_path / "jobs", budget_bytes=10 * MEGABYTE, most_waiting=5)
-
-
-@pytest.fixture
-def create(room, workshop, clock):
-    """Engines on one folder, as several server processes would have them."""
-    engines = []
-
-    def create(**changes):
-        arguments = {"room": room, "workshop": workshop, "clock": clock} | changes
-        engines.append(EmbeddedJobs(**arguments))
-        return engines[-1]
-
-    yield create
-    for engine in engines:
-        engine.close()
-
-
-@pytest.fixture
-def jobs(create):
-    return create()
-
-
-@pytest.fixture
-def submit(jobs):
-    def submit(content, name="clip.mov", *, engine=jobs, key=None, caller="me", **wish):
-        return engine.submit(
-            io.BytesIO(content), name, OutputOptions(**wish), key=key, caller=caller
-        )
-
-    return submit
-
-
-@pytest.fixture
-def finish(jobs):
-    """Wait until a job is final."""
-
-    def finish(job_id, engine=jobs):
-        wait_until(lambda: engine.get(job_id).state.is_final)
-        return engine.get(job_id)
-
-    return finish
+@pytest.fixture(scope="module")
+def redis_client(tmp_path_factory):
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    with connect(server.url) as client:
+        yield client
+    server.kill()

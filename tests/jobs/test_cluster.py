@@ -1,4 +1,4 @@
-"""Jobs on several machines, whose workers, network and Redis fail."""
+"""A cluster whose workers, storage and Redis are real processes, some of which fail."""
 
 import io
 import signal
@@ -14,12 +14,12 @@ from tests.support.letters import result_of
 from tests.support.machines import LEASE_S, running_cluster
 from tests.support.redis_server import needs_redis
 from tests.support.s3_server import BUCKET, s3_server
-from tests.support.stand_in_worker import letters_workshop
+from tests.support.stand_in_worker import letters_context
 from tests.support.waiting import wait_until
 
 pytestmark = needs_redis
 
-MODEL = letters_workshop().model
+MODEL_ID = letters_context().model_id
 TEXT = b"the quick brown fox jumps over"
 
 
@@ -31,15 +31,15 @@ def cluster(tmp_path):
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    """A cluster whose two workers nobody hurts."""
+    """A cluster whose two workers survive all tests."""
     with running_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         cluster.start_workers("a", "b")
         yield cluster
 
 
-def submit(cluster, text=TEXT, **wish):
+def submit(cluster, text=TEXT, **options):
     upload = io.BytesIO(text)
-    return cluster.jobs.submit(upload, "a.txt", OutputOptions(**wish), key=None, caller="").job
+    return cluster.jobs.submit(upload, "a.txt", OutputOptions(**options), key=None, caller="").job
 
 
 def wait_for_frames(cluster, job, frames):
@@ -71,23 +71,23 @@ def test_two_workers_share_a_job(pair):
 def test_a_killed_worker_is_replaced(cluster):
     first, second = cluster.start_workers("a", "b")
     job = submit(cluster)
-    wait_until(lambda: first.pieces_done and first.is_in_a_piece)
+    wait_until(lambda: first.pieces_done and first.is_computing)
     first.kill()
     killed = time.monotonic()
     assert cluster.wait_for(job).state is JobState.SUCCEEDED
     assert time.monotonic() - killed < 3 * LEASE_S + len(TEXT) * 0.1 + 5
     assert cluster.result(job) == result_of(TEXT)
-    told = first.pieces_done + second.pieces_done
-    assert told in (8, 8 + 1)  # it may have died between the end of a piece and saying so
+    reported = first.pieces_done + second.pieces_done
+    assert reported in (8, 8 + 1)  # it may die after a piece and before the log line
 
 
 def test_a_video_survives_the_death_of_a_worker(cluster, tmp_path):
     path = tmp_path / "clip.mp4"
     write_clip(path, scenes(240, 16, 16))
-    workshop = letters_workshop()
-    medium = workshop.open(path, OutputOptions())
+    context = letters_context()
+    medium = context.open(path, OutputOptions())
     assert len(medium.segments()) == 3
-    upscale_medium(medium, workshop.upscaler.upscale, tmp_path / "undisturbed", lambda _: None)
+    upscale_medium(medium, context.upscaler.upscale, tmp_path / "undisturbed", lambda _: None)
     (first,) = cluster.start_workers("a", frame_s=0.05)
     with path.open("rb") as upload:
         job = cluster.jobs.submit(upload, "clip.mp4", OutputOptions(), key=None, caller="").job
@@ -111,14 +111,14 @@ def test_a_worker_killed_while_it_joins_is_replaced(cluster):
 
 
 @pytest.mark.thorough
-def test_a_worker_that_was_held_up_does_no_harm(cluster):
+def test_a_worker_that_was_suspended_does_no_harm(cluster):
     first, second = cluster.start_workers("a", "b")
     job = submit(cluster)
-    wait_until(lambda: first.pieces_done and first.is_in_a_piece)
+    wait_until(lambda: first.pieces_done and first.is_computing)
     first.send(signal.SIGSTOP)
     assert cluster.wait_for(job).state is JobState.SUCCEEDED
     first.send(signal.SIGCONT)
-    wait_until(lambda: "A piece was left" in first.log)
+    wait_until(lambda: "Piece given up" in first.log)
     assert cluster.result(job) == result_of(TEXT)
     again = submit(cluster, TEXT[:20])
     cluster.wait_for(again)
@@ -126,7 +126,7 @@ def test_a_worker_that_was_held_up_does_no_harm(cluster):
     wait_until(lambda: len(stored_files(cluster, job)) == len(stored_files(cluster, again)) == 1)
 
 
-def test_a_restart_of_redis_in_the_middle_is_survived(pair):
+def test_jobs_survive_a_restart_of_redis(pair):
     job = submit(pair)
     wait_for_frames(pair, job, 6)
     pair.redis.kill()
@@ -136,11 +136,11 @@ def test_a_restart_of_redis_in_the_middle_is_survived(pair):
     assert pair.result(job) == result_of(TEXT)
 
 
-def test_a_cancelled_job_takes_no_more_time_and_room(pair):
+def test_a_cancelled_job_takes_no_more_time_and_space(pair):
     job = submit(pair)
     wait_for_frames(pair, job, 1)
     pair.jobs.cancel(job.id)
-    wait_until(lambda: all(not worker.is_in_a_piece for worker in pair.workers), 2)
+    wait_until(lambda: all(not worker.is_computing for worker in pair.workers), 2)
     assert pair.jobs.get(job.id).state is JobState.CANCELLED
     wait_until(lambda: not stored_files(pair, job))
     other = submit(pair, b"ab")
@@ -179,12 +179,12 @@ def test_a_stopped_worker_finishes_its_piece(cluster):
     assert worker.process.wait(10) == 0
     assert worker.pieces_done == 1
     assert cluster.jobs.get(job.id).frames_done == 4
-    assert not worker.sign.exists()
+    assert not worker.alive_file.exists()
     cluster.start_workers("b")
     assert cluster.wait_for(job).state is JobState.SUCCEEDED
 
 
-def test_a_worker_without_time_to_finish_hands_its_piece_back(cluster):
+def test_a_worker_without_time_to_finish_gives_up_its_piece(cluster):
     (worker,) = cluster.start_workers("a", frame_s=0.5, stop_s=0)
     job = submit(cluster, TEXT[:8])
     wait_for_frames(cluster, job, 1)
@@ -192,7 +192,7 @@ def test_a_worker_without_time_to_finish_hands_its_piece_back(cluster):
     assert worker.process.wait(10) == 0
     waiting = cluster.jobs.get(job.id)
     assert (waiting.state, waiting.frames_done, waiting.position) == (JobState.QUEUED, 0, 0)
-    assert cluster.ledger.claim(job.id, "next", MODEL).attempt == 1
+    assert cluster.ledger.claim(job.id, "next", MODEL_ID).attempt == 1
 
 
 def test_jobs_take_turns(cluster):
@@ -212,7 +212,7 @@ def test_files_can_be_in_s3(tmp_path, monkeypatch):
         with running_cluster(tmp_path, f"s3://{BUCKET}/jobs") as cluster:
             first, _second = cluster.start_workers("a", "b")
             job = submit(cluster)
-            wait_until(lambda: first.is_in_a_piece)
+            wait_until(lambda: first.is_computing)
             first.kill()
             assert cluster.wait_for(job).state is JobState.SUCCEEDED
             assert cluster.result(job) == result_of(TEXT)

@@ -5,7 +5,7 @@ import pytest
 
 from app import work
 from jobs.__main__ import main
-from jobs.cluster.health import OLD_S
+from jobs.cluster.health import MAX_AGE_S
 
 
 def test_a_worker_without_a_queue_says_what_is_missing(tmp_path):
@@ -13,19 +13,19 @@ def test_a_worker_without_a_queue_says_what_is_missing(tmp_path):
         work(tmp_path / "alive")
 
 
-def test_a_worker_with_a_storage_that_nobody_knows_says_so(tmp_path, monkeypatch):
+def test_a_worker_with_an_unknown_kind_of_storage_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("ENHANCER_QUEUE_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("ENHANCER_STORAGE_URL", "nowhere://at/all")
     with pytest.raises(SystemExit, match="ENHANCER_STORAGE_URL must be a folder or s3://"):
         work(tmp_path / "alive")
 
 
-def test_health_is_that_of_the_sign_of_life(tmp_path):
-    sign = tmp_path / "alive"
-    command = ["health", "--sign", str(sign)]
+def test_a_worker_is_healthy_if_its_file_was_touched_recently(tmp_path):
+    alive_file = tmp_path / "alive"
+    command = ["health", "--sign", str(alive_file)]
     assert main(command) == 1
-    sign.touch()
+    alive_file.touch()
     assert main(command) == 0
-    long_ago = time.time() - OLD_S - 1
-    os.utime(sign, (long_ago, long_ago))
+    long_ago = time.time() - MAX_AGE_S - 1
+    os.utime(alive_file, (long_ago, long_ago))
     assert main(command) == 1

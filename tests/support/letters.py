@@ -1,4 +1,4 @@
-"""A medium of one byte a frame, some of which are trouble: stands in for videos."""
+"""A medium with one byte for each frame, in place of a video; some bytes cause trouble."""
 
 import logging
 import os
@@ -13,14 +13,14 @@ from core.media.medium import plan_segments
 from core.picture import Picture
 
 SEGMENT = 4  # frames
-DEADLY, WRONG, SLOW_TO_JOIN = b"!?~"
+DEADLY, WRONG, SLOW_TO_JOIN = b"!?~"  # kills the worker, is refused, delays the joining
 JOIN_S = 1.5
 
 log = logging.getLogger("letters")
 
 
 class Letters:
-    """A text; its result is every byte as 16 of them, that of the 4 x 4 pixels it becomes."""
+    """A text. In the result, each byte comes 16 times, for the 4 x 4 pixels of its frame."""
 
     kind = "video"
     height, width = 1, 1
@@ -52,6 +52,7 @@ class Letters:
 
 
 def picture_of(letter):
+    """Return the frame of a letter, unless the letter causes trouble."""
     if letter == DEADLY:
         os.kill(os.getpid(), signal.SIGKILL)
     if letter == WRONG:
@@ -59,9 +60,10 @@ def picture_of(letter):
     return Picture(np.full((1, 1, 3), letter, np.uint8))
 
 
-def open_letters(path, _limits, _wish):
+def open_letters(path, _limits, _options):
     return Letters(Path(path))
 
 
 def result_of(text):
+    """Return the result of a text."""
     return bytes(letter for letter in text for _ in range(16))

@@ -1,4 +1,4 @@
-"""A Redis server, a storage and workers, each in a process of its own."""
+"""A cluster for tests: Redis and workers, each in a process of its own, and a storage."""
 
 import signal
 import subprocess
@@ -11,7 +11,7 @@ from jobs.cluster.engine import ClusterJobs
 from jobs.cluster.ledger import JobLedger, connect
 from jobs.cluster.storage import Storage
 from tests.support.redis_server import RedisServer
-from tests.support.stand_in_worker import BOUNDS, letters_workshop
+from tests.support.stand_in_worker import LIMITS, letters_context
 from tests.support.waiting import wait_until
 
 START_S = 40
@@ -19,12 +19,19 @@ LEASE_S = 2.0
 
 
 class WorkerProcess:
-    """A worker, and what it says."""
+    """A worker process, and what its log says."""
 
     def __init__(self, cluster, name, *, frame_s=0.1, stop_s=10.0):
-        self.sign = cluster.folder / f"{name}.alive"
+        self.alive_file = cluster.folder / f"{name}.alive"
         self._log = cluster.folder / f"{name}.log"
-        arguments = [cluster.redis.url, cluster.storage_url, self.sign, frame_s, LEASE_S, stop_s]
+        arguments = [
+            cluster.redis.url,
+            cluster.storage_url,
+            self.alive_file,
+            frame_s,
+            LEASE_S,
+            stop_s,
+        ]
         with self._log.open("w") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.stand_in_worker", *map(str, arguments)],
@@ -33,7 +40,7 @@ class WorkerProcess:
             )
 
     def wait_until_ready(self):
-        wait_until(lambda: self.sign.exists() and "Ready to work" in self.log, START_S)
+        wait_until(lambda: self.alive_file.exists() and "Ready to work" in self.log, START_S)
 
     def send(self, number):
         self.process.send_signal(number)
@@ -48,24 +55,22 @@ class WorkerProcess:
 
     @property
     def pieces_done(self):
-        return self.log.count("A piece is done")
+        return self.log.count("Piece done")
 
     @property
-    def is_in_a_piece(self):
-        ended = self.log.count("A piece was left") + self.log.count("A job failed")
+    def is_computing(self):
+        ended = self.log.count("Piece given up") + self.log.count("Job failed")
         return self.log.count("Rendering") + self.log.count("Joining") > self.pieces_done + ended
 
 
 class Cluster:
-    """All of it, with the engine that this process uses."""
+    """Redis, storage and workers, and the engine of this process."""
 
     def __init__(self, folder, server, storage_url):
         self.folder, self.redis, self.storage_url = folder, server, storage_url
-        ledger = JobLedger(connect(server.url), BOUNDS, lease_s=LEASE_S)
+        ledger = JobLedger(connect(server.url), LIMITS, lease_s=LEASE_S)
         self.ledger = ledger
-        self.jobs = ClusterJobs(
-            ledger, Storage(storage_url), Broker(server.url), letters_workshop()
-        )
+        self.jobs = ClusterJobs(ledger, Storage(storage_url), Broker(server.url), letters_context())
         self.workers = []
 
     def start_workers(self, *names, **options):
@@ -75,9 +80,9 @@ class Cluster:
             worker.wait_until_ready()
         return started
 
-    def wait_for(self, job, patience_s=40):
-        """The job at its end."""
-        wait_until(lambda: self.jobs.get(job.id).state.is_final, patience_s)
+    def wait_for(self, job, timeout_s=40):
+        """Wait until a job is final, and return it."""
+        wait_until(lambda: self.jobs.get(job.id).state.is_final, timeout_s)
         return self.jobs.get(job.id)
 
     def result(self, job):
@@ -87,6 +92,7 @@ class Cluster:
 
 @contextmanager
 def running_cluster(folder, storage_url=None):
+    """Yield a cluster without workers; at the end, kill all its processes."""
     server = RedisServer(folder)
     server.start()
     cluster = Cluster(folder, server, storage_url or str(folder / "storage"))

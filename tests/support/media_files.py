@@ -1,4 +1,4 @@
-"""A medium whose bytes are known, for tests of jobs."""
+"""A medium whose results are known, and ZIP archives of pictures, for tests of jobs."""
 
 import io
 import zipfile
@@ -18,7 +18,7 @@ SEGMENT_FRAMES = 3
 
 
 class Numbers:
-    """A file of bytes, each the grey of a frame of 8 x 8; see `core.media.medium.Medium`."""
+    """A medium with one byte for each frame: the grey of its 8 x 8 pixels."""
 
     kind = "video"
     height = width = 8
@@ -47,17 +47,17 @@ class Numbers:
         target.write_bytes(b"".join(part.read_bytes() for part in parts))
 
 
-def open_numbers(path, _limits: ClipLimits, _wish: OutputOptions):
+def open_numbers(path, _limits: ClipLimits, _options: OutputOptions):
     return Numbers(path)
 
 
 def expected(levels, network):
-    """The result of such a file, computed at once."""
+    """Return the result of a file of `Numbers`, computed in one go."""
     return b"".join(network(np.full((8, 8, 3), level, np.uint8)).tobytes() for level in levels)
 
 
 def archive(files):
-    """Bytes of a ZIP of names and bytes."""
+    """Return the bytes of a ZIP archive, from a mapping of names to bytes."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
         for name, content in files.items():
@@ -66,7 +66,7 @@ def archive(files):
 
 
 def pictures(count, height=20, width=30):
-    """Bytes of a ZIP of different pictures."""
+    """Return the bytes of a ZIP archive of different pictures."""
     return archive(
         {f"photos/{n:03d}.png": encoded(noise(height, width, seed=n)) for n in range(count)}
     )

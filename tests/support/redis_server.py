@@ -15,7 +15,7 @@ needs_redis = pytest.mark.skipif(
 
 
 class RedisServer:
-    """One that writes down what it is told before it answers."""
+    """A server that writes each change to disk before it answers, so it survives `kill`."""
 
     def __init__(self, folder):
         self.port = free_port()
@@ -25,8 +25,8 @@ class RedisServer:
     def start(self):
         options = {"port": self.port, "bind": "127.0.0.1", "dir": self._folder, "save": ""}
         options |= {"appendonly": "yes", "appendfsync": "always", "loglevel": "warning"}
-        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        self._process = subprocess.Popen(["redis-server", *words], stdout=subprocess.DEVNULL)
+        arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        self._process = subprocess.Popen(["redis-server", *arguments], stdout=subprocess.DEVNULL)
         wait_until(self._answers)
 
     def kill(self):

@@ -1,4 +1,4 @@
-"""A server that speaks the language of S3, for tests."""
+"""An S3-compatible server for tests."""
 
 import subprocess
 import sys
@@ -16,13 +16,13 @@ START_S = 40
 
 @contextmanager
 def s3_server():
-    """One with a bucket; the variables of the environment by which it is found."""
+    """Start a server with a bucket, and yield the environment variables that point to it."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            wait_until(lambda: is_there(url), START_S)
+            wait_until(lambda: answers(url), START_S)
             keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
             client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
             client.create_bucket(Bucket=BUCKET)
@@ -37,7 +37,7 @@ def s3_server():
             server.kill()
 
 
-def is_there(url):
+def answers(url):
     try:
         return requests.get(url, timeout=5).ok
     except requests.ConnectionError:

@@ -1,7 +1,7 @@
-"""A worker process with a slow stand-in network, and a stand-in medium beside the real ones.
+"""A worker process with a slow stand-in network; its media are videos and `Letters`.
 
-Arguments: URL of Redis, URL of the storage, file for signs of life, seconds of a frame,
-seconds of a lease, seconds to stop in.
+Arguments: URL of Redis, URL of the storage, file that shows that the worker is alive, seconds of a
+frame, seconds of a lease, seconds to stop in.
 """
 
 import logging
@@ -17,48 +17,48 @@ from core.model.upscaler import Upscaler
 from core.runtime.admission import Admission
 from core.sandbox.decoder import InProcessDecoder
 from jobs.cluster.broker import Broker
+from jobs.cluster.engine import ClusterBackend
 from jobs.cluster.ledger import JobLedger, LedgerLimits, connect
-from jobs.cluster.process import ClusterBackend, run_worker
 from jobs.cluster.storage import Storage
-from jobs.cluster.worker import WorkerTimings
+from jobs.cluster.worker import WorkerTimings, run_worker
 from jobs.execution import JobContext
 from tests.support.letters import open_letters
 from tests.support.stand_ins import make_card, repeat
 
-BOUNDS = LedgerLimits(waiting=10, disk_bytes=1_000_000, keep_s=60)
+LIMITS = LedgerLimits(waiting=10, disk_bytes=1_000_000, expiry_s=60)
 
 
-def open_any(path, limits, wish):
-    """Letters; or a video, as the service does."""
+def open_any(path, limits, options):
+    """Open a video as the service does; any other file as `Letters`."""
     with path.open("rb") as file:
         is_video = file.read(8).endswith(b"ftyp")
     if is_video:
-        return open_medium(path, limits, wish, decoder=InProcessDecoder(), scale=4)
-    return open_letters(path, limits, wish)
+        return open_medium(path, limits, options, decoder=InProcessDecoder(), scale=4)
+    return open_letters(path, limits, options)
 
 
-def letters_workshop(network=repeat):
-    """What computes letters."""
+def letters_context(network=repeat):
+    """Return the context of jobs whose files are `Letters` or videos."""
     return JobContext(
         upscaler=Upscaler(make_card(), network, window=16),
         admission=Admission(budget=50 * MEGABYTE, queue=4, backlog_s=lambda: 0.0),
         open_medium=open_any,
         limits=ClipLimits(Limits(1000, 1000, 1000), 300),
-        expiry_s=BOUNDS.keep_s,
+        expiry_s=LIMITS.expiry_s,
     )
 
 
-def main(redis_url, storage_url, sign_of_life, frame_s, lease_s, stop_s):
+def main(redis_url, storage_url, alive_file, frame_s, lease_s, stop_s):
     logging.basicConfig(level="INFO")
 
     def network(lr):
         time.sleep(float(frame_s))
         return repeat(lr)
 
-    ledger = JobLedger(connect(redis_url), BOUNDS, lease_s=float(lease_s))
-    place = ClusterBackend(ledger, Storage(storage_url), Broker(redis_url))
-    times = WorkerTimings(frame_s=30, stop_s=float(stop_s))
-    return run_worker(place, letters_workshop(network), times, Path(sign_of_life))
+    ledger = JobLedger(connect(redis_url), LIMITS, lease_s=float(lease_s))
+    backend = ClusterBackend(ledger, Storage(storage_url), Broker(redis_url))
+    timings = WorkerTimings(frame_s=30, stop_s=float(stop_s))
+    return run_worker(backend, letters_context(network), timings, Path(alive_file))
 
 
 if __name__ == "__main__":

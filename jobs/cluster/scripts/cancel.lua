@@ -1,10 +1,10 @@
--- End a job that is not at its end; forget one that succeeded or failed.
--- ARGV: seconds to keep what is known of it, seconds that its files stay for who reads them.
--- Returns what became of it.
+-- Cancel an active job, or forget one that succeeded or failed.
+-- ARGV: seconds to keep the cancelled job, seconds to keep the files of a forgotten one.
+-- Returns "cancelled", "forgotten" or "nothing".
 local state = get("state")
 
 if is_active() then
-  redis.call("HSET", all("bytes"), id, 0)
+  redis.call("HSET", shared_key("bytes"), id, 0)
   conclude("cancelled", tonumber(ARGV[1]))
   return "cancelled"
 elseif state == "succeeded" or state == "failed" then

@@ -1,2 +1,2 @@
--- Forget a job whose time is over; nothing if it is gone already.
+-- Forget the job if it has expired; do nothing if it is forgotten already.
 if get("expires") and number("expires") <= now() then forget(0) end

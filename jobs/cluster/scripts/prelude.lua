@@ -1,10 +1,20 @@
--- What all scripts share. KEYS[1] is the hash of the job; ARGV begins with the prefix of all
--- keys and the id of the job. Time is that of Redis, in seconds: clocks of machines differ.
+-- Functions that all scripts share; this file is put in front of each of them.
+-- KEYS[1] is the hash of the job. ARGV begins with the prefix of all keys and the id of the job.
+-- Times are seconds on the clock of Redis, because the clocks of machines differ.
+--
+-- Keys of a job: the hash of its fields, and beside it
+--   :todo     sorted set of the pieces that no worker has begun
+--   :leases   sorted set of the pieces under way, by the time at which each lease ends
+--   :holders  hash of the identifiers of the claims, by piece
+--   :tries    hash of the numbers of attempts, by piece
+--   :frames   hash of the frames done, by piece
+--   :parts    hash of the file names of finished segments, by piece
+-- The field `told` is set while a message for the job is under way.
 
 local job, prefix, id = KEYS[1], table.remove(ARGV, 1), table.remove(ARGV, 1)
 
-local function all(name) return prefix .. ":" .. name end
-local function part(name) return job .. ":" .. name end
+local function shared_key(name) return prefix .. ":" .. name end
+local function job_key(name) return job .. ":" .. name end
 local function get(field) return redis.call("HGET", job, field) end
 local function number(field) return tonumber(get(field) or 0) end
 
@@ -15,6 +25,7 @@ end
 
 local function precise(seconds) return string.format("%.6f", seconds) end
 
+-- Set fields of the job, and raise its version.
 local function change(...)
   redis.call("HSET", job, ...)
   redis.call("HINCRBY", job, "version", 1)
@@ -25,19 +36,20 @@ local function is_active()
   return state == "queued" or state == "running"
 end
 
--- The piece that is next: one whose worker was not heard of for too long, or a fresh one.
+-- The next piece to compute: one whose lease has ended, or else one that was not begun.
 local function next_piece()
-  local left = redis.call("ZRANGEBYSCORE", part("leases"), "-inf", now(), "LIMIT", 0, 1)
-  return left[1] or redis.call("ZRANGE", part("todo"), 0, 0)[1]
+  local expired = redis.call("ZRANGEBYSCORE", job_key("leases"), "-inf", now(), "LIMIT", 0, 1)
+  return expired[1] or redis.call("ZRANGE", job_key("todo"), 0, 0)[1]
 end
 
--- Whether a message must be sent, so that a worker comes and asks. At most one is under way.
+-- 1 if a message must be sent, so that a worker asks for work. At most one is under way.
 local function needs_message()
   if get("told") or not next_piece() then return 0 end
   redis.call("HSET", job, "told", 1)
   return 1
 end
 
+-- Update the frames a second, at most once a second, as the mean of the old and the new rate.
 local function measure_rate(done)
   local time, since = now(), number("measured")
   if done < number("measured_frames") then
@@ -51,59 +63,62 @@ local function measure_rate(done)
   end
 end
 
--- How many frames of a piece are done. It may become less: then somebody begins it again.
+-- Record the frames done of a piece. The number falls when a worker begins the piece again.
 local function set_frames(index, frames)
-  local before = tonumber(redis.call("HGET", part("frames"), index) or 0)
+  local before = tonumber(redis.call("HGET", job_key("frames"), index) or 0)
   if frames ~= before then
-    redis.call("HSET", part("frames"), index, frames)
+    redis.call("HSET", job_key("frames"), index, frames)
     change("frames_done", number("frames_done") + frames - before)
     measure_rate(number("frames_done"))
   end
 end
 
 local function drop_lease(index)
-  redis.call("ZREM", part("leases"), index)
-  redis.call("HDEL", part("holders"), index)
+  redis.call("ZREM", job_key("leases"), index)
+  redis.call("HDEL", job_key("holders"), index)
 end
 
--- `work` names every piece that is not done: its length says how many workers are worth while.
+-- The list `work` names every piece that is not done. Its length tells an autoscaler how many
+-- workers are needed.
 local function work_entry(index) return id .. "/" .. index end
 
 local function add_work()
   for index = 0, number("pieces") - 1 do
-    redis.call("ZADD", part("todo"), index, index)
-    redis.call("RPUSH", all("work"), work_entry(index))
+    redis.call("ZADD", job_key("todo"), index, index)
+    redis.call("RPUSH", shared_key("work"), work_entry(index))
   end
 end
 
+-- Forget all pieces of the job, also those that are done.
 local function drop_work()
   for _, name in ipairs({"todo", "leases"}) do
-    for _, index in ipairs(redis.call("ZRANGE", part(name), 0, -1)) do
-      redis.call("LREM", all("work"), 1, work_entry(index))
+    for _, index in ipairs(redis.call("ZRANGE", job_key(name), 0, -1)) do
+      redis.call("LREM", shared_key("work"), 1, work_entry(index))
     end
   end
   for _, name in ipairs({"todo", "leases", "holders", "tries", "frames", "parts"}) do
-    redis.call("DEL", part(name))
+    redis.call("DEL", job_key(name))
   end
 end
 
--- The end of a job: nobody works on it any more, and its time runs.
-local function conclude(state, keep_s, ...)
+-- End the job: nobody computes it any more, and it expires after `expiry_s` seconds.
+local function conclude(state, expiry_s, ...)
   local time = now()
   drop_work()
-  redis.call("ZREM", all("active"), id)
-  redis.call("ZREM", all("waiting"), id)
-  redis.call("ZADD", all("rubbish"), precise(time + keep_s), id)
+  redis.call("ZREM", shared_key("active"), id)
+  redis.call("ZREM", shared_key("waiting"), id)
+  redis.call("ZADD", shared_key("rubbish"), precise(time + expiry_s), id)
   redis.call("HDEL", job, "told")
   change(
-    "state", state, "finished", precise(time), "expires", precise(time + keep_s), ...)
+    "state", state, "finished", precise(time), "expires", precise(time + expiry_s), ...)
 end
 
+-- Delete all that is known of the job; its files are deleted after `delay_s` seconds.
 local function forget(delay_s)
   local key = get("key")
-  if key then redis.call("DEL", all("key:" .. key)) end
+  if key then redis.call("DEL", shared_key("key:" .. key)) end
   redis.call("DEL", job)
-  redis.call("ZREM", all("jobs"), id)
-  redis.call("HDEL", all("bytes"), id)
-  redis.call("ZADD", all("rubbish"), precise(now() + delay_s), id)
+  redis.call("ZREM", shared_key("jobs"), id)
+  redis.call("HDEL", shared_key("bytes"), id)
+  redis.call("ZADD", shared_key("rubbish"), precise(now() + delay_s), id)
 end

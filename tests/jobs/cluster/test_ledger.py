@@ -12,7 +12,7 @@ from jobs.cluster.ledger import (
 )
 from jobs.errors import KeyReused, OutOfSpace, TooManyJobs, UnknownJob
 from jobs.job import JobResult, JobState
-from tests.support.redis_server import RedisServer, needs_redis
+from tests.support.redis_server import needs_redis
 
 pytestmark = needs_redis
 
@@ -21,21 +21,12 @@ RESULT = JobResult("a_x4.mp4", "video/mp4", 700, "d" * 64, expires=0)
 LEASE_S = 60.0
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    with connect(server.url) as client:
-        yield client
-    server.kill()
-
-
 @pytest.fixture
-def create_ledger(client):
-    client.flushdb()
+def create_ledger(redis_client):
+    redis_client.flushdb()
 
-    def create_ledger(*, waiting=3, disk_bytes=1000, keep_s=60.0, lease_s=LEASE_S):
-        return JobLedger(client, LedgerLimits(waiting, disk_bytes, keep_s), lease_s=lease_s)
+    def create_ledger(*, waiting=3, disk_bytes=1000, expiry_s=60.0, lease_s=LEASE_S):
+        return JobLedger(redis_client, LedgerLimits(waiting, disk_bytes, expiry_s), lease_s=lease_s)
 
     return create_ledger
 
@@ -47,7 +38,7 @@ def ledger(create_ledger):
 
 @pytest.fixture
 def hasty(create_ledger):
-    """Of the same jobs: what is claimed through it is lost at once, without any waiting."""
+    """A ledger of the same jobs with leases that end at once, so that no test has to wait."""
     return create_ledger(lease_s=0)
 
 
@@ -73,20 +64,19 @@ def test_a_new_job_waits(ledger):
     assert ledger.counts()[JobState.QUEUED] == 2
 
 
-def test_an_unknown_job_is_said_to_be(ledger):
+def test_an_unknown_job_is_reported(ledger):
     with pytest.raises(UnknownJob):
         ledger.get("nobody")
-    assert ledger.version("nobody") is None
 
 
-def test_entering_twice_is_entering_once(ledger, client):
+def test_creating_a_job_twice_creates_it_once(ledger, redis_client):
     ledger.create(entry())
     ledger.create(entry())
-    assert client.llen("enhancer:work") == 2
+    assert redis_client.llen("enhancer:work") == 2
     assert ledger.disk_bytes() == 100
 
 
-def test_the_same_key_gives_the_same_job_while_it_is_there(ledger):
+def test_a_key_gives_the_same_job_while_that_is_stored(ledger):
     ledger.create(entry(key="k"))
     assert ledger.create(entry("other", key="k")) == "j"
     assert ledger.find("k", "f") == "j"
@@ -100,7 +90,7 @@ def test_the_same_key_gives_the_same_job_while_it_is_there(ledger):
     assert ledger.create(entry("other", key="k", fingerprint="g")) is None
 
 
-def test_no_more_wait_than_may(create_ledger):
+def test_the_number_of_queued_jobs_is_limited(create_ledger):
     ledger = create_ledger(waiting=1)
     ledger.create(entry())
     with pytest.raises(TooManyJobs, match="At most 1 jobs may wait"):
@@ -109,15 +99,15 @@ def test_no_more_wait_than_may(create_ledger):
     assert ledger.create(entry("k")) is None
 
 
-def test_no_more_bytes_than_may(create_ledger):
+def test_the_size_of_all_files_is_limited(create_ledger):
     ledger = create_ledger(disk_bytes=250)
     ledger.create(entry())
-    with pytest.raises(OutOfSpace, match="at most 250 bytes. Received: one .* take 260"):
+    with pytest.raises(OutOfSpace, match="Received: 160 bytes more than the 100 bytes"):
         ledger.create(entry("k", size=160))
     assert ledger.create(entry("k", size=150)) is None
 
 
-def test_pieces_are_taken_in_order_and_then_joined(ledger, client):
+def test_pieces_are_claimed_in_order_and_then_joined(ledger, redis_client):
     ledger.create(entry())
     first, second = claim(ledger), claim(ledger, holder="you")
     assert (first.piece, first.attempt, first.needs_message) == (0, 1, True)
@@ -127,13 +117,17 @@ def test_pieces_are_taken_in_order_and_then_joined(ledger, client):
     assert finish(ledger, first, "a") == (True, True)
     joining = claim(ledger)
     assert (joining.piece, ledger.parts("j")) == (2, ["a", "b"])
-    assert client.llen("enhancer:work") == 1
+    assert redis_client.llen("enhancer:work") == 1
     assert ledger.succeed("j", RESULT, "result") is True
     job = ledger.get("j")
     assert (job.state, job.frames_done) == (JobState.SUCCEEDED, 10)
     assert job.result.expires == job.expires
     assert job.expires == pytest.approx(job.finished + 60)
-    assert (client.llen("enhancer:work"), ledger.disk_bytes(), ledger.active()) == (0, 700, [])
+    assert (redis_client.llen("enhancer:work"), ledger.disk_bytes(), ledger.active_jobs()) == (
+        0,
+        700,
+        [],
+    )
 
 
 def test_a_lease_that_is_not_renewed_ends(ledger, hasty):
@@ -174,7 +168,7 @@ def test_the_first_result_counts(ledger):
     assert ledger.fields("j")["result_file"] == "first"
 
 
-def test_a_piece_that_is_let_go_can_be_taken_at_once(ledger):
+def test_a_piece_that_was_given_up_can_be_claimed_at_once(ledger):
     ledger.create(entry())
     held = claim(ledger)
     ledger.report(held, 4)
@@ -187,7 +181,7 @@ def test_a_piece_that_is_let_go_can_be_taken_at_once(ledger):
     assert claim(ledger).attempt == 2
 
 
-def test_who_has_lost_a_piece_cannot_let_it_go(ledger, hasty):
+def test_a_worker_that_lost_its_piece_cannot_give_it_up(ledger, hasty):
     ledger.create(entry(pieces=1))
     lost = claim(hasty)
     claim(ledger, holder="you")
@@ -195,7 +189,7 @@ def test_who_has_lost_a_piece_cannot_let_it_go(ledger, hasty):
     assert claim(ledger, holder="she") is None
 
 
-def test_another_network_begins_again_when_nobody_works_with_the_first(ledger):
+def test_another_network_begins_again_when_no_worker_uses_the_first(ledger):
     ledger.create(entry())
     finish(ledger, claim(ledger))
     held = claim(ledger)
@@ -224,7 +218,7 @@ def test_messages_are_sent_when_a_lease_has_ended(ledger, hasty):
     assert not ledger.needs_message("j", is_idle=True)
 
 
-def test_a_cancelled_job_is_over_for_who_works_on_it(ledger, client):
+def test_a_cancelled_job_is_over_for_its_worker(ledger, redis_client):
     ledger.create(entry())
     held = claim(ledger)
     assert ledger.cancel("j", 0) == "cancelled"
@@ -233,34 +227,34 @@ def test_a_cancelled_job_is_over_for_who_works_on_it(ledger, client):
     assert not ledger.release(held, is_blameless=False)
     assert not ledger.fail("j", "wrong")
     assert ledger.get("j").state is JobState.CANCELLED
-    assert (claim(ledger), client.llen("enhancer:work"), ledger.disk_bytes()) == (None, 0, 0)
+    assert (claim(ledger), redis_client.llen("enhancer:work"), ledger.disk_bytes()) == (None, 0, 0)
     assert ledger.cancel("j", 0) == "nothing"
 
 
-def test_what_is_forgotten_leaves_files_to_delete_and_nothing_else(ledger, client):
+def test_a_forgotten_job_leaves_only_files_to_delete(ledger, redis_client):
     ledger.create(entry(key="k"))
     ledger.fail("j", "wrong")
     assert ledger.get("j").error == "wrong"
-    assert ledger.rubbish() == []
+    assert ledger.collect_expired() == []
     assert ledger.cancel("j", 0) == "forgotten"
-    assert ledger.rubbish() == ["j"]
-    ledger.cleared("j")
-    assert client.keys() == []
+    assert ledger.collect_expired() == ["j"]
+    ledger.forget_files("j")
+    assert redis_client.keys() == []
 
 
-def test_a_job_expires(create_ledger, client):
-    ledger = create_ledger(keep_s=0)
+def test_a_job_expires(create_ledger, redis_client):
+    ledger = create_ledger(expiry_s=0)
     ledger.create(entry())
     ledger.succeed("j", RESULT, "result")
-    assert ledger.rubbish() == ["j"]
-    ledger.cleared("j")
-    assert client.keys() == []
+    assert ledger.collect_expired() == ["j"]
+    ledger.forget_files("j")
+    assert redis_client.keys() == []
 
 
 def test_a_job_does_not_expire_before_its_time(ledger):
     ledger.create(entry())
     ledger.succeed("j", RESULT, "result")
-    assert ledger.rubbish() == []
+    assert ledger.collect_expired() == []
 
 
 def test_files_stay_while_somebody_reads_them(ledger):
@@ -268,35 +262,35 @@ def test_files_stay_while_somebody_reads_them(ledger):
     ledger.succeed("j", RESULT, "result")
     ledger.begin_reading("j", "reader", 60)
     ledger.cancel("j", 0)
-    assert ledger.rubbish() == []
+    assert ledger.collect_expired() == []
     ledger.end_reading("j", "reader")
-    assert ledger.rubbish() == ["j"]
+    assert ledger.collect_expired() == ["j"]
 
 
-def test_files_of_a_job_that_was_never_entered_go(ledger):
-    ledger.announce("j", 0)
-    ledger.announce("k", 60)
-    assert ledger.rubbish() == ["j"]
+def test_files_of_a_job_that_was_never_created_are_deleted(ledger):
+    ledger.expect_upload("j", 0)
+    ledger.expect_upload("k", 60)
+    assert ledger.collect_expired() == ["j"]
 
 
-def test_files_of_a_job_that_was_entered_stay(ledger):
-    ledger.announce("j", 0)
+def test_files_of_a_job_that_was_created_stay(ledger):
+    ledger.expect_upload("j", 0)
     ledger.create(entry())
-    assert ledger.rubbish() == []
+    assert ledger.collect_expired() == []
 
 
-def test_turns_are_taken_by_one(ledger):
-    assert ledger.acquire("sweep", 60)
-    assert not ledger.acquire("sweep", 60)
+def test_a_turn_is_taken_once(ledger):
+    assert ledger.acquire_turn("sweep", 60)
+    assert not ledger.acquire_turn("sweep", 60)
 
 
-def test_a_turn_that_is_over_can_be_taken_again(ledger):
-    assert ledger.acquire("sweep", 0.05)
+def test_an_old_turn_can_be_taken_again(ledger):
+    assert ledger.acquire_turn("sweep", 0.05)
     time.sleep(0.1)
-    assert ledger.acquire("sweep", 60)
+    assert ledger.acquire_turn("sweep", 60)
 
 
-def test_a_ledger_without_redis_says_so():
+def test_a_ledger_without_redis_is_unavailable():
     ledger = JobLedger(connect("redis://127.0.0.1:1/0"), LedgerLimits(1, 1, 1))
     with pytest.raises(LedgerUnavailable):
         ledger.get("j")

@@ -39,7 +39,7 @@ def read(storage, name):
         return file.read()
 
 
-def test_what_was_put_is_seen_from_another_machine(put, url, tmp_path):
+def test_a_stored_file_is_seen_from_another_machine(put, url, tmp_path):
     other = Storage(url)
     with pytest.raises(FileNotFoundError):
         other.open("job/parts/1")
@@ -49,7 +49,7 @@ def test_what_was_put_is_seen_from_another_machine(put, url, tmp_path):
     assert (tmp_path / "copy").read_bytes() == b"segment"
 
 
-def test_what_is_not_there_cannot_be_fetched(storage, tmp_path):
+def test_a_missing_file_cannot_be_fetched(storage, tmp_path):
     with pytest.raises(FileNotFoundError):
         storage.fetch("job/source", tmp_path / "copy")
 
@@ -69,7 +69,7 @@ def test_a_file_is_replaced(put, storage):
     assert read(storage, "job/result") == b"new"
 
 
-def test_what_is_deleted_is_gone_and_the_rest_stays(put, storage):
+def test_only_deleted_files_are_gone(put, storage):
     for name in ("a/source", "a/parts/1", "a/parts/2", "b/source"):
         put(b"x", name)
     storage.delete("a/parts")
@@ -80,8 +80,10 @@ def test_what_is_deleted_is_gone_and_the_rest_stays(put, storage):
     assert read(storage, "b/source") == b"x"
 
 
-def test_what_is_not_there_is_deleted_without_complaint(storage):
+def test_deleting_a_missing_file_does_nothing(put, storage):
+    put(b"x", "a/source")
     storage.delete("nobody")
+    assert read(storage, "a/source") == b"x"
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
@@ -91,7 +93,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
     assert not [path for path in (tmp_path / "storage").rglob("*") if path.is_file()]
 
 
-def test_a_file_in_a_folder_can_be_read_on_when_it_is_deleted(tmp_path):
+def test_an_open_file_in_a_folder_can_be_read_after_it_is_deleted(tmp_path):
     (tmp_path / "source").write_bytes(b"result")
     storage = Storage(str(tmp_path / "storage"))
     storage.put(tmp_path / "source", "job/result")
@@ -100,7 +102,7 @@ def test_a_file_in_a_folder_can_be_read_on_when_it_is_deleted(tmp_path):
         assert file.read() == b"result"
 
 
-def test_a_storage_that_does_not_answer_is_an_error_of_the_system(monkeypatch, tmp_path):
+def test_a_storage_that_does_not_answer_raises_an_oserror(monkeypatch, tmp_path):
     for name, value in {"ENDPOINT_URL": "http://127.0.0.1:1", "MAX_ATTEMPTS": "1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")

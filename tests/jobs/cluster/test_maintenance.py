@@ -1,0 +1,72 @@
+import logging
+import time
+
+import pytest
+
+from jobs.cluster.maintenance import PeriodicTask, Sweeper
+from jobs.job import JobState
+from tests.support.redis_server import needs_redis
+from tests.support.stand_in_worker import letters_context
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def sweeper(ledger, storage, messages):
+    return Sweeper(ledger, storage, messages)
+
+
+def test_a_periodic_task_goes_on_after_a_failure(caplog):
+    calls = []
+
+    def action():
+        calls.append(1)
+        raise OSError("not now")
+
+    task = PeriodicTask(action, 0.01, "looking around")
+    with caplog.at_level(logging.WARNING):
+        task.start()
+        wait_until(lambda: len(calls) >= 2)
+        task.close()
+    assert "looking around did not work: not now" in caplog.text
+    done = len(calls)
+    time.sleep(0.05)  # five times its interval
+    assert len(calls) == done
+
+
+def test_a_task_that_was_never_started_can_be_closed():
+    calls = []
+    PeriodicTask(lambda: calls.append(1), 0, "nothing").close()
+    assert calls == []
+
+
+@needs_redis
+def test_the_piece_of_a_dead_worker_is_offered_to_others(
+    submit, ledger, messages, deliver, sweeper
+):
+    job = submit().job
+    messages.waiting.clear()
+    ledger.claim(job.id, "dead", letters_context().model_id)
+    time.sleep(ledger.lease_s + 0.05)
+    sweeper.sweep()
+    assert messages.waiting == [job.id]
+    deliver()
+    assert ledger.get(job.id).state is JobState.SUCCEEDED
+
+
+@needs_redis
+def test_files_of_a_forgotten_job_are_deleted(jobs, submit, deliver, sweeper, tmp_path):
+    job = submit().job
+    deliver()
+    jobs.cancel(job.id)
+    assert (tmp_path / "storage" / job.id).exists()
+    sweeper.sweep()
+    assert not (tmp_path / "storage" / job.id).exists()
+
+
+@needs_redis
+def test_one_of_several_sweepers_takes_a_turn(submit, messages, ledger, storage):
+    submit()
+    messages.waiting.clear()
+    for _ in range(2):
+        Sweeper(ledger, storage, messages).sweep()
+    assert len(messages.waiting) == 1

@@ -1,0 +1,85 @@
+import time
+
+from jobs.cluster.ledger import JobLedger, LedgerLimits, connect
+from jobs.cluster.worker import ClusterWorker, WorkerTimings
+from jobs.job import JobState
+from tests.support.letters import result_of
+from tests.support.redis_server import needs_redis
+from tests.support.stand_in_worker import letters_context
+from tests.support.stand_ins import repeat
+
+pytestmark = needs_redis
+
+
+def test_a_worker_computes_all_pieces_of_a_job(jobs, submit, deliver):
+    job = submit(name="holiday.txt").job
+    deliver()
+    with jobs.open_result(job.id) as (file, result):
+        assert file.read() == result_of(b"abcdef")
+        assert (result.name, result.size, result.mimetype) == ("holiday_x4.txt", 96, "text/plain")
+
+
+def test_a_fault_of_the_machine_is_tried_again_elsewhere(jobs, submit, deliver, create_worker):
+    faults = [OSError("disk full"), OSError("disk full")]
+
+    def network(lr):
+        if faults:
+            raise faults.pop()
+        return repeat(lr)
+
+    job = submit().job
+    deliver(create_worker(network))
+    with jobs.open_result(job.id) as (file, _result):
+        assert file.read() == result_of(b"abcdef")
+
+
+def test_a_lasting_fault_fails_the_job(jobs, submit, deliver, create_worker):
+    def network(_lr):
+        raise MemoryError
+
+    job = submit().job
+    deliver(create_worker(network))
+    failed = jobs.get(job.id)
+    assert failed.state is JobState.FAILED
+    assert failed.error.startswith("Segment 1 must come to an end. Begun 3 times")
+
+
+def test_a_worker_notices_between_tiles_that_its_piece_is_lost(submit, jobs, create_worker):
+    job = submit().job
+    seen = []
+
+    def network(lr):
+        seen.append(1)
+        jobs.cancel(job.id)
+        worker.beat()
+        return repeat(lr)
+
+    worker = create_worker(network)
+    worker.work(job.id)
+    assert len(seen) == 1
+    worker.beat()
+
+
+def test_a_stuck_worker_loses_its_piece(submit, ledger, create_worker):
+    job = submit().job
+
+    def network(lr):
+        time.sleep(0.4)  # longer than a frame may take, and than the lease
+        worker.beat()
+        stuck.append(worker.is_stuck)
+        claims.append(ledger.claim(job.id, "other", letters_context().model_id))
+        return repeat(lr)
+
+    stuck, claims = [], []
+    worker = create_worker(network, WorkerTimings(frame_s=0.2, stop_s=10))
+    worker.work(job.id)
+    assert stuck[0]
+    assert claims[0].piece == 0
+    assert not worker.is_stuck
+
+
+def test_a_worker_survives_that_the_ledger_does_not_answer(storage, messages, tmp_path, caplog):
+    ledger = JobLedger(connect("redis://127.0.0.1:1/0"), LedgerLimits(1, 1, 1))
+    timings = WorkerTimings(frame_s=1, stop_s=1)
+    ClusterWorker(ledger, storage, messages, letters_context(), timings, tmp_path).work("j")
+    assert "The ledger did not answer" in caplog.text

@@ -1,0 +1,172 @@
+import io
+import threading
+
+import pytest
+
+from jobs.embedded import runner
+from jobs.embedded.files import SOURCE, JobFiles
+from jobs.embedded.runner import JobRunner, ProgressWriter
+from jobs.embedded.store import JobStore
+from jobs.errors import OutOfSpace
+from jobs.job import JobState
+from tests.jobs.conftest import EXPIRY_S, TIMEOUT_S, Gate
+from tests.support.media_files import expected
+from tests.support.stand_ins import make_card, repeat
+from tests.support.waiting import wait_until
+
+LEVELS = bytes(range(1, 11))  # four segments
+
+
+@pytest.fixture
+def cleaner(limits, context, clock):
+    """A runner of the same folder that computes nothing, as another process has it."""
+    files = JobFiles(limits.folder, limits.disk_bytes)
+    files.create()
+    store = JobStore(limits.folder)
+    yield JobRunner(store, files, context, clock=clock)
+    store.close()
+
+
+def test_a_job_is_resumed_after_its_last_finished_segment(create, submit, network, finish):
+    first, gate = create(), Gate(network, opened_for=7)
+    job = submit(LEVELS, engine=first).job
+    gate.wait(8)  # seven are done, two segments
+    first.stop()
+    gate.open(1)
+    first.close()
+    second = create()
+    begun = len(network.seen)
+    gate.open()
+    second.start()
+    assert finish(job.id, second).state is JobState.SUCCEEDED
+    assert network.seen[begun:] == list(LEVELS[6:])
+    with second.open_result(job.id) as (file, _):
+        assert file.read() == expected(LEVELS, repeat)
+
+
+def test_segments_of_another_network_are_not_used(create, submit, network, finish, context):
+    first, gate = create(), Gate(network, opened_for=7)
+    job = submit(LEVELS, engine=first).job
+    gate.wait(8)
+    first.stop()
+    gate.open()
+    first.close()
+    context.upscaler.card = make_card(version="9.9.9")
+    begun = len(network.seen)
+    second = create()
+    second.start()
+    finish(job.id, second)
+    assert network.seen[begun:] == list(LEVELS)
+
+
+def test_a_full_disk_fails_the_job_after_several_attempts(
+    jobs, submit, finish, network, monkeypatch
+):
+    monkeypatch.setattr(runner, "RETRY_S", 0.0)
+    attempts = []
+
+    def check_space(_self, _more_bytes):
+        attempts.append(1)
+        raise OutOfSpace("It is full.", retry_after_s=1)
+
+    through = threading.Event()
+    network.before = lambda: through.wait(TIMEOUT_S)
+    job = submit(b"\1\2\3\4").job
+    wait_until(lambda: jobs.get(job.id).state is JobState.RUNNING)
+    monkeypatch.setattr(JobFiles, "check_space", check_space)
+    through.set()
+    done = finish(job.id)
+    assert (done.state, done.error) == (JobState.FAILED, "It is full.")
+    assert len(attempts) >= runner.MAX_ATTEMPTS - 1
+
+
+def test_a_lasting_fault_is_reported_as_one_of_the_service(submit, finish, network, monkeypatch):
+    monkeypatch.setattr(runner, "RETRY_S", 0.0)
+
+    def fail():
+        raise ZeroDivisionError("a secret")
+
+    network.before = fail
+    done = finish(submit(LEVELS).job.id)
+    assert done.error == "A fault of the service; it is in the log."
+
+
+def test_a_job_that_ends_the_server_again_and_again_fails(create, submit, finish, limits, network):
+    gate = Gate(network)
+    crashed = create()
+    job = submit(LEVELS, engine=crashed).job
+    gate.wait()
+    other_process = JobStore(limits.folder)
+    for _ in range(runner.MAX_ATTEMPTS):  # each of them began the job and crashed
+        other_process.claim(job.id, 0.0, "model")
+    other_process.close()
+    crashed.stop()
+    gate.open()
+    crashed.close()  # which takes its own attempt back
+    again = create()
+    again.start()
+    done = finish(job.id, again)
+    assert (done.state, "again and again" in done.error) == (JobState.FAILED, True)
+
+
+def test_a_job_whose_files_were_deleted_by_others_fails(limits, submit, finish, network):
+    gate = Gate(network)
+    running, lost = submit(LEVELS).job, submit(LEVELS).job
+    gate.wait()
+    for path in (limits.folder / lost.id).iterdir():
+        path.unlink()
+    (limits.folder / lost.id).rmdir()
+    gate.open()
+    assert finish(running.id).state is JobState.SUCCEEDED
+    assert "It was deleted" in finish(lost.id).error
+
+
+def test_files_that_crashes_left_behind_are_deleted(create, limits, submit, finish):
+    crashed = create()
+    job = submit(LEVELS, engine=crashed).job
+    finish(job.id, crashed)
+    crashed.close()
+    half = limits.folder / "half-received"
+    half.mkdir()
+    (half / "lock").touch()
+    (half / f".{SOURCE}").write_bytes(b"x")
+    half_removed = limits.folder / ".half-removed"
+    half_removed.mkdir()
+    part = limits.folder / job.id / "part-00000"
+    part.write_bytes(b"x")
+    create().start()
+    wait_until(lambda: not any(path.exists() for path in (half, half_removed, part)))
+    assert (limits.folder / job.id / "result").exists()
+
+
+def test_a_job_that_is_being_received_is_not_deleted(cleaner, limits):
+    files = JobFiles(limits.folder, limits.disk_bytes)
+    lock, _ = files.receive("new", io.BytesIO(b"x"))
+    cleaner.clean_up()
+    assert files.source("new").exists()
+    lock.release()
+    cleaner.clean_up()
+    assert not files.source("new").exists()
+
+
+def test_an_expired_job_is_deleted(jobs, submit, finish, clock, cleaner, limits):
+    job = submit(LEVELS).job
+    finish(job.id)
+    clock.now += EXPIRY_S
+    wait_until(lambda: cleaner.clean_up() or not (limits.folder / job.id).exists())
+    assert sum(jobs.stats().jobs.values()) == 0
+
+
+def test_progress_is_written_seldom_and_with_its_rate():
+    class Store:
+        written = []
+
+        def set_progress(self, *record):
+            self.written.append(record)
+
+    times = iter((0.0, 0.4, 1.0, 3.0))
+    store = Store()
+    progress = ProgressWriter("j", store, clock=lambda: next(times))
+    for frames in (0, 1, 2, 12):
+        progress.write(frames)
+    assert store.written == [("j", 0, None), ("j", 2, 2.0), ("j", 12, 4.0)]
