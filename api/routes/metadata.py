@@ -6,7 +6,7 @@ from flask_restx import Resource, fields
 
 from api.context import JobServiceContext, current_service, error_schema, model
 from api.forms import FORMATS as JOB_FORMATS
-from core.images import FORMATS, OUTPUT_FORMATS, TAKEN
+from core.images import INPUT_FORMATS, OUTPUT_FORMATS, PILLOW_FORMATS
 from core.model.upscaler import FULL_DETAIL
 
 limits_schema = model.model(
@@ -111,10 +111,10 @@ class MetadataRoute(Resource):
                 "max_side": service.limits.max_side,
                 "max_upload_bytes": service.max_upload_bytes,
                 "max_frames": service.limits.max_frames,
-                "formats": list(FORMATS),
+                "formats": list(PILLOW_FORMATS),
                 "output_formats": list(OUTPUT_FORMATS),
             },
-            "pictures": [taken._asdict() for taken in TAKEN],
+            "pictures": [supported._asdict() for supported in INPUT_FORMATS],
             "detail": {
                 "least": service.upscaler.least_detail,
                 "most": FULL_DETAIL,

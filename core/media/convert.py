@@ -14,8 +14,7 @@ from typing import IO, NamedTuple
 
 from core.animation import OUTPUTS as ANIMATED
 from core.animation import Animation, is_animation, moves
-from core.images import FORMATS as PICTURES
-from core.images import OUTPUT_FORMATS, SUFFIXES
+from core.images import OUTPUT_FORMATS, PILLOW_FORMATS, SUFFIXES
 from core.media.medium import ClipLimits, Frame, Medium, OutputOptions, Report, UpscalePicture
 from core.media.pictures import open_pictures
 from core.media.render import PNG
@@ -37,7 +36,7 @@ from core.video import (
 )
 from core.video import SUFFIXES as CLIP_SUFFIXES
 
-TAKEN = (*PICTURES, *(container.name for container in CONTAINERS.values()), "ZIP")
+TAKEN = (*PILLOW_FORMATS, *(container.name for container in CONTAINERS.values()), "ZIP")
 """Formats of files that can be opened; GIF, PNG and WebP also where they move."""
 
 STILL = tuple(name for name in OUTPUT_FORMATS if name not in ANIMATED)

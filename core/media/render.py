@@ -15,7 +15,7 @@ from core.images import (
     check_output_size,
     encode_picture,
     from_srgb,
-    note_synthetic_detail,
+    mark_synthetic_detail,
 )
 from core.images.png import PngChunk, PngLayout, encode_png_rows, extra_chunks, text_chunk
 from core.model.upscaler import FULL_DETAIL, Progress, Upscaler, assemble
@@ -111,7 +111,7 @@ class PictureOptions:
             icc_profile=lr.icc_profile if self.keeps_profile else None,
             dpi=None if lr.dpi is None else (scale * lr.dpi[0], scale * lr.dpi[1]),
             exif=lr.exif if self.keeps_metadata else None,
-            xmp=note_synthetic_detail(xmp) if self.has_note else xmp,
+            xmp=mark_synthetic_detail(xmp) if self.has_note else xmp,
         )
 
 

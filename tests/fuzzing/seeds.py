@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from core.images import FORMATS
+from core.images import PILLOW_FORMATS
 from tests.support.pictures import encoded, png
 from tests.support.stand_ins import noise
 
@@ -15,7 +15,7 @@ ORIENTATION = 0x0112
 
 def built_in() -> list[bytes]:
     """Every format in every mode that Pillow writes, and 16-bit PNG, which it does not."""
-    return [data for name in FORMATS for data in of_format(name)] + list(of_16_bits())
+    return [data for name in PILLOW_FORMATS for data in of_format(name)] + list(of_16_bits())
 
 
 def of_format(file_format: str) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from core.images import (
     encode_jpeg,
     encode_picture,
     encode_png,
-    note_synthetic_detail,
+    mark_synthetic_detail,
 )
 from core.picture import Extras, Picture
 from tests.support.picture_files import display_p3, grey_profile
@@ -36,7 +36,7 @@ def exif():
     return exif.tobytes().removeprefix(b"Exif\0\0")
 
 
-EXTRAS = Extras(dpi=(300, 150), exif=exif(), xmp=note_synthetic_detail(None))
+EXTRAS = Extras(dpi=(300, 150), exif=exif(), xmp=mark_synthetic_detail(None))
 PICTURES = {
     "colour": Picture(SMOOTH),
     "colour with alpha": Picture(SMOOTH, ALPHA),
@@ -152,7 +152,7 @@ def test_a_profile_of_another_kind_is_not_written():
 
 
 def test_xmp_that_no_jpeg_can_hold_is_left_out():
-    packet = note_synthetic_detail(None).replace(b"algorithmically", b"a" * 66_000)
+    packet = mark_synthetic_detail(None).replace(b"algorithmically", b"a" * 66_000)
     data = encode_picture(PICTURES["colour"], ImageOutput("jpeg", extras=Extras(xmp=packet)))
     assert "xmp" not in opened(data).info
 
@@ -172,9 +172,9 @@ def test_higher_quality_is_nearer_and_larger(output_format):
 def test_the_usual_quality_is_one_of_its_own(output_format):
     picture = PICTURES["colour"]
     usual = ImageOutput(output_format)
-    chosen = ImageOutput(output_format, usual.chosen_quality)
+    chosen = ImageOutput(output_format, usual.effective_quality)
     assert encode_picture(picture, usual) == encode_picture(picture, chosen)
-    assert usual.chosen_quality < 95
+    assert usual.effective_quality < 95
 
 
 @pytest.mark.parametrize(

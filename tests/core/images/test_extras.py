@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
-from core.images import decode_image, note_synthetic_detail
-from core.images.metadata import ENHANCED, LONGEST_PACKET, clean_xmp
+from core.images import decode_image, mark_synthetic_detail
+from core.images.metadata import ENHANCED, MAX_XMP_BYTES, clean_xmp
 from tests.support.picture_files import Tag, png, tiff
 from tests.support.stand_ins import noise
 
@@ -201,7 +201,7 @@ def test_a_picture_that_only_xmp_turns_is_put_upright():
         LAUGHS,
         OUTSIDE,
         RDF + b"<a>" * 50_000 + b"</a>" * 50_000 + b"</r:RDF>",
-        RDF + b" " * LONGEST_PACKET + b"</r:RDF>",
+        RDF + b" " * MAX_XMP_BYTES + b"</r:RDF>",
         "\N{EURO SIGN}".encode("utf-16"),
     ],
 )
@@ -216,11 +216,11 @@ def source_types(packet):
 
 
 def test_the_note_stands_alone_where_there_was_no_packet():
-    assert source_types(note_synthetic_detail(None)) == [ENHANCED]
+    assert source_types(mark_synthetic_detail(None)) == [ENHANCED]
 
 
 def test_the_note_joins_what_is_kept_and_replaces_another_source():
-    noted = note_synthetic_detail(clean_xmp(PACKET))
+    noted = mark_synthetic_detail(clean_xmp(PACKET))
     assert source_types(noted) == [ENHANCED]
     assert b"A title" in noted
     about = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}about"
@@ -229,9 +229,9 @@ def test_the_note_joins_what_is_kept_and_replaces_another_source():
 
 
 def test_the_note_is_made_once():
-    once = note_synthetic_detail(clean_xmp(PACKET))
-    assert source_types(note_synthetic_detail(once)) == [ENHANCED]
+    once = mark_synthetic_detail(clean_xmp(PACKET))
+    assert source_types(mark_synthetic_detail(once)) == [ENHANCED]
 
 
 def test_a_damaged_packet_does_not_hinder_the_note():
-    assert source_types(note_synthetic_detail(b"<x>")) == [ENHANCED]
+    assert source_types(mark_synthetic_detail(b"<x>")) == [ENHANCED]
