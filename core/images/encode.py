@@ -12,7 +12,7 @@ from PIL import Image
 
 from core.errors import ImageTooLarge
 from core.images.metadata import EXIF_PREFIX, add_dpi_to_exif
-from core.images.png import RELATIVE_COLORIMETRIC, extra_chunks
+from core.images.png import MAX_SIDE, RELATIVE_COLORIMETRIC, extra_chunks
 from core.images.profiles import SRGB, SRGB_GREY, from_srgb, kind_of
 from core.images.samples import GREY, RGB
 from core.picture import Extras, Picture
@@ -24,7 +24,7 @@ not edited. PNG is lossless and ignores it."""
 
 OUTPUT_FORMATS = tuple(DEFAULT_QUALITY)
 
-MAX_SIDES = {"png": 2**31 - 1, "jpeg": 65_535, "webp": 16_383, "avif": 65_536}
+MAX_SIDES = {"png": MAX_SIDE, "jpeg": 65_535, "webp": 16_383, "avif": 65_536}
 """Highest height and width by output format, px.
 
 Source: PNG, section 11.2.1; ITU-T T.81, B.2.2; RFC 6386, 9.1; AV1, 5.5.1."""
