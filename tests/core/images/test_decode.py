@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from core.errors import UnreadableImage, UnsupportedImage
-from core.images import Limits, decode_image, read_header
+from core.images import Limits, decode_image, decode_rgb, read_header
+from core.pixels import to_uint8
 from tests.support.picture_files import Tag, encoded, png, tiff
 from tests.support.stand_ins import noise
 
@@ -405,6 +406,13 @@ def test_a_stored_orientation_is_applied_once(name, orientation):
     assert (header.height, header.width) == expected.shape[:2]
 
 
+@pytest.mark.parametrize("pixels", [RGB, DEEP])
+def test_only_the_colour_is_decoded_to_8_bits(pixels):
+    rgb = decode_rgb(png(pixels))
+    assert rgb.dtype == np.uint8
+    np.testing.assert_array_equal(rgb, to_uint8(pixels))
+
+
 def test_alpha_is_turned_like_the_colour():
     data = encoded(np.dstack([RGB, ALPHA]), "PNG", exif=oriented(6))
     np.testing.assert_array_equal(decode_image(data).alpha, np.rot90(ALPHA[..., 0], -1))
@@ -447,6 +455,11 @@ def test_pillow_decodes_16_bit_files_that_imagecodecs_cannot(monkeypatch, data, 
     monkeypatch.setattr("imagecodecs.png_decode", fail)
     monkeypatch.setattr("imagecodecs.tiff_decode", fail)
     np.testing.assert_allclose(decode_image(data()).pixels, levels, atol=1)
+
+
+def test_pillow_decodes_a_file_of_which_imagecodecs_makes_another_size(monkeypatch):
+    monkeypatch.setattr("imagecodecs.png_decode", lambda _: np.zeros((1, 1, 3), np.uint16))
+    np.testing.assert_allclose(decode_image(png(DEEP)).pixels, DEEP / 257, atol=1)
 
 
 def test_pillow_does_not_decode_16_bit_planes(monkeypatch):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from core.errors import ImageTooLarge, SuperResolutionError, TooMuchMemory, UnreadableImage
 from core.images import Limits, decode_image, read_header
+from core.images.samples import Samples
 from tests.support.picture_files import (
     PNG_SIGNATURE,
     Tag,
@@ -147,6 +148,13 @@ def test_too_many_pixels_are_refused_with_the_limit_and_the_size():
 def test_too_long_a_side_is_refused_with_the_limit_and_the_size():
     with pytest.raises(ImageTooLarge, match="at most 6 pixels wide and high. Received: 7 x 5"):
         decode_image(encoded(RGB, "PNG"), Limits(max_pixels=1000, max_side=6))
+
+
+def test_pixels_beyond_the_size_in_the_header_are_refused(monkeypatch):
+    large = Samples("RGB", np.zeros((200, 100, 3), np.uint8), None)
+    monkeypatch.setattr("core.images.decode.read_samples", lambda *_: large)
+    with pytest.raises(ImageTooLarge, match="Received: 100 x 200 = 20000 pixels"):
+        decode_image(png(RGB), LIMITS)
 
 
 def test_limits_are_inclusive():

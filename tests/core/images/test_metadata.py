@@ -6,7 +6,7 @@ import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
 from core.images import decode_image, mark_synthetic_detail
-from core.images.metadata import ENHANCED, MAX_XMP_BYTES, clean_xmp
+from core.images.metadata import ENHANCED, MAX_XMP_BYTES, clean_exif, clean_xmp
 from tests.support.picture_files import Tag, png, tiff
 from tests.support.stand_ins import noise
 
@@ -114,6 +114,12 @@ def test_damaged_exif_is_dropped(damaged):
     picture = decode_image(saved("WEBP", lossless=True, exif=damaged))
     np.testing.assert_array_equal(picture.pixels, RGB)
     assert picture.extras.exif is None
+
+
+def test_exif_that_cannot_be_written_is_dropped():
+    damaged = Image.Exif()
+    damaged[Base.Make] = object()
+    assert clean_exif(damaged) is None
 
 
 def test_exif_too_long_for_jpeg_is_dropped():
