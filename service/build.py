@@ -25,7 +25,7 @@ from api.observability.tracing import TRUTH_HEADERS
 from config import Settings
 from core.files import MEGABYTE
 from core.images import Limits
-from core.media.convert import INPUT_FORMATS, open_medium
+from core.media.convert import FILE_FORMATS, open_medium
 from core.media.medium import ClipLimits
 from core.model.upscaler import Upscaler, load_upscaler
 from core.runtime.admission import Admission
@@ -203,7 +203,7 @@ def create_job_service(settings: Settings, context: JobContext) -> JobServiceCon
         engine=create_job_engine(settings, context),
         limits=context.limits,
         max_upload_bytes=settings.max_job_bytes,
-        formats=INPUT_FORMATS,
+        formats=FILE_FORMATS,
         expiry_s=settings.job_expiry_s,
         watchers=settings.job_watchers,
     )

@@ -5,7 +5,7 @@ from typing import Any
 from flask_restx import Resource, fields
 
 from api.context import JobServiceContext, current_service, error_schema, model
-from core.images import FORMATS, TAKEN
+from core.images import INPUT_FORMATS, PILLOW_FORMATS
 from core.options import ALL_FORMATS, FULL_DETAIL, PICTURE_FORMATS
 
 limits_schema = model.model(
@@ -110,10 +110,10 @@ class MetadataRoute(Resource):
                 "max_side": service.limits.max_side,
                 "max_upload_bytes": service.max_upload_bytes,
                 "max_frames": service.limits.max_frames,
-                "formats": list(FORMATS),
+                "formats": list(PILLOW_FORMATS),
                 "output_formats": list(PICTURE_FORMATS),
             },
-            "pictures": [taken._asdict() for taken in TAKEN],
+            "pictures": [supported._asdict() for supported in INPUT_FORMATS],
             "detail": {
                 "least": service.upscaler.least_detail,
                 "most": FULL_DETAIL,

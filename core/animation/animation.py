@@ -26,7 +26,7 @@ from core.animation.output import check_size, find_output
 from core.animation.read import frames_apart, inspect_apart
 from core.errors import UnreadableClip
 from core.files import atomic_write
-from core.images import note_synthetic_detail
+from core.images import mark_synthetic_detail
 from core.images.png import PngLayout, encode_png_rows
 from core.images.resize import resize_bicubic
 from core.media.medium import (
@@ -184,7 +184,7 @@ class Animation:
             durations,
             self._reel.plays,
             partial(_pictures, parts, go_on),
-            note_synthetic_detail(None) if self._wish.has_note else None,
+            mark_synthetic_detail(None) if self._wish.has_note else None,
         )
         with atomic_write(target) as unfinished:
             self._output.write(film, self._wish, unfinished)

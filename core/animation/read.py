@@ -13,7 +13,7 @@ from core.animation.gif_reader import SIGNATURES, read_gif
 from core.animation.model import DecodedAnimation
 from core.animation.webp import is_animated_webp, read_webp
 from core.errors import ImageTooLarge, SuperResolutionError, UnsupportedImage
-from core.images.decode import Limits, damage_reported
+from core.images.decode import Limits, decoder_errors_translated
 from core.media.medium import ClipHeader, ClipLimits, Frame
 from core.sandbox.decoder import read_numbered, read_one
 
@@ -63,7 +63,7 @@ def read_animation(file: IO[bytes], limits: ClipLimits | None = None) -> Decoded
         UnreadableImage: if there is no whole frame.
         ImageTooLarge: if it is larger or longer than `limits`, or of more frames.
     """
-    with damage_reported():
+    with decoder_errors_translated():
         return read_reel(file, limits).inspected()
 
 
@@ -77,7 +77,7 @@ def read_reel(file: IO[bytes], limits: ClipLimits | None = None) -> DecodedAnima
             "Animation must be a GIF, an animated PNG or an animated WebP. "
             f"Received: {len(data)} bytes that begin with {data[:8]!r}."
         )
-    with damage_reported():
+    with decoder_errors_translated():
         reel = reader(data, limits.frame if limits else None)
         _check_length(reel.header, limits)
         return reel

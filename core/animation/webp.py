@@ -31,7 +31,7 @@ from core.animation.model import (
 )
 from core.errors import UnreadableImage
 from core.images.decode import Limits
-from core.images.encode import QUALITIES
+from core.images.encode import DEFAULT_QUALITY
 from core.images.profiles import to_srgb
 from core.images.samples import RGB, Samples
 from core.model.tiles import Box
@@ -173,7 +173,7 @@ def write_webp(film: UpscaledAnimation, wish: OutputOptions, file: IO[bytes]) ->
     Frames are compressed one by one, and put together here. The file must be one in which
     its beginning can be written at the end.
     """
-    quality = QUALITIES["webp"] if wish.quality is None else wish.quality
+    quality = DEFAULT_QUALITY["webp"] if wish.quality is None else wish.quality
     start = file.tell()
     file.write(head_of_file(0))
     for chunk in _chunks(film, quality):

@@ -1,21 +1,34 @@
-"""Encoded pictures to arrays and back; the only importer of the libraries that do it.
+"""Decoding and encoding of still pictures.
 
-A picture is judged by its header before a pixel of it is decoded. What comes out is
-sRGB and upright, of 8 or 16 bits; alpha and all that the network does not see are set
-aside, to be put back on afterwards.
+Only this package imports imagecodecs and pillow-heif; Pillow is used here and in
+`core.animation`.
+
+A file's header is checked before any pixel is decoded. A decoded picture is upright sRGB
+of 8 or 16 bits; its alpha and metadata are kept apart, to be put back into the output.
+
+- `decode`: limits, supported input formats, and the way from a file to a picture
+- `header`: sample type, orientation and number of frames
+- `samples`: decoding of the samples themselves
+- `profiles`: ICC colour profiles
+- `alpha`: colour under transparent pixels
+- `metadata`: EXIF, XMP and print resolution
+- `encode`: output formats, and the way from a picture to a file
+- `png`: streaming PNG encoder
+- `resize`: bicubic interpolation
 """
 
 from core.images.decode import (
     FORMAT_NAMES,
-    FORMATS,
+    INPUT_FORMATS,
+    PILLOW_FORMATS,
     SUFFIXES,
-    TAKEN,
     Limits,
     decode_image,
     decode_rgb,
     read_header,
 )
 from core.images.encode import (
+    DEFAULT_QUALITY,
     OUTPUT_FORMATS,
     ImageOutput,
     check_output_size,
@@ -23,18 +36,19 @@ from core.images.encode import (
     encode_picture,
     encode_png,
 )
-from core.images.metadata import note_synthetic_detail
+from core.images.metadata import mark_synthetic_detail
 from core.images.profiles import from_srgb
 from core.images.resize import resize_bicubic, resize_bicubic_rows
 
 __all__ = [
-    "FORMATS",
+    "DEFAULT_QUALITY",
     "FORMAT_NAMES",
+    "INPUT_FORMATS",
     "OUTPUT_FORMATS",
+    "PILLOW_FORMATS",
     "SUFFIXES",
-    "TAKEN",
-    "Limits",
     "ImageOutput",
+    "Limits",
     "check_output_size",
     "decode_image",
     "decode_rgb",
@@ -42,7 +56,7 @@ __all__ = [
     "encode_picture",
     "encode_png",
     "from_srgb",
-    "note_synthetic_detail",
+    "mark_synthetic_detail",
     "read_header",
     "resize_bicubic",
     "resize_bicubic_rows",

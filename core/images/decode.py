@@ -1,10 +1,7 @@
-"""Files to pictures: the header is judged first, then pixels are decoded.
+"""Decoding of files to pictures, after their headers have been checked against limits.
 
-What a picture may measure, judged by its header.
-
-Which formats are decoded, and what Pillow has to be taught for it.
-
-Files to Pillow's images, of which only the header has been read.
+Pillow and pillow-heif open the files; other modules of this package read metadata and
+samples, and convert colour.
 """
 
 import io
@@ -20,11 +17,11 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 from core.errors import ImageTooLarge, SuperResolutionError, TooMuchMemory, UnreadableImage
 from core.images.alpha import fill_transparent
 from core.images.header import (
-    ON_ITS_SIDE,
+    SIDEWAYS,
     check_samples,
     count_channels,
     count_frames,
-    is_deep,
+    is_16_bit,
     read_orientation,
     upright_size,
 )
@@ -34,56 +31,19 @@ from core.images.samples import GREY, Samples, read_samples
 from core.picture import Extras, Header, Picture
 from core.pixels import PixelArray, Uint8Array, to_uint8
 
-
-@dataclass(frozen=True)
-class Limits:
-    """What a picture may measure."""
-
-    max_pixels: int
-    """Height times width, LR px."""
-    max_side: int
-    """Height or width, LR px."""
-    max_frames: int | None = None
-    """In the file, though only the first is decoded; None for any number."""
-
-    def check(self, height: int, width: int) -> None:
-        """Raise ImageTooLarge, with the limit and what came."""
-        if height * width > self.max_pixels:
-            raise ImageTooLarge(
-                f"Image must have at most {self.max_pixels} pixels. "
-                f"Received: {width} x {height} = {width * height} pixels."
-            )
-        if max(height, width) > self.max_side:
-            raise ImageTooLarge(
-                f"Image must be at most {self.max_side} pixels wide and high. "
-                f"Received: {width} x {height} pixels."
-            )
-
-    def check_frames(self, frames: int) -> None:
-        """Raise ImageTooLarge if there are more frames than `max_frames`.
-
-        Args:
-            frames: counted no further than one beyond the limit.
-        """
-        if self.max_frames is not None and frames > self.max_frames:
-            raise ImageTooLarge(
-                f"Image must have at most {self.max_frames} frames. Received: more."
-            )
-
-
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
-"""What is decoded, as Pillow calls it; it is not even asked about anything else."""
+PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
+"""Formats that are decoded, by Pillow's names; Pillow tries no other decoder."""
 
 
 class ImageFormat(NamedTuple):
-    """What is taken of files in a format.
+    """What is supported of an input format.
 
     Attributes:
-        format: as people write it.
-        pictures: kinds that are read.
-        bits: of a sample that are kept.
-        alpha: whether there may be any.
-        profiles: kinds of colour whose profiles are obeyed.
+        format: usual name.
+        pictures: kinds of pictures that are decoded.
+        bits: bits of a sample that are kept.
+        alpha: whether transparency is supported.
+        profiles: kinds of colour whose ICC profiles are applied.
     """
 
     format: str
@@ -93,7 +53,7 @@ class ImageFormat(NamedTuple):
     profiles: tuple[str, ...]
 
 
-TAKEN = (
+INPUT_FORMATS = (
     ImageFormat("PNG", "grey, colour, palette, 1 to 16 bits", (8, 16), True, ("RGB", "grey")),
     ImageFormat(
         "JPEG", "grey, colour, CMYK; of several the first", (8,), False, ("RGB", "grey", "CMYK")
@@ -112,8 +72,9 @@ TAKEN = (
     ImageFormat("HEIC", "main picture", (8,), True, ("RGB", "grey")),
 )
 
-*_FIRST, _LAST = (taken.format for taken in TAKEN)
+*_FIRST, _LAST = (supported.format for supported in INPUT_FORMATS)
 FORMAT_NAMES = f"{', '.join(_FIRST)} or {_LAST}"
+"""Names of the input formats, for messages."""
 
 SUFFIXES = (
     ".png",
@@ -129,17 +90,60 @@ SUFFIXES = (
     ".heif",
     ".hif",
 )
-"""Of files in these formats, in lower case."""
+"""File name suffixes of the input formats, in lower case."""
 
 HEIF_THREADS = 1
-"""To decode HEIC: more would only take cores from the network."""
+"""Number of threads that decode HEIC; more would take cores from the network."""
+
+MAX_REASON_LENGTH = 200
+"""Number of characters quoted of a decoder's message, which may contain parts of the file."""
 
 
-def teach_pillow() -> None:
-    """Let Pillow open HEIC, and TIFF of 16-bit grey in all its kinds.
+@dataclass(frozen=True)
+class Limits:
+    """Limits on the size of a picture.
 
-    Of the latter it learns enough to judge the header. What it cannot unpack has a raw
-    mode that it does not know: only `core.images.samples` reads those.
+    Attributes:
+        max_pixels: limit on height times width, LR px.
+        max_side: limit on height and on width, LR px.
+        max_frames: limit on the frames in the file, although only the first is decoded;
+            None for no limit.
+    """
+
+    max_pixels: int
+    max_side: int
+    max_frames: int | None = None
+
+    def check(self, height: int, width: int) -> None:
+        """Raise ImageTooLarge if a picture has too many pixels or too long a side."""
+        if height * width > self.max_pixels:
+            raise ImageTooLarge(
+                f"Image must have at most {self.max_pixels} pixels. "
+                f"Received: {width} x {height} = {width * height} pixels."
+            )
+        if max(height, width) > self.max_side:
+            raise ImageTooLarge(
+                f"Image must be at most {self.max_side} pixels wide and high. "
+                f"Received: {width} x {height} pixels."
+            )
+
+    def check_frames(self, frames: int) -> None:
+        """Raise ImageTooLarge if there are more frames than `max_frames`.
+
+        Args:
+            frames: number of frames, counted to at most one beyond the limit.
+        """
+        if self.max_frames is not None and frames > self.max_frames:
+            raise ImageTooLarge(
+                f"Image must have at most {self.max_frames} frames. Received: more."
+            )
+
+
+def _extend_pillow() -> None:
+    """Let Pillow open HEIC, and all kinds of 16-bit grey TIFF.
+
+    Pillow needs to read only the headers of these TIFFs. Some raw modes below do not exist
+    in Pillow, so that it refuses such pixels; `core.images.samples` decodes them.
     """
     pillow_heif.register_heif_opener(
         thumbnails=False, depth_images=False, aux_images=False, decode_threads=HEIF_THREADS
@@ -147,24 +151,20 @@ def teach_pillow() -> None:
     kinds = TiffImagePlugin.OPEN_INFO
     kinds[b"MM", 0, (1,), 1, (16,), ()] = ("I;16B", "I;16B")
     for order in (b"II", b"MM"):
-        for white_is in (0, 1):
-            kinds[order, white_is, (1,), 1, (16, 16), (0,)] = ("I;16", "LX;16L")
-            kinds[order, white_is, (1,), 1, (16, 16), (1,)] = ("LA", "La;16L")
-            kinds[order, white_is, (1,), 1, (16, 16), (2,)] = ("LA", "LA;16L")
+        for photometric in (0, 1):
+            kinds[order, photometric, (1,), 1, (16, 16), (0,)] = ("I;16", "LX;16L")
+            kinds[order, photometric, (1,), 1, (16, 16), (1,)] = ("LA", "La;16L")
+            kinds[order, photometric, (1,), 1, (16, 16), (2,)] = ("LA", "LA;16L")
 
 
-teach_pillow()
-
-
-LONGEST_REASON = 200
-"""Characters of what a decoder says, which may quote the file."""
+_extend_pillow()
 
 
 @contextmanager
-def damage_reported() -> Iterator[None]:
-    """Whatever a decoder raises within is UnreadableImage: they raise many kinds.
+def decoder_errors_translated() -> Iterator[None]:
+    """Turn any exception of a decoder into UnreadableImage, and MemoryError into TooMuchMemory.
 
-    But for memory that is not there, which is TooMuchMemory.
+    Errors of `core.errors` pass unchanged.
     """
     try:
         yield
@@ -172,107 +172,96 @@ def damage_reported() -> Iterator[None]:
         raise
     except MemoryError as error:
         raise TooMuchMemory(
-            "Image must be decoded in the memory that there is for it. Received: one that "
-            "needs more."
+            "Image must be decoded in the available memory. Received: one that needs more."
         ) from error
-    except Exception as error:
-        reason = str(error)[:LONGEST_REASON] or type(error).__name__
+    except Exception as error:  # decoders raise many types
+        reason = str(error)[:MAX_REASON_LENGTH] or type(error).__name__
         raise UnreadableImage(
             f"Image must be a whole, undamaged file. Received: {reason}."
         ) from error
 
 
 def open_image(file: IO[bytes], limits: Limits | None) -> ImageFile.ImageFile:
-    """The image in a file, not decoded yet.
+    """Open the image in a file, without decoding it.
+
+    Args:
+        file: positioned anywhere.
+        limits: only quoted in a message; the caller checks them.
 
     Raises:
-        UnreadableImage: if the header is damaged or that of no picture.
-        ImageTooLarge: if it announces more than Pillow itself would decode.
+        UnreadableImage: if the header is damaged, or of no supported format.
+        ImageTooLarge: if the header states more pixels than Pillow itself would decode.
     """
     file.seek(0)
     try:
-        return Image.open(file, formats=FORMATS)
+        return Image.open(file, formats=PILLOW_FORMATS)
     except UnidentifiedImageError as error:
         raise UnreadableImage(
-            f"Image must be a {FORMAT_NAMES} file. Received: {_describe(file)}."
+            f"Image must be a {FORMAT_NAMES} file. Received: {_describe_start(file)}."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(error, limits) from error
+        raise _too_large_for_pillow(error, limits) from error
 
 
-def _describe(file: IO[bytes]) -> str:
+def _describe_start(file: IO[bytes]) -> str:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     return f"{size} bytes that begin with {file.read(8)!r}" if size else "0 bytes"
 
 
-def _too_large(error: Exception, limits: Limits | None) -> ImageTooLarge:
-    """Pillow's own limit, which is above any sensible one of ours; its text has the size."""
-    at_most = limits.max_pixels if limits else Image.MAX_IMAGE_PIXELS
+def _too_large_for_pillow(error: Exception, limits: Limits | None) -> ImageTooLarge:
+    """Return an error with the size from Pillow's message, and with the lower limit of ours."""
+    max_pixels = limits.max_pixels if limits else Image.MAX_IMAGE_PIXELS
     received = re.search(r"\d+ pixels", str(error))
     return ImageTooLarge(
-        f"Image must have at most {at_most} pixels. Received: {received and received[0]}."
+        f"Image must have at most {max_pixels} pixels. Received: {received and received[0]}."
     )
 
 
 def read_header(file: IO[bytes], limits: Limits | None = None) -> Header:
-    """Judge a file by its header; the file is at its beginning again afterwards.
+    """Read the header of a file and check it; then rewind the file.
 
-    The picture has alpha only if some of it is transparent, which the header cannot know:
-    `channels` is what there may be.
+    `channels` counts alpha if the format has it here, even if all pixels turn out opaque.
 
-    Raises: as `decode_image` does.
+    Raises the same errors as `decode_image`.
     """
-    with damage_reported():
+    with decoder_errors_translated():
         with open_image(file, limits) as image:
-            header = _judge(image, file, limits)
+            header = _check_header(image, file, limits)
         file.seek(0)
     return header
 
 
 def decode_image(data: bytes | IO[bytes], limits: Limits | None = None) -> Picture:
-    """Decode the first frame of an encoded picture, to upright sRGB.
+    """Decode the first frame of a file to upright sRGB.
 
     Args:
-        data: a whole file in one of `FORMATS`, or its bytes.
+        data: a file in one of `INPUT_FORMATS`, or its bytes.
         limits: checked on the header, before decoding; None for no limit.
 
     Returns:
-        The picture: PNG and TIFF of more than 8 bits with 16, all else with 8.
+        The picture, with 16 bits if a PNG or TIFF has more than 8, else with 8.
 
     Raises:
-        UnreadableImage: if the bytes are damaged or no picture.
+        UnreadableImage: if the bytes are damaged or not an image.
         UnsupportedImage: if the samples are 32-bit integers or floats.
-        ImageTooLarge: if the header announces more than `limits`.
+        ImageTooLarge: if the header exceeds `limits`.
+        TooMuchMemory: if there is not enough memory.
     """
     file = io.BytesIO(data) if isinstance(data, bytes) else data
-    with damage_reported():
-        samples, profile, extras = _read(file, limits)
+    with decoder_errors_translated():
+        samples, profile, extras = _read_file(file, limits)
         pixels, kept_profile = to_srgb(samples, profile)
         extras = replace(extras, icc_profile=kept_profile)
         return _assemble(samples, pixels, extras)
 
 
-def _read(file: IO[bytes], limits: Limits | None) -> tuple[Samples, object, Extras]:
-    """Samples, profile, and extras without it; the decoder's own memory is free again."""
-    with open_image(file, limits) as image:
-        header = _judge(image, file, limits)
-        exif = read_exif(image, file)
-        orientation = read_orientation(image, exif)
-        dpi = _turned_dpi(read_dpi(image, exif), orientation)
-        kept_exif = clean_exif(exif)
-        samples = read_samples(image, file, orientation)
-        _check_again(samples, header, limits)
-        extras = Extras(dpi=dpi, exif=kept_exif, xmp=clean_xmp(image.info.get("xmp")))
-        return samples, image.info.get("icc_profile"), extras
-
-
 def decode_rgb(data: bytes | IO[bytes], limits: Limits | None = None) -> Uint8Array:
-    """The colour alone of `decode_image`, (H, W, 3) uint8; 16 bits are rounded."""
+    """Decode only the colour of a file, as `decode_image` does, to (H, W, 3) uint8."""
     return to_uint8(decode_image(data, limits).pixels)
 
 
-def _judge(image: ImageFile.ImageFile, file: IO[bytes], limits: Limits | None) -> Header:
+def _check_header(image: ImageFile.ImageFile, file: IO[bytes], limits: Limits | None) -> Header:
     if limits is not None:
         limits.check(image.height, image.width)
     check_samples(image)
@@ -280,16 +269,28 @@ def _judge(image: ImageFile.ImageFile, file: IO[bytes], limits: Limits | None) -
     if limits is not None:
         limits.check_frames(frames)
     height, width = upright_size(image, read_orientation(image, read_exif(image, file)))
-    bits = 16 if is_deep(image) else 8
+    bits = 16 if is_16_bit(image) else 8
     return Header(height, width, count_channels(image), bits, frames)
 
 
-def _turned_dpi(dpi: tuple[float, float] | None, orientation: int) -> tuple[float, float] | None:
-    return dpi[::-1] if dpi and orientation in ON_ITS_SIDE else dpi
+def _read_file(file: IO[bytes], limits: Limits | None) -> tuple[Samples, object, Extras]:
+    """Return samples, ICC profile, and the other extras; free the decoder's own memory."""
+    with open_image(file, limits) as image:
+        header = _check_header(image, file, limits)
+        exif = read_exif(image, file)
+        orientation = read_orientation(image, exif)
+        dpi = read_dpi(image, exif)
+        if dpi is not None and orientation in SIDEWAYS:
+            dpi = dpi[::-1]
+        kept_exif = clean_exif(exif)
+        samples = read_samples(image, file, orientation)
+        _check_decoded_size(samples, header, limits)
+        extras = Extras(dpi=dpi, exif=kept_exif, xmp=clean_xmp(image.info.get("xmp")))
+        return samples, image.info.get("icc_profile"), extras
 
 
-def _check_again(samples: Samples, header: Header, limits: Limits | None) -> None:
-    """What was decoded may be larger than was announced."""
+def _check_decoded_size(samples: Samples, header: Header, limits: Limits | None) -> None:
+    """Check the limits again if the picture is not as large as its header says."""
     height, width = samples.colour.shape[:2]
     if limits is not None and (height, width) != (header.height, header.width):
         limits.check(height, width)

@@ -1,18 +1,16 @@
-"""Pixels to PNG, strip by strip: the upper rows are sent while the lower ones are made.
+"""Streaming PNG encoder: upper rows are sent while lower rows are still being made.
 
-Grey or colour, alpha or not, of 8 or 16 bits, never interlaced. Whole pictures are encoded, and all
-pictures decoded, in `core/images.py`.
+It writes grey or colour, with or without alpha, of 8 or 16 bits, never interlaced.
+`core.images.encode` encodes whole pictures.
 
-Source: Portable Network Graphics, third edition, https://www.w3.org/TR/png-3/.
-
-Chunks of a PNG that say something about its pixels: colour space, density, metadata.
-
-Source: Portable Network Graphics, third edition, https://www.w3.org/TR/png-3/, section 11.3.
+Source: Portable Network Graphics, third edition, https://www.w3.org/TR/png-3/; section 11.3
+for the chunks about colour space, density and metadata.
 """
 
 import struct
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -21,28 +19,56 @@ from isal import isal_zlib
 from core.picture import Extras
 from core.pixels import PixelArray, Uint8Array
 
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+"""Colour type in the header by number of channels: grey, grey and alpha, RGB, RGBA."""
+
+SAMPLE_TYPES = {8: "u1", 16: ">u2"}
+"""Type of a sample in the file, by its bits."""
+
+MAX_SIDE = 2**31 - 1
+"""Highest height and width, px."""
+
+PERCEPTUAL, RELATIVE_COLORIMETRIC = 0, 1  # rendering intents of the sRGB chunk
+
 INCHES_PER_METRE = 1 / 0.0254
-METRES = 1  # the unit of pHYs
-PERCEPTUAL, RELATIVE_COLORIMETRIC = 0, 1  # rendering intents of sRGB
-MOST_PER_METRE = 2**31 - 1
-LATIN_1 = "latin-1"  # of tEXt
+METRES = 1  # unit of the pHYs chunk
+MAX_PIXELS_PER_METRE = 2**31 - 1
+
+TEXT_ENCODING = "latin-1"  # of the tEXt chunk
+
+PAETH = 4
+"""Filter type of every row. Source: PNG, section 9.4."""
+
+COMPRESSION_LEVEL = 1
+"""Level of ISA-L, from 0 to 3. Levels 2 and 3 take longer for the same size, see
+benchmarks/README.md."""
+
+BLOCK_BYTES = 64 * 1024
+"""Number of pixel bytes filtered and compressed at a time; they fit into a core's cache."""
 
 
 class PngChunk(NamedTuple):
-    """A chunk, without its length and its checksum."""
+    """A chunk of a PNG, without its length and checksum."""
 
     kind: bytes
     body: bytes
 
     def encode(self) -> bytes:
-        """With them, as it stands in a file."""
+        """Return the chunk as it is written, with length and checksum."""
         checksum = isal_zlib.crc32(self.body, isal_zlib.crc32(self.kind))
         length = struct.pack(">I", len(self.body))
         return b"".join([length, self.kind, self.body, struct.pack(">I", checksum)])
 
 
 def extra_chunks(extras: Extras, intent: int = PERCEPTUAL) -> list[PngChunk]:
-    """What goes with a picture; pixels without a profile are sRGB, of an intent, and said to be."""
+    """Return the chunks for the extras of a picture.
+
+    Args:
+        extras: without a profile, the pixels are declared as sRGB.
+        intent: rendering intent of pixels that are declared as sRGB.
+    """
     chunks = [colour_chunk(extras.icc_profile, intent)]
     if extras.dpi is not None:
         chunks.append(density_chunk(extras.dpi))
@@ -54,57 +80,37 @@ def extra_chunks(extras: Extras, intent: int = PERCEPTUAL) -> list[PngChunk]:
 
 
 def colour_chunk(icc_profile: bytes | None, intent: int) -> PngChunk:
-    """A colour profile; without one, that it is sRGB."""
+    """Return the chunk for a colour profile, or for sRGB if there is none."""
     if icc_profile is None:
         return PngChunk(b"sRGB", bytes([intent]))
     return PngChunk(b"iCCP", b"ICC Profile\0\0" + isal_zlib.compress(icc_profile))
 
 
 def density_chunk(dpi: tuple[float, float]) -> PngChunk:
-    """Pixels per inch, across and down, as whole pixels per metre."""
-    across, down = (min(round(d * INCHES_PER_METRE), MOST_PER_METRE) for d in dpi)
+    """Return the chunk for pixels per inch, horizontal and vertical, as pixels per metre."""
+    across, down = (min(round(d * INCHES_PER_METRE), MAX_PIXELS_PER_METRE) for d in dpi)
     return PngChunk(b"pHYs", struct.pack(">IIB", across, down, METRES))
 
 
 def xmp_chunk(packet: bytes) -> PngChunk:
-    """An XMP packet. Source: XMP specification, part 3, section 1.1.5."""
+    """Return the chunk for an XMP packet. Source: XMP specification, part 3, section 1.1.5."""
     return PngChunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet)
 
 
 def text_chunk(keyword: str, text: str) -> PngChunk:
-    """A line of text, Latin-1."""
-    return PngChunk(b"tEXt", f"{keyword}\0{text}".encode(LATIN_1))
-
-
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
-COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
-"""How PNG calls grey, grey with alpha, RGB and RGBA, by their channels."""
-
-SAMPLE_TYPES = {8: "u1", 16: ">u2"}
-"""How samples are written, by their bits."""
-
-MAX_SIDE = 2**31 - 1
-"""Highest height and width, px."""
-
-PAETH = 4
-"""The row filter of every row. Source: PNG, section 9.4."""
-
-LEVEL = 1
-"""Of ISA-L, from 0 to 3: 2 and 3 take longer for the same size, see benchmarks/README.md."""
-
-BLOCK_BYTES = 64 * 1024
-"""Of pixels filtered and compressed at a time: little enough to stay in a core's cache."""
+    """Return the chunk for a line of Latin-1 text."""
+    return PngChunk(b"tEXt", f"{keyword}\0{text}".encode(TEXT_ENCODING))
 
 
 @dataclass(frozen=True)
 class PngLayout:
-    """What the rows of a PNG are made of.
+    """Size and sample format of a PNG.
 
     Attributes:
-        height, width: of the picture, px.
-        channels: grey, grey and alpha, RGB or RGBA, from 1 to 4.
-        bits: of a sample, 8 or 16.
+        height: number of rows, px.
+        width: number of columns, px.
+        channels: from 1 to 4: grey, grey and alpha, RGB, RGBA.
+        bits: bits of a sample, 8 or 16.
     """
 
     height: int
@@ -126,25 +132,33 @@ class PngLayout:
 
     @property
     def pixel_bytes(self) -> int:
-        """Bytes of a pixel in the file, uncompressed."""
+        """Number of uncompressed bytes of a pixel in the file."""
         return self.channels * self.bits // 8
 
     @property
     def header(self) -> PngChunk:
-        """The chunk that says all this."""
+        """The IHDR chunk."""
         colour_type = COLOUR_TYPES[self.channels]
         return PngChunk(
             b"IHDR",
             struct.pack(">IIBBBBB", self.width, self.height, self.bits, colour_type, 0, 0, 0),
         )
 
-    def samples(self, pixels: PixelArray) -> Uint8Array:
-        """(h, W, C) of one of the sample types -> (h, W, pixel_bytes) uint8, as in the file."""
+    def bytes_of(self, pixels: PixelArray) -> Uint8Array:
+        """Return (h, W, C) pixels as they are written: (h, W, pixel_bytes) uint8."""
         written = pixels.astype(SAMPLE_TYPES[self.bits]).tobytes()
         return np.frombuffer(written, np.uint8).reshape(len(pixels), self.width, self.pixel_bytes)
 
     def check(self, strip: PixelArray, rows: int) -> None:
-        """Raise ValueError unless a strip fits; `rows` are all up to its end."""
+        """Check that a strip fits into the picture.
+
+        Args:
+            strip: (h, W, C) pixels.
+            rows: number of rows of the picture up to the end of the strip.
+
+        Raises:
+            ValueError: if the strip has another shape or type, or there are too many rows.
+        """
         expected = np.dtype(f"u{self.bits // 8}")
         if strip.shape[1:] != (self.width, self.channels) or strip.dtype != expected:
             raise ValueError(
@@ -163,39 +177,52 @@ def encode_png_rows(
     *,
     opening: Sequence[PngChunk] = (),
     closing: Callable[[], Sequence[PngChunk]] = tuple,
+    holds_header: bool = False,
 ) -> Generator[bytes]:
-    """Encode a picture that comes in strips, as they come.
+    """Encode a picture strip by strip, while the strips are being made.
 
-    The header is out before the first strip is asked for, and nearly all of a strip
-    before the next is. Of the pixels, one strip is held, and not while the next is made.
+    Nearly all of a strip is yielded before the next one is requested. At most one strip
+    is held, and none while the next one is made.
 
     Args:
-        strips: from top to bottom, (h, W, C) uint8 in [0, 255] or, of 16 bits, uint16
-            in [0, 65535]; the last channel of 2 or 4 is opacity.
-        layout: of all strips together.
-        opening: chunks that say something about the pixels.
-        closing: asked after the last strip for chunks about what only then is known.
+        strips: from top to bottom, (h, W, C) uint8 in [0, 255] or, with 16 bits, uint16
+            in [0, 65535]. With 2 or 4 channels, the last one is opacity.
+        layout: layout of the whole picture.
+        opening: chunks before the pixels.
+        closing: called after the last strip; returns the chunks after the pixels.
+        holds_header: whether the header waits for the first rows. If so, the first part
+            of the file proves that these rows could be made. If not, the header is
+            yielded before the first strip is requested.
 
-    Returns:
+    Yields:
         The parts of the file, none of them empty.
 
     Raises:
-        ValueError: on the way, if a strip has another shape or type, or if all strips
-            have not the height of the layout.
+        ValueError: while strips are read, if one has another shape or type than `layout`,
+            or if their heights do not add up to its height.
     """
-    yield SIGNATURE + b"".join(chunk.encode() for chunk in (layout.header, *opening))
-    compressor = isal_zlib.compressobj(LEVEL)
+    header = SIGNATURE + b"".join(chunk.encode() for chunk in (layout.header, *opening))
+    pixels = _compress(strips, layout)
+    if holds_header:
+        header += b"".join(islice(pixels, 1))
+    yield header
+    yield from pixels
+    yield b"".join(chunk.encode() for chunk in (*closing(), PngChunk(b"IEND", b"")))
+
+
+def _compress(strips: Iterable[PixelArray], layout: PngLayout) -> Generator[bytes]:
+    """Yield the encoded IDAT chunks of a picture."""
+    compressor = isal_zlib.compressobj(COMPRESSION_LEVEL)
     for rows in _filter(strips, layout):
         if compressed := compressor.compress(rows):
             yield PngChunk(b"IDAT", compressed).encode()
     yield PngChunk(b"IDAT", compressor.flush()).encode()
-    yield b"".join(chunk.encode() for chunk in (*closing(), PngChunk(b"IEND", b"")))
 
 
 def _filter(strips: Iterable[PixelArray], layout: PngLayout) -> Iterator[Uint8Array]:
-    """Strips to blocks of filtered rows, (h, 1 + W*pixel_bytes) uint8."""
+    """Yield blocks of filtered rows, (h, 1 + W*pixel_bytes) uint8."""
     block = max(1, min(layout.height, BLOCK_BYTES // (layout.width * layout.pixel_bytes)))
-    # Zeros left of every row and above the first one, as the filter wants them.
+    # The filter needs zeros left of every row and above the first one.
     framed = np.zeros((1 + block, 1 + layout.width, layout.pixel_bytes), np.uint8)
     rows = 0
     for strip in strips:
@@ -203,7 +230,7 @@ def _filter(strips: Iterable[PixelArray], layout: PngLayout) -> Iterator[Uint8Ar
         layout.check(strip, rows)
         for top in range(0, len(strip), block):
             last = len(strip[top : top + block])
-            framed[1 : 1 + last, 1:] = layout.samples(strip[top : top + block])
+            framed[1 : 1 + last, 1:] = layout.bytes_of(strip[top : top + block])
             yield _subtract_paeth(framed[: 1 + last])
             framed[0] = framed[last]
         del strip  # frees it while the next one is made
@@ -212,18 +239,19 @@ def _filter(strips: Iterable[PixelArray], layout: PngLayout) -> Iterator[Uint8Ar
 
 
 def _subtract_paeth(framed: Uint8Array) -> Uint8Array:
-    """What Paeth's prediction leaves of rows, modulo 256.
+    """Subtract Paeth's prediction from rows, modulo 256.
 
-    The prediction is that of left, above and corner which is nearest to left + above -
-    corner. Between the lower and the higher of left and above, no step needs more than
-    8 bits: with the corner clipped to them, the prediction is the lower if the corner
-    is at least twice as near to the higher, the other way round, or else the corner.
+    Paeth predicts whichever of left, above and corner is nearest to left + above - corner.
+    This function computes it in 8 bits. Let low and high be the lower and the higher of
+    left and above, and clip the corner to [low, high]. The prediction is low if the corner
+    is at least twice as far from low as from high, high if it is the other way round, and
+    else the corner.
 
     Args:
-        framed: (1 + h, 1 + W, C) uint8, a row above and a column on the left included.
+        framed: (1 + h, 1 + W, C) uint8, including the row above and a column on the left.
 
     Returns:
-        (h, 1 + W*C) uint8, each row after the number of its filter.
+        (h, 1 + W*C) uint8; each row begins with its filter type.
     """
     channels = framed.shape[2]
     flat = framed.reshape(len(framed), -1)

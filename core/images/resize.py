@@ -1,4 +1,4 @@
-"""Classical interpolation of pixels, whole or strip by strip."""
+"""Bicubic interpolation of whole pictures, or of some of their rows."""
 
 import numpy as np
 from PIL import Image
@@ -6,16 +6,16 @@ from PIL import Image
 from core.pixels import LEVELS_16, PixelArray, Uint16Array
 
 BICUBIC_RADIUS = 2
-"""How far the kernel sees, LR px. Source: Keys 1981, as for `resize_bicubic`."""
+"""Radius of the kernel, LR px. Source: Keys 1981, as for `resize_bicubic`."""
 
 
 def resize_bicubic(pixels: PixelArray, height: int, width: int) -> PixelArray:
-    """Classical interpolation, antialiased when smaller.
+    """Resize by bicubic interpolation, antialiased if the result is smaller.
 
     Args:
         pixels: (H, W) or (H, W, 3) uint8 in [0, 255] or uint16 in [0, 65535].
-        height: of the result.
-        width: likewise.
+        height: height of the result.
+        width: width of the result.
 
     Returns:
         (height, width) or (height, width, 3) of the same type and range.
@@ -29,7 +29,7 @@ def resize_bicubic(pixels: PixelArray, height: int, width: int) -> PixelArray:
 
 
 def _resize_uint16(pixels: PixelArray, height: int, width: int) -> Uint16Array:
-    """In floating point, channel by channel: Pillow clips 16 bits between the two sides."""
+    """Resize in floating point: Pillow clips 16-bit samples between its two passes."""
     if pixels.ndim == 3:
         channels = np.moveaxis(pixels, 2, 0)
         return np.dstack([_resize_uint16(channel, height, width) for channel in channels])
@@ -39,19 +39,22 @@ def _resize_uint16(pixels: PixelArray, height: int, width: int) -> Uint16Array:
 
 
 def resize_bicubic_rows(pixels: PixelArray, scale: int, top: int, bottom: int) -> PixelArray:
-    """Rows [top, bottom) of `resize_bicubic(pixels, scale*H, scale*W)`, without the others.
+    """Return rows [top, bottom) of `resize_bicubic(pixels, scale*H, scale*W)` alone.
 
-    They are the same to the last bit. With other than whole factors they would not
-    always be: Pillow then lets the shape decide which side it resizes first.
+    They are identical to the last bit. This holds for integer factors only: with others,
+    the shape decides which side Pillow resizes first.
 
     Args:
         pixels: (H, W) or (H, W, 3) uint8 in [0, 255] or uint16 in [0, 65535].
-        scale: new pixels per old one, on each side.
-        top: first row wanted, at least 0.
-        bottom: row after the last one wanted, at most scale*H.
+        scale: SR pixels per LR pixel, on each side.
+        top: first row, at least 0.
+        bottom: row after the last one, at most scale*H.
 
     Returns:
         (bottom - top, scale*W) or (bottom - top, scale*W, 3) of the same type and range.
+
+    Raises:
+        ValueError: if there are no such rows.
     """
     height, width = pixels.shape[:2]
     if not 0 <= top < bottom <= scale * height:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, NamedTuple
 
 from core.animation import Animation, is_animation, moves
-from core.images import FORMATS as IMAGE_FORMATS
+from core.images import PILLOW_FORMATS
 from core.images import SUFFIXES as IMAGE_SUFFIXES
 from core.media.medium import ClipLimits, Frame, Medium, Report, UpscalePicture
 from core.media.pictures import open_pictures
@@ -34,7 +34,7 @@ from core.video import (
 )
 from core.video import SUFFIXES as VIDEO_SUFFIXES
 
-INPUT_FORMATS = (*IMAGE_FORMATS, *(container.name for container in CONTAINERS.values()), "ZIP")
+FILE_FORMATS = (*PILLOW_FORMATS, *(container.name for container in CONTAINERS.values()), "ZIP")
 """Formats of files that can be opened, as people write them. GIF, PNG and WebP may be animated."""
 
 STILL_FORMATS = tuple(name for name in PICTURE_FORMATS if name not in ANIMATION_FORMATS)

@@ -16,7 +16,7 @@ from core.images import (
     check_output_size,
     encode_picture,
     from_srgb,
-    note_synthetic_detail,
+    mark_synthetic_detail,
 )
 from core.images.png import PngChunk, PngLayout, encode_png_rows, extra_chunks, text_chunk
 from core.model.upscaler import Progress, Upscaler, assemble
@@ -147,7 +147,7 @@ def output_extras(lr: Extras, options: OutputOptions, scale: int) -> Extras:
         icc_profile=lr.icc_profile if options.keeps_profile else None,
         dpi=None if lr.dpi is None else (scale * lr.dpi[0], scale * lr.dpi[1]),
         exif=lr.exif if options.keeps_metadata else None,
-        xmp=note_synthetic_detail(xmp) if options.has_note else xmp,
+        xmp=mark_synthetic_detail(xmp) if options.has_note else xmp,
     )
 
 

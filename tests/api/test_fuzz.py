@@ -15,7 +15,7 @@ from config import Settings
 from core.model.upscaler import Upscaler
 from tests.fuzzing.mutations import damaged
 from tests.fuzzing.seeds import built_in
-from tests.support.pictures import encoded
+from tests.support.picture_files import encoded
 from tests.support.stand_ins import between, blur_then_repeat, make_card, noise
 
 SEEDS = built_in()

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from core.images import FORMATS
-from tests.support.pictures import encoded, png
+from core.images import PILLOW_FORMATS
+from tests.support.picture_files import encoded, png_of_rows
 from tests.support.stand_ins import noise
 
 HEIGHT, WIDTH = 5, 7
@@ -15,7 +15,7 @@ ORIENTATION = 0x0112
 
 def built_in() -> list[bytes]:
     """Every format in every mode that Pillow writes, and 16-bit PNG, which it does not."""
-    return [data for name in FORMATS for data in of_format(name)] + list(of_16_bits())
+    return [data for name in PILLOW_FORMATS for data in of_format(name)] + list(of_16_bits())
 
 
 def of_format(file_format: str) -> Iterator[bytes]:
@@ -29,7 +29,7 @@ def of_format(file_format: str) -> Iterator[bytes]:
 def of_16_bits() -> Iterator[bytes]:
     for colour, samples in ((0, 1), (2, 3), (4, 2), (6, 4)):
         row = b"\0" + bytes(range(2 * samples * WIDTH))
-        yield png(HEIGHT, WIDTH, row * HEIGHT, bits=16, colour=colour)
+        yield png_of_rows(HEIGHT, WIDTH, row * HEIGHT, bits=16, colour_type=colour)
 
 
 def picture(mode: str) -> Image.Image:

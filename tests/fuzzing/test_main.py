@@ -11,7 +11,7 @@ from tests.fuzzing.mutations import damaged, with_checksums
 from tests.fuzzing.seeds import built_in
 from tests.fuzzing.targets import DecoderTarget, Outcome, ServerTarget
 from tests.support import hostile
-from tests.support.pictures import encoded
+from tests.support.picture_files import encoded
 from tests.support.stand_ins import noise
 
 SEEDS = built_in()

@@ -1,6 +1,6 @@
-"""What a decoder does with a file that was made to harm it; done in worker processes.
+"""Stand-ins for decoders that crash, hang or eat memory, to be run in worker processes.
 
-Each is called as the functions of `core.images` are, with a file and limits.
+Each takes a file and limits, as the functions of `core.images` do.
 """
 
 import ctypes
@@ -41,7 +41,7 @@ def compute(_file, _limits=None):
 
 
 def compute_in_native_code(_file, _limits=None):
-    """Comes back to Python, where signals are handled, after hours only."""
+    """Return to Python, where signals are handled, only after hours."""
     sum(itertools.repeat(1, 10**13))
 
 
@@ -50,7 +50,7 @@ def segfault(_file, _limits=None):
 
 
 def segfault_if_told_so(file, limits=None):
-    """A decoder with a hole: files that end with BOOM crash it."""
+    """Decode a file, but crash if it ends with BOOM."""
     if file.read().endswith(b"BOOM"):
         ctypes.string_at(0)
     file.seek(0)
@@ -58,7 +58,7 @@ def segfault_if_told_so(file, limits=None):
 
 
 def wait_to_be_killed_once(file, _limits=None):
-    """Write the process into the file that the file names, and wait; the second time, answer."""
+    """Append the process id to the file whose path `file` holds, then hang; answer next time."""
     path = Path(file.read().decode())
     before = path.read_text() if path.exists() else ""
     path.write_text(f"{before}{os.getpid()}\n")
@@ -68,7 +68,10 @@ def wait_to_be_killed_once(file, _limits=None):
 
 
 def decode_after_being_killed(file, limits=None):
-    """Decode at the second attempt; the file that remembers the first is named after the PNG."""
+    """Hang at the first attempt and decode at the second.
+
+    The path of the file that counts attempts follows the PNG.
+    """
     data = file.read()
     wait_to_be_killed_once(io.BytesIO(data.partition(PNG_END)[2]))
     return decode_image(data, limits)
@@ -101,7 +104,7 @@ def process(_file, _limits=None):
 
 
 def work_and_leave():
-    """What a process does that has workers of its own, and does not close them."""
+    """Start workers and leave without closing them."""
     KEPT.append(SandboxPool(1, 100_000_000))
     KEPT[0].run(SandboxTask(contents, (), ExpectedAnswer(bytes, 100), 10, 20), io.BytesIO())
 
@@ -119,8 +122,8 @@ def megabytes(_file, count):
 
 
 def litter(_file, _limits=None):
-    """Free large arrays, and keep a small one that was made after them."""
-    for _ in range(2):  # the first teaches the C library their size
+    """Free large arrays, but keep a small one allocated after them."""
+    for _ in range(2):  # the first round teaches the C library their size
         arrays = [np.ones(8_000_000, np.uint8) for _ in range(10)]
         LITTER.append(np.ones(10_000, np.uint8))
         del arrays

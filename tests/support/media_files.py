@@ -10,7 +10,7 @@ from core.images import Limits
 from core.media.medium import ClipLimits, plan_segments
 from core.options import OutputOptions
 from core.picture import Picture
-from tests.support.pictures import encoded
+from tests.support.picture_files import encoded
 from tests.support.stand_ins import noise
 
 LIMITS = ClipLimits(frame=Limits(max_pixels=10_000, max_side=1000, max_frames=100), max_seconds=60)

@@ -1,11 +1,13 @@
-"""Picture files made by hand: kinds that Pillow cannot write, and ways to be hostile."""
+"""Encoded pictures for tests: by Pillow, and byte by byte where Pillow cannot write a kind."""
 
+import io
 import struct
 import zlib
 from typing import NamedTuple
 
 import imagecodecs
 import numpy as np
+from PIL import Image
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # of PNG, by channels
@@ -14,30 +16,50 @@ SHORT, LONG, BYTES = 3, 4, 7  # types of a TIFF's values
 
 D65 = [0.3127, 0.3290, 1.0]
 P3_PRIMARIES = [0.68, 0.32, 1, 0.265, 0.69, 1, 0.15, 0.06, 1]
-"""Of Display P3; x, y and 1 of red, green and blue."""
+"""Primaries of Display P3: x, y and 1 of red, green and blue."""
+
+
+def encoded(picture, file_format="PNG", **options):
+    """Return a picture, an array or an image of Pillow, as a file written by Pillow."""
+    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+    file = io.BytesIO()
+    image.save(file, file_format, **options)
+    return file.getvalue()
 
 
 def chunk(kind, body):
+    """Return a chunk of a PNG with its length and checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png(levels, before=(), after=(), size=None, bits=None, colour_type=None):
-    """A PNG of unfiltered rows.
+    """Return a PNG of unfiltered rows.
 
     Args:
         levels: (H, W, C) uint8 or uint16.
         before, after: chunks, as (kind, body), before and after the pixels.
-        size: height and width to announce, if other than those.
-        bits, colour_type: to announce; with bits below 8, levels are packed bytes.
+        size: height and width in the header; those of `levels` by default.
+        bits, colour_type: in the header; with bits below 8, levels are packed bytes.
     """
     height, width = size or levels.shape[:2]
-    depth = bits or 8 * levels.itemsize
-    kind = COLOUR_TYPES[levels.shape[2]] if colour_type is None else colour_type
     rows = b"".join(b"\0" + row.astype(levels.dtype.newbyteorder(">")).tobytes() for row in levels)
+    return png_of_rows(
+        height,
+        width,
+        rows,
+        bits=bits or 8 * levels.itemsize,
+        colour_type=COLOUR_TYPES[levels.shape[2]] if colour_type is None else colour_type,
+        before=before,
+        after=after,
+    )
+
+
+def png_of_rows(height, width, rows, *, bits=8, colour_type=2, before=(), after=()):
+    """Return a PNG with any bytes for its filtered rows, whatever the header says."""
     chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)),
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)),
         *before,
-        (b"IDAT", zlib.compress(rows)),
+        (b"IDAT", zlib.compress(rows, 1)),
         *after,
         (b"IEND", b""),
     ]
@@ -45,7 +67,7 @@ def png(levels, before=(), after=(), size=None, bits=None, colour_type=None):
 
 
 class Tag(NamedTuple):
-    """An entry of a TIFF's directory."""
+    """Entry of the directory of a TIFF."""
 
     number: int
     values: list
@@ -53,16 +75,16 @@ class Tag(NamedTuple):
 
 
 def tiff(levels, order="<", photometric=None, planar=1, extras=(), tags=(), next_offset=0):
-    """An uncompressed TIFF.
+    """Return an uncompressed TIFF.
 
     Args:
         levels: (H, W, C) uint8 or uint16.
         order: of bytes, "<" or ">".
-        photometric: 0 white is zero, 1 black is zero, 2 RGB; by the channels if None.
-        planar: 1 for pixels, 2 for planes.
-        extras: what the channels after colour are.
-        tags: more of them, or other ones.
-        next_offset: where the next directory is said to be.
+        photometric: 0 white is zero, 1 black is zero, 2 RGB; None to match the channels.
+        planar: 1 for interleaved pixels, 2 for planes.
+        extras: values of the tag ExtraSamples.
+        tags: further tags, or replacements.
+        next_offset: offset of the next directory.
     """
     height, width, channels = levels.shape
     stored = levels.astype(levels.dtype.newbyteorder(order))
@@ -94,12 +116,12 @@ def _write_tiff(entries, strips, order, next_offset):
     ends = np.cumsum([len(strip) for strip in strips])
     entries[273] = Tag(273, [end, *(end + int(e) for e in ends[:-1])], LONG)
     table, values = b"", b""
-    place = 8 + 2 + 12 * len(entries) + 4
+    offset = 8 + 2 + 12 * len(entries) + 4
     for number in sorted(entries):
         tag, value = entries[number], _pack(entries[number], order)
         table += struct.pack(f"{order}HHI", number, tag.type, len(tag.values))
         if len(value) > 4:
-            table += struct.pack(f"{order}I", place + len(values))
+            table += struct.pack(f"{order}I", offset + len(values))
             values += value
         else:
             table += value.ljust(4, b"\0")
@@ -114,16 +136,17 @@ def _pack(tag, order="<"):
 
 
 def gif_of_frames(count):
-    """A GIF of many frames of one pixel."""
+    """Return a GIF of frames of one pixel."""
     head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0b1000_0000, 0, 0) + b"\0\0\0\xff\xff\xff"
     frame = b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
     return head + frame * count + b";"
 
 
 def display_p3(gamma=2.2):
-    """A profile of wider primaries than sRGB, with a plain power for its curve."""
+    """Return a profile of wider primaries than sRGB, with a power curve."""
     return imagecodecs.cms_profile("rgb", whitepoint=D65, primaries=P3_PRIMARIES, gamma=gamma)
 
 
 def grey_profile(gamma=1.8):
+    """Return a grey profile with a power curve."""
     return imagecodecs.cms_profile("gray", gamma=gamma)

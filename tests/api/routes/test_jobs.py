@@ -14,7 +14,7 @@ from config import Settings
 from core.model.upscaler import Upscaler
 from service.build import jobs_folder
 from tests.support.media_files import archive, pictures
-from tests.support.pictures import encoded
+from tests.support.picture_files import encoded
 from tests.support.stand_ins import blur_then_repeat, make_card, noise, repeat
 from tests.support.waiting import wait_until
 

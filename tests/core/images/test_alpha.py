@@ -10,7 +10,7 @@ HEIGHT, WIDTH = 37, 53
 
 
 def disc(height, width, radius):
-    """Opaque within, transparent outside."""
+    """Return the opacity of an opaque disc on a transparent ground."""
     y, x = np.mgrid[:height, :width]
     inside = (y - height / 2) ** 2 + (x - width / 2) ** 2 < radius**2
     return np.uint8(255) * inside
@@ -18,7 +18,7 @@ def disc(height, width, radius):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("hidden", [0, 1])
-def test_a_colour_goes_on_under_what_is_transparent(dtype, hidden):
+def test_a_colour_continues_under_transparent_pixels(dtype, hidden):
     highest = np.iinfo(dtype).max
     alpha = disc(HEIGHT, WIDTH, 12).astype(dtype) * dtype(highest // 255)
     colour = (np.array([0.8, 0.5, 0.1]) * highest).astype(dtype)
@@ -28,7 +28,7 @@ def test_a_colour_goes_on_under_what_is_transparent(dtype, hidden):
     np.testing.assert_allclose(filled, np.broadcast_to(colour, filled.shape), atol=1)
 
 
-def test_the_nearest_colour_is_the_one_that_goes_on():
+def test_the_nearest_colour_continues():
     pixels, alpha = np.zeros((64, 96, 3), np.uint8), np.zeros((64, 96), np.uint8)
     pixels[:, :32], alpha[:, :32] = (200, 0, 0), 255
     pixels[:, 64:], alpha[:, 64:] = (0, 0, 200), 255
@@ -38,7 +38,7 @@ def test_the_nearest_colour_is_the_one_that_goes_on():
     assert (np.abs(filled[:, 32:64].sum(axis=2) - 200) <= 2).all()
 
 
-def test_visible_pixels_stay_as_they_are_to_the_last_bit():
+def test_visible_pixels_keep_their_exact_colour():
     pixels, alpha = noise(HEIGHT, WIDTH), noise(HEIGHT, WIDTH, 1, seed=1)[..., 0]
     filled = fill_transparent(pixels, alpha)
     visible = alpha >= TRUSTED * 255
@@ -56,7 +56,7 @@ def test_faint_pixels_keep_their_colour_in_proportion():
     assert (np.diff(row) < -30).all()
 
 
-def test_a_weak_colour_counts_for_little():
+def test_a_colour_counts_in_proportion_to_its_opacity():
     pixels = np.zeros((2, 3, 3), np.uint8)
     alpha = np.zeros((2, 3), np.uint8)
     pixels[0, 0], alpha[0, 0] = 100, 240
@@ -65,7 +65,7 @@ def test_a_weak_colour_counts_for_little():
     assert abs(int(filled[0, 2, 0]) - (100 * 240 + 255 * 60) / 300) <= 1
 
 
-def test_where_nothing_is_visible_nothing_is_changed():
+def test_a_fully_transparent_picture_is_unchanged():
     pixels = noise(HEIGHT, WIDTH)
     filled = fill_transparent(pixels, np.zeros((HEIGHT, WIDTH), np.uint8))
     np.testing.assert_array_equal(filled, pixels)
@@ -80,14 +80,14 @@ def test_pictures_of_any_shape_are_filled(height, width):
     np.testing.assert_array_equal(fill_transparent(pixels, alpha), 7)
 
 
-def test_the_fill_does_not_depend_on_the_strips(monkeypatch):
+def test_the_strip_height_does_not_change_the_fill(monkeypatch):
     pixels, alpha = noise(HEIGHT, WIDTH), disc(HEIGHT, WIDTH, 9)
     whole = fill_transparent(pixels, alpha)
     monkeypatch.setattr("core.images.alpha.STRIP_PIXELS", 3 * WIDTH)
     np.testing.assert_array_equal(fill_transparent(pixels, alpha), whole)
 
 
-def test_four_megapixels_are_filled_in_a_moment():
+def test_four_megapixels_are_filled_within_two_seconds():
     alpha = disc(2000, 2000, 700)
     pixels = noise(2000, 2000)
     start = time.process_time()

@@ -1,4 +1,4 @@
-"""Files that are damaged, or made to harm: a named error, never anything else."""
+"""Damaged and malicious files are decoded, or refused with an error of `core.errors`."""
 
 import io
 import struct
@@ -14,11 +14,13 @@ from PIL import Image
 
 from core.errors import ImageTooLarge, SuperResolutionError, TooMuchMemory, UnreadableImage
 from core.images import Limits, decode_image, read_header
+from core.images.samples import Samples
 from tests.support.picture_files import (
     PNG_SIGNATURE,
     Tag,
     chunk,
     display_p3,
+    encoded,
     gif_of_frames,
     png,
     tiff,
@@ -30,13 +32,7 @@ SMALL = noise(12, 18)
 SMALL_DEEP = SMALL.astype(np.uint16) * 257
 LIMITS = Limits(max_pixels=10_000, max_side=1000, max_frames=10)
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # as where it is used: they are no errors
-
-
-def saved(pixels, file_format, **options):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, file_format, **options)
-    return file.getvalue()
+pytestmark = pytest.mark.filterwarnings("ignore")  # the service does not raise warnings either
 
 
 def exif():
@@ -49,26 +45,26 @@ def exif():
 EVERYTHING = {"exif": exif(), "icc_profile": display_p3()}
 ALPHA = np.dstack([SMALL, SMALL[..., 0]])
 FILES = {
-    "PNG": saved(ALPHA, "PNG", **EVERYTHING),
+    "PNG": encoded(ALPHA, "PNG", **EVERYTHING),
     "PNG of 16 bits": png(SMALL_DEEP, before=[(b"tRNS", bytes(6))]),
-    "APNG": saved(SMALL, "PNG", save_all=True, append_images=[Image.fromarray(SMALL[::-1])]),
-    "JPEG": saved(SMALL, "JPEG", **EVERYTHING),
-    "JPEG, progressive": saved(SMALL, "JPEG", progressive=True),
-    "MPO": saved(SMALL, "MPO", save_all=True, append_images=[Image.fromarray(SMALL)]),
-    "WebP": saved(ALPHA, "WEBP", **EVERYTHING),
-    "TIFF": saved(SMALL, "TIFF", **EVERYTHING),
-    "TIFF, LZW": saved(ALPHA, "TIFF", compression="tiff_lzw"),
+    "APNG": encoded(SMALL, "PNG", save_all=True, append_images=[Image.fromarray(SMALL[::-1])]),
+    "JPEG": encoded(SMALL, "JPEG", **EVERYTHING),
+    "JPEG, progressive": encoded(SMALL, "JPEG", progressive=True),
+    "MPO": encoded(SMALL, "MPO", save_all=True, append_images=[Image.fromarray(SMALL)]),
+    "WebP": encoded(ALPHA, "WEBP", **EVERYTHING),
+    "TIFF": encoded(SMALL, "TIFF", **EVERYTHING),
+    "TIFF, LZW": encoded(ALPHA, "TIFF", compression="tiff_lzw"),
     "TIFF of 16 bits": tiff(SMALL_DEEP, extras=[], tags=[Tag(274, [6])]),
     "TIFF of 16-bit planes": tiff(np.dstack([SMALL_DEEP, SMALL_DEEP[..., :1]]), ">", planar=2),
-    "BMP": saved(SMALL, "BMP"),
-    "GIF": saved(SMALL[..., 0], "GIF", save_all=True, append_images=[Image.fromarray(SMALL)]),
-    "AVIF": saved(ALPHA, "AVIF", **EVERYTHING),
-    "HEIC": saved(ALPHA, "HEIF", **EVERYTHING),
+    "BMP": encoded(SMALL, "BMP"),
+    "GIF": encoded(SMALL[..., 0], "GIF", save_all=True, append_images=[Image.fromarray(SMALL)]),
+    "AVIF": encoded(ALPHA, "AVIF", **EVERYTHING),
+    "HEIC": encoded(ALPHA, "HEIF", **EVERYTHING),
 }
 
 
-def survive(data):
-    """Read a file both ways; whatever is wrong has a name."""
+def assert_decoded_or_refused(data):
+    """Read the header and the picture; allow only errors that say what was received."""
     for read in (lambda: read_header(io.BytesIO(data), LIMITS), lambda: decode_image(data, LIMITS)):
         try:
             read()
@@ -77,15 +73,15 @@ def survive(data):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_files_that_are_damaged_here_are_whole(name):
+def test_the_sample_files_can_be_decoded_before_they_are_damaged(name):
     assert decode_image(FILES[name], LIMITS).pixels.size == SMALL.size
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_cut_anywhere_is_refused_or_read_never_worse(name):
+def test_a_truncated_file_is_decoded_or_refused_with_a_named_error(name):
     data = FILES[name]
     for length in range(0, len(data), 1 + len(data) // 60):
-        survive(data[:length])
+        assert_decoded_or_refused(data[:length])
 
 
 @pytest.mark.parametrize("name", sorted(FILES.keys() - {"GIF", "APNG", "MPO"}))
@@ -102,14 +98,14 @@ def test_a_file_without_its_second_half_is_refused(name):
 )
 @given(st.data())
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_changed_anywhere_raises_only_what_has_a_name(name, data):
+def test_a_corrupted_file_is_decoded_or_refused_with_a_named_error(name, data):
     changed = bytearray(FILES[name])
     near_the_head = st.integers(0, min(400, len(changed) - 1))
     anywhere = st.integers(0, len(changed) - 1)
     for _ in range(data.draw(st.integers(1, 6))):
         changed[data.draw(near_the_head | anywhere)] = data.draw(st.integers(0, 255))
     end = data.draw(st.just(len(changed)) | st.integers(0, len(changed)))
-    survive(bytes(changed[:end]))
+    assert_decoded_or_refused(bytes(changed[:end]))
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -117,12 +113,12 @@ def test_a_file_changed_anywhere_raises_only_what_has_a_name(name, data):
     st.sampled_from([data[:16] for data in FILES.values()]),
     st.binary(max_size=300),
 )
-def test_a_head_with_anything_behind_raises_only_what_has_a_name(head, rest):
-    survive(head + rest)
+def test_a_valid_start_with_random_bytes_raises_only_named_errors(head, rest):
+    assert_decoded_or_refused(head + rest)
 
 
 @pytest.mark.parametrize(("width", "height"), [(50_000, 50_000), (10_000, 10_000), (1, 100_000)])
-def test_the_header_alone_decides_about_size(width, height):
+def test_a_picture_is_refused_by_the_size_in_its_header(width, height):
     data = png(RGB, size=(height, width))
     for read in (decode_image, lambda data, limits: read_header(io.BytesIO(data), limits)):
         with pytest.raises(ImageTooLarge, match="at most 10000 pixels") as caught:
@@ -139,27 +135,34 @@ def test_the_header_alone_decides_about_size(width, height):
         lambda: png(RGB.astype(np.uint16), size=(100, 100)),
     ],
 )
-def test_a_header_that_promises_too_much_is_refused(data):
+def test_a_header_larger_than_its_pixels_is_refused(data):
     with pytest.raises(UnreadableImage):
         decode_image(data(), LIMITS)
 
 
-def test_too_many_pixels_are_refused_with_limit_and_size():
+def test_too_many_pixels_are_refused_with_the_limit_and_the_size():
     with pytest.raises(ImageTooLarge, match="at most 34 pixels. Received: 7 x 5 = 35 pixels"):
-        decode_image(saved(RGB, "PNG"), Limits(max_pixels=34, max_side=100))
+        decode_image(encoded(RGB, "PNG"), Limits(max_pixels=34, max_side=100))
 
 
-def test_too_long_a_side_is_refused_with_limit_and_size():
+def test_too_long_a_side_is_refused_with_the_limit_and_the_size():
     with pytest.raises(ImageTooLarge, match="at most 6 pixels wide and high. Received: 7 x 5"):
-        decode_image(saved(RGB, "PNG"), Limits(max_pixels=1000, max_side=6))
+        decode_image(encoded(RGB, "PNG"), Limits(max_pixels=1000, max_side=6))
+
+
+def test_pixels_beyond_the_size_in_the_header_are_refused(monkeypatch):
+    large = Samples("RGB", np.zeros((200, 100, 3), np.uint8), None)
+    monkeypatch.setattr("core.images.decode.read_samples", lambda *_: large)
+    with pytest.raises(ImageTooLarge, match="Received: 100 x 200 = 20000 pixels"):
+        decode_image(png(RGB), LIMITS)
 
 
 def test_limits_are_inclusive():
-    assert decode_image(saved(RGB, "PNG"), Limits(max_pixels=35, max_side=7)).width == 7
+    assert decode_image(encoded(RGB, "PNG"), Limits(max_pixels=35, max_side=7)).width == 7
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
-def test_what_unpacks_to_a_hundred_megabytes_is_refused_cheaply(kind):
+def test_a_chunk_that_inflates_to_100_megabytes_is_refused_in_little_memory(kind):
     packer = zlib.compressobj()
     packed = b"".join(packer.compress(bytes(1_000_000)) for _ in range(100)) + packer.flush()
     head = {b"zTXt": b"Text\0\0", b"iTXt": b"Text\0\1\0\0\0", b"iCCP": b"Profile\0\0"}[kind]
@@ -172,16 +175,16 @@ def test_what_unpacks_to_a_hundred_megabytes_is_refused_cheaply(kind):
     assert peak < 20_000_000
 
 
-def test_many_long_texts_are_refused():
+def test_many_long_text_chunks_are_refused():
     text = (b"zTXt", b"Text\0\0" + zlib.compress(bytes(1_000_000)))
     with pytest.raises(UnreadableImage):
         decode_image(png(RGB, before=[text] * 100), LIMITS)
 
 
 @pytest.mark.parametrize("keyword", [b"dpi", b"icc_profile", b"transparency", b"exif", b"xmp"])
-def test_texts_called_like_what_the_decoder_knows_do_no_harm(keyword):
+def test_a_text_chunk_named_like_a_field_of_pillow_is_harmless(keyword):
     data = png(RGB, before=[(b"tEXt", keyword + b"\0nonsense")])
-    survive(data)
+    assert_decoded_or_refused(data)
 
 
 def test_a_tiff_whose_pages_form_a_loop_is_counted_once():
@@ -189,18 +192,18 @@ def test_a_tiff_whose_pages_form_a_loop_is_counted_once():
     assert read_header(io.BytesIO(data), LIMITS).frames == 1
 
 
-def test_a_tiff_of_huge_tiles_is_refused():
+def test_a_tiff_with_huge_tiles_is_refused():
     data = tiff(RGB, tags=[Tag(322, [60_000]), Tag(323, [60_000])])
     with pytest.raises(UnreadableImage, match="tiles of 3600000000 pixels"):
         decode_image(data, LIMITS)
 
 
-def test_a_tiff_of_many_layers_is_refused():
+def test_a_tiff_with_many_layers_is_refused():
     with pytest.raises(UnreadableImage, match="60000 layers"):
         decode_image(tiff(RGB, tags=[Tag(32997, [60_000])]), LIMITS)
 
 
-def test_a_gif_of_a_million_frames_is_refused_in_no_time():
+def test_a_gif_of_a_million_frames_is_refused_within_a_second():
     data = gif_of_frames(1_000_000)
     start = time.process_time()
     with pytest.raises(ImageTooLarge, match="at most 10 frames"):
@@ -208,22 +211,22 @@ def test_a_gif_of_a_million_frames_is_refused_in_no_time():
     assert time.process_time() - start < 1
 
 
-def test_an_apng_that_announces_a_billion_frames_is_refused():
+def test_an_apng_with_a_billion_frames_in_its_header_is_refused():
     animation = struct.pack(">II", 10**9, 0)
     with pytest.raises(ImageTooLarge, match="at most 10 frames"):
         decode_image(png(RGB, before=[(b"acTL", animation)]), LIMITS)
 
 
-def test_chunks_without_end_are_refused():
+def test_a_png_of_text_chunks_alone_is_refused():
     endless = PNG_SIGNATURE + chunk(b"tEXt", b"a\0b") * 1000
     with pytest.raises(UnreadableImage):
         decode_image(endless)
 
 
-def test_memory_that_is_not_there_is_told(monkeypatch):
+def test_a_memory_error_becomes_too_much_memory(monkeypatch):
     def fail(*_):
         raise MemoryError
 
     monkeypatch.setattr("core.images.decode.to_srgb", fail)
     with pytest.raises(TooMuchMemory, match="needs more"):
-        decode_image(saved(RGB, "PNG"))
+        decode_image(encoded(RGB, "PNG"))

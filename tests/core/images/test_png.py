@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from core.images import encode_png, png
-from core.images.png import PngChunk, PngLayout, encode_png_rows, text_chunk
-from core.picture import Picture
+from core.images.png import PngChunk, PngLayout, encode_png_rows, extra_chunks, text_chunk
+from core.picture import Extras, Picture
 from tests.support.stand_ins import noise
 
+EXIF = b"MM\0*\0\0\0\x08\0\0\0\0\0\0"  # of no entries
+XMP = "<x:xmpmeta xmlns:x='adobe:ns:meta/'>Zürich</x:xmpmeta>".encode()
 SIZES = [(1, 1), (1, 7), (7, 1), (2, 3), (37, 53)]
 
 
@@ -44,7 +46,7 @@ def decode(data):
 
 
 def chunks_of(data):
-    """(kind, body, checksum) of each chunk."""
+    """Yield kind, body and checksum of each chunk."""
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     start = 8
     while start < len(data):
@@ -58,7 +60,7 @@ def chunks_of(data):
 @pytest.mark.parametrize("drawn", [noise, gradient, flat])
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize("rows", [1, 5, 64])
-def test_another_decoder_reads_what_was_encoded(drawn, height, width, channels, rows):
+def test_pillow_reads_every_layout(drawn, height, width, channels, rows):
     pixels = drawn(height, width, channels)
     decoded = decode(encode(pixels, rows)).reshape(pixels.shape)
     np.testing.assert_array_equal(decoded, pixels)
@@ -66,14 +68,14 @@ def test_another_decoder_reads_what_was_encoded(drawn, height, width, channels, 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_sixteen_bits_are_written_to_the_last_one(height, width, channels):
+def test_all_16_bits_are_written(height, width, channels):
     pixels = np.random.default_rng(0).integers(0, 65536, (height, width, channels), np.uint16)
     decoded = imagecodecs.png_decode(encode(pixels, 5)).reshape(pixels.shape)
     np.testing.assert_array_equal(decoded, pixels)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_picture_of_any_size_comes_back_from_strips_of_any_height(seed, monkeypatch):
+def test_any_size_is_encoded_from_strips_of_any_height(seed, monkeypatch):
     random = np.random.default_rng(seed)
     height, width, channels, blur = random.integers([1, 1, 3, 1], [90, 120, 5, 9])
     monkeypatch.setattr(png, "BLOCK_BYTES", int(random.integers(1, 5000)))
@@ -86,16 +88,17 @@ def test_a_picture_of_any_size_comes_back_from_strips_of_any_height(seed, monkey
     np.testing.assert_array_equal(decode(b"".join(parts)), pixels)
 
 
-def test_strips_may_be_views_with_gaps():
+def test_strips_may_be_strided_views():
     pixels = noise(40, 60, 4)[::2, ::-3, :3]
     np.testing.assert_array_equal(decode(encode(pixels)), pixels)
 
 
 @pytest.mark.parametrize("levels", [(0, 255), (0, 1, 127, 128, 254, 255)])
-def test_the_prediction_is_that_of_the_specification(levels):
+def test_the_paeth_prediction_follows_the_specification(levels):
     left, above, corner = (grid.ravel() for grid in np.meshgrid(levels, levels, levels))
     framed = np.zeros((2, 2 * len(left), 1), np.uint8)
     framed[0, 0::2, 0], framed[0, 1::2, 0], framed[1, 0::2, 0] = corner, above, left
+    # The private function takes all combinations at once; whole pictures would take hours.
     residual = png._subtract_paeth(framed)[0, 1::2]
     expected = [
         -paeth(*(int(level) for level in levels)) % 256
@@ -105,14 +108,14 @@ def test_the_prediction_is_that_of_the_specification(levels):
 
 
 def paeth(left, above, corner):
-    """PNG, third edition, section 9.4, word by word."""
+    """Follow PNG, third edition, section 9.4, word by word."""
     estimate = left + above - corner
     distances = [abs(estimate - level) for level in (left, above, corner)]
     return (left, above, corner)[distances.index(min(distances))]
 
 
 @pytest.mark.parametrize("channels", [3, 4])
-def test_every_chunk_is_whole(channels):
+def test_every_chunk_has_a_valid_checksum(channels):
     data = encode(noise(300, 200, channels))
     chunks = list(chunks_of(data))
     assert all(zlib.crc32(kind + body) == checksum for kind, body, checksum in chunks)
@@ -122,7 +125,7 @@ def test_every_chunk_is_whole(channels):
     Image.open(io.BytesIO(data)).verify()
 
 
-def test_the_pixels_are_one_zlib_stream_without_a_remainder():
+def test_the_pixels_are_one_complete_zlib_stream():
     data = encode(noise(300, 200))
     stream = zlib.decompressobj()
     rows = stream.decompress(b"".join(body for kind, body, _ in chunks_of(data) if kind == b"IDAT"))
@@ -146,26 +149,39 @@ def test_chunks_may_come_before_and_after_the_pixels():
     assert image.info == {"Author": "me", "Rows": "5"}
 
 
-def test_nothing_is_said_that_was_not_asked_for():
+def test_no_chunk_is_written_that_was_not_requested():
     assert Image.open(io.BytesIO(encode(noise(5, 7)))).info == {}
 
 
-def test_a_photograph_takes_no_more_than_when_pillow_writes_it():
+def test_a_smooth_picture_is_smaller_than_imagecodecs_png():
     smooth = np.asarray(Image.fromarray(noise(40, 60)).resize((480, 320), Image.Resampling.BICUBIC))
     assert len(encode(smooth)) < len(encode_png(Picture(smooth)))
 
 
-def test_the_header_is_out_before_the_first_strip_is_asked_for():
+def test_the_header_is_yielded_before_the_first_strip_is_requested():
     parts = encode_png_rows(never(), PngLayout(5, 7, 3))
     assert next(parts).startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
 
 
 def never():
-    raise AssertionError("asked for a strip")
+    raise AssertionError("requested a strip")
     yield
 
 
-def test_a_strip_is_out_before_the_next_is_asked_for():
+def test_the_header_can_wait_for_the_first_rows():
+    pixels = noise(300, 200)
+    parts = list(parts_of(pixels, 16, holds_header=True))
+    assert [kind for kind, _, _ in chunks_of(parts[0])] == [b"IHDR", b"IDAT"]
+    assert b"".join(parts) == encode(pixels)
+
+
+def test_an_error_in_the_first_strip_comes_before_a_header_that_waits():
+    parts = encode_png_rows(never(), PngLayout(5, 7, 3), holds_header=True)
+    with pytest.raises(AssertionError, match="requested a strip"):
+        next(parts)
+
+
+def test_a_strip_is_yielded_before_the_next_one_is_requested():
     strip_bytes = 200 * 600 * 3
     may_be_held_back = 2**17  # by the compressor, until it closes a block; noise does not shrink
     sent = []
@@ -182,7 +198,7 @@ def test_a_strip_is_out_before_the_next_is_asked_for():
     assert all(np.greater(sent, expected))
 
 
-def test_the_picture_is_never_held():
+def test_the_encoder_never_holds_the_whole_picture():
     height, width, rows = 4000, 4000, 100
     strip_bytes = rows * width * 3
 
@@ -200,7 +216,7 @@ def test_the_picture_is_never_held():
     assert peak < 2 * strip_bytes + 10 * png.BLOCK_BYTES
 
 
-def test_no_strip_is_held_while_the_next_is_made():
+def test_no_strip_is_held_while_the_next_one_is_made():
     strip = noise(3, 5)
     held = []
 
@@ -217,7 +233,7 @@ def test_no_strip_is_held_while_the_next_is_made():
     assert held == [False, False]
 
 
-def test_closing_early_lets_go_of_the_strips():
+def test_closing_early_closes_the_strips():
     closed = []
 
     def strips():
@@ -233,7 +249,7 @@ def test_closing_early_lets_go_of_the_strips():
     assert closed == [True]
 
 
-def test_an_error_in_a_strip_comes_through():
+def test_an_error_in_the_strips_is_propagated():
     def strips():
         yield noise(3, 5)
         raise RuntimeError("the network is gone")
@@ -251,12 +267,12 @@ def test_an_error_in_a_strip_comes_through():
         (noise(4, 7) / 255, r"Received: \(4, 7, 3\) float64"),
     ],
 )
-def test_a_strip_of_another_kind_is_refused_with_what_came(strip, received):
+def test_a_strip_of_another_shape_or_type_is_refused(strip, received):
     with pytest.raises(ValueError, match=r"`strips` must be \(h, 7, 3\) uint8. " + received):
         list(encode_png_rows([strip], PngLayout(4, 7, 3)))
 
 
-def test_too_few_rows_are_refused_and_the_file_has_no_end():
+def test_too_few_rows_are_refused_before_the_end_chunk():
     out = []
     with pytest.raises(ValueError, match="`strips` must have 9 rows in all. Received: 8"):
         out.extend(encode_png_rows(cut(noise(8, 7), 4), PngLayout(9, 7, 3)))
@@ -269,12 +285,39 @@ def test_too_many_rows_are_refused():
 
 
 @pytest.mark.parametrize("sizes", [{"height": 0}, {"width": 0}, {"width": 2**31}])
-def test_a_size_that_no_png_has_is_refused(sizes):
+def test_an_invalid_size_is_refused(sizes):
     with pytest.raises(ValueError, match="`height` and `width` must be from 1 to 2147483647"):
         PngLayout(**({"height": 5, "width": 7, "channels": 3} | sizes))
 
 
 @pytest.mark.parametrize(("channels", "bits"), [(0, 8), (5, 8), (3, 4), (3, 32)])
-def test_samples_that_no_png_of_ours_has_are_refused(channels, bits):
+def test_unsupported_channels_and_bits_are_refused(channels, bits):
     with pytest.raises(ValueError, match=f"Received: channels={channels}, bits={bits}"):
         PngLayout(5, 7, channels, bits)
+
+
+def image_with(extras):
+    opening = extra_chunks(extras)
+    data = b"".join(encode_png_rows([noise(3, 4)], PngLayout(3, 4, 3), opening=opening))
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def test_pixels_without_a_profile_are_declared_as_srgb():
+    assert image_with(Extras()).info == {"srgb": 0}
+
+
+def test_pillow_reads_all_extras():
+    profile = bytes(range(256)) * 3
+    image = image_with(Extras(profile, (300.0, 150.0), EXIF, XMP))
+    assert image.info["icc_profile"] == profile
+    assert image.info["dpi"] == pytest.approx((300, 150), abs=0.02)
+    assert image.info["exif"].removeprefix(b"Exif\0\0") == EXIF
+    assert image.info["XML:com.adobe.xmp"].encode() == XMP
+    assert "srgb" not in image.info
+
+
+@pytest.mark.parametrize("dpi", [(1e12, 0.0), (0.001, 72.0)])
+def test_an_extreme_density_is_clamped(dpi):
+    assert np.isfinite(image_with(Extras(dpi=dpi)).info["dpi"]).all()

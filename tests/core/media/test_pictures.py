@@ -22,7 +22,7 @@ from core.model.upscaler import Upscaler
 from core.options import OutputOptions
 from core.sandbox.decoder import InProcessDecoder
 from tests.support.media_files import archive
-from tests.support.pictures import encoded
+from tests.support.picture_files import encoded
 from tests.support.stand_ins import make_card, noise, repeat
 
 LIMITS = ClipLimits(Limits(max_pixels=2000, max_side=100, max_frames=10), max_seconds=1)

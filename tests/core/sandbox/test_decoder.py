@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from core.errors import ImageTooLarge, TooMuchMemory, UnreadableImage, UnsupportedImage
-from core.images import Limits, decode_image, read_header
+from core.images import PILLOW_FORMATS, Limits, decode_image, read_header
 from core.sandbox.decoder import InProcessDecoder, SandboxedDecoder, decoding_bytes
 from tests.support import hostile
-from tests.support.pictures import FORMATS, encoded, png
+from tests.support.picture_files import encoded, png_of_rows
 from tests.support.stand_ins import noise
 
 LIMITS = Limits(max_pixels=4_000_000, max_side=16_000)
@@ -36,7 +36,7 @@ def hostile_decoders():
         decoders.close()
 
 
-@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize("file_format", PILLOW_FORMATS)
 def test_a_picture_is_the_same_as_if_it_were_decoded_here(decoders, file_format):
     file = io.BytesIO(encoded(noise(21, 34), file_format))
     assert decoders.read_header(file, LIMITS) == read_header(file, LIMITS)
@@ -68,13 +68,13 @@ def test_what_is_refused_here_is_refused_there_in_the_same_words(decoders, data,
 
 def test_the_largest_picture_fits(decoders):
     rows = (b"\0" + bytes(8 * 2000)) * 2000  # four samples of 16 bits
-    file = io.BytesIO(png(2000, 2000, rows, bits=16, colour=6))
+    file = io.BytesIO(png_of_rows(2000, 2000, rows, bits=16, colour_type=6))
     assert decoders.read_header(file, LIMITS).height == 2000
     assert decoders.decode(file, LIMITS).pixels.shape == (2000, 2000, 3)
 
 
 def test_a_header_that_announces_too_much_costs_nothing(decoders):
-    bomb = io.BytesIO(png(60_000, 60_000, bytes(15_000_000)))
+    bomb = io.BytesIO(png_of_rows(60_000, 60_000, bytes(15_000_000)))
     decoders.read_header(io.BytesIO(encoded(noise(2, 3))), LIMITS)
     began = time.perf_counter()
     with pytest.raises(ImageTooLarge, match="3600000000 pixels"):

@@ -16,7 +16,7 @@ from core.images import (
     encode_jpeg,
     encode_picture,
     encode_png,
-    note_synthetic_detail,
+    mark_synthetic_detail,
 )
 from core.picture import Extras, Picture
 from tests.support.picture_files import display_p3, grey_profile
@@ -36,7 +36,7 @@ def exif():
     return exif.tobytes().removeprefix(b"Exif\0\0")
 
 
-EXTRAS = Extras(dpi=(300, 150), exif=exif(), xmp=note_synthetic_detail(None))
+EXTRAS = Extras(dpi=(300, 150), exif=exif(), xmp=mark_synthetic_detail(None))
 PICTURES = {
     "colour": Picture(SMOOTH),
     "colour with alpha": Picture(SMOOTH, ALPHA),
@@ -56,7 +56,7 @@ def opened(data):
 
 @pytest.mark.parametrize("name", PICTURES)
 @pytest.mark.parametrize("bits", [8, 16])
-def test_png_holds_every_picture_to_the_last_bit(name, bits):
+def test_png_keeps_every_bit_of_every_kind_of_picture(name, bits):
     picture = PICTURES[name] if bits == 8 else deep(PICTURES[name])
     again = decode_image(encode_png(picture))
     np.testing.assert_array_equal(again.pixels, picture.pixels)
@@ -65,7 +65,7 @@ def test_png_holds_every_picture_to_the_last_bit(name, bits):
         np.testing.assert_array_equal(again.alpha, picture.alpha)
 
 
-def test_png_of_16_bits_is_what_another_decoder_reads():
+def test_imagecodecs_reads_a_16_bit_png():
     levels = np.random.default_rng(0).integers(0, 65536, (HEIGHT, WIDTH, 3), np.uint16)
     np.testing.assert_array_equal(imagecodecs.png_decode(encode_png(Picture(levels))), levels)
 
@@ -73,14 +73,14 @@ def test_png_of_16_bits_is_what_another_decoder_reads():
 @pytest.mark.parametrize("output_format", LOSSY)
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_picture_is_encoded_nearly(output_format, bits, name):
+def test_a_lossy_format_encodes_every_kind_of_picture(output_format, bits, name):
     picture = PICTURES[name] if bits == 8 else deep(PICTURES[name])
     again = decode_image(encode_picture(picture, ImageOutput(output_format, quality=95)))
-    wanted = PICTURES[name].pixels.astype(float)
+    expected = PICTURES[name].pixels.astype(float)
     if output_format == "jpeg" and picture.alpha is not None:
         opacity = ALPHA[..., None] / 255
-        wanted = wanted * opacity + 255 * (1 - opacity)
-    np.testing.assert_allclose(again.pixels, wanted, atol=7)
+        expected = expected * opacity + 255 * (1 - opacity)
+    np.testing.assert_allclose(again.pixels, expected, atol=7)
     assert again.bits == 8
     if output_format != "jpeg" and picture.alpha is not None:
         np.testing.assert_allclose(again.alpha, ALPHA.astype(int), atol=3)
@@ -93,7 +93,7 @@ def test_grey_stays_grey(output_format):
 
 
 @pytest.mark.parametrize("output_format", OUTPUT_FORMATS)
-def test_what_goes_with_a_picture_is_written(output_format):
+def test_extras_of_the_output_are_written(output_format):
     data = encode_picture(PICTURES["colour"], ImageOutput(output_format, extras=EXTRAS))
     extras = decode_image(data).extras
     assert extras.dpi == pytest.approx(EXTRAS.dpi, abs=0.2)
@@ -104,7 +104,7 @@ def test_what_goes_with_a_picture_is_written(output_format):
 
 
 @pytest.mark.parametrize("output_format", OUTPUT_FORMATS)
-def test_nothing_else_is_written(output_format):
+def test_extras_of_the_picture_itself_are_not_written(output_format):
     picture = Picture(SMOOTH, extras=EXTRAS)
     extras = decode_image(encode_picture(picture, ImageOutput(output_format))).extras
     assert extras == Extras()
@@ -112,7 +112,7 @@ def test_nothing_else_is_written(output_format):
 
 @pytest.mark.parametrize("output_format", OUTPUT_FORMATS)
 @pytest.mark.parametrize("name", ["colour", "grey"])
-def test_srgb_is_told(output_format, name):
+def test_pixels_are_declared_as_srgb(output_format, name):
     data = encode_picture(PICTURES[name], ImageOutput(output_format))
     image = opened(data)
     if output_format == "png":
@@ -125,7 +125,7 @@ def test_srgb_is_told(output_format, name):
 
 
 @pytest.mark.parametrize("output_format", OUTPUT_FORMATS)
-def test_a_profile_is_written_with_pixels_that_are_converted_to_it(output_format):
+def test_pixels_are_converted_to_the_profile_that_is_written(output_format):
     profile = display_p3()
     output = ImageOutput(output_format, quality=95, extras=Extras(icc_profile=profile))
     data = encode_picture(PICTURES["colour"], output)
@@ -137,28 +137,27 @@ def test_a_profile_is_written_with_pixels_that_are_converted_to_it(output_format
 @pytest.mark.parametrize(
     ("output_format", "is_written"), [("png", True), ("jpeg", True), ("webp", False)]
 )
-def test_a_profile_of_grey_is_written_where_grey_is(output_format, is_written):
+def test_a_grey_profile_is_written_if_the_format_stores_grey(output_format, is_written):
     profile = grey_profile()
     output = ImageOutput(output_format, quality=95, extras=Extras(icc_profile=profile))
     data = encode_picture(PICTURES["grey"], output)
-    is_written = opened(data).info["icc_profile"] == profile
-    assert is_written == (output_format != "webp")
+    assert (opened(data).info["icc_profile"] == profile) == is_written
     np.testing.assert_allclose(decode_image(data).pixels, GREY.astype(int), atol=6)
 
 
-def test_a_profile_of_another_kind_is_not_written():
+def test_a_profile_of_another_kind_of_colour_is_not_written():
     output = ImageOutput("png", extras=Extras(icc_profile=grey_profile()))
     assert "icc_profile" not in opened(encode_picture(PICTURES["colour"], output)).info
 
 
-def test_xmp_that_no_jpeg_can_hold_is_left_out():
-    packet = note_synthetic_detail(None).replace(b"algorithmically", b"a" * 66_000)
+def test_xmp_too_long_for_jpeg_is_left_out():
+    packet = mark_synthetic_detail(None).replace(b"algorithmically", b"a" * 66_000)
     data = encode_picture(PICTURES["colour"], ImageOutput("jpeg", extras=Extras(xmp=packet)))
     assert "xmp" not in opened(data).info
 
 
 @pytest.mark.parametrize("output_format", LOSSY)
-def test_higher_quality_is_nearer_and_larger(output_format):
+def test_higher_quality_means_less_error_and_more_bytes(output_format):
     picture = Picture(noise(HEIGHT, WIDTH))
     low, high = (encode_picture(picture, ImageOutput(output_format, q)) for q in (20, 95))
     errors = [
@@ -169,32 +168,32 @@ def test_higher_quality_is_nearer_and_larger(output_format):
 
 
 @pytest.mark.parametrize("output_format", LOSSY)
-def test_the_usual_quality_is_one_of_its_own(output_format):
+def test_the_default_quality_equals_that_quality_set_explicitly(output_format):
     picture = PICTURES["colour"]
     usual = ImageOutput(output_format)
-    chosen = ImageOutput(output_format, usual.chosen_quality)
+    chosen = ImageOutput(output_format, usual.effective_quality)
     assert encode_picture(picture, usual) == encode_picture(picture, chosen)
-    assert usual.chosen_quality < 95
+    assert usual.effective_quality < 95
 
 
 @pytest.mark.parametrize(
     ("output_format", "at_most"), [("webp", 16_383), ("jpeg", 65_535), ("avif", 65_536)]
 )
-def test_a_picture_that_a_format_cannot_hold_is_refused_before_the_work(output_format, at_most):
+def test_a_picture_too_large_for_a_format_is_refused_before_encoding(output_format, at_most):
     check_output_size(output_format, 1, at_most)
     too_high = f"at most {at_most} pixels wide and high. .* would become 7 x {at_most + 1} pixels"
     with pytest.raises(ImageTooLarge, match=too_high):
         check_output_size(output_format, at_most + 1, 7)
 
 
-def test_the_limit_of_webp_is_that_of_the_encoder():
+def test_the_limit_of_webp_is_the_encoders_limit():
     wide = Picture(np.zeros((1, 16_383, 3), np.uint8))
     assert opened(encode_picture(wide, ImageOutput("webp"))).width == 16_383
     with pytest.raises(ImageTooLarge, match="WebP"):
         encode_picture(Picture(np.zeros((1, 16_384, 3), np.uint8)), ImageOutput("webp"))
 
 
-def test_the_limit_of_jpeg_is_refused_by_name():
+def test_a_picture_too_large_for_jpeg_is_refused():
     with pytest.raises(ImageTooLarge, match="JPEG"):
         encode_picture(Picture(np.zeros((65_536, 1, 3), np.uint8)), ImageOutput("jpeg"))
 
@@ -207,18 +206,18 @@ def test_the_limit_of_jpeg_is_refused_by_name():
         ({"quality": 101}, "`quality` must be from 1 to 100. Received: 101"),
     ],
 )
-def test_an_output_that_cannot_be_is_refused(settings, message):
+def test_invalid_output_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         ImageOutput(**settings)
 
 
 @pytest.mark.parametrize(("quality", "sampling"), [(80, (2, 2)), (90, (1, 1))])
-def test_jpeg_of_high_quality_holds_colour_at_full_resolution(quality, sampling):
+def test_jpeg_stores_colour_at_full_resolution_from_quality_90(quality, sampling):
     image = opened(encode_picture(PICTURES["colour"], ImageOutput("jpeg", quality)))
     assert image.layer[0][1:3] == sampling
 
 
-def test_bare_jpeg_of_higher_quality_is_nearer_and_larger():
+def test_bare_jpeg_of_higher_quality_has_less_error_and_more_bytes():
     grey = np.repeat(noise(24, 40, 1), 3, axis=2)
     low, high = (encode_jpeg(grey, quality) for quality in (30, 100))
     errors = [np.abs(decode_image(data).pixels - grey.astype(int)).max() for data in (low, high)]
@@ -226,14 +225,14 @@ def test_bare_jpeg_of_higher_quality_is_nearer_and_larger():
     assert len(low) < len(high)
 
 
-def test_bare_jpeg_holds_colour_at_half_resolution():
+def test_bare_jpeg_stores_colour_at_half_resolution():
     image = opened(encode_jpeg(SMOOTH, 75))
     assert (image.format, image.size) == ("JPEG", (WIDTH, HEIGHT))
     assert [sampling[1:3] for sampling in image.layer] == [(2, 2), (1, 1), (1, 1)]
 
 
-def test_a_narrow_column_of_noise_has_room():
-    """Each of its rows takes a byte for its filter, and deflate saves nothing."""
+def test_a_narrow_column_of_noise_fits_into_the_output_buffer():
+    # Each row takes a byte for its filter, and deflate saves nothing.
     for seed in range(40):
         picture = Picture(np.random.default_rng(seed).integers(0, 256, (201, 1, 3), np.uint8))
         np.testing.assert_array_equal(decode_image(encode_png(picture)).pixels, picture.pixels)

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from core.images import decode_image, encode_png, from_srgb
-from core.images import profiles as colour
+from core.images import decode_image, encode_png, from_srgb, profiles
 from tests.support.picture_files import BYTES, D65, Tag, display_p3, grey_profile, png, tiff
 from tests.support.stand_ins import noise
 
@@ -20,7 +19,7 @@ XYZ_TO_SRGB = [
     [-0.969244, 1.875968, 0.041555],
     [0.055630, -0.203977, 1.056972],
 ]
-MUTED = noise(23, 31) // 4 + 96  # within sRGB as P3 has it
+MUTED = noise(23, 31) // 4 + 96  # in Display P3, these colours lie within sRGB
 GREY = noise(23, 31, 1)
 PRIMARIES = [0.64, 0.33, 1, 0.30, 0.60, 1, 0.15, 0.06, 1]
 SWAPPED = PRIMARIES[6:] + PRIMARIES[3:6] + PRIMARIES[:3]
@@ -30,7 +29,7 @@ SRGB_CURVE = np.float32(
 
 
 def srgb_from_p3(pixels, highest, gamma=2.2):
-    """By matrices in floating point; of Display P3's primaries with a plain gamma."""
+    """Convert colours of Display P3's primaries and a power curve, by matrices in floats."""
     linear = (pixels / highest) ** gamma
     linear = np.clip(linear @ np.array(P3_TO_XYZ).T @ np.array(XYZ_TO_SRGB).T, 0, 1)
     return highest * srgb_from_linear(linear)
@@ -64,7 +63,7 @@ def test_wide_colours_are_converted_to_srgb():
     assert picture.extras.icc_profile == profile
 
 
-def test_16_bits_are_converted_as_finely_as_they_are():
+def test_16_bit_colours_are_converted_with_16_bit_precision():
     deep = MUTED.astype(np.uint16) * 257
     picture = decode_image(deep_with_profile(deep, display_p3()))
     assert picture.bits == 16
@@ -80,19 +79,19 @@ def test_swapped_primaries_swap_the_channels():
     np.testing.assert_allclose(picture.pixels, pixels[..., ::-1].astype(int), atol=2)
 
 
-def test_grey_is_converted_to_the_greys_of_srgb():
+def test_grey_is_converted_to_the_curve_of_srgb():
     profile = grey_profile(1.8)
     picture = decode_image(with_profile(GREY, profile))
-    wanted = 255 * srgb_from_linear((GREY / 255) ** 1.8)
-    np.testing.assert_allclose(picture.pixels, np.repeat(wanted, 3, axis=2), atol=1)
+    expected = 255 * srgb_from_linear((GREY / 255) ** 1.8)
+    np.testing.assert_allclose(picture.pixels, np.repeat(expected, 3, axis=2), atol=1)
     assert (picture.is_grey, picture.extras.icc_profile) == (True, profile)
 
 
-def test_grey_of_16_bits_is_converted_as_finely_as_it_is():
+def test_16_bit_grey_is_converted_with_16_bit_precision():
     deep = np.arange(0, 65536, 91, dtype=np.uint16).reshape(-1, 1, 1)
     picture = decode_image(deep_with_profile(deep, grey_profile(1.8)))
-    wanted = 65535 * srgb_from_linear((deep / 65535) ** 1.8)
-    np.testing.assert_allclose(picture.pixels, np.repeat(wanted, 3, axis=2), atol=40)
+    expected = 65535 * srgb_from_linear((deep / 65535) ** 1.8)
+    np.testing.assert_allclose(picture.pixels, np.repeat(expected, 3, axis=2), atol=40)
 
 
 @pytest.mark.parametrize("scale", [1, 257])
@@ -105,19 +104,19 @@ def test_colours_go_to_srgb_and_back(profile, scale):
     back = from_srgb(picture.pixels, profile).astype(int)
     assert back.shape == picture.pixels.shape
     bright = np.broadcast_to(levels >= 32 * scale, back.shape)  # below, sRGB is coarser
-    wanted = np.broadcast_to(levels, back.shape)
-    assert np.abs(back - wanted)[bright].max() <= (2 if scale == 1 else 120)
+    expected = np.broadcast_to(levels, back.shape)
+    assert np.abs(back - expected)[bright].max() <= (2 if scale == 1 else 120)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("profile", [display_p3(), grey_profile()])
-def test_strips_converted_apart_are_those_of_the_whole(profile, dtype):
+def test_strips_are_converted_like_the_whole_picture(profile, dtype):
     pixels = noise(40, 30).astype(dtype) * dtype(np.iinfo(dtype).max // 255)
     strips = [from_srgb(pixels[top : top + 7], profile) for top in range(0, 40, 7)]
     np.testing.assert_array_equal(np.concatenate(strips), from_srgb(pixels, profile))
 
 
-def test_the_transform_is_made_once_for_all_strips(monkeypatch):
+def test_the_transform_is_created_once_for_all_strips(monkeypatch):
     made = []
     build = ImageCms.buildTransform
     monkeypatch.setattr(ImageCms, "buildTransform", lambda *a: made.append(a) or build(*a))
@@ -127,7 +126,7 @@ def test_the_transform_is_made_once_for_all_strips(monkeypatch):
     assert len(made) == 1
 
 
-def test_a_png_is_written_in_its_own_colour_space():
+def test_a_png_is_written_in_the_colour_space_of_its_source():
     profile = display_p3()
     data = encode_png(decode_image(with_profile(MUTED, profile)))
     image = Image.open(io.BytesIO(data))
@@ -140,8 +139,8 @@ SRGB_MADE_OTHERWISE = imagecodecs.cms_profile(
 )
 
 
-@pytest.mark.parametrize("profile", [colour.SRGB, SRGB_MADE_OTHERWISE])
-def test_srgb_by_any_name_changes_nothing_and_is_not_kept(profile):
+@pytest.mark.parametrize("profile", [profiles.SRGB, SRGB_MADE_OTHERWISE])
+def test_an_equivalent_of_srgb_changes_nothing_and_is_not_kept(profile):
     pixels = noise(23, 31)
     picture = decode_image(with_profile(pixels, profile))
     np.testing.assert_array_equal(picture.pixels, pixels)
@@ -149,11 +148,11 @@ def test_srgb_by_any_name_changes_nothing_and_is_not_kept(profile):
 
 
 AS_ICC_HAS_IT = np.uint8([0, 128, 128])
-"""Pillow's Lab has signed bytes."""
+"""Difference between Pillow's Lab, which has signed bytes, and that of ICC profiles."""
 
 
 def black_profile():
-    """All primaries in one place: everything is nearly black."""
+    """Return a profile with zero primaries: every colour is nearly black."""
     data = bytearray(display_p3())
     for tag in (b"rXYZ", b"gXYZ", b"bXYZ"):
         start = data.index(tag)
@@ -173,7 +172,7 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize("name", NONSENSE)
-def test_a_profile_that_makes_no_sense_is_ignored(name):
+def test_an_implausible_profile_is_ignored(name):
     pixels = noise(23, 31)
     picture = decode_image(with_profile(pixels, NONSENSE[name], "TIFF"))
     np.testing.assert_array_equal(picture.pixels, pixels)
@@ -181,7 +180,7 @@ def test_a_profile_that_makes_no_sense_is_ignored(name):
 
 
 def cmyk_profile():
-    """A press by formula: a table of 2 x 2 x 2 x 2 inks to Lab, as lut8."""
+    """Return a printing profile: a lut8 table from 2 x 2 x 2 x 2 inks to Lab."""
     inks = np.stack(np.meshgrid(*[[0, 1]] * 4, indexing="ij"), axis=-1).reshape(-1, 4)
     paper = (1 - inks[:, :3]) * (1 - inks[:, 3:])
     rgb = Image.fromarray((paper * 255).astype(np.uint8)[None])
@@ -209,7 +208,7 @@ def icc(device, space, connection, tags):
     return bytes(head) + table + body
 
 
-def test_ink_is_converted_by_its_profile_which_is_not_kept():
+def test_cmyk_is_converted_by_its_profile_which_is_not_kept():
     ink = np.zeros((4, 6, 4), np.uint8)
     ink[:, :3, 1:3] = 255  # magenta and yellow: red
     profile = cmyk_profile()
@@ -222,14 +221,14 @@ def test_ink_is_converted_by_its_profile_which_is_not_kept():
     assert not picture.is_grey
 
 
-def test_alpha_passes_by_the_profile():
+def test_the_profile_does_not_change_alpha():
     alpha = noise(23, 31, 1) // 2 + 100
     picture = decode_image(with_profile(np.dstack([MUTED, alpha]), display_p3()))
     np.testing.assert_array_equal(picture.alpha, alpha[..., 0])
     np.testing.assert_allclose(picture.pixels, srgb_from_p3(MUTED, 255), atol=1)
 
 
-def test_what_only_a_scanner_sees_is_not_kept():
+def test_a_profile_that_only_leads_to_srgb_is_not_kept():
     identity = np.repeat(np.arange(256, dtype=np.uint8)[None], 3, axis=0).tobytes()
     corners = np.stack(np.meshgrid(*[[0, 255]] * 3, indexing="ij"), axis=-1).reshape(1, -1, 3)
     to_lab = ImageCms.buildTransform(
@@ -249,14 +248,14 @@ def display_profile():
     return ImageCms.ImageCmsProfile(io.BytesIO(display_p3()))
 
 
-def test_a_tiff_of_16_bits_is_converted_as_well():
+def test_a_16_bit_tiff_is_converted_to_srgb():
     deep = MUTED.astype(np.uint16) * 257
     profile = display_p3()
     data = tiff(deep, tags=[Tag(34675, list(profile), BYTES)])
     np.testing.assert_allclose(decode_image(data).pixels, srgb_from_p3(deep, 65535), atol=30)
 
 
-def test_the_greys_of_srgb_change_nothing_and_are_not_kept():
-    picture = decode_image(with_profile(GREY, colour.SRGB_GREY))
+def test_the_grey_profile_of_srgb_changes_nothing_and_is_not_kept():
+    picture = decode_image(with_profile(GREY, profiles.SRGB_GREY))
     np.testing.assert_array_equal(picture.pixels, np.repeat(GREY, 3, axis=2))
     assert picture.extras.icc_profile is None

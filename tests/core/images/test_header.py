@@ -16,7 +16,7 @@ def frames_of(data, max_frames=None):
 
 
 def big_tiff(pages):
-    """Directories of 64-bit offsets, of which the first is whole enough to be opened."""
+    """Return a BigTIFF of empty pages; Pillow can open the first one."""
     tags = {256: 1, 257: 1, 258: 8, 259: 1, 262: 1, 273: 0, 277: 1, 279: 1}
     entries = b"".join(struct.pack("<HHQQ", tag, 3, 1, value) for tag, value in tags.items())
     length = 8 + len(entries) + 8
@@ -32,7 +32,7 @@ def test_frames_of_a_gif_are_counted(count):
     assert frames_of(gif_of_frames(count)) == count
 
 
-def test_frames_of_a_gif_with_palettes_and_comments_are_counted():
+def test_frames_are_counted_past_palettes_and_comments():
     file = io.BytesIO()
     frames = [Image.fromarray(noise(20, 30, seed=i)) for i in range(4)]
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], comment=b"a" * 600)
@@ -45,16 +45,16 @@ def test_pages_of_a_big_tiff_are_counted(count):
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_a_page_that_is_not_there_is_not_counted_on(order):
+def test_a_page_beyond_the_end_of_the_file_is_not_counted(order):
     assert frames_of(tiff(noise(5, 7), order, next_offset=10**9)) == 1
 
 
-def test_as_many_frames_as_allowed_are_taken():
+def test_the_limit_on_frames_is_inclusive():
     assert frames_of(gif_of_frames(7), max_frames=7) == 7
     with pytest.raises(ImageTooLarge, match="at most 6 frames. Received: more"):
         frames_of(gif_of_frames(7), max_frames=6)
 
 
-def test_without_a_limit_very_many_are_not_counted():
+def test_more_than_a_thousand_frames_count_as_unknown_without_a_limit():
     assert frames_of(gif_of_frames(1000)) == 1000
     assert frames_of(gif_of_frames(1001)) == 0

@@ -1,4 +1,4 @@
-"""One golden test for each kind of picture, against values computed by other means."""
+"""Every kind of picture is compared with values that are computed in another way."""
 
 import io
 import struct
@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from core.errors import UnreadableImage, UnsupportedImage
-from core.images import Limits, decode_image, read_header
-from tests.support.picture_files import Tag, png, tiff
+from core.images import Limits, decode_image, decode_rgb, read_header
+from core.pixels import to_uint8
+from tests.support.picture_files import Tag, encoded, png, tiff
 from tests.support.stand_ins import noise
 
 HEIGHT, WIDTH = 5, 7
@@ -36,17 +37,10 @@ def three(grey):
     return np.repeat(grey.reshape(*grey.shape[:2], 1), 3, axis=2)
 
 
-def saved(picture, file_format, **options):
-    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
-    file = io.BytesIO()
-    image.save(file, file_format, **options)
-    return file.getvalue()
-
-
 def with_palette(file_format="PNG", **options):
     image = in_mode("P", INDICES)
     image.putpalette(PALETTE.tobytes())
-    return saved(image, file_format, **options)
+    return encoded(image, file_format, **options)
 
 
 def in_mode(mode, pixels):
@@ -55,7 +49,7 @@ def in_mode(mode, pixels):
 
 
 def pack_2_bits(levels):
-    """(H, W) in [0, 3] to rows of packed bytes."""
+    """Pack (H, W) levels in [0, 3] into bytes."""
     padded = np.pad(levels, ((0, 0), (0, -levels.shape[1] % 4))).reshape(len(levels), -1, 4)
     return (padded << np.uint8([6, 4, 2, 0])).sum(axis=2).astype(np.uint8)[..., None]
 
@@ -66,32 +60,32 @@ def premultiplied(pixels, alpha):
     return np.dstack([np.rint(mixed), alpha]).astype(pixels.dtype)
 
 
-def low(*levels):
-    """16-bit levels as a tRNS chunk."""
+def transparent(*levels):
+    """Return a tRNS chunk of 16-bit levels."""
     return [(TRANSPARENT, struct.pack(f">{len(levels)}H", *map(int, levels)))]
 
 
 CMYK = noise(HEIGHT, WIDTH, 4)
 INKED = np.rint((255.0 - CMYK[..., :3]) * (255.0 - CMYK[..., 3:]) / 255)
-JPEG_YCC = partial(saved, SMOOTH, "JPEG", quality=98)
+JPEG_YCC = partial(encoded, SMOOTH, "JPEG", quality=98)
 
 EXACT = {
-    "PNG of RGB": (lambda: saved(RGB, "PNG"), RGB, None),
-    "PNG of RGBA": (lambda: saved(np.dstack([RGB, ALPHA]), "PNG"), RGB, ALPHA),
+    "PNG of RGB": (lambda: encoded(RGB, "PNG"), RGB, None),
+    "PNG of RGBA": (lambda: encoded(np.dstack([RGB, ALPHA]), "PNG"), RGB, ALPHA),
     "PNG with alpha that is opaque": (
-        lambda: saved(np.dstack([RGB, np.full_like(ALPHA, 255)]), "PNG"),
+        lambda: encoded(np.dstack([RGB, np.full_like(ALPHA, 255)]), "PNG"),
         RGB,
         None,
     ),
     "PNG with a transparent colour": (
-        lambda: png(RGB, before=low(*RGB[1, 1])),
+        lambda: png(RGB, before=transparent(*RGB[1, 1])),
         RGB,
         np.where((RGB[1, 1] == RGB).all(axis=2), 0, 255),
     ),
-    "PNG of grey": (lambda: saved(INDICES, "PNG"), GREY, None),
+    "PNG of grey": (lambda: encoded(INDICES, "PNG"), GREY, None),
     "PNG of grey with alpha": (lambda: png(np.dstack([GREY, ALPHA])), GREY, ALPHA),
     "PNG of grey with a transparent level": (
-        lambda: png(GREY, before=low(GREY[0, 0, 0])),
+        lambda: png(GREY, before=transparent(GREY[0, 0, 0])),
         GREY,
         np.where(GREY[..., 0] == GREY[0, 0, 0], 0, 255),
     ),
@@ -101,12 +95,12 @@ EXACT = {
         None,
     ),
     "PNG of 2-bit grey with a transparent level": (
-        lambda: png(pack_2_bits(FEW), size=(HEIGHT, WIDTH), bits=2, before=low(1)),
+        lambda: png(pack_2_bits(FEW), size=(HEIGHT, WIDTH), bits=2, before=transparent(1)),
         FEW[..., None] * 85,
         np.where(FEW == 1, 0, 255),
     ),
     "PNG of 1 bit": (
-        lambda: saved(Image.fromarray(INDICES > 99), "PNG"),
+        lambda: encoded(Image.fromarray(INDICES > 99), "PNG"),
         np.uint8(255) * (GREY > 99),
         None,
     ),
@@ -123,7 +117,7 @@ EXACT = {
     ),
     "PNG of 16-bit RGB": (lambda: png(DEEP), DEEP, None),
     "PNG of 16-bit RGB with a transparent colour": (
-        lambda: png(DEEP, before=low(*DEEP[1, 1])),
+        lambda: png(DEEP, before=transparent(*DEEP[1, 1])),
         DEEP,
         np.where((DEEP[1, 1] == DEEP).all(axis=2), 0, 65535),
     ),
@@ -135,14 +129,14 @@ EXACT = {
         DEEP_ALPHA,
     ),
     "PNG of 16-bit grey with a transparent level": (
-        lambda: png(DEEP_GREY, before=low(DEEP_GREY[2, 2, 0])),
+        lambda: png(DEEP_GREY, before=transparent(DEEP_GREY[2, 2, 0])),
         DEEP_GREY,
         np.where(DEEP_GREY[..., 0] == DEEP_GREY[2, 2, 0], 0, 65535),
     ),
-    "TIFF of RGB": (lambda: saved(RGB, "TIFF"), RGB, None),
-    "TIFF of RGB, LZW": (lambda: saved(RGB, "TIFF", compression="tiff_lzw"), RGB, None),
-    "TIFF of RGBA": (lambda: saved(np.dstack([RGB, ALPHA]), "TIFF"), RGB, ALPHA),
-    "TIFF of grey": (lambda: saved(INDICES, "TIFF"), GREY, None),
+    "TIFF of RGB": (lambda: encoded(RGB, "TIFF"), RGB, None),
+    "TIFF of RGB, LZW": (lambda: encoded(RGB, "TIFF", compression="tiff_lzw"), RGB, None),
+    "TIFF of RGBA": (lambda: encoded(np.dstack([RGB, ALPHA]), "TIFF"), RGB, ALPHA),
+    "TIFF of grey": (lambda: encoded(INDICES, "TIFF"), GREY, None),
     "TIFF of grey, white is zero": (lambda: tiff(GREY, photometric=0), 255 - GREY, None),
     "TIFF of grey with alpha": (
         lambda: tiff(np.dstack([GREY, ALPHA]), extras=[2]),
@@ -201,11 +195,11 @@ EXACT = {
         DEEP_GREY,
         None,
     ),
-    "BMP of RGB": (lambda: saved(RGB, "BMP"), RGB, None),
-    "BMP of grey": (lambda: saved(INDICES, "BMP"), GREY, None),
-    "WebP, lossless": (lambda: saved(RGB, "WEBP", lossless=True), RGB, None),
+    "BMP of RGB": (lambda: encoded(RGB, "BMP"), RGB, None),
+    "BMP of grey": (lambda: encoded(INDICES, "BMP"), GREY, None),
+    "WebP, lossless": (lambda: encoded(RGB, "WEBP", lossless=True), RGB, None),
     "WebP with alpha, lossless": (
-        lambda: saved(np.dstack([RGB, ALPHA]), "WEBP", lossless=True, exact=True),
+        lambda: encoded(np.dstack([RGB, ALPHA]), "WEBP", lossless=True, exact=True),
         RGB,
         ALPHA,
     ),
@@ -218,7 +212,7 @@ EXACT = {
 }
 
 NEAR = {
-    "CMYK TIFF without a profile": (lambda: saved(in_mode("CMYK", CMYK), "TIFF"), INKED, 1),
+    "CMYK TIFF without a profile": (lambda: encoded(in_mode("CMYK", CMYK), "TIFF"), INKED, 1),
     "TIFF of 8-bit RGB that alpha multiplied": (
         lambda: tiff(premultiplied(RGB, ALPHA), extras=[1]),
         RGB,
@@ -240,22 +234,22 @@ NEAR = {
         2,
     ),
     "JPEG": (JPEG_YCC, SMOOTH, 4),
-    "JPEG of grey": (lambda: saved(SMOOTH[..., 0], "JPEG", quality=98), SMOOTH[..., :1], 3),
+    "JPEG of grey": (lambda: encoded(SMOOTH[..., 0], "JPEG", quality=98), SMOOTH[..., :1], 3),
     "JPEG of ink": (
-        lambda: saved(in_mode("CMYK", three(SMOOTH[..., :1])[..., [0, 1, 2, 2]]), "JPEG"),
+        lambda: encoded(in_mode("CMYK", three(SMOOTH[..., :1])[..., [0, 1, 2, 2]]), "JPEG"),
         np.rint((255.0 - three(SMOOTH[..., :1])) * (255.0 - SMOOTH[..., :1]) / 255),
         5,
     ),
-    "WebP": (lambda: saved(SMOOTH, "WEBP", quality=95), SMOOTH, 6),
-    "AVIF": (lambda: saved(SMOOTH, "AVIF", quality=95), SMOOTH, 4),
-    "AVIF of grey": (lambda: saved(SMOOTH[..., 0], "AVIF", quality=95), SMOOTH[..., :1], 4),
-    "HEIC": (lambda: saved(SMOOTH, "HEIF", quality=95), SMOOTH, 6),
+    "WebP": (lambda: encoded(SMOOTH, "WEBP", quality=95), SMOOTH, 6),
+    "AVIF": (lambda: encoded(SMOOTH, "AVIF", quality=95), SMOOTH, 4),
+    "AVIF of grey": (lambda: encoded(SMOOTH[..., 0], "AVIF", quality=95), SMOOTH[..., :1], 4),
+    "HEIC": (lambda: encoded(SMOOTH, "HEIF", quality=95), SMOOTH, 6),
 }
 IS_GREY = {name for name, (_, pixels, *_) in (EXACT | NEAR).items() if pixels.shape[2] == 1}
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_a_lossless_picture_comes_back_pixel_for_pixel(name):
+def test_a_lossless_picture_is_decoded_exactly(name):
     make, pixels, alpha = EXACT[name]
     picture = decode_image(make())
     assert (picture.is_grey, picture.bits) == (name in IS_GREY, 8 * pixels.itemsize)
@@ -274,16 +268,16 @@ def test_a_lossless_picture_comes_back_pixel_for_pixel(name):
 
 
 @pytest.mark.parametrize("name", NEAR)
-def test_a_lossy_picture_comes_back_nearly(name):
+def test_a_lossy_picture_is_decoded_approximately(name):
     make, pixels, tolerance = NEAR[name]
     picture = decode_image(make())
     assert (picture.is_grey, picture.bits) == (name in IS_GREY, 8 * picture.pixels.itemsize)
-    wanted = np.broadcast_to(pixels, picture.pixels.shape).astype(int)
-    np.testing.assert_allclose(picture.pixels, wanted, atol=tolerance)
+    expected = np.broadcast_to(pixels, picture.pixels.shape).astype(int)
+    np.testing.assert_allclose(picture.pixels, expected, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", EXACT | NEAR)
-def test_the_header_announces_what_is_decoded(name):
+def test_the_header_matches_the_decoded_picture(name):
     data = (EXACT | NEAR)[name][0]()
     file = io.BytesIO(data)
     header, picture = read_header(file), decode_image(data)
@@ -306,7 +300,7 @@ def test_a_gradient_of_16_bits_is_exact():
         np.testing.assert_array_equal(decode_image(data).pixels, three(levels))
 
 
-def test_grey_of_12_bits_is_scaled():
+def test_12_bit_grey_is_scaled_to_16_bits():
     packed = np.uint8([0xFF, 0xF0, 0x00, 0x80, 0x08, 0x01]).reshape(1, 6, 1)
     data = tiff(packed, tags=[Tag(256, [4]), Tag(258, [12])])
     levels = np.rint(np.array([0xFFF, 0x000, 0x800, 0x801]) * 65535 / 4095)
@@ -317,31 +311,31 @@ def test_grey_of_12_bits_is_scaled():
     ("lab", "rgb"),
     [((0, 0, 0), (0, 0, 0)), ((100, 0, 0), (255, 255, 255)), ((54.29, 80.80, 69.89), (255, 0, 0))],
 )
-def test_lab_is_converted(lab, rgb):
+def test_lab_is_converted_to_rgb(lab, rgb):
     stored = np.rint([lab[0] * 2.55, lab[1], lab[2]]).astype(np.int8).view(np.uint8)
     image = np.broadcast_to(stored, (HEIGHT, WIDTH, 3))
     data = tiff(np.ascontiguousarray(image), photometric=8)
     np.testing.assert_allclose(decode_image(data).pixels[0, 0], rgb, atol=6)
 
 
-def test_a_heic_lies_as_its_own_rotation_says_not_exif():
-    data = saved(SMOOTH, "HEIF", quality=95, exif=oriented(6))  # Pillow's writer sees bytes only
+def test_a_heic_is_turned_by_its_own_rotation_not_by_exif():
+    data = encoded(SMOOTH, "HEIF", quality=95, exif=oriented(6))  # Pillow's writer sees bytes only
     assert b"irot" not in data
     np.testing.assert_allclose(decode_image(data).pixels, SMOOTH, atol=6)
 
 
-def test_a_phones_mpo_is_a_jpeg():
+def test_an_mpo_is_decoded_as_a_jpeg_of_one_frame():
     preview = Image.fromarray(SMOOTH[::2, ::2])
-    data = saved(SMOOTH, "MPO", quality=98, save_all=True, append_images=[preview])
+    data = encoded(SMOOTH, "MPO", quality=98, save_all=True, append_images=[preview])
     assert Image.open(io.BytesIO(data)).format == "MPO"
     np.testing.assert_allclose(decode_image(data).pixels, SMOOTH, atol=4)
     assert read_header(io.BytesIO(data), Limits(10_000, 100, max_frames=1)).frames == 1
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_of_several_frames_the_first_is_taken(file_format):
+def test_the_first_of_several_frames_is_decoded(file_format):
     red, blue, green = (Image.new("RGB", (64, 48), name) for name in ("red", "blue", "lime"))
-    data = saved(red, file_format, save_all=True, append_images=[blue, green])
+    data = encoded(red, file_format, save_all=True, append_images=[blue, green])
     assert read_header(io.BytesIO(data)).frames == 3
     np.testing.assert_allclose(decode_image(data).pixels[0, 0], [255, 0, 0], atol=3)
 
@@ -366,7 +360,7 @@ def oriented(orientation):
 
 
 LYING = {
-    "PNG": (lambda o: saved(RGB, "PNG", exif=oriented(o)), RGB, 0),
+    "PNG": (lambda o: encoded(RGB, "PNG", exif=oriented(o)), RGB, 0),
     "PNG, EXIF after the pixels": (
         lambda o: png(RGB, after=[(b"eXIf", oriented(o).tobytes().removeprefix(b"Exif\0\0"))]),
         RGB,
@@ -379,7 +373,7 @@ LYING = {
     ),
     "TIFF": (lambda o: tiff(RGB, tags=[Tag(ORIENTATION_TAG, [o])]), RGB, 0),
     "TIFF, LZW": (
-        lambda o: saved(RGB, "TIFF", compression="tiff_lzw", tiffinfo={ORIENTATION_TAG: o}),
+        lambda o: encoded(RGB, "TIFF", compression="tiff_lzw", tiffinfo={ORIENTATION_TAG: o}),
         RGB,
         0,
     ),
@@ -389,11 +383,11 @@ LYING = {
         three(DEEP_GREY),
         0,
     ),
-    "JPEG": (lambda o: saved(SMOOTH, "JPEG", quality=98, exif=oriented(o)), SMOOTH, 4),
-    "WebP": (lambda o: saved(RGB, "WEBP", lossless=True, exif=oriented(o)), RGB, 0),
-    "AVIF": (lambda o: saved(SMOOTH, "AVIF", quality=95, exif=oriented(o)), SMOOTH, 4),
+    "JPEG": (lambda o: encoded(SMOOTH, "JPEG", quality=98, exif=oriented(o)), SMOOTH, 4),
+    "WebP": (lambda o: encoded(RGB, "WEBP", lossless=True, exif=oriented(o)), RGB, 0),
+    "AVIF": (lambda o: encoded(SMOOTH, "AVIF", quality=95, exif=oriented(o)), SMOOTH, 4),
     "HEIC": (
-        lambda o: saved(SMOOTH, "HEIF", quality=95, exif=oriented(o).tobytes()),
+        lambda o: encoded(SMOOTH, "HEIF", quality=95, exif=oriented(o).tobytes()),
         SMOOTH,
         6,
     ),
@@ -402,7 +396,7 @@ LYING = {
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", LYING)
-def test_a_turned_photograph_is_put_upright_once(name, orientation):
+def test_a_stored_orientation_is_applied_once(name, orientation):
     make, pixels, tolerance = LYING[name]
     data = make(orientation)
     expected = turn(pixels, orientation)
@@ -412,29 +406,36 @@ def test_a_turned_photograph_is_put_upright_once(name, orientation):
     assert (header.height, header.width) == expected.shape[:2]
 
 
-def test_alpha_is_turned_with_the_colour():
-    data = saved(np.dstack([RGB, ALPHA]), "PNG", exif=oriented(6))
+@pytest.mark.parametrize("pixels", [RGB, DEEP])
+def test_only_the_colour_is_decoded_to_8_bits(pixels):
+    rgb = decode_rgb(png(pixels))
+    assert rgb.dtype == np.uint8
+    np.testing.assert_array_equal(rgb, to_uint8(pixels))
+
+
+def test_alpha_is_turned_like_the_colour():
+    data = encoded(np.dstack([RGB, ALPHA]), "PNG", exif=oriented(6))
     np.testing.assert_array_equal(decode_image(data).alpha, np.rot90(ALPHA[..., 0], -1))
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
-def test_samples_of_32_bits_are_refused_by_name(mode):
+def test_32_bit_samples_are_refused_with_their_mode(mode):
     with pytest.raises(UnsupportedImage, match=f"32-bit samples .mode {mode}."):
-        decode_image(saved(Image.new(mode, (WIDTH, HEIGHT)), "TIFF"))
+        decode_image(encoded(Image.new(mode, (WIDTH, HEIGHT)), "TIFF"))
 
 
 @pytest.mark.parametrize(
     ("data", "received"),
     [(b"", "0 bytes"), (b"Hello, world", "12 bytes that begin with b'Hello, w'")],
 )
-def test_what_is_no_picture_is_refused_with_what_came(data, received):
+def test_bytes_that_are_not_an_image_are_quoted_in_the_error(data, received):
     with pytest.raises(UnreadableImage, match=received):
         decode_image(data)
 
 
-def test_a_format_outside_the_list_is_not_even_tried():
+def test_an_unsupported_format_is_refused_with_the_list_of_formats():
     with pytest.raises(UnreadableImage, match="PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF or HEIC"):
-        decode_image(saved(RGB, "PPM"))
+        decode_image(encoded(RGB, "PPM"))
 
 
 def fail(*_, **__):
@@ -450,19 +451,24 @@ def fail(*_, **__):
         (lambda: tiff(DEEP_GREY, photometric=0), three(65535 - DEEP_GREY)),
     ],
 )
-def test_what_is_left_to_pillow_has_the_bits_that_it_has(monkeypatch, data, levels):
+def test_pillow_decodes_16_bit_files_that_imagecodecs_cannot(monkeypatch, data, levels):
     monkeypatch.setattr("imagecodecs.png_decode", fail)
     monkeypatch.setattr("imagecodecs.tiff_decode", fail)
     np.testing.assert_allclose(decode_image(data()).pixels, levels, atol=1)
 
 
-def test_what_pillow_would_read_wrongly_is_not_left_to_it(monkeypatch):
+def test_pillow_decodes_a_file_of_which_imagecodecs_makes_another_size(monkeypatch):
+    monkeypatch.setattr("imagecodecs.png_decode", lambda _: np.zeros((1, 1, 3), np.uint16))
+    np.testing.assert_allclose(decode_image(png(DEEP)).pixels, DEEP / 257, atol=1)
+
+
+def test_pillow_does_not_decode_16_bit_planes(monkeypatch):
     monkeypatch.setattr("imagecodecs.tiff_decode", fail)
     with pytest.raises(UnreadableImage, match="planes that cannot be decoded"):
         decode_image(tiff(DEEP, planar=2))
 
 
-def test_planes_of_16_bits_of_ink_are_refused():
+def test_16_bit_planes_of_cmyk_are_refused():
     ink = np.dstack([DEEP, DEEP_GREY])
     with pytest.raises(UnsupportedImage, match="planes of 16 bits"):
         decode_image(tiff(ink, photometric=5, planar=2))

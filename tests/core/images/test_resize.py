@@ -3,8 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from core.images import resize as resizing
-from core.images import resize_bicubic, resize_bicubic_rows
+from core.images import resize, resize_bicubic, resize_bicubic_rows
 from tests.support.stand_ins import noise
 
 
@@ -16,7 +15,7 @@ def test_bicubic_resizing_keeps_a_flat_colour():
 @pytest.mark.parametrize("channels", [None, 3])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (37, 53), (300, 200)])
 @pytest.mark.parametrize("rows", [1, 2, 7, 64, 130])
-def test_strips_resized_apart_are_those_of_the_whole(height, width, channels, rows):
+def test_strips_are_resized_like_the_whole_picture(height, width, channels, rows):
     pixels = noise(height, width, channels or 1)
     pixels = pixels if channels else pixels[..., 0]
     np.testing.assert_array_equal(in_strips(pixels, 4, rows), in_whole(pixels, 4))
@@ -24,7 +23,7 @@ def test_strips_resized_apart_are_those_of_the_whole(height, width, channels, ro
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize(("height", "width"), [(3, 90), (90, 3)])
-def test_strips_fit_together_at_any_scale(height, width, scale):
+def test_strips_match_the_whole_picture_at_any_scale(height, width, scale):
     pixels = noise(height, width)
     np.testing.assert_array_equal(in_strips(pixels, scale, 11), in_whole(pixels, scale))
 
@@ -43,14 +42,14 @@ def in_whole(pixels, scale):
     return resize_bicubic(pixels, scale * height, scale * width)
 
 
-def test_a_strip_is_resized_from_a_few_rows(monkeypatch):
+def test_a_strip_is_resized_from_only_a_few_rows(monkeypatch):
     seen = []
 
-    def noted(pixels, height, width):
+    def recorded(pixels, height, width):
         seen.append((len(pixels), height, width))
         return resize_bicubic(pixels, height, width)
 
-    monkeypatch.setattr(resizing, "resize_bicubic", noted)
+    monkeypatch.setattr(resize, "resize_bicubic", recorded)
     strip = resize_bicubic_rows(noise(300, 20), 4, 401, 403)
     assert (strip.shape, seen) == ((2, 80, 3), [(5, 20, 80)])
 
@@ -62,7 +61,7 @@ def test_rows_outside_the_resized_picture_are_refused(top, bottom):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_16_bits_are_resized_as_finely_as_they_are(channels):
+def test_16_bit_pictures_are_resized_with_16_bit_precision(channels):
     coarse = noise(9, 11, channels) // 2 + 64
     fine = resize_bicubic(coarse.squeeze().astype(np.uint16) * 257, 36, 44)
     assert fine.dtype == np.uint16
@@ -70,13 +69,13 @@ def test_16_bits_are_resized_as_finely_as_they_are(channels):
     assert (fine % 257).any()
 
 
-def test_16_bits_are_clipped_not_wrapped():
+def test_16_bit_overshoot_is_clipped_not_wrapped():
     edge = np.repeat(np.uint16([[0, 65535]]), 6, axis=1).repeat(8, axis=0)
     resized = resize_bicubic(edge, 32, 48).astype(int)
     assert (np.diff(resized[:, 20:28]) >= 0).all()  # the curve overshoots beside the edge
     assert (resized[0, 18], resized[0, 29]) == (0, 65535)
 
 
-def test_strips_of_16_bits_are_those_of_the_whole():
+def test_16_bit_strips_are_resized_like_the_whole_picture():
     pixels = noise(37, 53).astype(np.uint16) * 201
     np.testing.assert_array_equal(in_strips(pixels, 4, 30), in_whole(pixels, 4))

@@ -1,5 +1,3 @@
-"""What goes with a picture: resolution, EXIF and XMP."""
-
 import io
 from xml.etree import ElementTree
 
@@ -7,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
-from core.images import decode_image, note_synthetic_detail
-from core.images.metadata import ENHANCED, LONGEST_PACKET, clean_xmp
+from core.images import decode_image, mark_synthetic_detail
+from core.images.metadata import ENHANCED, MAX_XMP_BYTES, clean_exif, clean_xmp
 from tests.support.picture_files import Tag, png, tiff
 from tests.support.stand_ins import noise
 
@@ -80,7 +78,7 @@ def parsed(data):
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF", "HEIF"])
-def test_exif_is_kept_without_what_would_be_wrong(file_format):
+def test_exif_keeps_only_tags_that_are_true_of_the_output(file_format):
     kept = parsed(decode_image(saved(file_format, exif=exif())).extras.exif)
     assert dict(kept).keys() == {Base.Make, Base.Copyright, IFD.Exif, IFD.GPSInfo}
     assert (kept[Base.Make], kept[Base.Copyright]) == ("Maker", "Somebody")
@@ -98,7 +96,7 @@ def test_the_thumbnail_of_exif_is_not_kept():
 
 
 def with_thumbnail(data):
-    """EXIF with a second directory, as a thumbnail has it."""
+    """Add a second directory, as of a thumbnail, to EXIF."""
     head, body = data[:6], bytearray(data[6:])
     order = "big" if body[:2] == b"MM" else "little"
     first = int.from_bytes(body[4:8], order)
@@ -112,13 +110,19 @@ def with_thumbnail(data):
 @pytest.mark.parametrize(
     "damaged", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0what?"]
 )
-def test_damaged_exif_is_no_exif(damaged):
+def test_damaged_exif_is_dropped(damaged):
     picture = decode_image(saved("WEBP", lossless=True, exif=damaged))
     np.testing.assert_array_equal(picture.pixels, RGB)
     assert picture.extras.exif is None
 
 
-def test_exif_that_no_jpeg_can_hold_is_not_kept():
+def test_exif_that_cannot_be_written_is_dropped():
+    damaged = Image.Exif()
+    damaged[Base.Make] = object()
+    assert clean_exif(damaged) is None
+
+
+def test_exif_too_long_for_jpeg_is_dropped():
     assert decode_image(saved("PNG", exif=exif(ImageDescription="a" * 70_000))).extras.exif is None
 
 
@@ -158,10 +162,10 @@ def bare_exif():
 
 
 @pytest.mark.parametrize("name", DPI)
-def test_resolution_is_read_wherever_it_is_told(name):
-    make, wanted = DPI[name]
+def test_the_resolution_is_read_from_every_place_that_states_it(name):
+    make, expected = DPI[name]
     dpi = decode_image(make()).extras.dpi
-    assert dpi == (wanted and pytest.approx(wanted, abs=0.2))
+    assert dpi == (expected and pytest.approx(expected, abs=0.2))
 
 
 XMP = {
@@ -175,7 +179,7 @@ XMP = {
 
 
 @pytest.mark.parametrize("name", XMP)
-def test_xmp_is_kept_without_what_would_be_wrong(name):
+def test_xmp_keeps_only_properties_that_are_true_of_the_output(name):
     kept = decode_image(XMP[name]()).extras.xmp
     ElementTree.fromstring(kept)
     assert b"Thumbnails" not in kept
@@ -184,7 +188,7 @@ def test_xmp_is_kept_without_what_would_be_wrong(name):
     assert b'<rdf:li xml:lang="x-default">A title</rdf:li>' in kept
 
 
-def test_a_picture_that_only_xmp_turns_is_put_upright():
+def test_an_orientation_that_only_xmp_states_is_applied():
     packet = PACKET.replace(b'Orientation="1"', b'Orientation="6"')
     picture = decode_image(saved("WEBP", lossless=True, xmp=packet))
     np.testing.assert_array_equal(picture.pixels, np.rot90(RGB, -1))
@@ -201,11 +205,11 @@ def test_a_picture_that_only_xmp_turns_is_put_upright():
         LAUGHS,
         OUTSIDE,
         RDF + b"<a>" * 50_000 + b"</a>" * 50_000 + b"</r:RDF>",
-        RDF + b" " * LONGEST_PACKET + b"</r:RDF>",
+        RDF + b" " * MAX_XMP_BYTES + b"</r:RDF>",
         "\N{EURO SIGN}".encode("utf-16"),
     ],
 )
-def test_a_packet_that_is_damaged_or_dangerous_is_dropped(packet):
+def test_damaged_or_dangerous_xmp_is_dropped(packet):
     assert clean_xmp(packet) is None
 
 
@@ -215,12 +219,12 @@ def source_types(packet):
     return [e.text for e in root.iter(name)] + [e.get(name) for e in root.iter() if e.get(name)]
 
 
-def test_the_note_stands_alone_where_there_was_no_packet():
-    assert source_types(note_synthetic_detail(None)) == [ENHANCED]
+def test_the_mark_is_written_without_a_packet():
+    assert source_types(mark_synthetic_detail(None)) == [ENHANCED]
 
 
-def test_the_note_joins_what_is_kept_and_replaces_another_source():
-    noted = note_synthetic_detail(clean_xmp(PACKET))
+def test_the_mark_joins_a_packet_and_replaces_another_source_type():
+    noted = mark_synthetic_detail(clean_xmp(PACKET))
     assert source_types(noted) == [ENHANCED]
     assert b"A title" in noted
     about = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}about"
@@ -228,10 +232,10 @@ def test_the_note_joins_what_is_kept_and_replaces_another_source():
     assert descriptions == ["uuid:1", "uuid:1"]
 
 
-def test_the_note_is_made_once():
-    once = note_synthetic_detail(clean_xmp(PACKET))
-    assert source_types(note_synthetic_detail(once)) == [ENHANCED]
+def test_a_marked_packet_is_marked_only_once():
+    once = mark_synthetic_detail(clean_xmp(PACKET))
+    assert source_types(mark_synthetic_detail(once)) == [ENHANCED]
 
 
-def test_a_damaged_packet_does_not_hinder_the_note():
-    assert source_types(note_synthetic_detail(b"<x>")) == [ENHANCED]
+def test_the_mark_replaces_a_damaged_packet():
+    assert source_types(mark_synthetic_detail(b"<x>")) == [ENHANCED]
