@@ -10,7 +10,7 @@ file failed (the other files of a folder are still upscaled), and 2 if an argume
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -180,7 +180,11 @@ def run_tasks(tasks: list[ConversionTask], settings: Settings, options: OutputOp
 
 def run_task(task: ConversionTask, conversion: Conversion) -> bool:
     """Upscale one file, with its own progress bar. Return whether it succeeded."""
-    run = run_pipe if task.source == PIPE else run_clip if task.clip_format else run_picture
+    run = run_picture
+    if task.source == PIPE:
+        run = run_pipe
+    elif task.clip_format is not None:
+        run = run_clip
     unit = "tile" if run is run_picture else "frame"
     with tqdm(unit=unit, desc=task.source.name, leave=False, disable=None) as bar:
         try:
@@ -192,7 +196,7 @@ def run_task(task: ConversionTask, conversion: Conversion) -> bool:
 
 
 def run_picture(task: ConversionTask, conversion: Conversion, bar: ProgressBar) -> None:
-    """Upscale one picture to a file."""
+    """Upscale one picture to a file. A failure leaves what was there before."""
     options = replace(conversion.options, format=PICTURE_OUTPUTS[task.target.suffix.lower()])
 
     def show(done: int, total: int) -> None:
@@ -201,7 +205,8 @@ def run_picture(task: ConversionTask, conversion: Conversion, bar: ProgressBar) 
 
     lr = decode_image(task.source.read_bytes(), conversion.limits)
     parts = upscale_to_stream(conversion.upscaler, lr, options, show)
-    write_parts(task.target, parts)
+    with atomic_write(task.target) as unfinished, unfinished.open("wb") as file:
+        file.writelines(parts)  # each part is upscaled when it is written
 
 
 def run_clip(task: ConversionTask, conversion: Conversion, bar: ProgressBar) -> None:
@@ -236,12 +241,6 @@ def run_pipe(task: ConversionTask, conversion: Conversion, bar: ProgressBar) -> 
 def advance(bar: ProgressBar, done: int) -> None:
     """Move a progress bar to a number of finished units."""
     bar.update(done - bar.n)
-
-
-def write_parts(path: Path, parts: Iterable[bytes]) -> None:
-    """Write a file and create its folder. An interruption leaves what was there before."""
-    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-        file.writelines(parts)
 
 
 def print_error(error: object) -> None:

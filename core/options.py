@@ -7,7 +7,7 @@ checks its range.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple
 
 from core.errors import InvalidOptions
@@ -110,9 +110,9 @@ def words(values: Mapping[str, str | bool], aliases: Mapping[str, str] | None = 
     return Values(str, parse, f"one of {', '.join(values)}", "|".join(values), tuple(values))
 
 
-def names(allowed: Iterable[str], aliases: Mapping[str, str] | None = None) -> Values:
+def choices(allowed: Iterable[str], aliases: Mapping[str, str] | None = None) -> Values:
     """Return `Values` that are words which stand for themselves."""
-    return words({name: name for name in allowed}, aliases)
+    return words({word: word for word in allowed}, aliases)
 
 
 def whole_number(least: int, most: int) -> Values:
@@ -143,6 +143,7 @@ class Option:
 
     name: str
     attribute: str
+    _: KW_ONLY
     values: Values
     help: str
     default: str | float | None = None
@@ -163,7 +164,7 @@ class Option:
             ) from None
 
     def is_set(self, options: OutputOptions) -> bool:
-        """Whether the value differs from the default."""
+        """Return whether the value differs from the default."""
         default = getattr(OutputOptions(), self.attribute)
         return bool(getattr(options, self.attribute) != default)
 
@@ -171,72 +172,76 @@ class Option:
 DETAIL = Option(
     "detail",
     "detail",
-    Values(float, float, "a number", "0-1"),
-    "How much texture is made up, from 0 (faithful, soft) to 1 (photo-realistic).",
-    FULL_DETAIL,
+    values=Values(float, float, "a number", "0-1"),
+    help="How much texture is made up, from 0 (faithful, soft) to 1 (photo-realistic).",
+    default=FULL_DETAIL,
 )
 PICTURE_FORMAT = Option(
-    "format", "format", names(PICTURE_FORMATS, FORMAT_ALIASES), "Output format.", PNG
+    "format",
+    "format",
+    values=choices(PICTURE_FORMATS, FORMAT_ALIASES),
+    help="Output format.",
+    default=PNG,
 )
 ANY_FORMAT = Option(
     "format",
     "format",
-    names(ALL_FORMATS, FORMAT_ALIASES),
-    "Output format. The default is the format of a clip, and PNG for pictures.",
+    values=choices(ALL_FORMATS, FORMAT_ALIASES),
+    help="Output format. The default is the format of a clip, and PNG for pictures.",
 )
 QUALITY = Option(
     "quality",
     "quality",
-    whole_number(1, MAX_QUALITY),
-    "Quality of a lossy format, from 1 to 100. The default depends on the format.",
+    values=whole_number(1, MAX_QUALITY),
+    help="Quality of a lossy format, from 1 to 100. The default depends on the format.",
 )
 CODEC = Option(
     "codec",
     "codec",
-    names(CODECS),
-    "Codec of a video. The default is h264, and vp9 in WebM.",
+    values=choices(CODECS),
+    help="Codec of a video. The default is h264, and vp9 in WebM.",
     formats=VIDEO_FORMATS,
     is_universal=False,
 )
 COHERENCE = Option(
     "coherence",
     "is_coherent",
-    words({"on": True, "off": False}),
-    "Whether frames of a clip are made to agree with the frames before them.",
-    "on",
+    values=words({"on": True, "off": False}),
+    help="Whether frames of a clip are made to agree with the frames before them.",
+    default="on",
 )
 PALETTE = Option(
     "palette",
     "palette",
-    names(PALETTES),
-    "Palettes of a GIF: one for each frame, or a global one for all frames.",
-    FRAME_PALETTE,
+    values=choices(PALETTES),
+    help="Palettes of a GIF: one for each frame, or a global one for all frames.",
+    default=FRAME_PALETTE,
     formats=("gif",),
     is_universal=False,
 )
 DITHER = Option(
     "dither",
     "is_dithered",
-    words({"on": True, "off": False}),
-    "Whether a GIF mixes colours from those of its palette.",
-    "on",
+    values=words({"on": True, "off": False}),
+    help="Whether a GIF mixes colours from those of its palette.",
+    default="on",
     formats=("gif",),
     is_universal=False,
 )
 PROFILE = Option(
     "profile",
     "keeps_profile",
-    words({"srgb": False, "keep": True}),
-    "Colour profile of pictures: sRGB, or the profile of the input.",
-    "srgb",
+    values=words({"srgb": False, "keep": True}),
+    help="Colour profile of pictures: sRGB, or the profile of the input.",
+    default="srgb",
     is_universal=False,
 )
 METADATA = Option(
     "metadata",
     "keeps_metadata",
-    words({"drop": False, "keep": True}),
-    "Whether EXIF and XMP are copied to pictures. They may say where a picture was taken.",
-    "drop",
+    values=words({"drop": False, "keep": True}),
+    help="Whether EXIF and XMP are copied to pictures. They may say where a picture was taken.",
+    default="drop",
     is_universal=False,
 )
 

@@ -1,1 +1,1 @@
-"""The files that jobs and the command line work on: pictures, archives, clips."""
+"""Media that jobs and the command line upscale: pictures, archives and clips, and their files."""

@@ -2,7 +2,8 @@
 
 An SR picture arrives in strips: horizontal bands of whole rows, from top to bottom, as
 `Upscaler.strips` yields them. `PictureEncoder` compares each strip with the LR picture, converts
-it to the colour profile of the file, and encodes it. A large PNG never exists as a whole.
+it to the colour profile of the file, and encodes it. So a large PNG is sent row by row and never
+held as a whole.
 """
 
 import math

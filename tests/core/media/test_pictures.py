@@ -65,7 +65,7 @@ def pixels(content):
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
-def at_once(content, **options):
+def response_bytes(content, **options):
     """Return the response to a request for this picture."""
     return b"".join(upscale_to_stream(UPSCALER, decode_image(content), OutputOptions(**options)))
 
@@ -83,7 +83,7 @@ def test_a_job_makes_the_same_picture_as_a_request(open_bytes, compute):
     assert (medium.kind, medium.frames, medium.damage) == ("pictures", 1, None)
     assert (medium.height, medium.width) == (21, 34)
     assert (medium.suffix, medium.mimetype) == (".png", "image/png")
-    assert_same(compute(medium), at_once(content))
+    assert_same(compute(medium), response_bytes(content))
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "I;16"])
@@ -94,14 +94,14 @@ def test_grey_alpha_and_16_bits_are_kept(open_bytes, compute, mode):
     if mode.endswith("A"):
         image.putalpha(Image.fromarray(noise(9, 7)[..., 0]))
     content = encoded(image)
-    assert_same(compute(open_bytes(content)), at_once(content))
+    assert_same(compute(open_bytes(content)), response_bytes(content))
 
 
 def test_a_picture_has_the_format_and_quality_asked_for(open_bytes, compute):
     content = encoded(noise(21, 34))
     medium = open_bytes(content, format="webp", quality=50)
     assert (medium.suffix, medium.mimetype) == (".webp", "image/webp")
-    assert compute(medium) == at_once(content, format="webp", quality=50)
+    assert compute(medium) == response_bytes(content, format="webp", quality=50)
 
 
 def test_the_pictures_of_an_archive_keep_their_names_except_the_suffix(open_bytes, compute):
