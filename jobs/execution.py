@@ -18,7 +18,7 @@ from core.model.upscaler import Upscaler
 from core.picture import Header, Picture
 from core.runtime.admission import Admission, MemoryPlan
 from core.runtime.scheduler import LOOK_EVERY_S, RequestDeadline, check_patience
-from core.temporal.coherence import MOST_BYTES, PIXEL_BYTES
+from core.temporal.coherence import FUSION_BYTES_PER_PIXEL, MAX_CACHE_BYTES
 from jobs.embedded.files import JobFiles, digest_of, full_disk_reported
 from jobs.embedded.store import JobClaim, JobStore
 from jobs.engine import OpenMedium
@@ -108,7 +108,7 @@ def frame_bytes(upscaler: Upscaler, header: Header, *, is_clip: bool) -> int:
     rows = upscaler.plan(header.height, header.width, is_background=True)
     alone = MemoryPlan(header, rows, HELD_WHOLE, upscaler.scale).memory_bytes
     sr_pixels = upscaler.scale**2 * header.height * header.width
-    return alone + is_clip * (MOST_BYTES + PIXEL_BYTES * sr_pixels)
+    return alone + is_clip * (MAX_CACHE_BYTES + FUSION_BYTES_PER_PIXEL * sr_pixels)
 
 
 @dataclass(frozen=True)

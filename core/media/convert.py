@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, NamedTuple
 
 from core.animation import OUTPUTS as ANIMATED
-from core.animation import Animation, is_animation, moves
+from core.animation import Animation, has_several_frames, is_animation
 from core.images import FORMATS as PICTURES
 from core.images import OUTPUT_FORMATS, SUFFIXES
 from core.media.medium import ClipLimits, Frame, Medium, OutputOptions, Report, UpscalePicture
@@ -24,16 +24,16 @@ from core.sandbox.decoder import Decoder
 from core.temporal.coherence import upscale_frames
 from core.video import (
     CONTAINERS,
-    USUAL_QUALITY,
+    DEFAULT_QUALITY,
     EncoderSettings,
     RawClip,
     Video,
     VideoOutput,
     choose_codec,
-    encode_alone,
     read_raw,
     sniff,
     write_raw,
+    write_silent_video,
 )
 from core.video import SUFFIXES as CLIP_SUFFIXES
 
@@ -100,7 +100,7 @@ class ConversionTask(NamedTuple):
     def clip_format(self) -> str | None:
         """Format of a clip that is to be made; None for a picture."""
         suffix = self.target.suffix.lower()
-        if suffix in OUTPUT_SUFFIXES and not moves(self.source):
+        if suffix in OUTPUT_SUFFIXES and not has_several_frames(self.source):
             return None
         return (VIDEO_OUTPUTS | ANIMATION_OUTPUTS).get(suffix)
 
@@ -148,7 +148,7 @@ def check_is_clip(target: Path) -> None:
 def result_suffix(source: Path, picture_format: str) -> str:
     """Clips stay what they are; pictures become what is wished for."""
     suffix = source.suffix.lower()
-    if suffix in CLIP_SUFFIXES or moves(source):
+    if suffix in CLIP_SUFFIXES or has_several_frames(source):
         return ALIASES.get(suffix, suffix)
     return f".{picture_format}"
 
@@ -229,7 +229,7 @@ def upscale_pipe(
     with read_raw(source, limits) as clip:
         sr = upscale_frames(clip.frames, upscale, is_coherent=wish.is_coherent)
         if isinstance(target, Path):
-            encode_alone(sr, target, *as_video(clip, wish), report)
+            write_silent_video(sr, target, *as_video(clip, wish), report)
         else:
             pictures = reported(sr, report)
             write_raw(target, pictures, clip.rate, clip.aspect, clip.colour)
@@ -239,7 +239,7 @@ def as_video(clip: RawClip, wish: OutputOptions) -> tuple[EncoderSettings, Video
     """How raw frames are written to a file."""
     kind = wish.format or "mp4"
     codec = choose_codec(kind, wish.codec)
-    quality = wish.quality or USUAL_QUALITY
+    quality = wish.quality or DEFAULT_QUALITY
     return (
         EncoderSettings(codec, quality, clip.rate, clip.aspect, clip.colour),
         VideoOutput(kind, codec, 1 / clip.rate, wish.has_note),

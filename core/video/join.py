@@ -1,6 +1,7 @@
-"""The packets of all parts behind each other, and beside them what went with the video.
+"""Join part files to a video, and copy the other streams of the source file.
 
-Videos of frames that come from no video: of an animation, or out of a pipe.
+Video packets are copied without being encoded again. Sound, subtitles, chapters, attachments
+and metadata come from the source file.
 """
 
 import heapq
@@ -23,52 +24,90 @@ from av.video.stream import VideoStream
 from core.errors import UnreadableClip
 from core.files import whole_file
 from core.media.medium import Frame, Report
-from core.video.container import CONTAINERS, MKV, MOV, MP4, decoding_times, open_clip, video_stream
-from core.video.encoder import CODECS, EncoderSettings, open_part, packets_of, write_part
+from core.video.container import CONTAINERS, MKV, MOV, MP4, open_clip, video_stream
+from core.video.encoder import (
+    CODEC_SETTINGS,
+    EncoderSettings,
+    decoding_times,
+    open_part,
+    timed_packets,
+    write_part,
+)
 from core.video.probe import copied_streams
 
 NOTE = "Upscaled by a neural network: fine detail is synthetic (algorithmically enhanced)."
-COMMENT = "comment"
+COMMENT_KEY = "comment"
 
-OF_THE_FILE = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
-"""Metadata that would be wrong of another file."""
+SOURCE_ONLY_KEYS = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
+"""Metadata of the source file that would be wrong for the output."""
 
-OF_THE_VIDEO = ("language", "title", "handler_name")
-"""Metadata of the video stream that stay right; others tell its size, its encoder."""
+VIDEO_KEYS = ("language", "title", "handler_name")
+"""Metadata of the video stream that is copied; the rest describes its size or encoder."""
 
-FINEST_TIMESCALE = 2**31 - 1
+MAX_TIMESCALE = 2**31 - 1
 
-HEARTBEAT = 256
-"""Packets after which it is told that all is well."""
+PACKETS_PER_UPDATE = 256
+"""Packets after which the number of frames so far is yielded."""
 
 
 @dataclass(frozen=True)
 class VideoOutput:
-    """The file that is written.
+    """The video file to write.
 
     Attributes:
-        kind: one of `core.video.container.FORMATS`.
-        codec: of the video, a key of `CODECS`.
-        time_base: seconds of a unit of the frames' times.
-        has_note: whether it says that its detail is synthetic.
+        format: container format, one of `core.video.container.FORMATS`.
+        codec: video codec, a key of `CODEC_SETTINGS`.
+        time_base: seconds per unit of the frames' times.
+        has_note: whether the file says that its detail is synthetic.
     """
 
-    kind: str
+    format: str
     codec: str
     time_base: Fraction
     has_note: bool
 
 
+def write_silent_video(
+    frames: Iterable[Frame],
+    target: Path,
+    settings: EncoderSettings,
+    output: VideoOutput,
+    report: Report,
+) -> None:
+    """Write SR frames as a video without sound.
+
+    Args:
+        frames: frames with ascending times, in units of `output.time_base`; alpha is blended
+            over white, as in JPEG.
+        target: file to write; it appears once it is complete.
+        settings: how to encode the frames.
+        output: what kind of file to write.
+        report: called after each frame with the number of finished frames.
+
+    Raises:
+        ClipTooLarge, UnsupportedClip: if the encoder does not accept the frames.
+        UnreadableClip: if there are no frames.
+    """
+    part = target.with_name(f".{target.name}.part")
+    try:
+        write_part(part, frames, settings, report)
+        with whole_file(target) as unfinished:
+            for _ in join_parts([part], unfinished, output):
+                pass
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def join_parts(
     parts: Sequence[Path], target: Path, output: VideoOutput, source: Path | None = None
 ) -> Iterator[int]:
-    """Write a clip; yields now and then, and at last, how many frames there are so far.
+    """Write a video from part files; yield the number of frames so far, now and at the end.
 
     Args:
-        parts: files of `write_part`, in order; empty ones hold no frames.
-        target: the file to write.
-        output: of what kind.
-        source: the clip whose sound, subtitles, chapters and metadata are taken over.
+        parts: part files in order; empty ones hold no frames.
+        target: file to write.
+        output: what kind of file to write.
+        source: clip whose sound, subtitles, chapters and metadata are copied; None for none.
 
     Raises:
         UnreadableClip: if there is no frame in any part.
@@ -82,20 +121,20 @@ def join_parts(
             av.open(
                 target,
                 "w",
-                format=CONTAINERS[output.kind].muxer,
+                format=CONTAINERS[output.format].muxer,
                 container_options=muxer_options(output, original),
             )
         )
-        describe(container, original, output)
+        write_metadata(container, original, output)
         video = add_video(container, parts[0], original, output)
-        others = [] if original is None else add_copies(container, original, output)
+        others = [] if original is None else copy_streams(container, original, output)
         yield from mux(container, video_packets(parts, video, output), others)
 
 
 def muxer_options(output: VideoOutput, original: InputContainer | None) -> dict[str, str]:
-    """Times as they are, and nothing in the file that differs from run to run."""
+    """Return options that keep times exact and make the output reproducible."""
     options = {"fflags": "bitexact"}
-    if output.kind in (MP4, MOV):
+    if output.format in (MP4, MOV):
         options["movflags"] = "faststart"
         options["video_track_timescale"] = str(output.time_base.denominator)
         options["movie_timescale"] = str(common_timescale(output, original))
@@ -103,55 +142,55 @@ def muxer_options(output: VideoOutput, original: InputContainer | None) -> dict[
 
 
 def common_timescale(output: VideoOutput, original: InputContainer | None) -> int:
-    """In which the beginnings of all streams can be told: the usual 1000 would round them."""
+    """Return a timescale that expresses the start of every stream; the usual 1000 rounds them."""
     bases = [output.time_base]
     if original is not None:
         bases += [s.time_base for s in copied_streams(original) if s.time_base]
     common = math.lcm(*(base.denominator for base in bases))
-    return common if common <= FINEST_TIMESCALE else output.time_base.denominator
+    return common if common <= MAX_TIMESCALE else output.time_base.denominator
 
 
-def describe(
+def write_metadata(
     container: OutputContainer, original: InputContainer | None, output: VideoOutput
 ) -> None:
-    """What the file says of itself."""
+    """Copy metadata and chapters of the source, and add the note about synthetic detail."""
     if original is not None:
-        kept = {k: v for k, v in original.metadata.items() if k.lower() not in OF_THE_FILE}
-        container.metadata.update(kept)
+        copied = {k: v for k, v in original.metadata.items() if k.lower() not in SOURCE_ONLY_KEYS}
+        container.metadata.update(copied)
         container.set_chapters(original.chapters())
     if output.has_note:
-        said = container.metadata.get(COMMENT)
-        container.metadata[COMMENT] = f"{said}\n{NOTE}" if said else NOTE
+        comment = container.metadata.get(COMMENT_KEY)
+        container.metadata[COMMENT_KEY] = f"{comment}\n{NOTE}" if comment else NOTE
 
 
 def add_video(
     container: OutputContainer, part: Path, original: InputContainer | None, output: VideoOutput
 ) -> VideoStream:
-    """The stream of the video; all parts are encoded as the first is."""
+    """Add the video stream, with the encoder parameters of the first part."""
     with open_part(part) as first:
         stream = container.add_stream_from_template(first.stream, opaque=True)
     stream.time_base = output.time_base
-    if output.kind in (MP4, MOV) and CODECS[output.codec].tag:
-        stream.codec_context.codec_tag = CODECS[output.codec].tag
+    if output.format in (MP4, MOV) and CODEC_SETTINGS[output.codec].tag:
+        stream.codec_context.codec_tag = CODEC_SETTINGS[output.codec].tag
     if original is not None:
         template = video_stream(original)
         metadata = template.metadata
-        stream.metadata.update({k: metadata[k] for k in OF_THE_VIDEO if k in metadata})
+        stream.metadata.update({key: metadata[key] for key in VIDEO_KEYS if key in metadata})
         stream.disposition = template.disposition
     return stream
 
 
-def add_copies(
+def copy_streams(
     container: OutputContainer, original: InputContainer, output: VideoOutput
 ) -> "Iterator[Packet[Stream]]":
-    """Streams that go with the video; their packets, as they are and when they are."""
+    """Add the other streams of the source, and return their unchanged packets."""
     streams = {}
     for template in copied_streams(original):
         stream = container.add_stream_from_template(template, opaque=True)
         stream.metadata.update(template.metadata)
         stream.disposition = template.disposition
         streams[template.index] = stream
-    if output.kind == MKV:
+    if output.format == MKV:
         for attachment in original.streams.attachments:
             container.add_stream_from_template(attachment)
     return copied_packets(original, streams)
@@ -160,7 +199,12 @@ def add_copies(
 def copied_packets(
     original: InputContainer, streams: dict[int, Stream]
 ) -> "Iterator[Packet[Stream]]":
-    """Up to where the file cannot be read any more."""
+    """Yield the packets of the copied streams, up to where the file becomes unreadable.
+
+    Args:
+        original: the source file.
+        streams: output streams by the index of their source stream.
+    """
     if not streams:
         return
     try:
@@ -177,26 +221,27 @@ def copied_packets(
 def video_packets(
     parts: Iterable[Path], stream: VideoStream, output: VideoOutput
 ) -> "Iterator[Packet[VideoStream]]":
-    """Of all parts, with the times of the clip."""
-    decoded = iter(decoding_times(list(chain.from_iterable(map(starts_of, parts)))))
+    """Yield the packets of all parts with the times of the clip."""
+    dts = iter(decoding_times(list(chain.from_iterable(map(read_starts, parts)))))
     for path in parts:
         with open_part(path) as part:
-            check_alike(part.stream, stream)
-            for packet, start, duration in packets_of(part):
+            check_same_encoding(part.stream, stream)
+            for packet, start, duration in timed_packets(part):
                 packet.stream, packet.time_base = stream, output.time_base
-                packet.pts, packet.dts, packet.duration = start, next(decoded), duration
+                packet.pts, packet.dts, packet.duration = start, next(dts), duration
                 yield packet
 
 
-def starts_of(path: Path) -> list[int]:
+def read_starts(path: Path) -> list[int]:
+    """Return the start of the frame of each packet of a part file."""
     with open_part(path) as part:
         return [start for start, _ in part.times]
 
 
-def check_alike(part: VideoStream, stream: VideoStream) -> None:
-    """Raise RuntimeError if a decoder of the one could not go on with the other."""
-    ours, first = part.codec_context, stream.codec_context
-    if (ours.height, ours.width, ours.extradata) != (first.height, first.width, first.extradata):
+def check_same_encoding(part: VideoStream, stream: VideoStream) -> None:
+    """Raise RuntimeError if one decoder cannot decode both streams in sequence."""
+    own, first = part.codec_context, stream.codec_context
+    if (own.height, own.width, own.extradata) != (first.height, first.width, first.extradata):
         raise RuntimeError("Parts must be encoded alike. Received: some of another encoder.")
 
 
@@ -205,56 +250,17 @@ def mux(
     video: "Iterable[Packet[Any]]",
     others: "Iterable[Packet[Any]]",
 ) -> Iterator[int]:
-    """Write all packets in order of time; frames so far."""
+    """Write all packets in order of time; yield the number of video frames so far."""
     frames = 0
-    for count, packet in enumerate(heapq.merge(video, others, key=decoded_s)):
+    for count, packet in enumerate(heapq.merge(video, others, key=packet_seconds)):
         frames += packet.stream.type == "video"
         container.mux(packet)
-        if count % HEARTBEAT == 0:
+        if count % PACKETS_PER_UPDATE == 0:
             yield frames
     yield frames
 
 
-def decoded_s(packet: "Packet[Stream]") -> Fraction:
+def packet_seconds(packet: "Packet[Stream]") -> Fraction:
+    """Return the time of a packet, in seconds: the decoding time if there is one."""
     time = packet.dts if packet.dts is not None else packet.pts
     return (time or 0) * packet.time_base
-
-
-def encode_alone(
-    frames: Iterable[Frame],
-    target: Path,
-    encoding: EncoderSettings,
-    output: VideoOutput,
-    report: Report,
-) -> None:
-    """Write SR frames as a video without sound.
-
-    Args:
-        frames: each later than the last, in units of `output.time_base`; alpha is laid
-            over white, as in JPEG.
-        target: the file, there as a whole or not at all.
-        encoding: how.
-        output: what kind of file.
-        report: told after each frame how many are done.
-
-    Raises:
-        ClipTooLarge, UnsupportedClip: if the encoder does not take them.
-        UnreadableClip: if there are none.
-    """
-    part = target.with_name(f".{target.name}.part")
-    try:
-        write_part(part, frames, encoding, report)
-        join_alone([part], target, output)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def join_alone(parts: Sequence[Path], target: Path, output: VideoOutput) -> None:
-    """Write the video that the files of `write_part` make, in order.
-
-    Raises:
-        UnreadableClip: if there is no frame in any.
-    """
-    with whole_file(target) as unfinished:
-        for _ in join_parts(parts, unfinished, output):
-            pass

@@ -1,6 +1,7 @@
-"""From file to file, by way of segments."""
+"""Convert animations from file to file, segment by segment; enlarge their masks."""
 
 import io
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 from PIL import Image
 
 from core.animation import Animation, read_animation
-from core.animation.animation import read_part
+from core.animation.animation import enlarge_mask, read_part, with_smooth_masks
 from core.errors import ImageTooLarge, InvalidOptions, UnsupportedImage
 from core.images import Limits
 from core.media.medium import FRAME, GLOBAL, PALETTES, WARM_UP, ClipLimits, OutputOptions, Segment
+from core.picture import Picture
 from tests.support.animations import (
     BACKGROUND,
     BLACK,
@@ -33,7 +35,7 @@ LIMITS = ClipLimits(Limits(10**6, 10**4), max_seconds=10**6)
 
 
 def moving(frames=5, size=(6, 9), repeated=(), delay=5):
-    """A white pixel that moves over black; a new image for each step."""
+    """A GIF of a white pixel that moves over black, with one image for each step."""
     height, width = size
     blocks = [*repeated, control(delay), image([[BLACK] * width] * height)]
     for step in range(1, frames):
@@ -43,20 +45,21 @@ def moving(frames=5, size=(6, 9), repeated=(), delay=5):
 
 @pytest.fixture
 def open_animation(tmp_path):
-    def open_animation(data, **wish):
+    def open_animation(data, **options):
         source = tmp_path / "source"
         source.write_bytes(data)
-        return Animation(source, LIMITS, OutputOptions(**{"is_coherent": False, **wish}), scale=4)
+        options = {"is_coherent": False, **options}
+        return Animation(source, LIMITS, OutputOptions(**options), scale=4)
 
     return open_animation
 
 
 @pytest.fixture
 def convert(open_animation, enlarge, tmp_path):
-    """The result's bytes, of segments of a length."""
+    """A function that converts a file in segments of `length` frames, and returns the bytes."""
 
-    def convert(data, length=64, **wish):
-        animation = open_animation(data, **wish)
+    def convert(data, length=64, **options):
+        animation = open_animation(data, **options)
         starts = range(0, animation.frames, length)
         parts = []
         for index, start in enumerate(starts):
@@ -76,12 +79,12 @@ def read(data):
 
 
 def seconds(data):
-    reel = read(data)
-    return [duration * reel.time_base for duration in reel.durations]
+    animation = read(data)
+    return [duration * animation.time_base for duration in animation.durations]
 
 
-def of_noise(count=4, size=(6, 9), opaque=False):
-    """Frames; pixels are opaque, or hidden or nearly opaque, which is no mask."""
+def noise_frames(count=4, size=(6, 9), opaque=False):
+    """Frames whose pixels are all opaque, or else transparent or nearly opaque."""
     frames = [noise(*size, 4, seed) for seed in range(count)]
     for each in frames:
         each[..., 3] = 255 if opaque else each[..., 3] // 128 * 254
@@ -93,7 +96,7 @@ def as_apng(frames, plays=0, **options):
     return apng(*parts, size=frames[0].shape[:2], plays=plays)
 
 
-def test_it_says_what_it_is(open_animation):
+def test_attributes_describe_the_animation(open_animation):
     animation = open_animation(moving())
     assert (animation.kind, animation.height, animation.width) == ("animation", 6, 9)
     assert (animation.frames, animation.suffix, animation.mimetype) == (5, ".gif", "image/gif")
@@ -103,10 +106,10 @@ def test_it_says_what_it_is(open_animation):
 
 @pytest.mark.parametrize("written", FORMATS)
 @pytest.mark.parametrize("has_alpha", [True, False])
-def test_frames_are_four_times_as_large(convert, shown, written, has_alpha):
-    data = as_apng(of_noise(opaque=not has_alpha))
-    result = shown(convert(data, format=written, quality=100, is_dithered=written != "gif"))
-    expected = np.array([repeat(each) for each in shown(data)])
+def test_frames_are_four_times_as_large(convert, decode_all, written, has_alpha):
+    data = as_apng(noise_frames(opaque=not has_alpha))
+    result = decode_all(convert(data, format=written, quality=100, is_dithered=written != "gif"))
+    expected = np.array([repeat(each) for each in decode_all(data)])
     if written == "gif":
         expected[..., 3] = expected[..., 3] // 128 * 255
     assert np.array_equal(result[..., 3], expected[..., 3])
@@ -115,7 +118,7 @@ def test_frames_are_four_times_as_large(convert, shown, written, has_alpha):
 
 @pytest.mark.parametrize("written", FORMATS)
 @pytest.mark.parametrize("delays", [(5, 1, 7, 20), (10, 10), (65535, 2), (3,)])
-def test_delays_go_from_format_to_format(convert, written, delays):
+def test_delays_are_kept_across_formats(convert, written, delays):
     blocks = [[control(delay), image([[RED, place]])] for place, delay in enumerate(delays)]
     data = gif(*sum(blocks, []), size=(1, 2))
     result = convert(data, format=written)
@@ -124,14 +127,14 @@ def test_delays_go_from_format_to_format(convert, written, delays):
 
 
 @pytest.mark.parametrize("written", FORMATS)
-def test_no_delay_stays_none(convert, written):
+def test_zero_delays_stay_zero(convert, written):
     data = gif(loops(0), image([[RED]]), image([[GREEN]]), size=(1, 1))
     assert seconds(convert(data, format=written)) == [0, 0]
 
 
 @pytest.mark.parametrize("written", FORMATS)
 @pytest.mark.parametrize(("repeated", "plays"), [([], 1), ([loops(0)], 0), ([loops(7)], 8)])
-def test_repetitions_go_from_format_to_format(convert, written, repeated, plays):
+def test_repetitions_are_kept_across_formats(convert, written, repeated, plays):
     result = convert(moving(repeated=repeated), format=written)
     assert read(result).plays == plays
     back = convert(result, format="gif")
@@ -139,23 +142,23 @@ def test_repetitions_go_from_format_to_format(convert, written, repeated, plays)
     assert (b"NETSCAPE2.0" in back) == bool(repeated)
 
 
-def test_the_most_repetitions_of_a_gif_stay(convert):
+def test_the_largest_repetition_count_of_a_gif_is_kept(convert):
     assert loops(65535) in convert(moving(repeated=[loops(65535)]))
 
 
-def test_milliseconds_become_hundredths_that_add_up(convert):
-    frames = of_noise(count=6, opaque=True)
+def test_rounding_errors_of_delays_do_not_add_up(convert):
+    frames = noise_frames(count=6, opaque=True)
     result = convert(as_apng(frames, delay=(33, 1000)), format="gif")
     assert seconds(result) == [each * CENTISECOND for each in (3, 4, 3, 3, 3, 4)]
 
 
-def test_what_is_too_short_for_a_gif_is_shown_as_shortly_as_can_be(convert):
-    result = convert(as_apng(of_noise(count=3), delay=(1, 1000)), format="gif")
+def test_delays_too_short_for_a_gif_become_the_shortest(convert):
+    result = convert(as_apng(noise_frames(count=3), delay=(1, 1000)), format="gif")
     assert seconds(result) == [2 * CENTISECOND] * 3
 
 
-def test_a_long_fraction_is_nearly_kept(convert):
-    data = apng(*(frame(each, delay=(65535, 2)) for each in of_noise()), size=(6, 9))
+def test_long_delays_with_fractions_are_kept(convert):
+    data = apng(*(frame(each, delay=(65535, 2)) for each in noise_frames()), size=(6, 9))
     assert seconds(convert(data)) == [Fraction(65535, 2)] * 4
 
 
@@ -163,14 +166,14 @@ def test_a_long_fraction_is_nearly_kept(convert):
     ("written", "palette"), [("gif", GLOBAL), *((written, FRAME) for written in FORMATS)]
 )
 def test_the_result_does_not_depend_on_the_segments(convert, written, palette):
-    data = as_apng(of_noise(count=7))
+    data = as_apng(noise_frames(count=7))
     whole = convert(data, format=written, palette=palette)
     assert convert(data, length=2, format=written, palette=palette) == whole
     assert convert(data, length=3, format=written, palette=palette) == whole
 
 
-def test_a_segment_begins_with_frames_before_it(open_animation, enlarge, tmp_path):
-    animation, done = open_animation(as_apng(of_noise(count=WARM_UP + 5))), []
+def test_a_segment_is_warmed_up_with_earlier_frames(open_animation, enlarge, tmp_path):
+    animation, done = open_animation(as_apng(noise_frames(count=WARM_UP + 5))), []
     part, start = tmp_path / "part", WARM_UP + 2
     animation.render(Segment(1, start, start + 2), enlarge, part, done.append)
     assert [each.start for each in read_part(part)] == [start, start + 1]
@@ -179,14 +182,14 @@ def test_a_segment_begins_with_frames_before_it(open_animation, enlarge, tmp_pat
     assert len(enlarge.pictures) == WARM_UP + 4
 
 
-def test_equal_frames_are_computed_once(convert, enlarge):
-    one, other = of_noise(count=2)
+def test_equal_frames_are_upscaled_once(convert, enlarge):
+    one, other = noise_frames(count=2)
     result = convert(as_apng([one, one, other, one, one, other]))
     assert len(enlarge.pictures) == 2
     assert len(read(result).durations) == 6
 
 
-def test_a_segment_that_fails_leaves_nothing(open_animation, tmp_path):
+def test_a_failed_segment_leaves_no_file(open_animation, tmp_path):
     def fail(_):
         raise RuntimeError("cancelled")
 
@@ -196,7 +199,7 @@ def test_a_segment_that_fails_leaves_nothing(open_animation, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
-def test_what_report_raises_ends_the_work(open_animation, enlarge, tmp_path):
+def test_an_exception_from_report_stops_rendering(open_animation, enlarge, tmp_path):
     def cancel(done):
         if done == 2:
             raise RuntimeError("cancelled")
@@ -207,8 +210,8 @@ def test_what_report_raises_ends_the_work(open_animation, enlarge, tmp_path):
     assert not (tmp_path / "part").exists()
 
 
-def test_only_what_moves_is_painted(convert):
-    """Every frame but the first is an image of two pixels, that which left and that which came."""
+def test_a_gif_stores_only_the_pixels_that_change(convert):
+    """Frames after the first consist of two pixels: one turns black, one turns white."""
     blocks = [control(5), image([[BLACK] * 9] * 6)]
     for step in range(1, 5):
         blocks += [image([[BLACK]], (step - 1, 2)), control(5), image([[WHITE]], (step, 2))]
@@ -221,41 +224,39 @@ def test_only_what_moves_is_painted(convert):
     assert boxes == [(4, 8, 8, 12), (4, 8, 12, 12), (8, 8, 16, 12), (12, 8, 20, 12)]
 
 
-def test_equal_frames_cost_a_pixel(convert):
-    still = of_noise(count=1) * 2
-    assert len(convert(as_apng(still))) < len(convert(as_apng(of_noise(count=1)))) + 150
+def test_a_repeated_frame_costs_almost_no_bytes(convert):
+    still = noise_frames(count=1) * 2
+    assert len(convert(as_apng(still))) < len(convert(as_apng(noise_frames(count=1)))) + 150
 
 
-def test_a_gif_shows_all_of_a_pixel_or_nothing(convert, shown):
+def test_alpha_is_thresholded_in_gif_and_kept_in_webp(convert, decode_all):
     faint = noise(6, 9, 4)
-    result = shown(convert(as_apng([faint]), format="gif"))
+    result = decode_all(convert(as_apng([faint]), format="gif"))
     assert np.array_equal(result[0, ..., 3], np.where(repeat(faint[..., 3]) >= 128, 255, 0))
-    smooth = shown(convert(as_apng([faint]), format="webp", quality=100))
+    smooth = decode_all(convert(as_apng([faint]), format="webp", quality=100))
     assert np.array_equal(smooth[0, ..., 3], repeat(faint[..., 3]))
 
 
-def test_what_is_hidden_leaves_no_trace(convert, shown):
-    """Where a frame is transparent, nothing of those before it is seen, nor of its own colour."""
-    frames = of_noise(count=12)
+def test_transparent_pixels_of_a_gif_show_no_earlier_frame(convert, decode_all):
+    """A transparent pixel shows neither an earlier frame nor its own colour."""
+    frames = noise_frames(count=12)
     expected = np.array([repeat(each[..., 3] // 128 * 255) for each in frames])
     for palette in PALETTES:
-        result = shown(convert(as_apng(frames), format="gif", palette=palette))
+        result = decode_all(convert(as_apng(frames), format="gif", palette=palette))
         assert np.array_equal(result[..., 3], expected)
 
 
-def test_one_palette_stands_for_all_frames(convert, shown):
-    data = as_apng(of_noise(opaque=True, size=(16, 16)))
-    colours = {
-        palette: len(
-            np.unique(shown(convert(data, format="gif", palette=palette)).reshape(-1, 4), axis=0)
-        )
-        for palette in PALETTES
-    }
+def test_a_global_palette_serves_all_frames(convert, decode_all):
+    data = as_apng(noise_frames(opaque=True, size=(16, 16)))
+    colours = {}
+    for palette in PALETTES:
+        frames = decode_all(convert(data, format="gif", palette=palette))
+        colours[palette] = len(np.unique(frames.reshape(-1, 4), axis=0))
     assert colours[GLOBAL] <= 255 < colours[FRAME]
 
 
-def note(written, file):
-    """The XMP packet in a file; of GIF, Pillow finds it and does not read it."""
+def read_note(written, file):
+    """Return the XMP packet of a file; Pillow does not read that of a GIF."""
     if written == "gif":
         _, begins, rest = file.partition(b"XMP DataXMP")
         return rest[: rest.index(b"\x01\xff\xfe\xfd")] if begins else None
@@ -265,24 +266,24 @@ def note(written, file):
 
 
 @pytest.mark.parametrize("written", FORMATS)
-def test_the_file_says_that_detail_is_synthetic(convert, written):
-    packet = note(written, convert(moving(), format=written))
+def test_the_file_notes_synthetic_detail(convert, written):
+    packet = read_note(written, convert(moving(), format=written))
     assert b"algorithmicallyEnhanced" in packet and packet.endswith(b"?>")
-    assert note(written, convert(moving(), format=written, has_note=False)) is None
+    assert read_note(written, convert(moving(), format=written, has_note=False)) is None
 
 
 @pytest.mark.parametrize("written", FORMATS)
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (3, 1)])
-def test_the_smallest_animations(convert, shown, written, size):
+def test_the_smallest_animations_can_be_converted(convert, decode_all, written, size):
     data = moving(frames=1, size=size)
-    assert shown(convert(data, format=written)).shape == (1, 4 * size[0], 4 * size[1], 4)
+    assert decode_all(convert(data, format=written)).shape == (1, 4 * size[0], 4 * size[1], 4)
 
 
 @pytest.mark.parametrize("written", FORMATS)
-def test_pillow_sees_the_same(convert, shown, written):
-    """An independent reader, which composites by itself."""
-    result = convert(as_apng(of_noise()), format=written, quality=100)
-    ours = shown(result)
+def test_pillow_decodes_the_same_frames(convert, decode_all, written):
+    """Pillow is an independent reader with its own compositing."""
+    result = convert(as_apng(noise_frames()), format=written, quality=100)
+    ours = decode_all(result)
     with Image.open(io.BytesIO(result)) as picture:
         for number in range(picture.n_frames):
             picture.seek(number)
@@ -291,13 +292,13 @@ def test_pillow_sees_the_same(convert, shown, written):
             assert np.array_equal(theirs, ours[number])
 
 
-def test_lossy_frames_are_smaller(convert):
-    data = as_apng(of_noise(opaque=True, size=(32, 32)))
+def test_lower_webp_quality_makes_smaller_files(convert):
+    data = as_apng(noise_frames(opaque=True, size=(32, 32)))
     sizes = [len(convert(data, format="webp", quality=quality)) for quality in (10, 85, 100)]
     assert sizes == sorted(sizes)
 
 
-def test_a_thousand_frames(tmp_path):
+def test_the_frame_limit_is_exact(tmp_path):
     source = tmp_path / "source"
     blocks = [control(1), image([[RED]])] * 1000
     source.write_bytes(gif(*blocks, size=(1, 1)))
@@ -313,7 +314,7 @@ def test_unknown_formats_are_refused(open_animation):
         open_animation(moving(), format="jpeg")
 
 
-def test_frames_that_would_not_fit_are_refused(open_animation):
+def test_frames_too_large_for_the_format_are_refused(open_animation):
     data = gif(image([[RED]]), size=(1, 5000))
     assert open_animation(data).width == 5000
     with pytest.raises(ImageTooLarge, match="WebP must be at most 16383 pixels"):
@@ -323,3 +324,49 @@ def test_frames_that_would_not_fit_are_refused(open_animation):
 def test_other_files_are_refused(open_animation, encode):
     with pytest.raises(UnsupportedImage, match="must be a GIF, an animated PNG"):
         open_animation(encode(noise(4, 4)))
+
+
+@pytest.fixture
+def disc():
+    y, x = np.mgrid[:20, :24]
+    return np.where((y - 9) ** 2 + (x - 12) ** 2 < 50, 255, 0).astype(np.uint8)
+
+
+def roughness(disc):
+    """Standard deviation of the distance from the edge to the centre, px."""
+    edge = disc.copy()
+    edge[1:-1, 1:-1] &= ~(disc[2:, 1:-1] & disc[:-2, 1:-1] & disc[1:-1, 2:] & disc[1:-1, :-2])
+    y, x = np.nonzero(edge)
+    return np.hypot(y - 37.5, x - 49.5).std()
+
+
+def test_an_enlarged_mask_has_smooth_edges(disc):
+    enlarged = enlarge_mask(disc, 80, 96) >= 128
+    blocks = disc.repeat(4, axis=0).repeat(4, axis=1) > 0
+    assert roughness(enlarged) < 0.85 * roughness(blocks)
+
+
+def test_pixels_far_from_the_edge_are_unchanged(disc):
+    enlarged = enlarge_mask(disc, 80, 96)
+    assert set(np.unique(enlarged[30:45, 40:55])) == {255}
+    assert not enlarged[:4].any() and not enlarged[-4:].any()
+
+
+def test_a_line_of_one_pixel_stays_visible():
+    line = np.eye(12, dtype=np.uint8) * 255
+    enlarged = enlarge_mask(line, 48, 48)
+    assert all(enlarged[place, place] >= 128 for place in range(4, 44))
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_constant_mask_stays_constant(level):
+    assert (enlarge_mask(np.full((3, 5), level, np.uint8), 12, 20) == level).all()
+
+
+def test_only_masks_are_interpolated(enlarge, disc):
+    upscale = with_smooth_masks(enlarge)
+    picture = Picture(noise(20, 24), disc)
+    smooth = replace(picture, alpha=np.minimum(disc, 254))
+    assert not np.array_equal(upscale(picture).alpha, enlarge(picture).alpha)
+    assert np.array_equal(upscale(smooth).alpha, enlarge(smooth).alpha)
+    assert upscale(Picture(noise(4, 5))).alpha is None
