@@ -104,7 +104,7 @@ def write_video(animation: UpscaledAnimation, options: OutputOptions, path: Path
     durations = visible_durations(animation)
     rate = min(len(durations) / (sum(durations) * animation.time_base), MAX_FRAME_RATE)
     write_silent_video(
-        timed_frames(animation, durations),
+        with_times(animation, durations),
         path,
         EncoderSettings(codec, options.quality or DEFAULT_QUALITY, rate, Fraction(1), SRGB),
         VideoOutput(container, codec, animation.time_base, options.has_note),
@@ -118,7 +118,7 @@ def visible_durations(animation: UpscaledAnimation) -> list[int]:
     return [duration or default for duration in animation.durations]
 
 
-def timed_frames(animation: UpscaledAnimation, durations: list[int]) -> Iterator[Frame]:
+def with_times(animation: UpscaledAnimation, durations: list[int]) -> Iterator[Frame]:
     """Yield the pictures of an animation with their start times and durations."""
     starts = accumulate(durations, initial=0)
     for picture, start, duration in zip(animation.pictures(), starts, durations, strict=False):

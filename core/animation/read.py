@@ -22,8 +22,8 @@ FormatReader = Callable[[bytes, Limits | None], DecodedAnimation]
 """Function that parses the bytes of a whole file."""
 
 DETECTION_BYTES = 1_000_000
-"""Bytes read to find out whether a file is animated. Only a colour profile can precede that
-information, and it is shorter."""
+"""Bytes read to find out whether a file is animated; only a colour profile can precede that
+information."""
 
 
 def is_animation(file: IO[bytes]) -> bool:

@@ -292,7 +292,7 @@ def add_stream(
             context.open()
     except FFmpegError as error:
         raise UnsupportedClip(
-            f"Frames must be such that the encoder of {settings.codec} takes them. "
+            f"Upscaled frames must be accepted by the encoder of {settings.codec}. "
             f"Received: {width} x {height} pixels."
         ) from error
     return stream

@@ -85,8 +85,8 @@ class Video:
         self.suffix, self.mimetype = container.suffix, container.mimetype
 
     @property
-    def encoding(self) -> EncoderSettings:
-        """How SR frames are encoded."""
+    def encoder_settings(self) -> EncoderSettings:
+        """Settings that SR frames are encoded with."""
         return EncoderSettings(
             codec=self._output.codec,
             quality=self._options.quality or DEFAULT_QUALITY,
@@ -120,7 +120,7 @@ class Video:
                 is_coherent=is_coherent,
                 warm_up=segment.start - first,
             )
-            write_part(target, sr, self.encoding, report)
+            write_part(target, sr, self.encoder_settings, report)
 
     def join(self, parts: Sequence[Path], target: Path, go_on: GoOn = always) -> None:
         """Write the video with the sound, subtitles, chapters and metadata of the source.

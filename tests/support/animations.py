@@ -1,4 +1,4 @@
-"""Animations made by hand: GIF of blocks, APNG of chunks."""
+"""Animations built by hand: GIFs from blocks, APNGs from chunks."""
 
 import struct
 import zlib
@@ -14,14 +14,14 @@ KEEP, BACKGROUND, PREVIOUS = 1, 2, 3
 
 
 def gif(*blocks, size, palette=PALETTE, version=b"GIF89a", trailer=TRAILER):
-    """A GIF; `size` is height and width."""
+    """Return a GIF of the given blocks; `size` is height and width."""
     height, width = size
     head = version + struct.pack("<HHBBB", width, height, _flags(palette), 0, 0)
     return head + _table(palette) + b"".join(blocks) + trailer
 
 
 def image(rows, at=(0, 0), *, palette=(), interlaced=False, bits=2, size=None):
-    """An image of indices below 4, at left and top; `size` is announced if it is another."""
+    """Return an image block of indices below 4; `at` is left and top, `size` the declared size."""
     indices = np.array(rows, np.uint8)
     height, width = size or indices.shape
     if interlaced:
@@ -33,7 +33,7 @@ def image(rows, at=(0, 0), *, palette=(), interlaced=False, bits=2, size=None):
 
 
 def codes(indices, bits):
-    """Codes of one index each; a clear code keeps them from growing longer."""
+    """Return LZW codes of one index each; clear codes keep them at their initial length."""
     stream, clear = [1 << bits], 1 << bits
     for number, index in enumerate(indices):
         if number and number % (clear - 2) == 0:
@@ -45,11 +45,13 @@ def codes(indices, bits):
 
 
 def control(delay=0, disposal=0, transparent=None):
+    """Return a graphic control extension; `delay` is in 1/100 s."""
     flags = disposal << 2 | (transparent is not None)
     return struct.pack("<4BHBB", 0x21, 0xF9, 4, flags, delay, transparent or 0, 0)
 
 
 def loops(count, name=b"NETSCAPE2.0"):
+    """Return the extension that gives the number of repetitions."""
     return b"\x21\xff\x0b" + name + struct.pack("<BBHB", 3, 1, count, 0)
 
 
@@ -71,7 +73,7 @@ def _table(palette):
 
 
 def apng(*frames, size, plays=0, default=None, announced=None, extra=()):
-    """An animated PNG of 8-bit RGBA; `default` is a picture that is not part of it."""
+    """Return an APNG of 8-bit RGBA; `default` is a still picture outside the animation."""
     height, width = size
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)),
@@ -90,7 +92,7 @@ def apng(*frames, size, plays=0, default=None, announced=None, extra=()):
 
 
 def frame(pixels, at=(0, 0), delay=(1, 10), disposal=0, over=False):
-    """A frame of (h, w, 4) uint8 for `apng`."""
+    """Return a frame of (h, w, 4) uint8 pixels for `apng`."""
 
     def chunks(number, is_first):
         height, width = pixels.shape[:2]

@@ -104,38 +104,39 @@ def test_attributes_describe_the_animation(open_animation):
     assert [segment.frames for segment in animation.segments()] == [5]
 
 
-@pytest.mark.parametrize("written", FORMATS)
+@pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize("has_alpha", [True, False])
-def test_frames_are_four_times_as_large(convert, decode_all, written, has_alpha):
+def test_frames_are_four_times_as_large(convert, decode_all, output_format, has_alpha):
     data = as_apng(noise_frames(opaque=not has_alpha))
-    result = decode_all(convert(data, format=written, quality=100, is_dithered=written != "gif"))
+    options = {"quality": 100, "is_dithered": output_format != "gif"}
+    result = decode_all(convert(data, format=output_format, **options))
     expected = np.array([repeat(each) for each in decode_all(data)])
-    if written == "gif":
+    if output_format == "gif":
         expected[..., 3] = expected[..., 3] // 128 * 255
     assert np.array_equal(result[..., 3], expected[..., 3])
-    assert np.abs(result.astype(int) - expected).max() <= (3 if written == "gif" else 0)
+    assert np.abs(result.astype(int) - expected).max() <= (3 if output_format == "gif" else 0)
 
 
-@pytest.mark.parametrize("written", FORMATS)
+@pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize("delays", [(5, 1, 7, 20), (10, 10), (65535, 2), (3,)])
-def test_delays_are_kept_across_formats(convert, written, delays):
-    blocks = [[control(delay), image([[RED, place]])] for place, delay in enumerate(delays)]
+def test_delays_are_kept_across_formats(convert, output_format, delays):
+    blocks = [[control(delay), image([[RED, position]])] for position, delay in enumerate(delays)]
     data = gif(*sum(blocks, []), size=(1, 2))
-    result = convert(data, format=written)
+    result = convert(data, format=output_format)
     assert seconds(result) == [delay * CENTISECOND for delay in delays]
     assert seconds(convert(result, format="gif"))[0] == max(delays[0], 2) * CENTISECOND
 
 
-@pytest.mark.parametrize("written", FORMATS)
-def test_zero_delays_stay_zero(convert, written):
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_zero_delays_stay_zero(convert, output_format):
     data = gif(loops(0), image([[RED]]), image([[GREEN]]), size=(1, 1))
-    assert seconds(convert(data, format=written)) == [0, 0]
+    assert seconds(convert(data, format=output_format)) == [0, 0]
 
 
-@pytest.mark.parametrize("written", FORMATS)
+@pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize(("repeated", "plays"), [([], 1), ([loops(0)], 0), ([loops(7)], 8)])
-def test_repetitions_are_kept_across_formats(convert, written, repeated, plays):
-    result = convert(moving(repeated=repeated), format=written)
+def test_repetitions_are_kept_across_formats(convert, output_format, repeated, plays):
+    result = convert(moving(repeated=repeated), format=output_format)
     assert read(result).plays == plays
     back = convert(result, format="gif")
     assert read(back).plays == plays
@@ -163,13 +164,14 @@ def test_long_delays_with_fractions_are_kept(convert):
 
 
 @pytest.mark.parametrize(
-    ("written", "palette"), [("gif", GLOBAL), *((written, FRAME) for written in FORMATS)]
+    ("output_format", "palette"),
+    [("gif", GLOBAL), ("gif", FRAME), ("apng", FRAME), ("webp", FRAME)],
 )
-def test_the_result_does_not_depend_on_the_segments(convert, written, palette):
+def test_the_result_does_not_depend_on_the_segments(convert, output_format, palette):
     data = as_apng(noise_frames(count=7))
-    whole = convert(data, format=written, palette=palette)
-    assert convert(data, length=2, format=written, palette=palette) == whole
-    assert convert(data, length=3, format=written, palette=palette) == whole
+    whole = convert(data, format=output_format, palette=palette)
+    assert convert(data, length=2, format=output_format, palette=palette) == whole
+    assert convert(data, length=3, format=output_format, palette=palette) == whole
 
 
 def test_a_segment_is_warmed_up_with_earlier_frames(open_animation, enlarge, tmp_path):
@@ -255,9 +257,9 @@ def test_a_global_palette_serves_all_frames(convert, decode_all):
     assert colours[GLOBAL] <= 255 < colours[FRAME]
 
 
-def read_note(written, file):
+def read_note(output_format, file):
     """Return the XMP packet of a file; Pillow does not read that of a GIF."""
-    if written == "gif":
+    if output_format == "gif":
         _, begins, rest = file.partition(b"XMP DataXMP")
         return rest[: rest.index(b"\x01\xff\xfe\xfd")] if begins else None
     with Image.open(io.BytesIO(file)) as picture:
@@ -265,24 +267,24 @@ def read_note(written, file):
         return picture.info.get("xmp")
 
 
-@pytest.mark.parametrize("written", FORMATS)
-def test_the_file_notes_synthetic_detail(convert, written):
-    packet = read_note(written, convert(moving(), format=written))
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_the_file_notes_synthetic_detail(convert, output_format):
+    packet = read_note(output_format, convert(moving(), format=output_format))
     assert b"algorithmicallyEnhanced" in packet and packet.endswith(b"?>")
-    assert read_note(written, convert(moving(), format=written, has_note=False)) is None
+    assert read_note(output_format, convert(moving(), format=output_format, has_note=False)) is None
 
 
-@pytest.mark.parametrize("written", FORMATS)
+@pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (3, 1)])
-def test_the_smallest_animations_can_be_converted(convert, decode_all, written, size):
+def test_the_smallest_animations_can_be_converted(convert, decode_all, output_format, size):
     data = moving(frames=1, size=size)
-    assert decode_all(convert(data, format=written)).shape == (1, 4 * size[0], 4 * size[1], 4)
+    assert decode_all(convert(data, format=output_format)).shape == (1, 4 * size[0], 4 * size[1], 4)
 
 
-@pytest.mark.parametrize("written", FORMATS)
-def test_pillow_decodes_the_same_frames(convert, decode_all, written):
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_pillow_decodes_the_same_frames(convert, decode_all, output_format):
     """Pillow is an independent reader with its own compositing."""
-    result = convert(as_apng(noise_frames()), format=written, quality=100)
+    result = convert(as_apng(noise_frames()), format=output_format, quality=100)
     ours = decode_all(result)
     with Image.open(io.BytesIO(result)) as picture:
         for number in range(picture.n_frames):
@@ -355,7 +357,7 @@ def test_pixels_far_from_the_edge_are_unchanged(disc):
 def test_a_line_of_one_pixel_stays_visible():
     line = np.eye(12, dtype=np.uint8) * 255
     enlarged = enlarge_mask(line, 48, 48)
-    assert all(enlarged[place, place] >= 128 for place in range(4, 44))
+    assert all(enlarged[position, position] >= 128 for position in range(4, 44))
 
 
 @pytest.mark.parametrize("level", [0, 255])

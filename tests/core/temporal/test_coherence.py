@@ -92,8 +92,8 @@ def test_the_first_frame_is_upscaled_by_itself():
 
 
 def test_times_are_kept():
-    shown = upscaled(still_clip(3), warm_up=1)
-    assert [(frame.start, frame.duration) for frame in shown] == [(1, 1), (2, 1)]
+    frames = upscaled(still_clip(3), warm_up=1)
+    assert [(frame.start, frame.duration) for frame in frames] == [(1, 1), (2, 1)]
 
 
 def test_equal_frames_have_equal_results_and_are_upscaled_once():

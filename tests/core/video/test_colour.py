@@ -140,7 +140,7 @@ def test_alpha_of_prores_is_blended_over_white(tmp_path):
 
 
 def test_one_field_of_an_interlaced_frame_is_kept(tmp_path):
-    first = scene(3, 64, 48)[..., :1].repeat(3, axis=2)  # grey: chroma of fields is apart
+    first = scene(3, 64, 48)[..., :1].repeat(3, axis=2)  # grey, since each field has its own chroma
     woven = first.copy()
     woven[1::2] = 200  # the other field is of another moment
     path = write_clip(

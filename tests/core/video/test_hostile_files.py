@@ -126,9 +126,9 @@ def test_undecodable_frames_are_left_out_and_reported(clips, tmp_path):
     path = tmp_path / "clip.mp4"
     path.write_bytes(data)
     target, medium = convert(path, tmp_path)
-    there = len(shown(target))
-    assert COUNT - 8 <= there < COUNT
-    assert f"{there} of {COUNT} frames could be decoded" in medium.damage
+    decoded = len(shown(target))
+    assert COUNT - 8 <= decoded < COUNT
+    assert f"{decoded} of {COUNT} frames could be decoded" in medium.damage
 
 
 PLAYLISTS = {
@@ -172,23 +172,23 @@ def test_samples_in_other_files_are_not_read(tmp_path):
             read_video_header(path, LIMITS)
 
 
-def kill_at_first(path):
+def kill_once(path):
     """Kill this process the first time; a file records that it happened."""
     if not path.exists():
         path.write_text("killed")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def read_killed_once(path, *arguments):
+def read_and_die_once(path, *arguments):
     for number, frame in enumerate(read_frames(path, *arguments)):
         if number == 5:
-            kill_at_first(path.with_suffix(".killed"))
+            kill_once(path.with_suffix(".killed"))
         yield frame
 
 
-def read_killed_always(path, *arguments):
-    for number, frame in enumerate(read_frames(path, *arguments)):
-        if frame.start == arguments[0].starts[20] and number >= 0:
+def read_and_always_die(path, *arguments):
+    for frame in read_frames(path, *arguments):
+        if frame.start == arguments[0].starts[20]:
             os.kill(os.getpid(), signal.SIGSEGV)
         yield frame
 
@@ -198,7 +198,7 @@ def test_reading_continues_after_a_decoder_is_killed(clips, tmp_path, monkeypatc
     path.write_bytes(clips["mp4"].read_bytes())
     found = probe(path)
     expected = [frame.start for frame in read_frames(path, found, 0, COUNT)]
-    monkeypatch.setattr(module, "read_frames", read_killed_once)
+    monkeypatch.setattr(module, "read_frames", read_and_die_once)
     frames = list(module.read_frames_in_sandbox(path, found, 0, COUNT, 100_000))
     assert [frame.start for frame in frames] == expected
     assert "SIGKILL" in caplog.text
@@ -206,6 +206,6 @@ def test_reading_continues_after_a_decoder_is_killed(clips, tmp_path, monkeypatc
 
 def test_a_frame_that_crashes_the_decoder_twice_ends_the_range(clips, monkeypatch):
     found = probe(clips["mp4"])
-    monkeypatch.setattr(module, "read_frames", read_killed_always)
+    monkeypatch.setattr(module, "read_frames", read_and_always_die)
     frames = list(module.read_frames_in_sandbox(clips["mp4"], found, 0, COUNT, 100_000))
     assert [frame.start for frame in frames] == list(found.starts[:20])

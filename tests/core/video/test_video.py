@@ -132,15 +132,15 @@ def test_a_coherent_segment_is_warmed_up_with_earlier_frames(clip, tmp_path, is_
     medium = open_medium(
         clip, LIMITS, OutputOptions(is_coherent=is_coherent), decoder=InProcessDecoder(), scale=4
     )
-    seen = []
+    first_pixels = []
 
     def upscale(picture):
-        seen.append(picture.pixels[0, 0, 0])
+        first_pixels.append(picture.pixels[0, 0, 0])
         return repeat(picture)
 
     medium.render(medium.segments()[1], upscale, tmp_path / "part", lambda _done: None)
-    assert len(seen) == 2 * SEGMENT - first
-    assert abs(int(seen[0]) - int(scene(first)[0, 0, 0])) < 5
+    assert len(first_pixels) == 2 * SEGMENT - first
+    assert abs(int(first_pixels[0]) - int(scene(first)[0, 0, 0])) < 5
 
 
 def test_an_error_of_the_network_leaves_no_file(clip, tmp_path):
@@ -181,8 +181,8 @@ def test_containers_and_codecs_can_be_converted(tmp_path, name, codec, sound, ou
         [data for _, data in packets] for *_, packets in other
     ]
     for (*_, packets), (*_, expected) in zip(one, other, strict=True):
-        for (start, _), (wanted, _) in zip(packets, expected, strict=True):
-            assert abs(start - wanted) <= Fraction(1, 1000)  # of which MKV counts
+        for (start, _), (expected_start, _) in zip(packets, expected, strict=True):
+            assert abs(start - expected_start) <= Fraction(1, 1000)  # MKV counts milliseconds
     assert medium.mimetype.startswith("video/")
 
 
