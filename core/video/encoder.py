@@ -1,7 +1,4 @@
-"""Encode SR frames to video packets, and store the packets of a segment in a part file.
-
-A part file is an MP4 whose timestamps are frame numbers. The real times are stored beside them
-as text, because MP4 would round some of them.
+"""Encode SR frames to video packets: encoders, their settings, pixel conversion.
 
 The presets were chosen on 48 frames of 1280 x 720, a pan over a photograph, at the default
 quality, on one busy core of Zen 3. Processor time per frame, conversion from RGB included:
@@ -16,18 +13,15 @@ The network needs several hundred milliseconds for such a frame.
 """
 
 import contextlib
-import json
 import os
 import platform
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, cast
 
-import av
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -35,8 +29,6 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from core.errors import ClipTooLarge, UnsupportedClip
-from core.files import whole_file
-from core.media.medium import Frame, Report
 from core.picture import Picture
 from core.pixels import Uint8Array
 from core.video.colour import ACCURATE, MATRICES, THREADS, Colour, over_white, to_8_bits
@@ -50,12 +42,6 @@ MAX_SIDE = 16_384
 
 THREADS_FOLDER = Path("/proc/self/task")
 """Threads of this process on Linux; elsewhere encoders do not change priorities."""
-
-TIMES_KEY = "comment"
-"""Metadata key of a part file for the start and duration of each frame, in the clip's units."""
-
-PART_OPTIONS = {"fflags": "bitexact", "use_editlist": "0"}
-"""Muxer options that leave out library names and dates, and keep the given timestamps."""
 
 
 class Codec(NamedTuple):
@@ -131,110 +117,6 @@ class EncodedPacket(NamedTuple):
 
     packet: "Packet[VideoStream]"
     number: int
-
-
-class SegmentPart(NamedTuple):
-    """An open part file.
-
-    Attributes:
-        container: the file.
-        stream: its video stream.
-        times: start and duration of the frame of each packet.
-    """
-
-    container: InputContainer
-    stream: VideoStream
-    times: list[tuple[int, int]]
-
-
-def write_part(
-    target: Path, frames: Iterable[Frame], settings: EncoderSettings, report: Report
-) -> None:
-    """Encode frames to a part file, which appears once it is complete.
-
-    Without any frame the file is empty.
-
-    Args:
-        target: file to write.
-        frames: SR frames with ascending times.
-        settings: how to encode them.
-        report: called after each frame with the number of finished frames.
-
-    Raises:
-        ClipTooLarge, UnsupportedClip: if the encoder does not accept the frames.
-    """
-    with whole_file(target) as unfinished:
-        times: list[tuple[int, int]] = []
-        with av.open(unfinished, "w", format="mp4", container_options=PART_OPTIONS) as container:
-            pictures = _record_times(frames, times, report)
-            packets = list(encode(container, pictures, settings))
-            if packets:
-                _mux_part(container, packets, times, settings)
-        if not packets:
-            unfinished.write_bytes(b"")
-
-
-def _record_times(
-    frames: Iterable[Frame], times: list[tuple[int, int]], report: Report
-) -> Iterator[Picture]:
-    """Yield the pictures; append the start and duration of each frame to `times`."""
-    for frame in frames:
-        times.append((frame.start, frame.duration))
-        yield frame.picture
-        report(len(times))
-
-
-def _mux_part(
-    container: OutputContainer,
-    packets: list[EncodedPacket],
-    times: list[tuple[int, int]],
-    settings: EncoderSettings,
-) -> None:
-    """Write the packets with frame numbers as timestamps."""
-    numbers = [encoded.number for encoded in packets]
-    container.metadata[TIMES_KEY] = json.dumps([times[number] for number in numbers])
-    for encoded, dts in zip(packets, decoding_times(numbers), strict=True):
-        packet = encoded.packet
-        packet.time_base = 1 / settings.rate
-        packet.pts, packet.dts, packet.duration = encoded.number, dts, 1
-        container.mux(packet)
-
-
-@contextmanager
-def open_part(path: Path) -> Iterator[SegmentPart]:
-    """Open a part file that is not empty."""
-    with av.open(path, "r", format="mov") as container:
-        times = [(start, duration) for start, duration in json.loads(container.metadata[TIMES_KEY])]
-        yield SegmentPart(container, container.streams.video[0], times)
-
-
-def timed_packets(part: SegmentPart) -> "Iterator[tuple[Packet[VideoStream], int, int]]":
-    """Yield each packet with the start and duration of its frame, in decoding order."""
-    packets = (packet for packet in part.container.demux(part.stream) if packet.size)
-    for packet, (start, duration) in zip(packets, part.times, strict=True):
-        yield packet, start, duration
-
-
-def decoding_times(starts: Sequence[int]) -> list[int]:
-    """Return ascending decoding times (dts), none later than the frame's start (pts).
-
-    The times that encoders give are valid within one segment only: in joined segments they
-    would go backwards.
-
-    Args:
-        starts: start of the frame of each packet, in decoding order, all different.
-
-    >>> decoding_times([0, 3, 1, 2, 4])  # the frame at 3 is decoded before those that need it
-    [-1, 0, 1, 2, 3]
-    """
-    if not starts:
-        return []
-    ordered = sorted(starts)
-    position = {start: index for index, start in enumerate(ordered)}
-    delay = max(index - position[start] for index, start in enumerate(starts))
-    step = ordered[1] - ordered[0] if len(ordered) > 1 else 1
-    before = [ordered[0] - step * count for count in range(delay, 0, -1)]
-    return (before + ordered)[: len(starts)]
 
 
 def encode(

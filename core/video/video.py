@@ -28,9 +28,9 @@ from core.media.medium import (
 from core.sandbox.decoder import read, read_numbered, read_one, trouble_reported
 from core.temporal.coherence import upscale_frames, with_cache
 from core.video.container import CONTAINERS, FORMATS, MKV, MOV, MP4, WEBM
-from core.video.encoder import DEFAULT_QUALITY, EncoderSettings, write_part
+from core.video.encoder import DEFAULT_QUALITY, EncoderSettings
 from core.video.frames import read_frames
-from core.video.join import VideoOutput, join_parts
+from core.video.parts import VideoOutput, join_parts, write_part
 from core.video.probe import Probe, damage_text, probe_clip
 
 MP4_AUDIO = ("aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac", "dts", "vorbis", "truehd")

@@ -11,7 +11,7 @@ from core.media.convert import open_medium
 from core.media.medium import OutputOptions, plan_segments
 from core.sandbox.decoder import InProcessDecoder
 from core.video import video as module
-from core.video.join import NOTE
+from core.video.parts import NOTE
 from tests.support.clip_files import LIMITS, copied, repeat, scene, scenes, shown, times, write_clip
 
 COUNT = 30

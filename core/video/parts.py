@@ -1,18 +1,22 @@
-"""Join part files to a video, and copy the other streams of the source file.
+"""Part files: write the encoded packets of a segment, and join the parts to a video.
 
-Video packets are copied without being encoded again. Sound, subtitles, chapters, attachments
-and metadata come from the source file.
+A part file is an MP4 whose timestamps are frame numbers. The real times are stored beside them
+as text, because MP4 would round some of them.
+
+Joining copies packets without encoding them again. Sound, subtitles, chapters, attachments and
+metadata come from the source file.
 """
 
 import heapq
+import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 from av.container import InputContainer, OutputContainer
@@ -24,16 +28,16 @@ from av.video.stream import VideoStream
 from core.errors import UnreadableClip
 from core.files import whole_file
 from core.media.medium import Frame, Report
+from core.picture import Picture
 from core.video.container import CONTAINERS, MKV, MOV, MP4, open_clip, video_stream
-from core.video.encoder import (
-    CODEC_SETTINGS,
-    EncoderSettings,
-    decoding_times,
-    open_part,
-    timed_packets,
-    write_part,
-)
+from core.video.encoder import CODEC_SETTINGS, EncodedPacket, EncoderSettings, encode
 from core.video.probe import copied_streams
+
+TIMES_KEY = "comment"
+"""Metadata key of a part file for the start and duration of each frame, in the clip's units."""
+
+PART_OPTIONS = {"fflags": "bitexact", "use_editlist": "0"}
+"""Muxer options that leave out library names and dates, and keep the given timestamps."""
 
 NOTE = "Upscaled by a neural network: fine detail is synthetic (algorithmically enhanced)."
 COMMENT_KEY = "comment"
@@ -67,6 +71,20 @@ class VideoOutput:
     has_note: bool
 
 
+class SegmentPart(NamedTuple):
+    """An open part file.
+
+    Attributes:
+        container: the file.
+        stream: its video stream.
+        times: start and duration of the frame of each packet.
+    """
+
+    container: InputContainer
+    stream: VideoStream
+    times: list[tuple[int, int]]
+
+
 def write_silent_video(
     frames: Iterable[Frame],
     target: Path,
@@ -98,10 +116,100 @@ def write_silent_video(
         part.unlink(missing_ok=True)
 
 
+def write_part(
+    target: Path, frames: Iterable[Frame], settings: EncoderSettings, report: Report
+) -> None:
+    """Encode frames to a part file, which appears once it is complete.
+
+    Without any frame the file is empty.
+
+    Args:
+        target: file to write.
+        frames: SR frames with ascending times.
+        settings: how to encode them.
+        report: called after each frame with the number of finished frames.
+
+    Raises:
+        ClipTooLarge, UnsupportedClip: if the encoder does not accept the frames.
+    """
+    with whole_file(target) as unfinished:
+        times: list[tuple[int, int]] = []
+        with av.open(unfinished, "w", format="mp4", container_options=PART_OPTIONS) as container:
+            pictures = _record_times(frames, times, report)
+            packets = list(encode(container, pictures, settings))
+            if packets:
+                _mux_part(container, packets, times, settings)
+        if not packets:
+            unfinished.write_bytes(b"")
+
+
+def _record_times(
+    frames: Iterable[Frame], times: list[tuple[int, int]], report: Report
+) -> Iterator[Picture]:
+    """Yield the pictures; append the start and duration of each frame to `times`."""
+    for frame in frames:
+        times.append((frame.start, frame.duration))
+        yield frame.picture
+        report(len(times))
+
+
+def _mux_part(
+    container: OutputContainer,
+    packets: list[EncodedPacket],
+    times: list[tuple[int, int]],
+    settings: EncoderSettings,
+) -> None:
+    """Write the packets with frame numbers as timestamps."""
+    numbers = [encoded.number for encoded in packets]
+    container.metadata[TIMES_KEY] = json.dumps([times[number] for number in numbers])
+    for encoded, dts in zip(packets, decoding_times(numbers), strict=True):
+        packet = encoded.packet
+        packet.time_base = 1 / settings.rate
+        packet.pts, packet.dts, packet.duration = encoded.number, dts, 1
+        container.mux(packet)
+
+
+@contextmanager
+def open_part(path: Path) -> Iterator[SegmentPart]:
+    """Open a part file that is not empty."""
+    with av.open(path, "r", format="mov") as container:
+        times = [(start, duration) for start, duration in json.loads(container.metadata[TIMES_KEY])]
+        yield SegmentPart(container, container.streams.video[0], times)
+
+
+def timed_packets(part: SegmentPart) -> "Iterator[tuple[Packet[VideoStream], int, int]]":
+    """Yield each packet with the start and duration of its frame, in decoding order."""
+    packets = (packet for packet in part.container.demux(part.stream) if packet.size)
+    for packet, (start, duration) in zip(packets, part.times, strict=True):
+        yield packet, start, duration
+
+
+def decoding_times(starts: Sequence[int]) -> list[int]:
+    """Return ascending decoding times (dts), none later than the frame's start (pts).
+
+    The times that encoders give are valid within one segment only: in joined segments they
+    would go backwards.
+
+    Args:
+        starts: start of the frame of each packet, in decoding order, all different.
+
+    >>> decoding_times([0, 3, 1, 2, 4])  # the frame at 3 is decoded before those that need it
+    [-1, 0, 1, 2, 3]
+    """
+    if not starts:
+        return []
+    ordered = sorted(starts)
+    position = {start: index for index, start in enumerate(ordered)}
+    delay = max(index - position[start] for index, start in enumerate(starts))
+    step = ordered[1] - ordered[0] if len(ordered) > 1 else 1
+    before = [ordered[0] - step * count for count in range(delay, 0, -1)]
+    return (before + ordered)[: len(starts)]
+
+
 def join_parts(
     parts: Sequence[Path], target: Path, output: VideoOutput, source: Path | None = None
 ) -> Iterator[int]:
-    """Write a video from part files; yield the number of frames so far, now and at the end.
+    """Write a video from part files; yield the frame count at intervals and at the end.
 
     Args:
         parts: part files in order; empty ones hold no frames.
