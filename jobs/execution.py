@@ -17,7 +17,7 @@ from core.options import OutputOptions
 from core.picture import Header, Picture
 from core.runtime.admission import Admission, MemoryPlan
 from core.runtime.scheduler import LOOK_EVERY_S, RequestDeadline, check_patience
-from core.temporal.coherence import MOST_BYTES, PIXEL_BYTES
+from core.temporal.coherence import FUSION_BYTES_PER_PIXEL, MAX_CACHE_BYTES
 from jobs.job import JobResult, result_name
 
 UNSTREAMED = "whole"
@@ -182,7 +182,7 @@ def frame_bytes(upscaler: Upscaler, header: Header, *, is_clip: bool) -> int:
     rows = upscaler.plan(header.height, header.width, is_background=True)
     frame = MemoryPlan(header, rows, UNSTREAMED, upscaler.scale).memory_bytes
     sr_pixels = upscaler.scale**2 * header.height * header.width
-    return frame + is_clip * (MOST_BYTES + PIXEL_BYTES * sr_pixels)
+    return frame + is_clip * (MAX_CACHE_BYTES + FUSION_BYTES_PER_PIXEL * sr_pixels)
 
 
 def file_digest(path: Path) -> str:

@@ -1,18 +1,23 @@
-"""Animated GIF, PNG and WebP: read, upscaled frame by frame, and written.
+"""Animated GIF, PNG and WebP: read, upscale frame by frame, and write.
 
-Frames are whole pictures, as a viewer shows them; when each is shown, and how often all of
-them are, goes from file to file exactly.
+Every frame is a whole picture, as a viewer shows it. The duration of each frame and the
+number of plays are carried over exactly.
 """
 
 from core.animation.animation import Animation
 from core.animation.output import OUTPUTS
-from core.animation.read import is_animation, moves, read_animation, read_animation_header
+from core.animation.read import (
+    has_several_frames,
+    is_animation,
+    read_animation,
+    read_animation_header,
+)
 
 __all__ = [
     "OUTPUTS",
     "Animation",
+    "has_several_frames",
     "is_animation",
-    "moves",
     "read_animation",
     "read_animation_header",
 ]

@@ -1,12 +1,10 @@
-"""Animations as work that is divided: files to segments to files.
+"""Upscale an animation segment by segment, and join the segments to a file.
 
-Opacity that is all or nothing: a contour, which is made smooth.
+The SR frames of a segment wait in a part file, a ZIP of losslessly compressed PNGs, until all
+segments are done.
 
-The network has learned photographs, and makes such an edge ragged, with dots beside it.
-
-Upscaled frames of a segment, without loss, until all segments are done.
-
-A file is a ZIP of PNGs that are compressed quickly, each with the time of its frame.
+Opacity that is all or nothing is interpolated rather than upscaled by the network. The
+network has learned photographs: it makes such an edge ragged, with dots beside it.
 """
 
 import io
@@ -23,7 +21,7 @@ from PIL import Image
 
 from core.animation.model import UpscaledAnimation
 from core.animation.output import check_size, find_output
-from core.animation.read import frames_apart, inspect_apart
+from core.animation.read import inspect_in_sandbox, read_frames_in_sandbox
 from core.errors import UnreadableClip
 from core.files import atomic_write
 from core.images import mark_synthetic_detail
@@ -43,37 +41,116 @@ from core.media.medium import (
 from core.options import OutputOptions
 from core.picture import Picture
 from core.pixels import LEVELS, PixelArray, Uint8Array
-from core.temporal.coherence import upscale_frames, upscale_once
+from core.temporal.coherence import upscale_frames, with_cache
 
-STEEPNESS = 2
-"""By which the slope of an interpolated edge is too gentle for one that was sharp."""
+EDGE_STEEPNESS = 2
+"""Factor that restores the slope of a sharp edge after bicubic interpolation."""
 
 
-def with_contours(upscale: UpscalePicture) -> UpscalePicture:
-    """The same, but that the opacity of pictures which are opaque or not is interpolated."""
+class Animation:
+    """An animated GIF, PNG or WebP as a `core.media.medium.Medium`.
 
-    def upscale_with_contours(picture: Picture) -> Picture:
+    `Medium` describes the attributes.
+
+    Args:
+        path: file to read.
+        limits: largest size, frame count and length.
+        options: the caller's output options.
+        scale: SR pixels per LR pixel, on each side.
+
+    Raises:
+        UnsupportedImage, UnreadableImage, ImageTooLarge: as `read_animation` does.
+            ImageTooLarge also if the output format cannot hold the SR frames.
+        UnreadableClip: if the file crashes the processes that read it.
+        TooMuchMemory: if the file needs too much memory.
+        InvalidOptions: if there is no such format, or it does not support an option.
+    """
+
+    kind = "animation"
+
+    def __init__(self, path: Path, limits: ClipLimits, options: OutputOptions, scale: int) -> None:
+        self._path, self._options, self._scale = path, options, scale
+        self._max_pixels = limits.frame.max_pixels
+        source = inspect_in_sandbox(path, limits)
+        self._plays = source.plays
+        self.header = header = source.header
+        self.height, self.width, self.frames = header.height, header.width, header.frames
+        self.damage = header.damage
+        self._output = find_output(options, header.format)
+        check_size(self._output, scale * header.height, scale * header.width)
+        self.suffix, self.mimetype = self._output.suffix, self._output.mimetype
+
+    def segments(self) -> list[Segment]:
+        """Return the segments that make up the animation, in order."""
+        return plan_segments(self.frames)
+
+    def render(
+        self, segment: Segment, upscale: UpscalePicture, target: Path, report: Report
+    ) -> None:
+        """Upscale the frames of a segment into a part file."""
+        first = max(0, segment.start - WARM_UP)
+        with closing(
+            read_frames_in_sandbox(self._path, first, segment.stop, self._max_pixels)
+        ) as frames:
+            sr = upscale_frames(
+                frames,
+                with_cache(with_smooth_masks(upscale)),
+                is_coherent=self._options.is_coherent,
+                warm_up=segment.start - first,
+            )
+            write_part(_with_report(sr, report), target)
+
+    def join(self, parts: Sequence[Path], target: Path, go_on: GoOn = always) -> None:
+        """Write the upscaled animation from the part files of all segments.
+
+        Raises:
+            UnreadableClip: if no frame could be decoded.
+        """
+        durations = [duration for part in parts for duration in read_durations(part)]
+        if not durations:
+            raise UnreadableClip("Animation must have a frame that can be drawn. Received: none.")
+        if self.damage is None and len(durations) < self.frames:
+            self.damage = f"Only {len(durations)} of {self.frames} frames could be drawn."
+        animation = UpscaledAnimation(
+            self._scale * self.height,
+            self._scale * self.width,
+            self.header.has_alpha,
+            self.header.time_base,
+            durations,
+            self._plays,
+            partial(_read_pictures, parts, go_on),
+            mark_synthetic_detail(None) if self._options.has_note else None,
+        )
+        with atomic_write(target) as unfinished:
+            self._output.write(animation, self._options, unfinished)
+
+
+def with_smooth_masks(upscale: UpscalePicture) -> UpscalePicture:
+    """Wrap an upscaler so that all-or-nothing opacity is enlarged by `enlarge_mask`."""
+
+    def upscale_with_smooth_mask(picture: Picture) -> Picture:
         sr = upscale(picture)
         if picture.alpha is None or not _is_mask(picture.alpha):
             return sr
         return replace(sr, alpha=enlarge_mask(picture.alpha, sr.height, sr.width))
 
-    return upscale_with_contours
+    return upscale_with_smooth_mask
 
 
 def enlarge_mask(mask: PixelArray, height: int, width: int) -> Uint8Array:
-    """A larger one with smooth contours, which run where they did.
+    """Enlarge a mask so that its edges are smooth and stay in place.
 
     Args:
         mask: (H, W) uint8, 0 or 255.
-        height, width: of the result.
+        height: height of the result, px.
+        width: width of the result, px.
 
     Returns:
-        (height, width) uint8, in between only at the edge itself.
+        (height, width) uint8; only the edge itself has values between 0 and 255.
     """
-    gentle = resize_bicubic(mask, height, width).astype(np.float32)
+    interpolated = resize_bicubic(mask, height, width).astype(np.float32)
     middle = LEVELS / 2
-    steep = np.clip((gentle - middle) * STEEPNESS + middle, 0, LEVELS)
+    steep = np.clip((interpolated - middle) * EDGE_STEEPNESS + middle, 0, LEVELS)
     return np.asarray(np.rint(steep), np.uint8)
 
 
@@ -82,29 +159,29 @@ def _is_mask(alpha: PixelArray) -> bool:
 
 
 def write_part(frames: Iterable[Frame], target: Path) -> None:
-    """Write frames as they come; the file is there when all of them are in it."""
+    """Write frames to a part file as they come; `target` appears once it is complete."""
     with atomic_write(target) as unfinished, ZipFile(unfinished, "w", ZIP_STORED) as archive:
         for number, frame in enumerate(frames):
             entry = ZipInfo(f"{number:06}.png")
             entry.comment = f"{frame.start} {frame.duration}".encode()
-            archive.writestr(entry, _encode(frame.picture))
+            archive.writestr(entry, _encode_png(frame.picture))
 
 
 def read_part(source: Path) -> Iterator[Frame]:
-    """The frames that were written, one after the other."""
+    """Yield the frames of a part file."""
     with ZipFile(source) as archive:
         for entry in archive.infolist():
             start, duration = map(int, entry.comment.split())
-            yield Frame(_decode(archive.read(entry)), start, duration)
+            yield Frame(_decode_png(archive.read(entry)), start, duration)
 
 
 def read_durations(source: Path) -> list[int]:
-    """Of the frames that were written, without a look at them."""
+    """Return the durations of the frames of a part file without decoding them."""
     with ZipFile(source) as archive:
         return [int(entry.comment.split()[1]) for entry in archive.infolist()]
 
 
-def _encode(picture: Picture) -> bytes:
+def _encode_png(picture: Picture) -> bytes:
     channels = picture.pixels[..., :1] if picture.is_grey else picture.pixels
     if picture.alpha is not None:
         channels = np.dstack([channels, picture.alpha])
@@ -112,7 +189,7 @@ def _encode(picture: Picture) -> bytes:
     return b"".join(encode_png_rows([channels], layout))
 
 
-def _decode(png: bytes) -> Picture:
+def _decode_png(png: bytes) -> Picture:
     channels = np.asarray(Image.open(io.BytesIO(png), formats=["PNG"]))
     if channels.ndim == 2:
         channels = channels[..., None]
@@ -123,81 +200,14 @@ def _decode(png: bytes) -> Picture:
     return Picture(np.ascontiguousarray(colour), alpha, is_grey)
 
 
-class Animation:
-    """An animated GIF, PNG or WebP as a `core.media.medium.Medium`, which describes the attributes.
-
-    Args:
-        path: the file.
-        limits: what it may measure.
-        wish: how the result is to be.
-        scale: SR pixels per LR pixel, on each side.
-
-    Raises:
-        UnsupportedImage, UnreadableImage, ImageTooLarge: as `read_animation` does, and
-            if the format wished for cannot hold the SR frames.
-        UnreadableClip: if the file ends the processes that read it.
-        TooMuchMemory: if it takes too much to be read.
-        InvalidWish: if there is no such format, or it has no such option.
-    """
-
-    kind = "animation"
-
-    def __init__(self, path: Path, limits: ClipLimits, wish: OutputOptions, scale: int) -> None:
-        self._path, self._wish, self._scale = path, wish, scale
-        self._max_pixels = limits.frame.max_pixels
-        self._reel = inspect_apart(path, limits)
-        header = self._reel.header
-        self.header = header
-        self.height, self.width, self.frames = header.height, header.width, header.frames
-        self.damage = header.damage
-        self._output = find_output(wish, header.format)
-        check_size(self._output, scale * header.height, scale * header.width)
-        self.suffix, self.mimetype = self._output.suffix, self._output.mimetype
-
-    def segments(self) -> list[Segment]:
-        return plan_segments(self.frames)
-
-    def render(
-        self, segment: Segment, upscale: UpscalePicture, target: Path, report: Report
-    ) -> None:
-        first = max(0, segment.start - WARM_UP)
-        with closing(frames_apart(self._path, first, segment.stop, self._max_pixels)) as frames:
-            sr = upscale_frames(
-                frames,
-                upscale_once(with_contours(upscale)),
-                is_coherent=self._wish.is_coherent,
-                warm_up=segment.start - first,
-            )
-            write_part(_reported(sr, report), target)
-
-    def join(self, parts: Sequence[Path], target: Path, go_on: GoOn = always) -> None:
-        durations = [duration for part in parts for duration in read_durations(part)]
-        if not durations:
-            raise UnreadableClip("Animation must have a frame that can be drawn. Received: none.")
-        if self.damage is None and len(durations) < self.frames:
-            self.damage = f"Only {len(durations)} of {self.frames} frames could be drawn."
-        film = UpscaledAnimation(
-            self._scale * self.height,
-            self._scale * self.width,
-            self.header.has_alpha,
-            self.header.time_base,
-            durations,
-            self._reel.plays,
-            partial(_pictures, parts, go_on),
-            mark_synthetic_detail(None) if self._wish.has_note else None,
-        )
-        with atomic_write(target) as unfinished:
-            self._output.write(film, self._wish, unfinished)
-
-
-def _reported(frames: Iterator[Frame], report: Report) -> Iterator[Frame]:
-    """Frames passed on, and counted when the next is asked for."""
+def _with_report(frames: Iterator[Frame], report: Report) -> Iterator[Frame]:
+    """Yield the frames; report each one when the next is requested."""
     for done, frame in enumerate(frames, start=1):
         yield frame
         report(done)
 
 
-def _pictures(parts: Sequence[Path], go_on: GoOn) -> Iterator[Picture]:
+def _read_pictures(parts: Sequence[Path], go_on: GoOn) -> Iterator[Picture]:
     for frame in chain.from_iterable(map(read_part, parts)):
         go_on()
         yield frame.picture

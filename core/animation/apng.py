@@ -1,11 +1,11 @@
-"""Animated PNG: each frame is a PNG without its head.
+"""Read and write animated PNG files.
 
-Source: Portable Network Graphics, third edition, https://www.w3.org/TR/png-3/, section 4.9
+Each frame of an APNG is the compressed data of a PNG. The reader adds the missing chunks and
+decodes each frame as a PNG of its own. The writer stores the changed area of each frame,
+which replaces what is there.
+
+Source: Portable Network Graphics, third edition, https://www.w3.org/TR/png-3/, sections 4.9
 and 11.3.6.
-
-Frames to animated PNG: of each, the part that has changed replaces what is there.
-
-Source: Portable Network Graphics, third edition, section 11.3.6.
 """
 
 import io
@@ -48,18 +48,28 @@ from core.images.png import (
 from core.images.profiles import to_srgb
 from core.images.samples import read_samples
 from core.options import OutputOptions
-from core.pixels import LEVELS, Uint8Array, to_uint8
+from core.pixels import LEVELS, PixelArray, Uint8Array, to_uint8
 
 APNG = "APNG"
+
 DISPOSALS = (KEEP, CLEAR, RESTORE)
-OVER = 1  # of the ways to blend; the other is to replace
-USUAL_DENOMINATOR = 100  # where a delay is given as parts of zero
+"""Disposals by their APNG number."""
+
+BLEND_SOURCE, BLEND_OVER = 0, 1
+"""Ways to draw a frame: replace the canvas, or blend over it."""
+
+DEFAULT_DENOMINATOR = 100
+"""Denominator of a delay whose denominator is given as 0."""
+
 COLOUR_KINDS = (b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"sBIT")
-"""Chunks that say what the samples of all frames mean."""
+"""Chunks that define the colours of all frames."""
+
+MAX_UINT16 = 2**16 - 1
+"""Largest numerator and denominator of a delay."""
 
 
 class FrameControl(NamedTuple):
-    """The chunk fcTL: where a frame is drawn, for how long, and how."""
+    """The chunk fcTL: position, duration and drawing mode of a frame."""
 
     sequence: int
     width: int
@@ -73,22 +83,23 @@ class FrameControl(NamedTuple):
 
     @property
     def seconds(self) -> Fraction:
-        return Fraction(self.numerator, self.denominator or USUAL_DENOMINATOR)
+        """Duration of the frame in seconds."""
+        return Fraction(self.numerator, self.denominator or DEFAULT_DENOMINATOR)
 
 
 class CompressedFrame(NamedTuple):
-    """A frame, and the PNG that it would be by itself."""
+    """A frame as a complete PNG, and how it is drawn."""
 
     control: FrameControl
     png: bytes
 
 
 class _Damaged(Exception):
-    """Chunks cannot be read any further."""
+    """No more chunks can be read."""
 
 
 def is_apng(data: bytes) -> bool:
-    """Whether a PNG says that it is animated; of a damaged one, before the damage."""
+    """Return whether a PNG is animated; a damaged file yields False if the damage is first."""
     if not data.startswith(SIGNATURE):
         return False
     try:
@@ -104,17 +115,17 @@ def read_apng(data: bytes, limits: Limits | None) -> DecodedAnimation:
     """Read an animated PNG.
 
     Raises:
-        ImageTooLarge: as `limits` say.
-        UnreadableImage: without a whole frame.
+        ImageTooLarge: if the picture or the frame count exceeds `limits`.
+        UnreadableImage: if there is no whole frame.
     """
     parser = _Parser(limits)
     try:
         for chunk in split_chunks(data):
-            parser.read(chunk)
-        damage = parser.missing()
+            parser.add(chunk)
+        damage = parser.missing_frames()
     except _Damaged as error:
         damage = str(error)
-        parser.give_up()
+        parser.add_partial_frame()
     if not parser.frames:
         raise UnreadableImage(
             "Animation must have a whole frame. Received: an APNG without, or damaged before."
@@ -134,7 +145,11 @@ def read_apng(data: bytes, limits: Limits | None) -> DecodedAnimation:
 
 
 def split_chunks(data: bytes) -> Iterator[PngChunk]:
-    """All up to the end; raises _Damaged if that is missing, or at a wrong checksum."""
+    """Yield the chunks of a PNG up to IEND.
+
+    Raises:
+        _Damaged: if the file ends early, or a checksum is wrong.
+    """
     position, kind = len(SIGNATURE), b""
     while kind != b"IEND":
         if len(data) < position + 12:
@@ -151,56 +166,56 @@ def split_chunks(data: bytes) -> Iterator[PngChunk]:
 
 
 class _Parser:
-    """Chunks to frames; what comes before the first frame's fcTL is not part of it."""
+    """Collects the frames from the chunks; a picture before the first fcTL is no frame."""
 
     def __init__(self, limits: Limits | None) -> None:
         self.height = self.width = self.plays = self._announced = 0
         self.frames: list[CompressedFrame] = []
         self._limits = limits
-        self._head = b""
+        self._header = b""
         self._colour: list[PngChunk] = []
         self._control: FrameControl | None = None
-        self._body: list[bytes] = []
+        self._data: list[bytes] = []
         self._sequence = 0
 
-    def read(self, chunk: PngChunk) -> None:
+    def add(self, chunk: PngChunk) -> None:
         match chunk.kind:
             case b"IHDR":
-                self._read_head(chunk.body)
+                self._parse_header(chunk.body)
             case b"acTL":
                 self._announced, self.plays = self._unpack(">II", chunk.body)
             case b"fcTL":
-                self._finish()
-                self._begin(chunk.body)
+                self._finish_frame()
+                self._start_frame(chunk.body)
             case b"IDAT" if self._control is not None:
-                self._body.append(chunk.body)
+                self._data.append(chunk.body)
             case b"fdAT" if self._control is not None:
-                self._count(*self._unpack(">I", chunk.body[:4]))
-                self._body.append(chunk.body[4:])
+                self._check_sequence(*self._unpack(">I", chunk.body[:4]))
+                self._data.append(chunk.body[4:])
             case b"IEND":
-                self._finish()
+                self._finish_frame()
             case kind if kind in COLOUR_KINDS:
                 self._colour.append(chunk)
 
-    def give_up(self) -> None:
-        """Add the last frame as far as it goes: decoding it will tell whether that is all."""
-        if self._body:
-            self._finish()
+    def add_partial_frame(self) -> None:
+        """Add the last frame as far as it goes; decoding shows whether it is complete."""
+        if self._data:
+            self._finish_frame()
 
-    def missing(self) -> str | None:
-        """What the file announced and does not have."""
+    def missing_frames(self) -> str | None:
+        """Describe the frames that the file announces but lacks; None if there are none."""
         if len(self.frames) >= self._announced:
             return None
-        return f"Of {self._announced} frames {len(self.frames)} are in the file."
+        return f"Only {len(self.frames)} of {self._announced} frames are in the file."
 
-    def _read_head(self, body: bytes) -> None:
+    def _parse_header(self, body: bytes) -> None:
         self.width, self.height = self._unpack(">II", body[:8])
         check_image(self._limits, self.height, self.width)
-        self._head = body
+        self._header = body
 
-    def _begin(self, body: bytes) -> None:
+    def _start_frame(self, body: bytes) -> None:
         control = FrameControl(*self._unpack(">5I2H2B", body))
-        self._count(control.sequence)
+        self._check_sequence(control.sequence)
         right, bottom = control.left + control.width, control.top + control.height
         is_first = not self.frames
         fits = control.width > 0 and right <= self.width and bottom <= self.height
@@ -210,34 +225,34 @@ class _Parser:
             control = control._replace(disposal=DISPOSALS.index(CLEAR))
         self._control = control
 
-    def _count(self, sequence: int) -> None:
+    def _check_sequence(self, sequence: int) -> None:
         if sequence != self._sequence:
             raise _Damaged(f"After frame {len(self.frames)} parts are missing or out of order.")
         self._sequence += 1
 
-    def _finish(self) -> None:
-        """Add the frame whose last chunk has been read."""
+    def _finish_frame(self) -> None:
+        """Add the frame whose last chunk has been read, if there is one."""
         if self._control is None:
             return
-        if not self._body:
+        if not self._data:
             raise _Damaged(f"Frame {len(self.frames) + 1} is empty.")
         size = struct.pack(">II", self._control.width, self._control.height)
         chunks = [
-            PngChunk(b"IHDR", size + self._head[8:]),
+            PngChunk(b"IHDR", size + self._header[8:]),
             *self._colour,
-            *(PngChunk(b"IDAT", body) for body in self._body),
+            *(PngChunk(b"IDAT", body) for body in self._data),
             PngChunk(b"IEND", b""),
         ]
         png = SIGNATURE + b"".join(chunk.encode() for chunk in chunks)
         self.frames.append(CompressedFrame(self._control, png))
         if self._limits is not None:
             self._limits.check_frames(len(self.frames))
-        self._control, self._body = None, []
+        self._control, self._data = None, []
 
-    def _unpack(self, form: str, body: bytes) -> tuple[int, ...]:
-        if len(body) != struct.calcsize(form):
+    def _unpack(self, layout: str, body: bytes) -> tuple[int, ...]:
+        if len(body) != struct.calcsize(layout):
             raise _Damaged(f"After frame {len(self.frames)} a chunk has a wrong length.")
-        return struct.unpack(form, body)
+        return struct.unpack(layout, body)
 
 
 def _draw(
@@ -247,86 +262,87 @@ def _draw(
     for control, png in frames:
         colour, alpha = _decode(png, limits)
         disposal = DISPOSALS[control.disposal]
-        is_blended = control.blend == OVER
+        is_blended = control.blend == BLEND_OVER
         canvas.draw(Patch(control.left, control.top, colour, alpha, disposal, is_blended))
         yield DrawnFrame(canvas.colour, canvas.alpha)
 
 
 def _decode(png: bytes, limits: Limits | None) -> tuple[Uint8Array, Uint8Array]:
-    """Colour as sRGB, (H, W, 3), and opacity, (H, W)."""
+    """Decode a PNG to sRGB colour, (H, W, 3), and opacity, (H, W)."""
     file = io.BytesIO(png)
     with open_image(file, limits) as image:
         samples = read_samples(image, file, UPRIGHT)
         colour, _ = to_srgb(samples, image.info.get("icc_profile"))
-    shown = to_uint8(colour)
-    if shown.ndim == 2:
-        shown = np.repeat(shown[..., None], 3, axis=2)
+    pixels = _to_uint8(colour)
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
     if samples.alpha is None:
-        return shown, np.full(shown.shape[:2], LEVELS, np.uint8)
-    return shown, to_uint8(samples.alpha)
+        return pixels, np.full(pixels.shape[:2], LEVELS, np.uint8)
+    return pixels, _to_uint8(samples.alpha)
 
 
-MOST = 2**16 - 1
-"""Of a duration's numerator and denominator."""
+def _to_uint8(levels: PixelArray) -> Uint8Array:
+    if levels.dtype == np.uint16:
+        return to_uint8(np.asarray(levels, np.uint16))
+    return np.asarray(levels, np.uint8)
 
-DISPOSE_NONE, BLEND_SOURCE = 0, 0
-"""What becomes of a frame before the next one, and of what was there before it."""
 
+def write_apng(animation: UpscaledAnimation, options: OutputOptions, file: IO[bytes]) -> None:
+    """Write an animation without loss; no option applies.
 
-def write_apng(film: UpscaledAnimation, wish: OutputOptions, file: IO[bytes]) -> None:
-    """Write a film without loss, whatever is wished.
-
-    Durations are exact, or as near as numerators and denominators of 16 bits are.
+    Durations are exact, or the nearest that 16-bit numerators and denominators can express.
     """
-    del wish
+    del options
     file.write(SIGNATURE)
-    for chunk in _chunks(film):
+    for chunk in _encode_chunks(animation):
         file.write(chunk.encode())
 
 
-def as_fraction(seconds: Fraction) -> tuple[int, int]:
-    """Numerator and denominator for a file.
+def to_fraction(seconds: Fraction) -> tuple[int, int]:
+    """Return the numerator and denominator of a delay, both of 16 bits.
 
-    >>> as_fraction(Fraction(3, 100)), as_fraction(Fraction(70_001, 1000))
+    >>> to_fraction(Fraction(3, 100)), to_fraction(Fraction(70_001, 1000))
     ((3, 100), (65521, 936))
     """
-    denominator = min(MOST, int(MOST / seconds)) if seconds > 1 else MOST
+    denominator = min(MAX_UINT16, int(MAX_UINT16 / seconds)) if seconds > 1 else MAX_UINT16
     near = seconds.limit_denominator(max(denominator, 1))
-    return min(near.numerator, MOST), near.denominator
+    return min(near.numerator, MAX_UINT16), near.denominator
 
 
-def _chunks(film: UpscaledAnimation) -> Iterator[PngChunk]:
-    channels = 4 if film.has_alpha else 3
-    kind = COLOUR_TYPES[channels]
-    yield PngChunk(b"IHDR", struct.pack(">IIBBBBB", film.width, film.height, 8, kind, 0, 0, 0))
-    yield PngChunk(b"acTL", struct.pack(">II", len(film.durations), film.plays))
+def _encode_chunks(animation: UpscaledAnimation) -> Iterator[PngChunk]:
+    channels = 4 if animation.has_alpha else 3
+    layout = 8, COLOUR_TYPES[channels], 0, 0, 0
+    yield PngChunk(b"IHDR", struct.pack(">II5B", animation.width, animation.height, *layout))
+    yield PngChunk(b"acTL", struct.pack(">II", len(animation.durations), animation.plays))
     yield colour_chunk(None, RELATIVE_COLORIMETRIC)
-    if film.xmp is not None:
-        yield xmp_chunk(film.xmp)
-    numbers, before = count(), None
-    for picture, duration in zip(film.pictures(), film.durations, strict=True):
-        now = rgba(picture)[..., :channels]
-        yield from _frame(before, now, duration * film.time_base, numbers)
-        before = now
+    if animation.xmp is not None:
+        yield xmp_chunk(animation.xmp)
+    sequence, previous = count(), None
+    for picture, duration in zip(animation.pictures(), animation.durations, strict=True):
+        current = rgba(picture)[..., :channels]
+        yield from _encode_frame(previous, current, duration * animation.time_base, sequence)
+        previous = current
     yield PngChunk(b"IEND", b"")
 
 
-def _frame(
-    before: Uint8Array | None, now: Uint8Array, seconds: Fraction, numbers: Iterator[int]
+def _encode_frame(
+    previous: Uint8Array | None, current: Uint8Array, seconds: Fraction, sequence: Iterator[int]
 ) -> Iterator[PngChunk]:
-    area = changed_area(before, now)
-    size = area.width, area.height, area.left, area.top
-    control = FrameControl(next(numbers), *size, *as_fraction(seconds), DISPOSE_NONE, BLEND_SOURCE)
+    area = changed_area(previous, current)
+    geometry = area.width, area.height, area.left, area.top
+    control = FrameControl(
+        next(sequence), *geometry, *to_fraction(seconds), DISPOSALS.index(KEEP), BLEND_SOURCE
+    )
     yield PngChunk(b"fcTL", struct.pack(">5I2H2B", *control))
-    for body in _compress(area.crop(now)):
-        if before is None:
+    for body in _compress(area.crop(current)):
+        if previous is None:
             yield PngChunk(b"IDAT", body)
         else:
-            yield PngChunk(b"fdAT", struct.pack(">I", next(numbers)) + body)
+            yield PngChunk(b"fdAT", struct.pack(">I", next(sequence)) + body)
 
 
 def _compress(pixels: Uint8Array) -> Iterator[bytes]:
-    """What a PNG of them would have in its chunks IDAT."""
+    """Yield the bodies of the IDAT chunks that Pillow writes for the pixels."""
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
     return (chunk.body for chunk in split_chunks(file.getvalue()) if chunk.kind == b"IDAT")

@@ -1,17 +1,15 @@
-"""The blocks of a GIF.
+"""Read GIF files: parse the blocks, decode the images, group them to frames.
 
-Source: GIF89a specification, https://www.w3.org/Graphics/GIF/spec-gif89a.txt; for how
-often it is repeated: Netscape's extension of 1995, which all viewers know.
+An image without a delay is not shown by itself: the next image is drawn over it at once. If
+no image of a file has a delay, the writer forgot the delays. Viewers then show each image for
+a while, provided that the file repeats or has the version GIF87a, which has no delays. In
+that case each image becomes a frame with delay 0.
 
-Indices of a GIF's palette to compressed blocks, and back.
+Pillow decodes the LZW codes. It does not report which pixels of a truncated image are
+missing, so such an image is decoded twice, over different backgrounds.
 
-Source: GIF89a specification, section 22 and appendix F.
-
-GIF: images to frames.
-
-An image without a delay is not shown by itself: the next is drawn over it at once. Where no
-image has one, the writer forgot them; if the file is to be repeated, or of the version that
-could say neither, viewers show each for a while. So each is a frame then, of delay 0.
+Source: GIF89a specification, https://www.w3.org/Graphics/GIF/spec-gif89a.txt. The number of
+repetitions comes from Netscape's extension of 1995, which all viewers support.
 """
 
 import struct
@@ -25,7 +23,7 @@ from PIL import Image
 
 from core.animation.model import (
     CLEAR,
-    FOR_EVER,
+    FOREVER,
     KEEP,
     RESTORE,
     BoolArray,
@@ -39,91 +37,48 @@ from core.errors import UnreadableImage
 from core.images.decode import Limits
 from core.pixels import LEVELS, Uint8Array
 
-LEAST_BITS, MOST_BITS = 2, 11
-"""Of a code that stands for one index: later ones are longer, up to 12."""
-
-GREY = "L"
-"""How Pillow calls one byte a pixel."""
-
-TOO_LITTLE = "not enough"
-"""What Pillow says where codes end early; where one cannot be, it says something else."""
-
-END = b"\0"
-"""A block of no bytes."""
-
-
-def decode_indices(
-    blocks: bytes, height: int, width: int, *, bits: int, is_interlaced: bool
-) -> tuple[Uint8Array, BoolArray | None]:
-    """Decompress an image.
-
-    Args:
-        blocks: each after its length.
-        height, width: of the image, at least 1.
-        bits: of a code that stands for an index.
-        is_interlaced: whether rows come in four passes.
-
-    Returns:
-        (H, W) uint8, and which of them the file has, (H, W) bool; None for all.
-
-    Raises:
-        UnreadableImage: for codes that cannot be.
-    """
-    if not LEAST_BITS <= bits <= MOST_BITS:
-        raise UnreadableImage(
-            f"Codes of a GIF must begin with {LEAST_BITS} to {MOST_BITS} bits. Received: {bits}."
-        )
-    decoded, is_whole = _decode_codes(blocks, height, width, bits, is_interlaced, before=0)
-    if is_whole:
-        return decoded, None
-    # What is missing stays as it was before, so it differs after another beginning.
-    again, _ = _decode_codes(blocks, height, width, bits, is_interlaced, before=1)
-    return decoded, decoded == again
-
-
-def _decode_codes(
-    blocks: bytes, height: int, width: int, bits: int, is_interlaced: bool, before: int
-) -> tuple[Uint8Array, bool]:
-    """Indices over an image of one level, and whether there are enough."""
-    image = Image.new(GREY, (width, height), before)
-    try:
-        image.frombytes(blocks + END, "gif", bits, int(is_interlaced))
-    except ValueError as error:
-        if TOO_LITTLE not in str(error):
-            raise UnreadableImage(
-                "Codes of a GIF must be those that came before. Received: others."
-            ) from error
-        return np.asarray(image), False
-    return np.asarray(image), True
-
-
-def encode_indices(indices: Uint8Array, bits: int) -> bytes:
-    """Compress (H, W) uint8 below 2**bits: the number of bits, then blocks, the last empty."""
-    bits = max(bits, LEAST_BITS)
-    image = Image.fromarray(np.ascontiguousarray(indices))
-    return bytes([bits]) + image.tobytes("gif", GREY, bits, 0) + END
-
+GIF = "GIF"
+CENTISECOND = Fraction(1, 100)
 
 SIGNATURES = GIF87A, GIF89A = b"GIF87a", b"GIF89a"
 IMAGE, EXTENSION, TRAILER, PADDING = 0x2C, 0x21, 0x3B, 0x00
+"""First bytes of blocks."""
+
 GRAPHIC_CONTROL, APPLICATION = 0xF9, 0xFF
-LOOPING = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
-LOOPS = 1
-"""The part of such an extension that says how often; another one speaks of memory."""
+"""Labels of extensions."""
+
+LOOP_APPLICATIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
+LOOP_COUNT = 1
+"""Identifier of the sub-block that holds the number of repetitions; another one sets a buffer
+size."""
 
 HAS_TABLE, IS_INTERLACED, TABLE_SIZE, IS_TRANSPARENT = 0x80, 0x40, 0x07, 0x01
+"""Flag bits."""
 
 DISPOSALS = {2: CLEAR, 3: RESTORE, 4: RESTORE}
-"""4 is what some writers say for 3, and viewers obey; with all others an image stays."""
+"""Disposals by their GIF number; all other numbers keep the image. Some writers use 4 for 3,
+and viewers accept it."""
+
+MIN_CODE_BITS, MAX_CODE_BITS = 2, 11
+"""Range of the initial code size of LZW; later codes have up to 12 bits."""
+
+TRUNCATED = "not enough"
+"""Part of Pillow's message for codes that end early; its message for invalid codes differs."""
+
+GREY = "L"
+"""Pillow's mode for one byte per pixel."""
+
+EMPTY_BLOCK = b"\0"
+"""Sub-block of length 0, which ends a sequence of sub-blocks."""
 
 
 class GraphicControl(NamedTuple):
-    """What is said of an image.
+    """The graphic control extension, which applies to the next image.
 
     Attributes:
         disposal: KEEP, CLEAR or RESTORE.
-        delay: until what comes after it, in 1/100 s.
-        transparent: the index that is not drawn; None if all are.
+        delay: time until the next image is drawn, in 1/100 s.
+        transparent: palette index of transparent pixels; None if all pixels are opaque.
     """
 
     disposal: str = KEEP
@@ -132,16 +87,16 @@ class GraphicControl(NamedTuple):
 
 
 class CompressedImage(NamedTuple):
-    """An image of a GIF.
+    """An image block of a GIF.
 
     Attributes:
-        left, top: its place on the screen, px.
-        height, width: of it; where one of them is 0, there is nothing to draw.
-        palette: (256, 3) uint8; black beyond the colours that the file has.
-        bits: of a code that stands for an index.
-        blocks: of codes, each after its length.
-        is_interlaced: whether rows come in four passes.
-        control: what is said of it.
+        left, top: position on the screen, px.
+        height, width: size, px; an image of height or width 0 draws nothing.
+        palette: (256, 3) uint8; entries that the file lacks are black.
+        bits: initial LZW code size.
+        blocks: sub-blocks of LZW codes, with their length bytes.
+        is_interlaced: whether rows are stored in four passes.
+        control: the graphic control extension before the image.
     """
 
     left: int
@@ -155,116 +110,137 @@ class CompressedImage(NamedTuple):
     control: GraphicControl
 
 
-class _Ends(Exception):
-    """The file does, too early."""
+ImageGroup = Sequence[CompressedImage]
+"""Images that are drawn at the same time and make one frame."""
+
+
+def read_gif(data: bytes, limits: Limits | None) -> DecodedAnimation:
+    """Read a GIF; raises the errors of `GifBlocks`."""
+    blocks = GifBlocks(data, limits)
+    groups = group_images(blocks)
+    return DecodedAnimation(
+        GIF,
+        blocks.height,
+        blocks.width,
+        CENTISECOND,
+        tuple(group[-1].control.delay if group else 0 for group in groups),
+        count_plays(blocks, len(groups)),
+        partial(_draw, blocks.height, blocks.width, groups),
+        damage=blocks.damage if blocks.images else "There is no image in the file.",
+    )
+
+
+class _EndOfFile(Exception):
+    """The file ends within a block."""
 
 
 class GifBlocks:
-    """All that a GIF holds, in order.
+    """The blocks of a GIF file, parsed in order.
 
     Attributes:
-        height, width: of the screen, px.
-        images: those that are there as a whole.
-        loops: how often it is repeated after the first time, 0 for ever; None if not said.
-        is_of_1987: whether it is of the version that could say nothing of time.
-        damage: None, or where it ends.
+        height, width: size of the screen, px.
+        images: the complete images.
+        loops: number of repetitions after the first play, 0 for endless; None if the file
+            gives none.
+        is_gif87: whether the file has the version GIF87a, which has no delays.
+        damage: description of where the file ends too early; None if it does not.
 
     Args:
         data: the whole file.
-        limits: checked for the screen and every image before they are made.
+        limits: checked for the screen and each image before they are decoded.
 
     Raises:
-        ImageTooLarge: as `limits` say.
-        UnreadableImage: without a screen or, if the file ends too early, without an image.
+        ImageTooLarge: if the screen, an image or the frame count exceeds `limits`.
+        UnreadableImage: if the screen has no size, or the file ends before the first image.
     """
 
     def __init__(self, data: bytes, limits: Limits | None) -> None:
         self.height = self.width = 0
         self.images: list[CompressedImage] = []
         self.loops: int | None = None
-        self.is_of_1987 = data.startswith(GIF87A)
+        self.is_gif87 = data.startswith(GIF87A)
         self.damage: str | None = None
         self._data, self._position, self._limits = data, len(GIF89A), limits
         try:
-            self._read_screen()
-            self._read_blocks()
-        except _Ends:
+            self._parse_screen()
+            self._parse_blocks()
+        except _EndOfFile:
             self.damage = "The file ends too early."
         self._check()
 
-    def _read_screen(self) -> None:
-        self.width, self.height, flags = struct.unpack("<HHBxx", self._take(7))
+    def _parse_screen(self) -> None:
+        self.width, self.height, flags = struct.unpack("<HHBxx", self._read(7))
         check_image(self._limits, self.height, self.width)
-        self._palette = self._read_palette(flags)
+        self._palette = self._parse_palette(flags)
 
-    def _read_blocks(self) -> None:
+    def _parse_blocks(self) -> None:
         control = GraphicControl()
-        while (kind := self._take(1)[0]) != TRAILER:
+        while (kind := self._read(1)[0]) != TRAILER:
             if kind == IMAGE:
-                self._read_image(control)
+                self._parse_image(control)
                 control = GraphicControl()
             elif kind == EXTENSION:
-                control = self._read_extension(control)
+                control = self._parse_extension(control)
             elif kind != PADDING:
                 self.damage = f"At byte {self._position - 1} the file is no GIF any more."
                 return
 
-    def _read_image(self, control: GraphicControl) -> None:
-        left, top, width, height, flags = struct.unpack("<4HB", self._take(9))
+    def _parse_image(self, control: GraphicControl) -> None:
+        left, top, width, height, flags = struct.unpack("<4HB", self._read(9))
         check_image(self._limits, height, width)
-        place = left, top, height, width
-        if not width or not height:  # it is whole even if what follows is missing
-            self._add(CompressedImage(*place, self._palette, 0, b"", False, control))
-        palette = self._read_palette(flags) if flags & HAS_TABLE else self._palette
-        bits, blocks = self._take(1)[0], self._take_blocks()
+        geometry = left, top, height, width
+        if not width or not height:  # complete even if the rest of the block is missing
+            self._add(CompressedImage(*geometry, self._palette, 0, b"", False, control))
+        palette = self._parse_palette(flags) if flags & HAS_TABLE else self._palette
+        bits, blocks = self._read(1)[0], self._read_raw_sub_blocks()
         if width and height:
             is_interlaced = bool(flags & IS_INTERLACED)
-            self._add(CompressedImage(*place, palette, bits, blocks, is_interlaced, control))
+            self._add(CompressedImage(*geometry, palette, bits, blocks, is_interlaced, control))
 
     def _add(self, image: CompressedImage) -> None:
         self.images.append(image)
         if self._limits is not None:
             self._limits.check_frames(len(self.images))
 
-    def _read_extension(self, control: GraphicControl) -> GraphicControl:
-        """What is known of the next image after it."""
-        label, (first, *others) = self._take(1)[0], [*self._parts(), b""]
+    def _parse_extension(self, control: GraphicControl) -> GraphicControl:
+        """Parse an extension; return the control that applies to the next image."""
+        label, (first, *others) = self._read(1)[0], [*self._sub_blocks(), b""]
         if label == GRAPHIC_CONTROL and len(first) >= 4:
             flags, delay, index = struct.unpack_from("<BHB", first)
             disposal = DISPOSALS.get(flags >> 2 & 7, KEEP)
             return GraphicControl(disposal, delay, index if flags & IS_TRANSPARENT else None)
-        if label == APPLICATION and first in LOOPING:
-            for part in others:
-                if len(part) >= 3 and part[0] == LOOPS:
-                    (self.loops,) = struct.unpack_from("<H", part, 1)
+        if label == APPLICATION and first in LOOP_APPLICATIONS:
+            for block in others:
+                if len(block) >= 3 and block[0] == LOOP_COUNT:
+                    (self.loops,) = struct.unpack_from("<H", block, 1)
         return control
 
-    def _read_palette(self, flags: int) -> Uint8Array:
+    def _parse_palette(self, flags: int) -> Uint8Array:
         palette = np.zeros((256, 3), np.uint8)
         if flags & HAS_TABLE:
             colours = 2 << (flags & TABLE_SIZE)
-            table = np.frombuffer(self._take(3 * colours), np.uint8)
+            table = np.frombuffer(self._read(3 * colours), np.uint8)
             palette[:colours] = table.reshape(colours, 3)
         return palette
 
-    def _parts(self) -> Iterator[bytes]:
-        """What blocks hold, up to the empty one."""
-        while length := self._take(1)[0]:
-            yield self._take(length)
+    def _sub_blocks(self) -> Iterator[bytes]:
+        """Yield the contents of sub-blocks, up to the empty one."""
+        while length := self._read(1)[0]:
+            yield self._read(length)
 
-    def _take_blocks(self) -> bytes:
-        """All blocks before the empty one, with their lengths."""
+    def _read_raw_sub_blocks(self) -> bytes:
+        """Return all sub-blocks before the empty one, with their length bytes."""
         start = self._position
-        for _ in self._parts():
+        for _ in self._sub_blocks():
             pass
         return self._data[start : self._position - 1]
 
-    def _take(self, count: int) -> bytes:
-        taken = self._data[self._position : self._position + count]
-        if len(taken) < count:
-            raise _Ends
+    def _read(self, count: int) -> bytes:
+        read = self._data[self._position : self._position + count]
+        if len(read) < count:
+            raise _EndOfFile
         self._position += count
-        return taken
+        return read
 
     def _check(self) -> None:
         if not self.width or not self.height:
@@ -278,53 +254,78 @@ class GifBlocks:
             )
 
 
-GIF = "GIF"
-CENTISECOND = Fraction(1, 100)
-
-Shot = Sequence[CompressedImage]
-"""Images that are drawn at once."""
-
-
-def read_gif(data: bytes, limits: Limits | None) -> DecodedAnimation:
-    """Read a GIF; see `GifBlocks` for what is raised."""
-    blocks = GifBlocks(data, limits)
-    shots = group_images(blocks)
-    return DecodedAnimation(
-        GIF,
-        blocks.height,
-        blocks.width,
-        CENTISECOND,
-        tuple(shot[-1].control.delay if shot else 0 for shot in shots),
-        count_plays(blocks, len(shots)),
-        partial(_draw, blocks.height, blocks.width, shots),
-        damage=blocks.damage if blocks.images else "There is no image in the file.",
-    )
-
-
-def group_images(blocks: GifBlocks) -> list[Shot]:
-    """Images that are seen together; one empty shot if there are none."""
+def group_images(blocks: GifBlocks) -> list[ImageGroup]:
+    """Group the images that make one frame; return one empty group if there are no images."""
     has_delays = any(image.control.delay for image in blocks.images)
-    if not has_delays and (blocks.loops is not None or blocks.is_of_1987):
+    if not has_delays and (blocks.loops is not None or blocks.is_gif87):
         return [[image] for image in blocks.images] or [[]]
-    shots: list[list[CompressedImage]] = [[]]
+    groups: list[list[CompressedImage]] = [[]]
     for image in blocks.images:
-        if shots[-1] and shots[-1][-1].control.delay:
-            shots.append([])
-        shots[-1].append(image)
-    return list(shots)
+        if groups[-1] and groups[-1][-1].control.delay:
+            groups.append([])
+        groups[-1].append(image)
+    return list(groups)
 
 
-def count_plays(blocks: GifBlocks, shots: int) -> int:
-    """Times that it is shown: the file says how many there are after the first."""
+def count_plays(blocks: GifBlocks, frames: int) -> int:
+    """Return how often the animation is shown; the file counts repetitions after the first."""
     if blocks.loops is None:
-        return FOR_EVER if blocks.is_of_1987 and shots > 1 else 1
-    return blocks.loops + 1 if blocks.loops else FOR_EVER
+        return FOREVER if blocks.is_gif87 and frames > 1 else 1
+    return blocks.loops + 1 if blocks.loops else FOREVER
 
 
-def _draw(height: int, width: int, shots: Sequence[Shot]) -> Iterator[DrawnFrame]:
+def decode_indices(
+    blocks: bytes, height: int, width: int, *, bits: int, is_interlaced: bool
+) -> tuple[Uint8Array, BoolArray | None]:
+    """Decompress the palette indices of an image.
+
+    Args:
+        blocks: sub-blocks of LZW codes, with their length bytes.
+        height: height of the image, at least 1 px.
+        width: width of the image, at least 1 px.
+        bits: initial code size.
+        is_interlaced: whether rows are stored in four passes.
+
+    Returns:
+        Indices, (H, W) uint8, and which of them the file holds, (H, W) bool; None if it holds
+        them all.
+
+    Raises:
+        UnreadableImage: if there is an invalid code.
+    """
+    if not MIN_CODE_BITS <= bits <= MAX_CODE_BITS:
+        raise UnreadableImage(
+            f"Codes of a GIF must begin with {MIN_CODE_BITS} to {MAX_CODE_BITS} bits. "
+            f"Received: {bits}."
+        )
+    indices, is_complete = _decode_codes(blocks, height, width, bits, is_interlaced, background=0)
+    if is_complete:
+        return indices, None
+    # Missing pixels keep the background, so they differ between two backgrounds.
+    again, _ = _decode_codes(blocks, height, width, bits, is_interlaced, background=1)
+    return indices, indices == again
+
+
+def _decode_codes(
+    blocks: bytes, height: int, width: int, bits: int, is_interlaced: bool, background: int
+) -> tuple[Uint8Array, bool]:
+    """Decode indices over a constant background; also return whether all are there."""
+    image = Image.new(GREY, (width, height), background)
+    try:
+        image.frombytes(blocks + EMPTY_BLOCK, "gif", bits, int(is_interlaced))
+    except ValueError as error:
+        if TRUNCATED not in str(error):
+            raise UnreadableImage(
+                "Codes of a GIF must refer to codes before them. Received: an invalid code."
+            ) from error
+        return np.asarray(image), False
+    return np.asarray(image), True
+
+
+def _draw(height: int, width: int, groups: Sequence[ImageGroup]) -> Iterator[DrawnFrame]:
     canvas = Canvas(height, width)
-    for shot in shots:
-        for image in shot:
+    for group in groups:
+        for image in group:
             canvas.draw(_decode_image(image))
         yield DrawnFrame(canvas.colour, canvas.alpha)
 
@@ -332,16 +333,16 @@ def _draw(height: int, width: int, shots: Sequence[Shot]) -> Iterator[DrawnFrame
 def _decode_image(image: CompressedImage) -> Patch:
     control = image.control
     if not image.width or not image.height:
-        nothing = np.zeros((0, 0), np.uint8)
-        return Patch(image.left, image.top, image.palette[nothing], nothing, control.disposal)
-    indices, there = decode_indices(
+        empty = np.zeros((0, 0), np.uint8)
+        return Patch(image.left, image.top, image.palette[empty], empty, control.disposal)
+    indices, is_present = decode_indices(
         image.blocks,
         image.height,
         image.width,
         bits=image.bits,
         is_interlaced=image.is_interlaced,
     )
-    visible = np.ones(indices.shape, bool) if there is None else there
+    visible = np.ones(indices.shape, bool) if is_present is None else is_present
     if control.transparent is not None:
         visible &= indices != control.transparent
     alpha = visible.astype(np.uint8) * np.uint8(LEVELS)

@@ -1,8 +1,7 @@
-"""What animations are written as.
+"""Output formats of animations: what each can hold, and which function writes it.
 
-Animations to videos, which browsers and messengers play with a tenth of the bytes.
-
-They are played once: a video does not say how often, its player does.
+An animation can also become a video, which browsers and messengers play with a tenth of the
+bytes. A video is played once: its player, not the file, says how often it repeats.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,72 +14,42 @@ from typing import IO, NamedTuple
 from core.animation.apng import APNG, write_apng
 from core.animation.gif_reader import GIF
 from core.animation.gif_writer import write_gif
-from core.animation.model import AS_VIEWERS_SHOW, UpscaledAnimation
+from core.animation.model import VIEWER_DELAY, UpscaledAnimation
 from core.animation.webp import WEBP, write_webp
-from core.errors import ImageTooLarge
+from core.errors import ImageTooLarge, InvalidOptions
 from core.images.encode import MAX_SIDES
 from core.media.medium import Frame
-from core.options import OutputOptions, check_format, check_supported
+from core.options import OutputOptions, check_supported
 from core.video import (
     CONTAINERS,
-    LARGEST_SIDE,
+    DEFAULT_QUALITY,
+    MAX_SIDE,
     SRGB,
-    USUAL_QUALITY,
     EncoderSettings,
     VideoOutput,
     choose_codec,
-    encode_alone,
+    write_silent_video,
 )
 
-MOST_A_SECOND = Fraction(100)
-"""Frames, that the rate tells; their times are exact all the same."""
+GIF_MAX_SIDE = 2**16 - 1
 
+MAX_FRAME_RATE = Fraction(100)
+"""Highest frame rate that a video declares; the times of its frames are exact all the same."""
 
-def write_video(film: UpscaledAnimation, wish: OutputOptions, path: Path) -> None:
-    """Write a film without sound; what is transparent is laid over white.
-
-    Args:
-        film: with at least one frame.
-        wish: whose `format` is a video's.
-        path: of the file.
-
-    Raises:
-        InvalidWish: if the format cannot have the codec.
-    """
-    kind = str(wish.format)
-    codec = choose_codec(kind, wish.codec)
-    durations = shown(film)
-    rate = min(len(durations) / (sum(durations) * film.time_base), MOST_A_SECOND)
-    encode_alone(
-        frames(film, durations),
-        path,
-        EncoderSettings(codec, wish.quality or USUAL_QUALITY, rate, Fraction(1), SRGB),
-        VideoOutput(kind, codec, film.time_base, wish.has_note),
-        report=lambda _done: None,
-    )
-
-
-def shown(film: UpscaledAnimation) -> list[int]:
-    """Durations as viewers have them: a frame without one is shown for a while."""
-    return [duration or round(AS_VIEWERS_SHOW / film.time_base) for duration in film.durations]
-
-
-def frames(film: UpscaledAnimation, durations: list[int]) -> Iterator[Frame]:
-    starts = accumulate(durations, initial=0)
-    for picture, start, duration in zip(film.pictures(), starts, durations, strict=False):
-        yield Frame(picture, start, duration)
+StreamWriter = Callable[[UpscaledAnimation, OutputOptions, IO[bytes]], None]
+FileWriter = Callable[[UpscaledAnimation, OutputOptions, Path], None]
 
 
 class OutputFormat(NamedTuple):
-    """A format, and how it is written.
+    """An output format and its writer.
 
     Attributes:
-        name: as people write it.
-        suffix: of a file's name.
-        mimetype: of a file.
-        max_side: px.
-        options: names of the options that it has, beside the universal ones.
-        write: a film, as it is wished for, to a file.
+        name: name for people.
+        suffix: file name suffix.
+        mimetype: media type.
+        max_side: largest height and width, px.
+        options: options from `core.media.medium.OPTIONS` that the format supports.
+        write: writes an animation to a path.
     """
 
     name: str
@@ -88,62 +57,97 @@ class OutputFormat(NamedTuple):
     mimetype: str
     max_side: int
     options: tuple[str, ...]
-    write: Callable[[UpscaledAnimation, OutputOptions, Path], None]
+    write: FileWriter
 
 
-def into_file(
-    write: Callable[[UpscaledAnimation, OutputOptions, IO[bytes]], None],
-) -> Callable[..., None]:
-    """A writer that opens its file."""
-    return partial(_open_and_write, write)
-
-
-def _open_and_write(
-    write: Callable[[UpscaledAnimation, OutputOptions, IO[bytes]], None],
-    film: UpscaledAnimation,
-    wish: OutputOptions,
-    path: Path,
-) -> None:
-    with path.open("wb") as file:
-        write(film, wish, file)
-
-
-OUTPUTS = {
-    "gif": OutputFormat(
-        GIF, ".gif", "image/gif", 2**16 - 1, ("palette", "dither"), into_file(write_gif)
-    ),
-    "apng": OutputFormat(APNG, ".png", "image/apng", MAX_SIDES["png"], (), into_file(write_apng)),
-    "webp": OutputFormat(WEBP, ".webp", "image/webp", MAX_SIDES["webp"], (), into_file(write_webp)),
-} | {
-    name: OutputFormat(
-        container.name, container.suffix, container.mimetype, LARGEST_SIDE, ("codec",), write_video
-    )
-    for name, container in CONTAINERS.items()
-}
-"""By what is wished for."""
-
-
-def find_output(wish: OutputOptions, source: str) -> OutputFormat:
-    """The format wished for, or else that of the file.
+def find_output(options: OutputOptions, source_format: str) -> OutputFormat:
+    """Return the requested output format, or that of the source file.
 
     Args:
-        wish: how the result is to be.
-        source: format of the file, as people write it.
+        options: the caller's output options.
+        source_format: name of the source file's format, for people.
 
     Raises:
-        InvalidWish: if there is no such format, or it has no such option.
+        InvalidOptions: if there is no such format, or it does not support an option.
     """
-    chosen = source.lower() if wish.format is None else wish.format
-    check_format(chosen, OUTPUTS, "animations")
-    output = OUTPUTS[chosen]
-    check_supported(wish, output.options, f"an animation that becomes {output.name}")
+    name = source_format.lower() if options.format is None else options.format
+    if name not in OUTPUTS:
+        raise InvalidOptions(
+            f"`format` must be one of {', '.join(OUTPUTS)}, for animations. Received: {name}"
+        )
+    output = OUTPUTS[name]
+    check_supported(options, output.options, f"an animation that becomes {output.name}")
     return output
 
 
 def check_size(output: OutputFormat, height: int, width: int) -> None:
-    """Raise ImageTooLarge if SR frames of such a size would not fit into a format."""
+    """Raise ImageTooLarge if SR frames of this size do not fit into the format."""
     if max(height, width) > output.max_side:
         raise ImageTooLarge(
             f"Output as {output.name} must be at most {output.max_side} pixels wide and high. "
             f"Received: an animation that would become {width} x {height} pixels."
         )
+
+
+def write_video(animation: UpscaledAnimation, options: OutputOptions, path: Path) -> None:
+    """Write an animation as a video without sound, over a white background.
+
+    Args:
+        animation: has at least one frame.
+        options: `format` is a video container.
+        path: file to write.
+
+    Raises:
+        InvalidOptions: if the container cannot hold the codec.
+    """
+    container = str(options.format)
+    codec = choose_codec(container, options.codec)
+    durations = visible_durations(animation)
+    rate = min(len(durations) / (sum(durations) * animation.time_base), MAX_FRAME_RATE)
+    write_silent_video(
+        with_times(animation, durations),
+        path,
+        EncoderSettings(codec, options.quality or DEFAULT_QUALITY, rate, Fraction(1), SRGB),
+        VideoOutput(container, codec, animation.time_base, options.has_note),
+        report=lambda _done: None,
+    )
+
+
+def visible_durations(animation: UpscaledAnimation) -> list[int]:
+    """Return the durations as viewers show them: a zero duration becomes `VIEWER_DELAY`."""
+    default = round(VIEWER_DELAY / animation.time_base)
+    return [duration or default for duration in animation.durations]
+
+
+def with_times(animation: UpscaledAnimation, durations: list[int]) -> Iterator[Frame]:
+    """Yield the pictures of an animation with their start times and durations."""
+    starts = accumulate(durations, initial=0)
+    for picture, start, duration in zip(animation.pictures(), starts, durations, strict=False):
+        yield Frame(picture, start, duration)
+
+
+def to_path(write: StreamWriter) -> FileWriter:
+    """Turn a function that writes to a file object into one that takes a path."""
+    return partial(_open_and_write, write)
+
+
+def _open_and_write(
+    write: StreamWriter, animation: UpscaledAnimation, options: OutputOptions, path: Path
+) -> None:
+    with path.open("wb") as file:
+        write(animation, options, file)
+
+
+OUTPUTS = {
+    "gif": OutputFormat(
+        GIF, ".gif", "image/gif", GIF_MAX_SIDE, ("palette", "dither"), to_path(write_gif)
+    ),
+    "apng": OutputFormat(APNG, ".png", "image/apng", MAX_SIDES["png"], (), to_path(write_apng)),
+    "webp": OutputFormat(WEBP, ".webp", "image/webp", MAX_SIDES["webp"], (), to_path(write_webp)),
+} | {
+    name: OutputFormat(
+        container.name, container.suffix, container.mimetype, MAX_SIDE, ("codec",), write_video
+    )
+    for name, container in CONTAINERS.items()
+}
+"""Output formats by the value of the `format` option."""

@@ -1,89 +1,117 @@
-"""Files to animations: which they are, and whether they may be that large.
+"""Open animated GIF, PNG and WebP files: detect the format, check limits, decode.
 
-Animations read in processes of their own, which a hostile file may end, see `core.sandbox.decoder`.
+The functions with `_in_sandbox` in their names decode in separate processes, which a hostile
+file may crash without harm. See `core.sandbox.decoder`.
 """
 
 from collections.abc import Callable, Generator, Iterator
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 from core.animation.apng import is_apng, read_apng
 from core.animation.gif_reader import SIGNATURES, read_gif
-from core.animation.model import DecodedAnimation
+from core.animation.model import DecodedAnimation, DrawnFrame
 from core.animation.webp import is_animated_webp, read_webp
 from core.errors import ImageTooLarge, SuperResolutionError, UnsupportedImage
 from core.images.decode import Limits, decoder_errors_translated
 from core.media.medium import ClipHeader, ClipLimits, Frame
 from core.sandbox.decoder import read_numbered, read_one
 
-Reader = Callable[[bytes, Limits | None], DecodedAnimation]
-"""A whole file -> what it holds."""
+FormatReader = Callable[[bytes, Limits | None], DecodedAnimation]
+"""Function that parses the bytes of a whole file."""
 
-BEGINNING = 1_000_000
-"""Bytes in which a file says that it is animated: what comes before is colour, at most."""
+DETECTION_BYTES = 1_000_000
+"""Bytes read to find out whether a file is animated; only a colour profile can precede that
+information."""
 
 
 def is_animation(file: IO[bytes]) -> bool:
-    """Whether a file is one that is read here: any GIF, animated PNG and WebP.
+    """Return whether a file is a GIF, an animated PNG or an animated WebP.
 
-    The file is at its beginning again afterwards.
+    Leaves the file at its beginning.
     """
     file.seek(0)
-    begun = file.read(BEGINNING)
+    head = file.read(DETECTION_BYTES)
     file.seek(0)
-    return _reader_of(begun) is not None
+    return _find_reader(head) is not None
 
 
-def moves(path: Path) -> bool:
-    """Whether a file is an animation of several frames; a damaged one may be said not to be."""
+def has_several_frames(path: Path) -> bool:
+    """Return whether a file is an animation of more than one frame.
+
+    A damaged file may yield False.
+    """
     try:
         with path.open("rb") as file:
-            return is_animation(file) and read_reel(file).header.frames > 1
+            return is_animation(file) and parse_animation(file).header.frames > 1
     except (SuperResolutionError, OSError):
         return False
 
 
 def read_animation_header(file: IO[bytes], limits: ClipLimits | None = None) -> ClipHeader:
-    """What is known of an animation; raises as `read_animation` does."""
+    """Return the header of an animation; raises the errors of `read_animation`."""
     return read_animation(file, limits).header
 
 
 def read_animation(file: IO[bytes], limits: ClipLimits | None = None) -> DecodedAnimation:
-    """Read an animation, and try whether all of it can be decoded.
+    """Read an animation, and check that all of its frames can be decoded.
 
-    What follows a damaged place is left out, and `damage` says so.
+    Frames after a damaged place are dropped, and `damage` says so.
 
     Args:
         file: a GIF, an animated PNG or an animated WebP.
         limits: checked on the header, before anything is decoded; None for no limit.
 
     Raises:
-        UnsupportedImage: if it is neither.
+        UnsupportedImage: if the file has another format.
         UnreadableImage: if there is no whole frame.
-        ImageTooLarge: if it is larger or longer than `limits`, or of more frames.
+        ImageTooLarge: if the animation exceeds `limits` in size, frames or length.
     """
     with decoder_errors_translated():
-        return read_reel(file, limits).inspected()
+        return parse_animation(file, limits).inspected()
 
 
-def read_reel(file: IO[bytes], limits: ClipLimits | None = None) -> DecodedAnimation:
-    """Read an animation without a look at its frames; raises as `read_animation` does."""
+def parse_animation(file: IO[bytes], limits: ClipLimits | None = None) -> DecodedAnimation:
+    """Read an animation without decoding its frames; raises the errors of `read_animation`."""
     file.seek(0)
     data = file.read()
-    reader = _reader_of(data)
+    reader = _find_reader(data)
     if reader is None:
         raise UnsupportedImage(
             "Animation must be a GIF, an animated PNG or an animated WebP. "
             f"Received: {len(data)} bytes that begin with {data[:8]!r}."
         )
     with decoder_errors_translated():
-        reel = reader(data, limits.frame if limits else None)
-        _check_length(reel.header, limits)
-        return reel
+        animation = reader(data, limits.frame if limits else None)
+        _check_length(animation, limits)
+        return animation
 
 
-def _reader_of(data: bytes) -> Reader | None:
+def inspect_in_sandbox(path: Path, limits: ClipLimits) -> DecodedAnimation:
+    """Return what `read_animation` does, but without frames.
+
+    Get the frames from `read_frames_in_sandbox`.
+
+    Raises:
+        UnreadableClip: also if the file crashes its processes or takes too long.
+        TooMuchMemory: if the file needs too much memory.
+    """
+    return read_one(_inspect, (path, limits), limits.frame.max_pixels)
+
+
+def read_frames_in_sandbox(path: Path, start: int, stop: int, max_pixels: int) -> Generator[Frame]:
+    """Yield frames [start, stop); end early at a frame that crashes the process twice.
+
+    Raises:
+        TooMuchMemory: if a frame needs too much memory.
+    """
+    return read_numbered(
+        _read_frames, (path,), range(start, stop), max_pixels, lambda _frame, least: least
+    )
+
+
+def _find_reader(data: bytes) -> FormatReader | None:
     if data.startswith(SIGNATURES):
         return read_gif
     if is_apng(data):
@@ -91,67 +119,24 @@ def _reader_of(data: bytes) -> Reader | None:
     return read_webp if is_animated_webp(data) else None
 
 
-def _check_length(header: ClipHeader, limits: ClipLimits | None) -> None:
-    seconds = header.seconds
+def _check_length(animation: DecodedAnimation, limits: ClipLimits | None) -> None:
+    seconds = animation.header.seconds
     if limits is not None and seconds > limits.max_seconds:
         raise ImageTooLarge(
             f"Animation must last at most {limits.max_seconds:g} s. Received: {seconds:g} s."
         )
 
 
-class InspectedAnimation(NamedTuple):
-    """What is known of an animation after all of its frames have been decoded once.
-
-    Attributes:
-        header: its header.
-        plays: how many times it is to be shown, or `core.animation.model.FOR_EVER`.
-    """
-
-    header: ClipHeader
-    plays: int
-
-
-def inspect_apart(path: Path, limits: ClipLimits) -> InspectedAnimation:
-    """Inspect an animation as `read_animation` does, in a confined process.
-
-    Raises:
-        UnreadableClip: also if the file ends its processes or takes too long.
-        TooMuchMemory: if it takes too much.
-    """
-    check = partial(_check_inspected, limits=limits)
-    arguments = path, limits
-    return read_one(_inspect, arguments, limits.frame.max_pixels, InspectedAnimation, check)
-
-
-def _check_inspected(animation: InspectedAnimation, limits: ClipLimits) -> None:
-    """Raise ValueError or ImageTooLarge for what `_inspect` never yields."""
-    header = animation.header
-    if min(header.height, header.width, header.frames) < 1 or header.time_base <= 0:
-        raise ValueError("an animation without size, frames or time")
-    if header.seconds < 0 or animation.plays < 0:
-        raise ValueError("an animation of negative length")
-    limits.frame.check(header.height, header.width)
-    limits.frame.check_frames(header.frames)
-    _check_length(header, limits)
-
-
-def frames_apart(path: Path, start: int, stop: int, max_pixels: int) -> Generator[Frame]:
-    """Frames [start, stop) of an animation; one that ends the process twice ends them.
-
-    Raises:
-        TooMuchMemory: if a frame takes too much.
-    """
-    return read_numbered(
-        _draw, (path,), range(start, stop), max_pixels, lambda _frame, least: least
-    )
-
-
-def _inspect(path: Path, limits: ClipLimits) -> Iterator[InspectedAnimation]:
+def _inspect(path: Path, limits: ClipLimits) -> Iterator[DecodedAnimation]:
     with path.open("rb") as file:
-        animation = read_animation(file, limits)
-    yield InspectedAnimation(animation.header, animation.plays)
+        # The result is pickled, and the closures that draw frames cannot be.
+        yield replace(read_animation(file, limits), draw=_no_frames)
 
 
-def _draw(path: Path, start: int, stop: int) -> Iterator[Frame]:
+def _read_frames(path: Path, start: int, stop: int) -> Iterator[Frame]:
     with path.open("rb") as file:
-        yield from read_reel(file).frames(start, stop)
+        yield from parse_animation(file).frames(start, stop)
+
+
+def _no_frames() -> Iterator[DrawnFrame]:
+    return iter(())

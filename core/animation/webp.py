@@ -1,14 +1,9 @@
-"""Frames to animated WebP: of each, the part that has changed replaces what is there.
+"""Read and write animated WebP files.
 
-Source: RFC 9649, WebP Image Format, section 2.7.
-
-Chunks of a WebP.
+libwebp, through Pillow, decodes the complete frames of a file. The writer lets libwebp
+compress the changed area of each frame, which replaces what is there, and assembles the file.
 
 Source: RFC 9649, WebP Image Format, section 2.
-
-Animated WebP: libwebp draws it, from what of the file is whole.
-
-Source: RFC 9649, WebP Image Format, section 2.7.
 """
 
 import io
@@ -38,59 +33,53 @@ from core.model.tiles import Box
 from core.options import OutputOptions
 from core.pixels import Uint8Array
 
-RIFF, WEBP_TAG = b"RIFF", b"WEBP"
-HEAD_BYTES = 12
-CHUNK_HEAD_BYTES = 8
+WEBP = "WebP"
+MILLISECOND = Fraction(1, 1000)
+
+RIFF_TAG, WEBP_TAG = b"RIFF", b"WEBP"
+FILE_HEADER_BYTES = 12
+CHUNK_HEADER_BYTES = 8
+
+FRAME_HEADER_BYTES = 16
+"""Bytes of an ANMF chunk before the compressed frame."""
+
+PIXEL_CHUNKS = (b"ALPH", b"VP8 ", b"VP8L")
+"""Chunks that hold the pixels of a frame."""
+
+HAS_ALPHA, HAS_XMP, IS_ANIMATED = 0x10, 0x04, 0x02
+"""Flag bits of the VP8X chunk."""
+
+REPLACE_CANVAS = 0x02
+"""Flag of a frame that replaces the canvas instead of being blended, and stays."""
+
+GRID = 2
+"""Rows and columns of which a frame's position is a multiple."""
+
+LOSSLESS = 100
+"""Quality that means lossless compression."""
+
+LOSSLESS_EFFORT = 75
+"""Compression effort of lossless frames, of 100."""
+
+MAX_DURATION = 2**24 - 1
+MAX_PLAYS = 2**16 - 1
 
 
 class RiffChunk(NamedTuple):
-    """A chunk, without its length and what fills it up to an even one."""
+    """A RIFF chunk, without its length field and padding."""
 
     kind: bytes
     body: bytes
 
     def encode(self) -> bytes:
-        """With them, as it stands in a file."""
+        """Return the chunk as stored in a file, padded to an even length."""
         padding = b"\0" * (len(self.body) % 2)
         return self.kind + struct.pack("<I", len(self.body)) + self.body + padding
 
 
-def is_webp(data: bytes) -> bool:
-    """By its first bytes."""
-    return data[:4] == RIFF and data[8:HEAD_BYTES] == WEBP_TAG
-
-
-def split_chunks(data: bytes, start: int = HEAD_BYTES) -> Iterator[RiffChunk]:
-    """Chunks that are there as a whole."""
-    while len(data) >= start + CHUNK_HEAD_BYTES:
-        kind, length = struct.unpack_from("<4sI", data, start)
-        start += CHUNK_HEAD_BYTES
-        if len(data) < start + length:
-            return
-        yield RiffChunk(kind, data[start : start + length])
-        start += length + length % 2
-
-
-def join_chunks(chunks: Iterable[RiffChunk]) -> bytes:
-    """A file of them."""
-    body = b"".join(chunk.encode() for chunk in chunks)
-    return head_of_file(HEAD_BYTES + len(body)) + body
-
-
-def head_of_file(length: int) -> bytes:
-    """The first bytes of a file of so many bytes, `HEAD_BYTES` if it is only begun."""
-    return RIFF + struct.pack("<I", max(length, HEAD_BYTES) - 8) + WEBP_TAG
-
-
-WEBP = "WebP"
-MILLISECOND = Fraction(1, 1000)
-IS_ANIMATED = 0x02  # of the flags in VP8X
-FRAME_BYTES = 16  # of a chunk ANMF before what is compressed
-
-
 def is_animated_webp(data: bytes) -> bool:
-    """Whether a WebP says that it is animated."""
-    if not is_webp(data):
+    """Return whether a file is a WebP with the animation flag."""
+    if data[:4] != RIFF_TAG or data[8:FILE_HEADER_BYTES] != WEBP_TAG:
         return False
     first = next(split_chunks(data), None)
     if first is None or first.kind != b"VP8X":
@@ -102,132 +91,147 @@ def read_webp(data: bytes, limits: Limits | None) -> DecodedAnimation:
     """Read an animated WebP.
 
     Raises:
-        ImageTooLarge: as `limits` say.
-        UnreadableImage: without a whole frame.
+        ImageTooLarge: if the canvas or the frame count exceeds `limits`.
+        UnreadableImage: if there is no whole frame.
     """
     chunks = list(split_chunks(data))
-    width, height = (1 + side for side in _read_sides(chunks[0].body))
+    width, height = _parse_canvas_size(chunks[0].body)
     check_image(limits, height, width)
     frames = [chunk for chunk in chunks if _is_frame(chunk)]
     if limits is not None:
         limits.check_frames(len(frames))
     if not frames:
         raise UnreadableImage("Animation must have a whole frame. Received: a WebP without.")
-    plays = next((_read_plays(chunk) for chunk in chunks if chunk.kind == b"ANIM"), 0)
-    announced = HEAD_BYTES - 4 + struct.unpack_from("<I", data, 4)[0]
+    plays = next((_parse_plays(chunk) for chunk in chunks if chunk.kind == b"ANIM"), 0)
+    announced_bytes = FILE_HEADER_BYTES - 4 + struct.unpack_from("<I", data, 4)[0]
     return DecodedAnimation(
         WEBP,
         height,
         width,
         MILLISECOND,
-        tuple(_read_uint24(frame.body, 12) for frame in frames),
+        tuple(_parse_uint24(frame.body, 12) for frame in frames),
         plays,
         partial(_draw, join_chunks(chunks), len(frames)),
-        damage="The file ends too early." if len(data) < announced else None,
+        damage="The file ends too early." if len(data) < announced_bytes else None,
     )
 
 
-def _read_sides(body: bytes) -> tuple[int, int]:
-    """Width and height, each less one."""
-    return _read_uint24(body, 4), _read_uint24(body, 7)
+def split_chunks(data: bytes, start: int = FILE_HEADER_BYTES) -> Iterator[RiffChunk]:
+    """Yield the complete chunks from byte `start` on."""
+    while len(data) >= start + CHUNK_HEADER_BYTES:
+        kind, length = struct.unpack_from("<4sI", data, start)
+        start += CHUNK_HEADER_BYTES
+        if len(data) < start + length:
+            return
+        yield RiffChunk(kind, data[start : start + length])
+        start += length + length % 2
 
 
-def _read_uint24(body: bytes, offset: int) -> int:
+def join_chunks(chunks: Iterable[RiffChunk]) -> bytes:
+    """Return a WebP file of the given chunks."""
+    body = b"".join(chunk.encode() for chunk in chunks)
+    return file_header(FILE_HEADER_BYTES + len(body)) + body
+
+
+def file_header(file_bytes: int) -> bytes:
+    """Return the header of a WebP file of the given total length."""
+    return RIFF_TAG + struct.pack("<I", max(file_bytes, FILE_HEADER_BYTES) - 8) + WEBP_TAG
+
+
+def _parse_canvas_size(body: bytes) -> tuple[int, int]:
+    """Return width and height from the body of a VP8X chunk."""
+    return 1 + _parse_uint24(body, 4), 1 + _parse_uint24(body, 7)
+
+
+def _parse_uint24(body: bytes, offset: int) -> int:
     return int.from_bytes(body[offset : offset + 3], "little")
 
 
-def _read_plays(chunk: RiffChunk) -> int:
+def _parse_plays(chunk: RiffChunk) -> int:
     return int.from_bytes(chunk.body[4:6], "little")
 
 
 def _is_frame(chunk: RiffChunk) -> bool:
-    return chunk.kind == b"ANMF" and len(chunk.body) > FRAME_BYTES
+    return chunk.kind == b"ANMF" and len(chunk.body) > FRAME_HEADER_BYTES
 
 
 def _draw(data: bytes, frames: int) -> Iterator[DrawnFrame]:
     with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
         for number in range(frames):
             image.seek(number)
-            drawn = np.asarray(image.convert("RGBA"))
-            colour = _as_srgb(drawn[..., :3], image.info.get("icc_profile"))
-            yield DrawnFrame(colour, np.ascontiguousarray(drawn[..., 3]))
+            pixels = np.asarray(image.convert("RGBA"))
+            colour = _to_srgb(pixels[..., :3], image.info.get("icc_profile"))
+            yield DrawnFrame(colour, np.ascontiguousarray(pixels[..., 3]))
 
 
-def _as_srgb(colour: Uint8Array, profile: object) -> Uint8Array:
+def _to_srgb(colour: Uint8Array, profile: object) -> Uint8Array:
     samples = Samples(RGB, np.ascontiguousarray(colour), None)
     return np.asarray(to_srgb(samples, profile)[0], np.uint8)
 
 
-HAS_ALPHA, HAS_XMP = 0x10, 0x04
-REPLACED = 0x02  # what is under a frame; the frame itself stays
-GRID = 2  # frames begin at even rows and columns
-LOSSLESS = 100
-LONGEST = 2**24 - 1
-MOST_PLAYS = 2**16 - 1
-PIXELS = (b"ALPH", b"VP8 ", b"VP8L")
+def write_webp(animation: UpscaledAnimation, options: OutputOptions, file: IO[bytes]) -> None:
+    """Write an animation with the quality of `options`, 100 for lossless.
 
-
-def write_webp(film: UpscaledAnimation, wish: OutputOptions, file: IO[bytes]) -> None:
-    """Write a film; `wish.quality` is obeyed, 100 is without loss.
-
-    Frames are compressed one by one, and put together here. The file must be one in which
-    its beginning can be written at the end.
+    `file` must be seekable: the header is written last, when the length is known.
     """
-    quality = DEFAULT_QUALITY["webp"] if wish.quality is None else wish.quality
+    quality = DEFAULT_QUALITY["webp"] if options.quality is None else options.quality
     start = file.tell()
-    file.write(head_of_file(0))
-    for chunk in _chunks(film, quality):
+    file.write(file_header(0))
+    for chunk in _encode_chunks(animation, quality):
         file.write(chunk.encode())
     length = file.tell() - start
     file.seek(start)
-    file.write(head_of_file(length))
+    file.write(file_header(length))
     file.seek(start + length)
 
 
-def _chunks(film: UpscaledAnimation, quality: int) -> Iterator[RiffChunk]:
-    yield _head(film)
-    yield _repetitions(film.plays)
-    yield from _frames(film, quality)
-    if film.xmp is not None:
-        yield RiffChunk(b"XMP ", film.xmp)
+def _encode_chunks(animation: UpscaledAnimation, quality: int) -> Iterator[RiffChunk]:
+    yield _encode_header(animation)
+    yield _encode_plays(animation.plays)
+    yield from _encode_frames(animation, quality)
+    if animation.xmp is not None:
+        yield RiffChunk(b"XMP ", animation.xmp)
 
 
-def _head(film: UpscaledAnimation) -> RiffChunk:
-    flags = IS_ANIMATED | HAS_ALPHA * film.has_alpha | HAS_XMP * (film.xmp is not None)
-    return RiffChunk(b"VP8X", struct.pack("<I", flags) + _uint24(film.width - 1, film.height - 1))
+def _encode_header(animation: UpscaledAnimation) -> RiffChunk:
+    flags = IS_ANIMATED | HAS_ALPHA * animation.has_alpha | HAS_XMP * (animation.xmp is not None)
+    size = _encode_uint24(animation.width - 1, animation.height - 1)
+    return RiffChunk(b"VP8X", struct.pack("<I", flags) + size)
 
 
-def _repetitions(plays: int) -> RiffChunk:
-    """How often it is shown, after a background that no viewer shows."""
-    return RiffChunk(b"ANIM", struct.pack("<IH", 0, min(plays, MOST_PLAYS)))
+def _encode_plays(plays: int) -> RiffChunk:
+    """Encode the number of plays, after a background colour that no viewer shows."""
+    return RiffChunk(b"ANIM", struct.pack("<IH", 0, min(plays, MAX_PLAYS)))
 
 
-def _uint24(*numbers: int) -> bytes:
+def _encode_uint24(*numbers: int) -> bytes:
     return b"".join(number.to_bytes(3, "little") for number in numbers)
 
 
-def _frames(film: UpscaledAnimation, quality: int) -> Iterator[RiffChunk]:
-    channels = 4 if film.has_alpha else 3
-    before = None
-    durations = film.durations_in(MILLISECOND, least=1)
-    for picture, duration in zip(film.pictures(), durations, strict=True):
-        now = rgba(picture)
-        area = changed_area(before, now, GRID)
-        yield _frame(area, area.crop(now)[..., :channels], min(duration, LONGEST), quality)
-        before = now
+def _encode_frames(animation: UpscaledAnimation, quality: int) -> Iterator[RiffChunk]:
+    channels = 4 if animation.has_alpha else 3
+    previous = None
+    durations = animation.durations_in(MILLISECOND, minimum=1)
+    for picture, duration in zip(animation.pictures(), durations, strict=True):
+        current = rgba(picture)
+        area = changed_area(previous, current, GRID)
+        pixels = area.crop(current)[..., :channels]
+        yield _encode_frame(area, pixels, min(duration, MAX_DURATION), quality)
+        previous = current
 
 
-def _frame(area: Box, pixels: Uint8Array, milliseconds: int, quality: int) -> RiffChunk:
-    place = area.left // GRID, area.top // GRID
-    head = _uint24(*place, area.width - 1, area.height - 1, milliseconds) + bytes([REPLACED])
-    return RiffChunk(b"ANMF", head + _compress(pixels, quality))
+def _encode_frame(area: Box, pixels: Uint8Array, milliseconds: int, quality: int) -> RiffChunk:
+    position = area.left // GRID, area.top // GRID
+    header = _encode_uint24(*position, area.width - 1, area.height - 1, milliseconds)
+    return RiffChunk(b"ANMF", header + bytes([REPLACE_CANVAS]) + _compress(pixels, quality))
 
 
 def _compress(pixels: Uint8Array, quality: int) -> bytes:
-    """The chunks of a WebP by itself that hold its pixels."""
+    """Return the pixel chunks of a still WebP of the pixels."""
     file = io.BytesIO()
     is_lossless = quality == LOSSLESS
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.save(file, "WEBP", quality=quality if not is_lossless else 75, lossless=is_lossless)
+    effort = LOSSLESS_EFFORT if is_lossless else quality
+    image.save(file, "WEBP", quality=effort, lossless=is_lossless)
     chunks = split_chunks(file.getvalue())
-    return b"".join(chunk.encode() for chunk in chunks if chunk.kind in PIXELS)
+    return b"".join(chunk.encode() for chunk in chunks if chunk.kind in PIXEL_CHUNKS)

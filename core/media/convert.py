@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, NamedTuple
 
-from core.animation import Animation, is_animation, moves
+from core.animation import Animation, has_several_frames, is_animation
 from core.images import PILLOW_FORMATS
 from core.images import SUFFIXES as IMAGE_SUFFIXES
 from core.media.medium import ClipLimits, Frame, Medium, Report, UpscalePicture
@@ -21,16 +21,16 @@ from core.sandbox.decoder import Decoder
 from core.temporal.coherence import upscale_frames
 from core.video import (
     CONTAINERS,
-    USUAL_QUALITY,
+    DEFAULT_QUALITY,
     EncoderSettings,
     RawClip,
     Video,
     VideoOutput,
     choose_codec,
-    encode_alone,
     read_raw,
     sniff,
     write_raw,
+    write_silent_video,
 )
 from core.video import SUFFIXES as VIDEO_SUFFIXES
 
@@ -138,7 +138,7 @@ def upscale_pipe(
     with read_raw(source, limits) as clip:
         sr = upscale_frames(clip.frames, upscale, is_coherent=options.is_coherent)
         if isinstance(target, Path):
-            encode_alone(sr, target, *video_settings(clip, options), report)
+            write_silent_video(sr, target, *video_settings(clip, options), report)
         else:
             write_raw(target, report_each(sr, report), clip.rate, clip.aspect, clip.colour)
 
@@ -147,7 +147,7 @@ def video_settings(clip: RawClip, options: OutputOptions) -> tuple[EncoderSettin
     """Return how raw frames are encoded, and the video that they are written to."""
     container = options.format or "mp4"
     codec = choose_codec(container, options.codec)
-    quality = options.quality or USUAL_QUALITY
+    quality = options.quality or DEFAULT_QUALITY
     return (
         EncoderSettings(codec, quality, clip.rate, clip.aspect, clip.colour),
         VideoOutput(container, codec, 1 / clip.rate, options.has_note),
@@ -175,7 +175,7 @@ class ConversionTask(NamedTuple):
     def clip_format(self) -> str | None:
         """Output format if the result is a clip; None if it is a picture."""
         suffix = self.target.suffix.lower()
-        if suffix in PICTURE_OUTPUTS and not moves(self.source):
+        if suffix in PICTURE_OUTPUTS and not has_several_frames(self.source):
             return None
         return (VIDEO_OUTPUTS | ANIMATION_OUTPUTS).get(suffix)
 
@@ -241,7 +241,7 @@ def plan_folder(source: Path, target: Path, folder_format: str) -> Iterator[Conv
 def result_suffix(source: Path, picture_format: str) -> str:
     """Return the suffix of a result. Clips keep their format, pictures get the one given."""
     suffix = source.suffix.lower()
-    if suffix in VIDEO_SUFFIXES or moves(source):
+    if suffix in VIDEO_SUFFIXES or has_several_frames(source):
         return RENAMED_SUFFIXES.get(suffix, suffix)
     return f".{picture_format}"
 

@@ -1,1 +1,1 @@
-"""Coherence of frames in time: optical flow, fusion, repeated frames."""
+"""Temporal coherence of upscaled frames: optical flow, fusion, a cache of repeated frames."""

@@ -1,11 +1,9 @@
-"""From what a decoder gives to upright RGB, and what is said of its colours.
+"""Convert decoded frames to upright 8-bit RGB pictures.
 
-Neither primaries nor transfer are converted: what a file says of them is said of the
-result, too. What it leaves open, the matrix and the range, is decided as players do.
+Primaries and transfer characteristics are not converted: the output declares those of the
+source. A matrix or range that the file leaves open is chosen as players do.
 
 Source: ITU-T H.273, tables 2 to 4.
-
-How frames are held upright, as a container's display matrix says.
 """
 
 import struct
@@ -20,35 +18,59 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from core.errors import UnsupportedClip
 from core.picture import Picture
-from core.pixels import LEVELS, PixelArray, Uint8Array, flatten_on_white
+from core.pixels import LEVELS, PixelArray, Uint8Array, to_uint8
+
+RGB, BT709, UNSPECIFIED, FCC, BT470BG, BT601, SMPTE240, BT2020 = 0, 1, 2, 4, 5, 6, 7, 9
+"""Numbers of matrices in H.273."""
+
+MATRICES = {BT709: 1, FCC: 4, BT470BG: 5, BT601: 5, SMPTE240: 7, BT2020: 9}
+"""Matrix numbers of FFmpeg's scaler by their number in H.273."""
+
+HDR = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}
+"""Transfer characteristics that need tone mapping to fit into 8 bits."""
+
+MIN_HD_HEIGHT = 720
+"""Lowest height, px, from which a frame without a declared matrix counts as BT.709."""
+
+ACCURATE = (
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+)
+"""Flags of FFmpeg's scaler; without them it rounds down and repeats chroma."""
+
+THREADS = 1  # the network uses the cores
+
+WHITE = LEVELS
 
 
 class Orientation(NamedTuple):
-    """What is done to a frame, in this order.
+    """Steps that turn a decoded frame upright, in this order.
 
     Attributes:
-        is_transposed: rows become columns.
-        is_mirrored: left becomes right.
-        is_upturned: top becomes bottom.
+        is_transposed: whether rows become columns.
+        is_mirrored: whether left and right are swapped.
+        is_flipped: whether top and bottom are swapped.
     """
 
     is_transposed: bool = False
     is_mirrored: bool = False
-    is_upturned: bool = False
+    is_flipped: bool = False
 
     def upright(self, pixels: Uint8Array) -> Uint8Array:
-        """(H, W, C) -> (H, W, C), or (W, H, C) if it is transposed."""
+        """Turn (H, W, C) upright; the result is (W, H, C) if transposed."""
         if self.is_transposed:
             pixels = pixels.transpose(1, 0, 2)
         if self.is_mirrored:
             pixels = pixels[:, ::-1]
-        if self.is_upturned:
+        if self.is_flipped:
             pixels = pixels[::-1]
         return np.ascontiguousarray(pixels)
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """By the display matrix that goes with a frame; of other angles, the nearest right one.
+    """Return the orientation from a frame's display matrix, to the nearest right angle.
 
     Source: ISO/IEC 14496-12, sec. 6.2.2: x' = ax + cy, y' = bx + dy.
     """
@@ -58,41 +80,19 @@ def orientation_of(frame: VideoFrame) -> Orientation:
         return Orientation()
     a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
     if abs(a) + abs(d) >= abs(b) + abs(c):
-        return Orientation(False, is_mirrored=a < 0, is_upturned=d < 0)
-    return Orientation(True, is_mirrored=c < 0, is_upturned=b < 0)
-
-
-BT709, UNSPECIFIED, FCC, BT470BG, BT601, SMPTE240, BT2020 = 1, 2, 4, 5, 6, 7, 9
-RGB = 0
-MATRICES = {BT709: 1, FCC: 4, BT470BG: 5, BT601: 5, SMPTE240: 7, BT2020: 9}
-"""By the numbers of H.273, to those of FFmpeg's scaler."""
-
-HDR = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}
-"""Transfer characteristics that only tone mapping would bring into 8 bits."""
-
-HD_LINES = 720
-"""From here on what says nothing of its matrix is BT.709."""
-
-EXACT = (
-    Interpolation.BICUBIC
-    | Interpolation.ACCURATE_RND
-    | Interpolation.FULL_CHR_H_INT
-    | Interpolation.FULL_CHR_H_INP
-)
-"""Of FFmpeg's scaler; without these flags it rounds down, and repeats chroma."""
-
-THREADS = 1  # the cores are the network's
+        return Orientation(False, is_mirrored=a < 0, is_flipped=d < 0)
+    return Orientation(True, is_mirrored=c < 0, is_flipped=b < 0)
 
 
 @dataclass(frozen=True)
 class Colour:
-    """What the colours of a clip mean, by the numbers of H.273.
+    """Meaning of the colours of a clip, in numbers of H.273.
 
     Attributes:
-        matrix: from RGB to luma and chroma, a key of `MATRICES`.
-        primaries: as the file has them; 2 if it does not say.
-        transfer: likewise.
-        is_full: whether luma reaches from 0 to 255, rather than from 16 to 235.
+        matrix: matrix from RGB to luma and chroma, a key of `MATRICES`.
+        primaries: primaries that the file declares; 2 for none.
+        transfer: transfer characteristics that the file declares; 2 for none.
+        is_full: whether luma ranges from 0 to 255 rather than from 16 to 235.
     """
 
     matrix: int
@@ -102,18 +102,19 @@ class Colour:
 
     @property
     def range(self) -> ColorRange:
+        """The range as PyAV's constant."""
         return ColorRange.JPEG if self.is_full else ColorRange.MPEG
 
 
 SRGB = Colour(BT709, primaries=1, transfer=1)
-"""For frames that came as RGB: browsers show what is tagged so as it is."""
+"""Colours of frames that were RGB: browsers show video with these tags unchanged."""
 
 
 def colour_of(frame: VideoFrame) -> Colour:
-    """What the colours of a decoded frame mean.
+    """Return the meaning of a decoded frame's colours.
 
     Raises:
-        UnsupportedClip: if it is HDR, or of a matrix that is not known.
+        UnsupportedClip: if the frame is HDR, or its matrix is unknown.
     """
     if frame.color_trc in HDR:
         raise UnsupportedClip(
@@ -124,7 +125,7 @@ def colour_of(frame: VideoFrame) -> Colour:
         return Colour(BT709, frame.color_primaries, frame.color_trc)
     matrix = frame.colorspace
     if matrix in (RGB, UNSPECIFIED):
-        matrix = BT709 if frame.height >= HD_LINES else BT601
+        matrix = BT709 if frame.height >= MIN_HD_HEIGHT else BT601
     if matrix not in MATRICES:
         raise UnsupportedClip(
             f"Clip must have the matrix of BT.601, BT.709 or BT.2020. Received: number {matrix}."
@@ -134,13 +135,13 @@ def colour_of(frame: VideoFrame) -> Colour:
 
 
 class FrameToPicture:
-    """Makes pictures of decoded frames.
+    """Converts decoded frames to pictures.
 
     Args:
-        height: of a frame as it is coded; one of another size is resized.
-        width: likewise.
-        colour: what their colours mean.
-        orientation: how they are held upright.
+        height: height of the coded frames, px; a frame of another size is resized.
+        width: width of the coded frames, px.
+        colour: meaning of their colours.
+        orientation: how they are turned upright.
     """
 
     def __init__(self, height: int, width: int, colour: Colour, orientation: Orientation) -> None:
@@ -148,66 +149,82 @@ class FrameToPicture:
         self._colour, self._orientation = colour, orientation
         self._reformatter = VideoReformatter()
 
-    def of(self, frame: VideoFrame) -> Picture:
-        """A frame as a picture: RGB of 8 bits, upright, opaque, progressive."""
+    def convert(self, frame: VideoFrame) -> Picture:
+        """Return the frame as an upright, opaque, progressive 8-bit RGB picture."""
         if frame.interlaced_frame and frame.height > 1:
-            frame = keep_a_field(frame)
-        pixels = self._rgb(frame)
+            frame = extract_field(frame)
+        pixels = self._to_rgb(frame)
         if pixels.shape[2] > 3:
-            pixels = flatten_on_white(pixels[..., :3], pixels[..., 3])
+            pixels = over_white(pixels[..., :3], pixels[..., 3])
         return Picture(self._orientation.upright(pixels))
 
-    def _rgb(self, frame: VideoFrame) -> Uint8Array:
-        """(H, W, 3), or (H, W, 4) with alpha, uint8."""
+    def _to_rgb(self, frame: VideoFrame) -> Uint8Array:
+        """Return (H, W, 3) uint8, or (H, W, 4) if the frame has alpha."""
         bits = max(component.bits for component in frame.format.components)
-        is_whole = self._colour.is_full or frame.format.is_rgb
-        target = target_format(bits, is_full=is_whole, has_alpha=has_alpha(frame))
+        is_full = self._colour.is_full or frame.format.is_rgb
         converted = self._reformatter.reformat(
             frame,
             width=self._width,
             height=self._height,
-            format=target,
+            format=choose_rgb_format(bits, is_full=is_full, has_alpha=has_alpha(frame)),
             src_colorspace=MATRICES[self._colour.matrix],
             src_color_range=self._colour.range,
             dst_color_range=ColorRange.JPEG,
-            interpolation=EXACT,
+            interpolation=ACCURATE,
             threads=THREADS,
         ).to_ndarray()
         pixels = cast(PixelArray, converted)
-        return rounded(pixels, bits) if pixels.itemsize > 1 else pixels.astype(np.uint8, copy=False)
+        if pixels.itemsize > 1:
+            return round_to_8_bits(pixels, bits)
+        return pixels.astype(np.uint8, copy=False)
 
 
-def target_format(bits: int, *, is_full: bool, has_alpha: bool) -> str:
-    """To what FFmpeg's scaler converts best.
+def choose_rgb_format(bits: int, *, is_full: bool, has_alpha: bool) -> str:
+    """Return the pixel format to which FFmpeg's scaler converts most exactly.
 
-    Of limited range it rounds right into 8 bits; white in more of them comes out darker.
-    Of full range it is the other way round.
+    From limited range it rounds correctly to 8 bits, but more bits make white too dark. From
+    full range it is the other way round.
     """
     if has_alpha:
         return "rgba"
     return f"gbrp{bits}le" if bits > 8 and is_full else "rgb24"
 
 
-def rounded(pixels: PixelArray, bits: int) -> Uint8Array:
-    """Levels of so many bits -> [0, 255] uint8, rounded to the nearest."""
+def round_to_8_bits(pixels: PixelArray, bits: int) -> Uint8Array:
+    """Round levels of the given number of bits to [0, 255] uint8."""
     highest = 2**bits - 1
     levels = (pixels.astype(np.uint32) * LEVELS + highest // 2) // highest
     return np.asarray(levels, np.uint8)
 
 
 def has_alpha(frame: VideoFrame) -> bool:
+    """Return whether a frame has an alpha plane."""
     return any(component.is_alpha for component in frame.format.components)
 
 
-def keep_a_field(frame: VideoFrame) -> VideoFrame:
-    """Every other line of an interlaced frame, from the first on: one moment, not two.
+def to_8_bits(pixels: PixelArray) -> Uint8Array:
+    """Return 8-bit pixels; 16-bit ones are rounded."""
+    if pixels.dtype == np.uint16:
+        return to_uint8(pixels.astype(np.uint16, copy=False))
+    return pixels.astype(np.uint8, copy=False)
 
-    Chroma is in every other line of its own planes. What is left out is interpolated
-    where the field is resized.
+
+def over_white(pixels: Uint8Array, alpha: Uint8Array) -> Uint8Array:
+    """Blend (H, W, 3) uint8 over white by its straight alpha, (H, W) uint8."""
+    share = alpha[..., np.newaxis].astype(np.uint16)
+    mixed = pixels * share + WHITE * (LEVELS - share)
+    return ((mixed + LEVELS // 2) // LEVELS).astype(np.uint8)
+
+
+def extract_field(frame: VideoFrame) -> VideoFrame:
+    """Return the first field of an interlaced frame: every other line, one moment in time.
+
+    Chroma is taken from every other line of its own planes. The missing lines are
+    interpolated when the field is resized.
     """
     field = VideoFrame(frame.width, (frame.height + 1) // 2, frame.format.name)
     for plane, source in zip(field.planes, frame.planes, strict=True):
-        lines = _lines(source)[::2][: plane.height]
+        lines = _plane_lines(source)[::2][: plane.height]
         kept = np.zeros((plane.height, plane.line_size), np.uint8)
         size = min(plane.line_size, source.line_size)
         kept[: len(lines), :size] = lines[:, :size]
@@ -216,7 +233,7 @@ def keep_a_field(frame: VideoFrame) -> VideoFrame:
     return field
 
 
-def _lines(plane: VideoPlane) -> Uint8Array:
-    """(lines, bytes of a line) uint8."""
+def _plane_lines(plane: VideoPlane) -> Uint8Array:
+    """Return the bytes of a plane, (lines, bytes per line) uint8."""
     samples = np.frombuffer(bytes(plane), np.uint8)
     return samples[: plane.height * plane.line_size].reshape(plane.height, plane.line_size)

@@ -1,16 +1,12 @@
-"""A video as it is wished for: what is to be computed, segment by segment, and joined.
+"""Upscale a video segment by segment, and join the segments to a file.
 
-Videos read in processes of their own, which a hostile file may end, see `core.sandbox.decoder`.
-
-What these do is in `header`, `frames` and `joining`.
-
-Which file is written: what the caller wishes for, if the clip can become that.
+The functions with `_in_sandbox` in their names read files in separate processes, which a
+hostile file may crash without harm. See `core.sandbox.decoder`.
 """
 
 from bisect import bisect_left
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 from core.errors import InvalidOptions
@@ -27,38 +23,155 @@ from core.media.medium import (
     always,
     plan_segments,
 )
-from core.options import OutputOptions, check_format, check_supported
+from core.options import OutputOptions, check_supported
 from core.sandbox.decoder import read, read_numbered, read_one, trouble_reported
-from core.temporal.coherence import upscale_frames, upscale_once
+from core.temporal.coherence import upscale_frames, with_cache
 from core.video.container import CONTAINERS, FORMATS, MKV, MOV, MP4, WEBM
-from core.video.encoder import USUAL_QUALITY, EncoderSettings, write_part
+from core.video.encoder import DEFAULT_QUALITY, EncoderSettings
 from core.video.frames import read_frames
-from core.video.join import VideoOutput, join_parts
-from core.video.probe import Probe, check_probe, damage_text, probe_clip
+from core.video.parts import VideoOutput, join_parts, write_part
+from core.video.probe import Probe, damage_text, probe_clip
+
+MP4_AUDIO = ("aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac", "dts", "vorbis", "truehd")
+COPYABLE = {
+    (MP4, "audio"): MP4_AUDIO,
+    (MOV, "audio"): ("aac", "mp3", "mp2", "ac3", "eac3", "alac", "pcm_"),
+    (WEBM, "audio"): ("opus", "vorbis"),
+    (MP4, "subtitle"): ("mov_text", "dvd_subtitle"),
+    (MOV, "subtitle"): ("mov_text", "eia_608"),
+    (WEBM, "subtitle"): ("webvtt",),
+}
+"""Beginnings of the codec names that a container holds without conversion, by format and
+stream type."""
+
+NOT_IN_MKV = ("mov_text", "eia_608", "unknown")
+"""Codecs that MKV does not hold; it holds all others."""
 
 
-def probe_apart(path: Path, limits: ClipLimits) -> Probe:
-    """As `probe_clip`; also UnreadableClip if the file ends its processes or takes too long."""
-    check = partial(check_probe, limits=limits)
-    return read_one(probe_clip, (path, limits), limits.frame.max_pixels, Probe, check)
+class Video:
+    """An MP4, MOV, WebM or MKV file as a `core.media.medium.Medium`.
 
+    The file is read in separate processes, so a hostile one harms only those.
 
-def read_frames_apart(
-    path: Path, probe: Probe, first: int, stop: int, max_pixels: int
-) -> Generator[Frame]:
-    """As `read_frames`; a frame that ends the process twice is left out, with those after it.
+    Attributes:
+        header: header of the clip.
+        damage: description of the damage to the file; after `join` it also tells how many
+            frames could be decoded, if some could not.
+
+    Args:
+        path: file to read.
+        limits: largest size, frame count and length.
+        options: the caller's output options.
 
     Raises:
-        TooMuchMemory: if a frame takes too much.
+        UnsupportedClip: if the kind of clip is not supported.
+        InvalidOptions: if the clip cannot be written with these options.
+        UnreadableClip, ClipTooLarge, TooMuchMemory: as `read_video_header`.
     """
 
-    def number_of(frame: Frame, least: int) -> int:
-        return bisect_left(probe.starts, frame.start, least)
+    kind = "video"
+
+    def __init__(self, path: Path, limits: ClipLimits, options: OutputOptions) -> None:
+        self._path, self._options = path, options
+        self._max_pixels = limits.frame.max_pixels
+        self._probe = probe_in_sandbox(path, limits)
+        self._output = choose_output(options, self._probe)
+        self.header = self._probe.header
+        self.height, self.width = self.header.height, self.header.width
+        self.frames = self.header.frames
+        self.damage = self.header.damage
+        container = CONTAINERS[self._output.format]
+        self.suffix, self.mimetype = container.suffix, container.mimetype
+
+    @property
+    def encoder_settings(self) -> EncoderSettings:
+        """Settings that SR frames are encoded with."""
+        return EncoderSettings(
+            codec=self._output.codec,
+            quality=self._options.quality or DEFAULT_QUALITY,
+            rate=self._probe.rate,
+            aspect=self._probe.aspect,
+            colour=self._probe.colour,
+        )
+
+    def segments(self) -> list[Segment]:
+        """Return the segments that make up the video, in order."""
+        return plan_segments(self.frames)
+
+    def render(
+        self, segment: Segment, upscale: UpscalePicture, target: Path, report: Report
+    ) -> None:
+        """Upscale the frames of a segment into a part file that begins with a key frame.
+
+        Frames that are too damaged to be decoded are left out.
+
+        Raises:
+            ClipTooLarge, UnsupportedClip: if the encoder does not accept the SR frames.
+            TooMuchMemory: if decoding needs too much memory.
+        """
+        is_coherent = self._options.is_coherent
+        first = max(0, segment.start - WARM_UP) if is_coherent else segment.start
+        lr = read_frames_in_sandbox(self._path, self._probe, first, segment.stop, self._max_pixels)
+        with closing(lr):
+            sr = upscale_frames(
+                lr,
+                with_cache(upscale),
+                is_coherent=is_coherent,
+                warm_up=segment.start - first,
+            )
+            write_part(target, sr, self.encoder_settings, report)
+
+    def join(self, parts: Sequence[Path], target: Path, go_on: GoOn = always) -> None:
+        """Write the video with the sound, subtitles, chapters and metadata of the source.
+
+        Raises:
+            UnreadableClip: if no frame could be decoded.
+        """
+        with atomic_write(target) as unfinished:
+            arguments = parts, unfinished, self._output, self._path, self._max_pixels
+            written = join_in_sandbox(*arguments, go_on)
+        if self.damage is None and written < self.frames:
+            self.damage = damage_text(f"{written} of {self.frames} frames could be decoded")
+
+
+def read_video_header(path: Path, limits: ClipLimits) -> ClipHeader:
+    """Return the header of a clip, from its packets and its first frame.
+
+    Raises:
+        UnreadableClip: if the file is damaged from the start, or no clip.
+        UnsupportedClip: if the kind of clip is not supported.
+        ClipTooLarge: if it exceeds a limit.
+        TooMuchMemory: if the file needs too much memory.
+    """
+    return probe_in_sandbox(path, limits).header
+
+
+def probe_in_sandbox(path: Path, limits: ClipLimits) -> Probe:
+    """Return what `probe_clip` yields.
+
+    Raises:
+        UnreadableClip: also if the file crashes its processes or takes too long.
+        TooMuchMemory: if the file needs too much memory.
+    """
+    return read_one(probe_clip, (path, limits), limits.frame.max_pixels)
+
+
+def read_frames_in_sandbox(
+    path: Path, probe: Probe, first: int, stop: int, max_pixels: int
+) -> Generator[Frame]:
+    """Yield what `read_frames` does; end early at a frame that crashes the process twice.
+
+    Raises:
+        TooMuchMemory: if a frame needs too much memory.
+    """
+
+    def number_of(frame: Frame, minimum: int) -> int:
+        return bisect_left(probe.starts, frame.start, minimum)
 
     return read_numbered(read_frames, (path, probe), range(first, stop), max_pixels, number_of)
 
 
-def join_apart(
+def join_in_sandbox(
     parts: Sequence[Path],
     target: Path,
     output: VideoOutput,
@@ -66,56 +179,53 @@ def join_apart(
     max_pixels: int,
     go_on: GoOn = always,
 ) -> int:
-    """As `join_parts`; how many frames there are. What `go_on` raises now and then ends it.
+    """Run `join_parts`, and return the number of frames.
+
+    `go_on` is called regularly; an exception that it raises ends the work.
 
     Raises:
-        UnreadableClip: if there are none, or the file ends its process or takes too long.
+        UnreadableClip: if there are no frames, or the file crashes its process or takes too
+            long.
     """
     arguments = (list(parts), target, output, source)
     with (
         trouble_reported(max_pixels),
-        closing(read(join_parts, arguments, max_pixels, int)) as counts,
+        closing(read(join_parts, arguments, max_pixels)) as counts,
     ):
         written = 0
         for count in counts:
-            written = count
+            written = int(count)
             go_on()
     return written
 
 
-MP4_SOUND = ("aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac", "dts", "vorbis", "truehd")
-COPIED = {
-    (MP4, "audio"): MP4_SOUND,
-    (MOV, "audio"): ("aac", "mp3", "mp2", "ac3", "eac3", "alac", "pcm_"),
-    (WEBM, "audio"): ("opus", "vorbis"),
-    (MP4, "subtitle"): ("mov_text", "dvd_subtitle"),
-    (MOV, "subtitle"): ("mov_text", "eia_608"),
-    (WEBM, "subtitle"): ("webvtt",),
-}
-"""What goes into a file as it is, by the beginnings of codecs' names."""
-
-NOT_MKV = ("mov_text", "eia_608", "unknown")
-"""What does not go into MKV; everything else does."""
-
-
-def choose_output(wish: OutputOptions, probe: Probe) -> VideoOutput:
-    """The file to be written.
+def choose_output(options: OutputOptions, probe: Probe) -> VideoOutput:
+    """Return the file to write.
 
     Raises:
-        InvalidWish: if there is no such format or codec, or it cannot hold what goes
-            with the video.
+        InvalidOptions: if there is no such format or codec, or the format cannot hold a
+            stream of the source.
     """
-    kind = wish.format or probe.kind
-    check_format(kind, FORMATS, "videos")
-    check_supported(wish, ("codec",), "videos")
-    for stream, codec in probe.copied:
-        check_copied(kind, stream, codec)
-    return VideoOutput(kind, choose_codec(kind, wish.codec), probe.time_base, wish.has_note)
+    file_format = options.format or probe.format
+    check_format(file_format)
+    check_supported(options, ("codec",), "videos")
+    for stream_type, codec in probe.copied:
+        check_copyable(file_format, stream_type, codec)
+    codec = choose_codec(file_format, options.codec)
+    return VideoOutput(file_format, codec, probe.time_base, options.has_note)
 
 
-def choose_codec(kind: str, codec: str | None) -> str:
-    """The codec wished for, or the usual one of a kind of file."""
-    container = CONTAINERS[kind]
+def check_format(file_format: str) -> None:
+    """Raise InvalidOptions if videos cannot be written in this format."""
+    if file_format not in FORMATS:
+        raise InvalidOptions(
+            f"`format` must be one of {', '.join(FORMATS)}, for videos. Received: {file_format}"
+        )
+
+
+def choose_codec(file_format: str, codec: str | None) -> str:
+    """Return the requested codec, or the default of a format; raise InvalidOptions if unfit."""
+    container = CONTAINERS[file_format]
     if codec is None:
         return container.codecs[0]
     if codec not in container.codecs:
@@ -126,110 +236,15 @@ def choose_codec(kind: str, codec: str | None) -> str:
     return codec
 
 
-def check_copied(kind: str, stream: str, codec: str) -> None:
-    """Raise InvalidWish if a stream cannot go into a file as it is."""
-    is_taken = codec not in NOT_MKV if kind == MKV else codec.startswith(COPIED[kind, stream])
-    if not is_taken:
+def check_copyable(file_format: str, stream_type: str, codec: str) -> None:
+    """Raise InvalidOptions if a format cannot hold a stream without conversion."""
+    if file_format == MKV:
+        is_copyable = codec not in NOT_IN_MKV
+    else:
+        is_copyable = codec.startswith(COPYABLE[file_format, stream_type])
+    if not is_copyable:
         raise InvalidOptions(
-            f"Clip must have {stream} that {CONTAINERS[kind].name} can hold as it is. "
-            f"Received: {stream} of the codec {codec}. Other formats may hold it: mkv does "
+            f"Clip must have {stream_type} that {CONTAINERS[file_format].name} can hold as it is. "
+            f"Received: {stream_type} of the codec {codec}. Other formats may hold it: mkv does "
             "nearly any."
         )
-
-
-def read_video_header(path: Path, limits: ClipLimits) -> ClipHeader:
-    """What is known of a clip by its header, its packets and its first frame.
-
-    Raises:
-        UnreadableClip: if it is damaged from the start, or no clip.
-        UnsupportedClip: if it is of a kind that is not taken.
-        ClipTooLarge: if it passes a limit.
-        TooMuchMemory: if it takes too much to be read.
-    """
-    return probe_apart(path, limits).header
-
-
-class Video:
-    """A `core.media.medium.Medium` of an MP4, MOV, WebM or MKV file.
-
-    The file is read in processes of their own: a hostile one harms none but those.
-
-    Attributes:
-        header: what is known of the clip.
-        damage: what is wrong with the file; after `join` also, if frames could not be
-            decoded, how many.
-
-    Args:
-        path: the file.
-        limits: what it may measure.
-        wish: how the caller wants it.
-
-    Raises:
-        UnsupportedClip: if the clip is of a kind that is not taken.
-        InvalidWish: if it cannot become what is wished for.
-        UnreadableClip, ClipTooLarge, TooMuchMemory: as `read_video_header`.
-    """
-
-    kind = "video"
-
-    def __init__(self, path: Path, limits: ClipLimits, wish: OutputOptions) -> None:
-        self._path, self._wish = path, wish
-        self._max_pixels = limits.frame.max_pixels
-        self._probe = probe_apart(path, limits)
-        self._output = choose_output(wish, self._probe)
-        self.header = self._probe.header
-        self.height, self.width = self.header.height, self.header.width
-        self.frames = self.header.frames
-        self.damage = self.header.damage
-        container = CONTAINERS[self._output.kind]
-        self.suffix, self.mimetype = container.suffix, container.mimetype
-
-    @property
-    def encoding(self) -> EncoderSettings:
-        """How SR frames are encoded."""
-        return EncoderSettings(
-            codec=self._output.codec,
-            quality=self._wish.quality or USUAL_QUALITY,
-            rate=self._probe.rate,
-            aspect=self._probe.aspect,
-            colour=self._probe.colour,
-        )
-
-    def segments(self) -> list[Segment]:
-        """All of it, in order."""
-        return plan_segments(self.frames)
-
-    def render(
-        self, segment: Segment, upscale: UpscalePicture, target: Path, report: Report
-    ) -> None:
-        """Write a segment as a stream of video that begins with a key frame.
-
-        Frames that are too damaged to be decoded are left out.
-
-        Raises:
-            ClipTooLarge, UnsupportedClip: if the encoder does not take the SR frames.
-            TooMuchMemory: if decoding takes too much.
-        """
-        is_coherent = self._wish.is_coherent
-        first = max(0, segment.start - WARM_UP) if is_coherent else segment.start
-        lr = read_frames_apart(self._path, self._probe, first, segment.stop, self._max_pixels)
-        with closing(lr):
-            sr = upscale_frames(
-                lr,
-                upscale_once(upscale),
-                is_coherent=is_coherent,
-                warm_up=segment.start - first,
-            )
-            write_part(target, sr, self.encoding, report)
-
-    def join(self, parts: Sequence[Path], target: Path, go_on: GoOn = always) -> None:
-        """Write the clip with sound, subtitles, chapters and metadata of the file.
-
-        Raises:
-            UnreadableClip: if no frame could be decoded.
-        """
-        with atomic_write(target) as unfinished:
-            arguments = parts, unfinished, self._output, self._path, self._max_pixels
-            written = join_apart(*arguments, go_on)
-        if self.damage is None and written < self.frames:
-            self.damage = damage_text(f"{written} of {self.frames} frames could be decoded")

@@ -1,4 +1,4 @@
-"""Animations for tests, byte by byte: GIF of blocks, APNG of chunks."""
+"""Animations built by hand: GIFs from blocks, APNGs from chunks."""
 
 import struct
 import zlib
@@ -14,23 +14,14 @@ KEEP, BACKGROUND, PREVIOUS = 1, 2, 3
 
 
 def gif(*blocks, size, palette=PALETTE, version=b"GIF89a", trailer=TRAILER):
-    """Return a GIF of blocks; `size` is height and width."""
+    """Return a GIF of the given blocks; `size` is height and width."""
     height, width = size
     head = version + struct.pack("<HHBBB", width, height, _flags(palette), 0, 0)
     return head + _table(palette) + b"".join(blocks) + trailer
 
 
 def image(rows, at=(0, 0), *, palette=(), interlaced=False, bits=2, size=None):
-    """Return an image block of palette indices below 4.
-
-    Args:
-        rows: indices, (h, w).
-        at: left and top.
-        palette: local palette; () for the global one.
-        interlaced: whether the rows are stored in four passes.
-        bits: bits of an index.
-        size: height and width in the header; those of `rows` by default.
-    """
+    """Return an image block of indices below 4; `at` is left and top, `size` the declared size."""
     indices = np.array(rows, np.uint8)
     height, width = size or indices.shape
     if interlaced:
@@ -42,23 +33,25 @@ def image(rows, at=(0, 0), *, palette=(), interlaced=False, bits=2, size=None):
 
 
 def codes(indices, bits):
-    """Return LZW codes of one index each; clear codes keep them from growing longer."""
+    """Return LZW codes of one index each; clear codes keep them at their initial length."""
     stream, clear = [1 << bits], 1 << bits
     for number, index in enumerate(indices):
         if number and number % (clear - 2) == 0:
             stream.append(clear)
         stream.append(int(index))
     stream.append(clear + 1)
-    packed = sum(code << i * (bits + 1) for i, code in enumerate(stream))
+    packed = sum(code << place * (bits + 1) for place, code in enumerate(stream))
     return packed.to_bytes(-(-len(stream) * (bits + 1) // 8), "little")
 
 
 def control(delay=0, disposal=0, transparent=None):
+    """Return a graphic control extension; `delay` is in 1/100 s."""
     flags = disposal << 2 | (transparent is not None)
     return struct.pack("<4BHBB", 0x21, 0xF9, 4, flags, delay, transparent or 0, 0)
 
 
 def loops(count, name=b"NETSCAPE2.0"):
+    """Return the extension that gives the number of repetitions."""
     return b"\x21\xff\x0b" + name + struct.pack("<BBHB", 3, 1, count, 0)
 
 
@@ -80,16 +73,7 @@ def _table(palette):
 
 
 def apng(*frames, size, plays=0, default=None, announced=None, extra=()):
-    """Return an animated PNG of 8-bit RGBA.
-
-    Args:
-        frames: results of `frame`.
-        size: height and width.
-        plays: number of plays; 0 for ever.
-        default: still picture that is not part of the animation.
-        announced: number of frames in the header; the true one by default.
-        extra: further chunks before the pixels.
-    """
+    """Return an APNG of 8-bit RGBA; `default` is a still picture outside the animation."""
     height, width = size
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)),
@@ -108,7 +92,7 @@ def apng(*frames, size, plays=0, default=None, announced=None, extra=()):
 
 
 def frame(pixels, at=(0, 0), delay=(1, 10), disposal=0, over=False):
-    """Return a frame of (h, w, 4) uint8 for `apng`."""
+    """Return a frame of (h, w, 4) uint8 pixels for `apng`."""
 
     def chunks(number, is_first):
         height, width = pixels.shape[:2]

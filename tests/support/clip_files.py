@@ -1,4 +1,4 @@
-"""Clips for tests, written by FFmpeg's own encoders."""
+"""Video clips for tests, written and read back with PyAV."""
 
 from fractions import Fraction
 
@@ -11,11 +11,11 @@ from core.picture import Picture
 
 LIMITS = ClipLimits(Limits(max_pixels=100_000, max_side=1000, max_frames=500), max_seconds=60)
 SAMPLE_RATE = 48_000
-SOUND_SAMPLES = 1024  # of a frame of AAC
+SOUND_SAMPLES = 1024  # per AAC frame
 
 
 def scene(number, height=32, width=48):
-    """A smooth picture that no other number has: (H, W, 3) uint8; top left is the brightest."""
+    """Return a smooth picture, unique for its number: (H, W, 3) uint8, brightest at top left."""
     y, x = np.mgrid[0:height, 0:width]
     red = (number * 9) % 200 + 20 + 0 * x
     green = 220 - 120 * x / width - 80 * y / height
@@ -44,7 +44,7 @@ def write_clip(
     container_options=None,
     **context,
 ):
-    """Write frames, (H, W, 3) uint8, or of FFmpeg's own; `context` is set on the encoder."""
+    """Write a clip of (H, W, 3) uint8 arrays or av.VideoFrames; `context` is set on the encoder."""
     with av.open(path, "w", container_options=container_options or {}) as container:
         container.metadata.update(metadata)
         video = container.add_stream(codec, rate=rate, options=options or {"crf": "12"})
@@ -55,17 +55,17 @@ def write_clip(
             setattr(video.codec_context, name, value)
         if rotation is not None:
             video.set_display_rotation(rotation)
-        others = [add_sound(container, *sound) for sound in sounds]
-        texts = [add_subtitle(container, *subtitle) for subtitle in subtitles]
+        sound_streams = [add_sound(container, *sound) for sound in sounds]
+        subtitle_streams = [add_subtitle(container, *subtitle) for subtitle in subtitles]
         for number, pixels in enumerate(frames):
             frame = as_frame(pixels)
             frame.pts = number if starts is None else starts[number]
             frame.time_base = time_base or Fraction(1, rate)
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
-        for stream in others:
+        for stream in sound_streams:
             write_sound(container, stream, len(frames) / rate)
-        for stream in texts:
+        for stream in subtitle_streams:
             write_subtitle(container, stream)
     return path
 
@@ -81,7 +81,7 @@ def add_sound(container, codec, language):
 
 
 def write_sound(container, stream, seconds):
-    """A sine of 440 Hz, stereo."""
+    """Write a stereo sine of 440 Hz."""
     count = int(seconds * SAMPLE_RATE)
     wave = np.sin(np.arange(count) * 2 * np.pi * 440 / SAMPLE_RATE).astype(np.float32)
     for start in range(0, count, SOUND_SAMPLES):
@@ -113,12 +113,12 @@ def write_subtitle(container, stream):
 
 
 def repeat(picture):
-    """What upscales in tests: every pixel becomes 4 x 4."""
+    """Upscale by repeating every pixel 4 x 4."""
     return Picture(picture.pixels.repeat(4, axis=0).repeat(4, axis=1))
 
 
 def shown(path):
-    """Decoded frames as FFmpeg itself sees them: [(seconds, (H, W, 3) uint8)]."""
+    """Decode a clip with FFmpeg's defaults: [(seconds, (H, W, 3) uint8)]."""
     with av.open(str(path)) as container:
         return [
             (frame.pts * frame.time_base, frame.to_ndarray(format="rgb24"))
@@ -127,11 +127,12 @@ def shown(path):
 
 
 def times(path):
+    """Return the start of each frame, in seconds."""
     return [start for start, _ in shown(path)]
 
 
 def copied(path):
-    """Packets of all streams but the video: [(kind, language, [(seconds, bytes)])]."""
+    """Return the packets of all other streams: [(type, language, [(seconds, bytes)])]."""
     with av.open(str(path)) as container:
         others = [s for s in container.streams if s.type in ("audio", "subtitle")]
         packets = {stream.index: [] for stream in others}

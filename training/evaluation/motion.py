@@ -18,13 +18,13 @@ from core.images import decode_rgb
 from core.pixels import LEVELS
 from core.temporal.fusion import (
     CUBIC,
-    FINER,
+    FLOW_SCALE,
     LINEAR,
     Motion,
-    enlarge,
-    places,
+    enlarge_luma,
+    flow_confidence,
+    sample_positions,
     to_frame_grid,
-    trust,
     warp,
 )
 from training.data.photos import make_pair
@@ -74,7 +74,7 @@ def is_seen(back: np.ndarray, forth: np.ndarray) -> np.ndarray:
     returned = warp(forth, back, LINEAR)
     gap = np.sum((back + returned) ** 2, axis=-1)
     length = np.sum(back**2, axis=-1) + np.sum(returned**2, axis=-1)
-    x, y = places(back, 0)
+    x, y = sample_positions(back, 0)
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     return inside & (gap <= 0.01 * length + 0.5)
 
@@ -102,13 +102,13 @@ def flow_distance(one: np.ndarray, other: np.ndarray) -> float:
 
 def find_motion_by_farneback(present: np.ndarray, before: np.ndarray) -> Motion:
     """What `core.temporal.fusion.find_motion` finds, found by another method."""
-    height, width = (FINER * side for side in present.shape)
-    pair = enlarge(present), enlarge(before)
+    height, width = (FLOW_SCALE * side for side in present.shape)
+    pair = enlarge_luma(present), enlarge_luma(before)
     back, forth = (
-        cv2.calcOpticalFlowFarneback(*ends, None, **FARNEBACK)[:height, :width] / FINER
+        cv2.calcOpticalFlowFarneback(*ends, None, **FARNEBACK)[:height, :width] / FLOW_SCALE
         for ends in (pair, pair[::-1])
     )
-    return Motion(back, trust(to_frame_grid(back), to_frame_grid(forth)))
+    return Motion(back, flow_confidence(to_frame_grid(back), to_frame_grid(forth)))
 
 
 PAN_FRAMES = 10
@@ -201,8 +201,8 @@ def look(picture: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 def known_motion(present: np.ndarray, before: np.ndarray, shape: tuple[int, int]) -> Motion:
     """The motion between two views of a pan, LR px; `shape` is that of the LR frames."""
-    height, width = (FINER * side for side in shape)
-    step = SCALE / FINER
+    height, width = (FLOW_SCALE * side for side in shape)
+    step = SCALE / FLOW_SCALE
     rows, columns = ((np.arange(n) + 0.5) * step - 0.5 for n in (height, width))  # HR px
     x = (present[0, 0] * columns + present[0, 2] - before[0, 2]) / before[0, 0] - columns
     y = (present[1, 1] * rows + present[1, 2] - before[1, 2]) / before[1, 1] - rows

@@ -11,7 +11,7 @@ from tests.support.stand_ins import repeat
 
 @pytest.fixture
 def enlarge():
-    """Every pixel becomes 4 x 4, opacity too; `enlarge.pictures` are those it was given."""
+    """An upscaler that repeats pixels and opacity 4 x 4; `enlarge.pictures` are its inputs."""
 
     def enlarge(picture):
         enlarge.pictures.append(picture)
@@ -23,11 +23,11 @@ def enlarge():
 
 
 @pytest.fixture
-def shown():
-    """(N, H, W, 4) uint8 of a file: all its frames, of no colour where nothing is seen."""
+def decode_all():
+    """A function that decodes a file to (N, H, W, 4) uint8; transparent pixels are all zero."""
 
-    def shown(data):
-        reel = read_animation(io.BytesIO(data))
-        return np.array([rgba(frame.picture) for frame in reel.frames()])
+    def decode_all(data):
+        frames = read_animation(io.BytesIO(data)).frames()
+        return np.array([rgba(frame.picture) for frame in frames])
 
-    return shown
+    return decode_all

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from core.media.medium import WARM_UP, Frame
 from core.picture import Extras, Picture
-from core.temporal.coherence import Coherence, upscale_frames
+from core.temporal.coherence import Coherence, upscale_frames, with_cache
 from core.temporal.fusion import BAND, find_motion
 from tests.support.stand_ins import noise, repeat
 
@@ -13,7 +15,7 @@ FLICKER = 12  # levels
 
 
 class Flickering:
-    """Interpolation, with detail finer than the LR grid that is another in every frame."""
+    """Interpolates, and adds detail finer than the LR grid that differs in every frame."""
 
     def __init__(self):
         self.calls = 0
@@ -50,7 +52,7 @@ def pictures(frames):
 
 
 def still_clip(count, seed=0):
-    """One scene with the noise of a camera, so that no two frames are equal."""
+    """A still scene with camera noise, so that no two frames are equal."""
     drawn = np.random.default_rng(seed)
     return pictures([scene() + drawn.normal(0, 1, (HEIGHT, WIDTH, 1)) for _ in range(count)])
 
@@ -72,26 +74,26 @@ def flicker(frames):
 
 def test_a_still_clip_flickers_less_than_a_third_as_much():
     clip = still_clip(12)
-    apart = upscaled(clip, is_coherent=False)
-    together = upscaled(clip)
-    assert flicker(together[4:]) < flicker(apart[4:]) / 3
+    separate = upscaled(clip, is_coherent=False)
+    coherent = upscaled(clip)
+    assert flicker(coherent[4:]) < flicker(separate[4:]) / 3
 
 
-def test_incoherent_frames_are_those_of_the_network():
+def test_incoherent_frames_are_upscaled_one_by_one():
     clip = still_clip(4)
-    alone = Flickering()
-    expected = [alone(picture).pixels for picture in clip]
+    network = Flickering()
+    expected = [network(picture).pixels for picture in clip]
     assert np.array_equal(pixels(upscaled(clip, is_coherent=False)), np.stack(expected))
 
 
-def test_the_first_frame_is_that_of_the_network():
+def test_the_first_frame_is_upscaled_by_itself():
     clip = still_clip(2)
     assert np.array_equal(upscaled(clip)[0].picture.pixels, Flickering()(clip[0]).pixels)
 
 
-def test_times_go_through():
-    shown = upscaled(still_clip(3), warm_up=1)
-    assert [(frame.start, frame.duration) for frame in shown] == [(1, 1), (2, 1)]
+def test_times_are_kept():
+    frames = upscaled(still_clip(3), warm_up=1)
+    assert [(frame.start, frame.duration) for frame in frames] == [(1, 1), (2, 1)]
 
 
 def test_equal_frames_have_equal_results_and_are_upscaled_once():
@@ -103,14 +105,14 @@ def test_equal_frames_have_equal_results_and_are_upscaled_once():
     assert upscale.calls == 2
 
 
-def test_an_equal_frame_keeps_what_its_own_file_said():
+def test_an_equal_frame_keeps_its_own_extras():
     lr = still_clip(1)[0]
     other = Picture(lr.pixels, extras=Extras(dpi=(72, 72)))
     assert upscaled([lr, other])[1].picture.extras.dpi == (72, 72)
 
 
 def moving_square(count, step=3):
-    """A bright square over soft texture, `step` LR px further in each frame; where it is."""
+    """A bright square that moves `step` LR px per frame over soft texture, and its masks."""
     frames, masks = [], []
     for number in range(count):
         frame, mask = scene().copy(), np.zeros((HEIGHT, WIDTH), bool)
@@ -121,53 +123,53 @@ def moving_square(count, step=3):
     return pictures(frames), masks
 
 
-def exactly(lr):
-    """A network that draws nothing of its own."""
+def interpolate(lr):
+    """A network that adds no detail: interpolation."""
     alpha = None if lr.alpha is None else repeat(lr.alpha)
     return Picture(np.rint(smooth(lr)).astype(np.uint8), alpha, lr.is_grey, lr.extras)
 
 
 def test_a_moving_square_leaves_no_ghost():
     clip, masks = moving_square(8)
-    apart, together = (pixels(upscaled(clip, exactly, is_coherent=c)) for c in (False, True))
+    separate, coherent = (pixels(upscaled(clip, interpolate, is_coherent=c)) for c in (False, True))
     for number in range(1, len(clip)):
         left = repeat((masks[number - 1] & ~masks[number])[..., None])[..., 0]
-        difference = np.abs(together[number] - apart[number])[left]
+        difference = np.abs(coherent[number] - separate[number])[left]
         assert difference.mean() < 2
         assert np.quantile(difference, 0.99) < 12
 
 
-def test_what_comes_out_from_behind_shows_no_trace():
+def test_uncovered_background_shows_no_trace():
     clip = moving_square(8)[0]
     uncovered = [picture.pixels.astype(np.float32) for picture in clip]
     clip = pictures([*uncovered, scene()])
-    apart, together = (pixels(upscaled(clip, exactly, is_coherent=c)) for c in (False, True))
-    assert np.abs(together[-1] - apart[-1]).max() < 12
+    separate, coherent = (pixels(upscaled(clip, interpolate, is_coherent=c)) for c in (False, True))
+    assert np.abs(coherent[-1] - separate[-1]).max() < 12
 
 
-def test_a_scene_cut_takes_nothing_over():
+def test_a_scene_cut_resets_fusion():
     clip = [*still_clip(3), *pictures([255 - scene(seed=3)])]
     upscale = Flickering()
-    together = upscaled(clip, upscale)
-    alone = Flickering()
-    expected = [alone(picture) for picture in clip][-1]
-    assert np.array_equal(together[-1].picture.pixels, expected.pixels)
+    coherent = upscaled(clip, upscale)
+    network = Flickering()
+    expected = [network(picture) for picture in clip][-1]
+    assert np.array_equal(coherent[-1].picture.pixels, expected.pixels)
 
 
-def test_without_a_cut_something_is_taken_over():
+def test_frames_without_a_cut_are_fused():
     clip = still_clip(4)
-    alone = Flickering()
-    expected = [alone(picture) for picture in clip][-1]
+    network = Flickering()
+    expected = [network(picture) for picture in clip][-1]
     assert not np.array_equal(upscaled(clip)[-1].picture.pixels, expected.pixels)
 
 
 def test_a_pan_flickers_less():
     wide = scene(HEIGHT, WIDTH + 20, seed=2)
     clip = pictures([wide[:, number : number + WIDTH] for number in range(10)])
-    apart, together = (pixels(upscaled(clip, is_coherent=c)) for c in (False, True))
-    exact = pixels(upscaled(clip, exactly, is_coherent=False))
+    separate, coherent = (pixels(upscaled(clip, is_coherent=c)) for c in (False, True))
+    exact = pixels(upscaled(clip, interpolate, is_coherent=False))
     inner = np.s_[5:, 16:-16, 16:-64]
-    assert np.abs(together - exact)[inner].mean() < 0.7 * np.abs(apart - exact)[inner].mean()
+    assert np.abs(coherent - exact)[inner].mean() < 0.7 * np.abs(separate - exact)[inner].mean()
 
 
 def test_frames_after_a_warm_up_are_those_of_the_whole_clip():
@@ -188,9 +190,9 @@ def test_tiny_frames_are_fused_too(side, longer):
     clip = pictures(
         [noise(side, side + longer).astype(float) * 0.5 + number for number in range(3)]
     )
-    together = pixels(upscaled(clip, exactly))
-    assert together.shape == (3, 4 * side, 4 * (side + longer), 3)
-    assert np.abs(together - pixels(upscaled(clip, exactly, is_coherent=False))).max() < 40
+    coherent = pixels(upscaled(clip, interpolate))
+    assert coherent.shape == (3, 4 * side, 4 * (side + longer), 3)
+    assert np.abs(coherent - pixels(upscaled(clip, interpolate, is_coherent=False))).max() < 40
 
 
 def test_alpha_is_that_of_the_present_frame():
@@ -198,15 +200,15 @@ def test_alpha_is_that_of_the_present_frame():
         Picture(picture.pixels, np.full((HEIGHT, WIDTH), 100 + number, np.uint8))
         for number, picture in enumerate(still_clip(3))
     ]
-    together = upscaled(clip)
-    assert [np.unique(frame.picture.alpha).tolist() for frame in together] == [[100], [101], [102]]
-    assert flicker(together) < flicker(upscaled(clip, is_coherent=False))
+    coherent = upscaled(clip)
+    assert [np.unique(frame.picture.alpha).tolist() for frame in coherent] == [[100], [101], [102]]
+    assert flicker(coherent) < flicker(upscaled(clip, is_coherent=False))
 
 
 def test_frames_that_differ_in_alpha_alone_are_not_equal():
     lr = still_clip(1)[0]
     clip = [Picture(lr.pixels, np.full((HEIGHT, WIDTH), level, np.uint8)) for level in (0, 255)]
-    assert [np.unique(f.picture.alpha).item() for f in upscaled(clip, exactly)] == [0, 255]
+    assert [np.unique(f.picture.alpha).item() for f in upscaled(clip, interpolate)] == [0, 255]
 
 
 def test_grey_stays_grey():
@@ -225,16 +227,18 @@ def test_sixteen_bits_are_fused_like_eight():
 
     def upscale(lr):
         return Picture(
-            exactly(Picture((lr.pixels // 257).astype(np.uint8))).pixels * np.uint16(257)
+            interpolate(Picture((lr.pixels // 257).astype(np.uint8))).pixels * np.uint16(257)
         )
 
-    together = pixels(upscaled(fine, upscale)) / 257
-    assert np.abs(together - pixels(upscaled(clip, exactly))).max() < 1
+    coherent = pixels(upscaled(fine, upscale)) / 257
+    assert np.abs(coherent - pixels(upscaled(clip, interpolate))).max() < 1
 
 
-def test_another_size_begins_anew():
+def test_a_new_frame_size_resets_fusion():
     clip = [*still_clip(2), *pictures([scene(40, 56)])]
-    assert np.array_equal(upscaled(clip, exactly)[-1].picture.pixels, exactly(clip[-1]).pixels)
+    assert np.array_equal(
+        upscaled(clip, interpolate)[-1].picture.pixels, interpolate(clip[-1]).pixels
+    )
 
 
 def test_bands_leave_no_seam(monkeypatch):
@@ -259,14 +263,14 @@ def test_the_result_does_not_depend_on_threads():
 
 def test_local_means_stay_those_of_the_present_frame():
     clip = still_clip(8)
-    apart, together = (pixels(upscaled(clip, is_coherent=c))[-1] for c in (False, True))
+    separate, coherent = (pixels(upscaled(clip, is_coherent=c))[-1] for c in (False, True))
     means = [
-        cv2.resize(sr, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for sr in (apart, together)
+        cv2.resize(sr, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for sr in (separate, coherent)
     ]
-    assert np.abs(means[0] - means[1]).mean() < 0.3 * np.abs(apart - together).mean()
+    assert np.abs(means[0] - means[1]).mean() < 0.3 * np.abs(separate - coherent).mean()
 
 
-def test_any_motion_can_be_given():
+def test_motion_estimation_can_be_replaced():
     clip = still_clip(3)
     asked = []
 
@@ -274,7 +278,78 @@ def test_any_motion_can_be_given():
         asked.append(present.shape)
         return find_motion(present, before)
 
-    advance = Coherence(exactly, find_motion=find)
+    advance = Coherence(interpolate, find_motion=find)
     for lr in clip:
         advance(lr)
     assert asked == [(HEIGHT, WIDTH)] * 2
+
+
+@pytest.fixture
+def inputs():
+    return []
+
+
+@pytest.fixture
+def upscale(inputs):
+    def upscale(picture):
+        inputs.append(picture)
+        return replace(picture, pixels=repeat(picture.pixels))
+
+    return upscale
+
+
+def noise_pictures(count):
+    return [Picture(noise(4, 5, seed=seed)) for seed in range(count)]
+
+
+def test_a_repeated_picture_is_upscaled_once(upscale, inputs):
+    cached = with_cache(upscale)
+    one, other = noise_pictures(2)
+    results = [cached(picture) for picture in (one, other, Picture(one.pixels.copy()))]
+    assert len(inputs) == 2
+    assert np.array_equal(results[2].pixels, repeat(one.pixels))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pixels": noise(4, 5, seed=1)},
+        {"pixels": noise(4, 5).reshape(5, 4, 3)},
+        {"pixels": noise(4, 5).astype(np.uint16)},
+        {"alpha": np.full((4, 5), 200, np.uint8)},
+        {"is_grey": True},
+    ],
+)
+def test_any_difference_in_the_network_input_counts(upscale, inputs, change):
+    cached = with_cache(upscale)
+    picture = Picture(noise(4, 5))
+    cached(picture)
+    cached(replace(picture, **change))
+    assert len(inputs) == 2
+
+
+def test_extras_are_those_of_each_picture(upscale, inputs):
+    cached = with_cache(upscale)
+    cached(Picture(noise(4, 5)))
+    assert cached(Picture(noise(4, 5), extras=Extras(dpi=(72, 72)))).extras.dpi == (72, 72)
+    assert len(inputs) == 1
+
+
+def test_the_least_recently_used_results_are_dropped(upscale, inputs):
+    first, second, third = noise_pictures(3)
+    cached = with_cache(upscale, max_bytes=2 * 16 * first.pixels.nbytes)
+    for picture in (first, second, first, third):
+        cached(picture)
+    assert len(inputs) == 3
+    cached(first)
+    assert len(inputs) == 3
+    cached(second)
+    assert len(inputs) == 4
+
+
+def test_the_last_result_is_always_kept(upscale, inputs):
+    cached = with_cache(upscale, max_bytes=0)
+    (picture,) = noise_pictures(1)
+    cached(picture)
+    cached(picture)
+    assert len(inputs) == 1

@@ -1,26 +1,32 @@
+import cv2
 import numpy as np
 import pytest
 
 from core.picture import Picture
 from core.temporal.fusion import (
     BAND,
-    FINER,
+    FLOW_SCALE,
     HALO,
+    LINEAR,
+    MIN_SIDE,
     Fusion,
     FusionState,
     Motion,
-    add,
+    add_to_channels,
     bands,
+    find_motion,
     luma,
     sharpen,
+    warp,
 )
 from tests.support.stand_ins import noise
 
 HEIGHT, WIDTH = 20, 28
+TEXTURE_HEIGHT, TEXTURE_WIDTH = 64, 96
 
 
 def at_rest():
-    flow = np.zeros((FINER * HEIGHT, FINER * WIDTH, 2), np.float32)
+    flow = np.zeros((FLOW_SCALE * HEIGHT, FLOW_SCALE * WIDTH, 2), np.float32)
     return Motion(flow, np.ones((HEIGHT, WIDTH), np.float32))
 
 
@@ -30,7 +36,7 @@ def fused_with(before, sr, weight, fusion):
     return fusion.fuse(Picture(sr), memory, at_rest(), weight * ages)
 
 
-def test_without_weight_a_frame_stays_what_it_is():
+def test_a_frame_without_weight_for_the_past_is_unchanged():
     sr = noise(4 * HEIGHT, 4 * WIDTH)
     before = luma(noise(4 * HEIGHT, 4 * WIDTH, seed=1))
     shown, remembered = fused_with(before, sr, 0, Fusion())
@@ -38,7 +44,7 @@ def test_without_weight_a_frame_stays_what_it_is():
     assert np.allclose(remembered, luma(sr), atol=0.01)
 
 
-def test_with_nothing_kept_a_frame_is_the_weighted_mean():
+def test_a_frame_with_no_kept_share_is_the_weighted_mean():
     sr = noise(4 * HEIGHT, 4 * WIDTH)
     before = luma(noise(4 * HEIGHT, 4 * WIDTH, seed=1))
     _, remembered = fused_with(before, sr, 0.5, Fusion(kept=0, is_sharpened=False))
@@ -46,7 +52,7 @@ def test_with_nothing_kept_a_frame_is_the_weighted_mean():
 
 
 @pytest.mark.parametrize("shade", [-40, 40])
-def test_a_difference_of_local_means_is_not_taken_over(shade):
+def test_a_difference_of_local_means_is_ignored(shade):
     sr = np.full((4 * HEIGHT, 4 * WIDTH, 3), 120, np.uint8)
     shown, _ = fused_with(luma(sr) + shade, sr, 0.8, Fusion(kept=1))
     assert np.abs(shown.pixels.astype(int) - sr).max() <= 1
@@ -59,7 +65,7 @@ def test_bands_cover_every_row_once(height):
     assert all(0 <= b.top <= b.first and b.last <= b.bottom <= height for b in bands(height))
 
 
-def test_weakened_detail_is_made_as_strong_as_it_was():
+def test_weakened_detail_is_restored():
     own = luma(noise(64, 80))
     weakened = own.mean() + 0.7 * (own - own.mean())
     assert sharpen(weakened, own).std() == pytest.approx(own.std(), rel=0.05)
@@ -72,10 +78,62 @@ def test_detail_is_never_weakened():
 
 
 @pytest.mark.parametrize(("dtype", "step"), [(np.uint8, 1), (np.uint16, 257)])
-def test_adding_stops_at_black_and_white(dtype, step):
+def test_adding_clips_at_black_and_white(dtype, step):
     pixels = np.array([[[0, 100, 250]]], dtype) * dtype(step)
-    brighter = add(pixels, np.full((1, 1), 20, np.float32))
-    darker = add(pixels, np.full((1, 1), -20, np.float32))
+    brighter = add_to_channels(pixels, np.full((1, 1), 20, np.float32))
+    darker = add_to_channels(pixels, np.full((1, 1), -20, np.float32))
     assert brighter.dtype == dtype
     assert (brighter // step).tolist() == [[[20, 120, 255]]]
     assert (darker // step).tolist() == [[[0, 80, 230]]]
+
+
+def texture(shift_x=0.0, shift_y=0.0, height=TEXTURE_HEIGHT, width=TEXTURE_WIDTH):
+    """Soft texture, moved right by `shift_x` and down by `shift_y` px."""
+    large = cv2.resize(noise(40, 50)[..., 0], None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)
+    move = np.array([[1, 0, shift_x - 60], [0, 1, shift_y - 60]], np.float64)
+    return cv2.warpAffine(large, move, (width, height), flags=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (0.25, -0.5), (1.3, 0.6), (-4, 2), (9, -5)])
+def test_a_shift_is_found_to_an_eighth_of_a_pixel(x, y):
+    motion = find_motion(texture(x, y), texture())
+    inner = motion.flow[2 * 16 : -2 * 16, 2 * 16 : -2 * 16].reshape(-1, 2)
+    assert np.abs(np.median(inner, axis=0) + (x, y)).max() < 1 / 8
+
+
+def test_pixels_from_outside_have_no_confidence():
+    motion = find_motion(texture(-8, 0), texture())
+    assert motion.confidence[:, -6:].max() == 0
+    assert motion.confidence[16:-16, 16:-24].mean() > 0.9
+
+
+def test_another_scene_has_low_confidence():
+    other = cv2.flip(texture(), 1)
+    assert find_motion(other, texture()).confidence.mean() < 0.5
+
+
+@pytest.mark.parametrize("height", [1, 2, 5, 8, 15, 16, MIN_SIDE - 1, MIN_SIDE])
+@pytest.mark.parametrize("width", [1, 3, 8, 47, 48, 200, 700])
+def test_frames_of_any_shape_are_accepted(height, width):
+    for first, second in ((height, width), (width, height)):
+        present, before = (noise(first, second, seed=seed)[..., 0] for seed in (0, 1))
+        motion = find_motion(present, before)
+        assert motion.flow.shape == (FLOW_SCALE * first, FLOW_SCALE * second, 2)
+        assert motion.confidence.shape == (first, second)
+        assert np.isfinite(motion.flow).all()
+        assert 0 <= motion.confidence.min() <= motion.confidence.max() <= 1
+
+
+def test_motion_is_deterministic():
+    first, second = (find_motion(texture(2, 1), texture()) for _ in range(2))
+    assert np.array_equal(first.flow, second.flow)
+    assert np.array_equal(first.confidence, second.confidence)
+
+
+def test_warping_some_rows_equals_warping_all():
+    plane = texture().astype(np.float32)
+    flow = (
+        np.random.default_rng(0).normal(0, 3, (TEXTURE_HEIGHT, TEXTURE_WIDTH, 2)).astype(np.float32)
+    )
+    whole = warp(plane, flow, LINEAR)
+    assert np.array_equal(warp(plane, flow[20:30], LINEAR, top=20), whole[20:30])

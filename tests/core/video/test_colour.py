@@ -5,14 +5,14 @@ from av.video.reformatter import ColorRange
 
 from core.errors import UnsupportedClip
 from core.picture import Picture
-from core.video.colour import Colour, FrameToPicture, Orientation, colour_of
+from core.video.colour import Colour, FrameToPicture, Orientation, colour_of, over_white
 from core.video.encoder import PictureToFrame
 from core.video.frames import read_frames
 from core.video.probe import probe_clip
 from tests.support.clip_files import LIMITS, scene, write_clip
 
 WEIGHTS = {1: (0.2126, 0.0722), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
-"""Of red and blue in luma, by the number of the matrix: H.273, table 4."""
+"""Weights of red and blue in luma, by the number of the matrix (H.273, table 4)."""
 
 COLOURS = np.array(
     [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [130, 90, 210]], np.uint8
@@ -25,7 +25,7 @@ def blocks(colours=COLOURS, side=16):
 
 
 def yuv_planes(rgb, matrix, is_full, levels=255):
-    """Luma and chroma of (..., 3) uint8, not rounded, of so many levels."""
+    """Return unrounded luma and chroma of (..., 3) uint8, for `levels` as the highest level."""
     red_weight, blue_weight = WEIGHTS[matrix]
     red, green, blue = (rgb[..., channel] / 255 for channel in range(3))
     luma = red_weight * red + (1 - red_weight - blue_weight) * green + blue_weight * blue
@@ -48,12 +48,12 @@ def yuv_frame(planes, pixel_format="yuv444p"):
 
 
 def picture_of(frame, colour):
-    return FrameToPicture(frame.height, frame.width, colour, Orientation()).of(frame).pixels
+    return FrameToPicture(frame.height, frame.width, colour, Orientation()).convert(frame).pixels
 
 
 @pytest.mark.parametrize("matrix", WEIGHTS)
 @pytest.mark.parametrize("is_full", [False, True])
-def test_colours_come_out_as_they_went_in(matrix, is_full):
+def test_yuv_is_converted_to_the_original_rgb(matrix, is_full):
     rgb = blocks()
     frame = yuv_frame(np.clip(yuv_planes(rgb, matrix, is_full), 0, 255))
     pixels = picture_of(frame, Colour(matrix, is_full=is_full))
@@ -63,7 +63,7 @@ def test_colours_come_out_as_they_went_in(matrix, is_full):
 @pytest.mark.parametrize("matrix", WEIGHTS)
 @pytest.mark.parametrize("is_full", [False, True])
 @pytest.mark.parametrize("bits", [10, 12])
-def test_deep_colours_are_rounded(matrix, is_full, bits):
+def test_colours_of_more_bits_are_rounded(matrix, is_full, bits):
     highest = 2**bits - 1
     rgb = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     planes = np.clip(yuv_planes(rgb, matrix, is_full, levels=highest), 0, highest)
@@ -75,9 +75,9 @@ def test_deep_colours_are_rounded(matrix, is_full, bits):
 
 @pytest.mark.parametrize("matrix", WEIGHTS)
 @pytest.mark.parametrize("is_full", [False, True])
-def test_results_are_written_with_the_same_colours(matrix, is_full):
+def test_rgb_is_converted_to_the_expected_luma(matrix, is_full):
     rgb = blocks()
-    frame = PictureToFrame(Colour(matrix, is_full=is_full))(Picture(rgb))
+    frame = PictureToFrame(Colour(matrix, is_full=is_full)).convert(Picture(rgb))
     luma = np.frombuffer(bytes(frame.planes[0]), np.uint8).reshape(len(rgb), -1)
     expected = yuv_planes(rgb, matrix, is_full)[0]
     assert np.abs(luma[:, : rgb.shape[1]] - expected).max() <= 0.6
@@ -85,7 +85,7 @@ def test_results_are_written_with_the_same_colours(matrix, is_full):
 
 @pytest.mark.parametrize("matrix", WEIGHTS)
 @pytest.mark.parametrize("is_full", [False, True])
-def test_tags_are_obeyed(tmp_path, matrix, is_full):
+def test_colour_tags_of_a_file_are_used(tmp_path, matrix, is_full):
     rgb = blocks()
     frame = yuv_frame(np.clip(yuv_planes(rgb, matrix, is_full), 0, 255))
     path = write_clip(
@@ -103,7 +103,7 @@ def test_tags_are_obeyed(tmp_path, matrix, is_full):
 
 
 @pytest.mark.parametrize(("height", "matrix"), [(576, 6), (720, 1)])
-def test_what_says_nothing_is_taken_as_players_do(height, matrix):
+def test_a_missing_matrix_is_chosen_by_the_height(height, matrix):
     assert colour_of(av.VideoFrame(16, height, "yuv420p")) == Colour(matrix)
 
 
@@ -114,7 +114,14 @@ def test_an_unknown_matrix_is_refused():
         colour_of(frame)
 
 
-def test_alpha_of_prores_is_laid_over_white(tmp_path):
+def test_alpha_is_blended_over_white():
+    pixels = np.array([[[0, 100, 255], [0, 100, 255], [0, 100, 255]]], np.uint8)
+    alpha = np.array([[255, 0, 128]], np.uint8)
+    expected = [[[0, 100, 255], [255, 255, 255], [127, 177, 255]]]
+    assert over_white(pixels, alpha).tolist() == expected
+
+
+def test_alpha_of_prores_is_blended_over_white(tmp_path):
     rgba = np.zeros((32, 48, 4), np.uint8)
     rgba[:, :24, 3] = 255
     frame = av.VideoFrame.from_ndarray(rgba, "rgba").reformat(format="yuva444p10le")
@@ -132,8 +139,8 @@ def test_alpha_of_prores_is_laid_over_white(tmp_path):
     assert read.picture.pixels[:, 28:].min() > 247
 
 
-def test_of_an_interlaced_frame_one_field_is_kept(tmp_path):
-    first = scene(3, 64, 48)[..., :1].repeat(3, axis=2)  # grey: chroma of fields is apart
+def test_one_field_of_an_interlaced_frame_is_kept(tmp_path):
+    first = scene(3, 64, 48)[..., :1].repeat(3, axis=2)  # grey, since each field has its own chroma
     woven = first.copy()
     woven[1::2] = 200  # the other field is of another moment
     path = write_clip(
@@ -150,4 +157,4 @@ def test_of_an_interlaced_frame_one_field_is_kept(tmp_path):
 def test_frames_that_change_their_size_are_resized():
     pictures = FrameToPicture(32, 48, Colour(6), Orientation())
     frame = av.VideoFrame.from_ndarray(scene(3, 64, 96), "rgb24")
-    assert pictures.of(frame).pixels.shape == (32, 48, 3)
+    assert pictures.convert(frame).pixels.shape == (32, 48, 3)

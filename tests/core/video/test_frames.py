@@ -49,7 +49,7 @@ def clip(request, tmp_path_factory):
     )
 
 
-def test_every_frame_comes_once_with_its_time(clip):
+def test_every_frame_is_read_once_with_its_time(clip):
     frames, expected = read(clip), shown(clip)
     time_base = probe(clip).time_base
     assert [frame.start * time_base for frame in frames] == [start for start, _ in expected]
@@ -59,14 +59,14 @@ def test_every_frame_comes_once_with_its_time(clip):
 
 
 @pytest.mark.parametrize(("first", "stop"), [(0, 1), (11, 14), (12, 13), (13, 25), (23, 40)])
-def test_a_segment_has_the_frames_of_the_whole(clip, first, stop):
+def test_a_range_has_the_same_frames_as_the_whole(clip, first, stop):
     whole = read(clip)[first:stop]
     for one, other in zip(read(clip, first, stop), whole, strict=True):
         assert (one.start, one.duration) == (other.start, other.duration)
         np.testing.assert_array_equal(one.picture.pixels, other.picture.pixels)
 
 
-def test_a_segment_is_reached_without_decoding_all_before(clip, monkeypatch):
+def test_a_range_is_read_without_decoding_everything_before(clip, monkeypatch):
     decoded = []
     original = module.decoded_frames
 
@@ -81,7 +81,7 @@ def test_a_segment_is_reached_without_decoding_all_before(clip, monkeypatch):
     assert is_refreshed_only or len(decoded) < 36
 
 
-def test_frames_of_varying_duration(tmp_path):
+def test_variable_durations_are_read(tmp_path):
     starts = [500, 540, 700, 701, 950, 2000]
     path = write_clip(tmp_path / "clip.mp4", scenes(6), starts=starts, time_base=Fraction(1, 1000))
     frames, unit = read(path), probe(path).time_base
@@ -100,7 +100,7 @@ def test_frames_are_upright(tmp_path, rotation):
     assert (header.height, header.width) == expected.shape[:2]
 
 
-def test_the_shape_of_pixels_turns_with_the_frame(tmp_path):
+def test_the_pixel_aspect_ratio_is_rotated_with_the_frame(tmp_path):
     shape = {"sample_aspect_ratio": Fraction(4, 3)}
     flat = write_clip(tmp_path / "flat.mp4", scenes(2), **shape)
     turned = write_clip(tmp_path / "turned.mp4", scenes(2), rotation=90, **shape)
@@ -109,7 +109,7 @@ def test_the_shape_of_pixels_turns_with_the_frame(tmp_path):
 
 
 @pytest.mark.parametrize(("height", "width"), [(33, 47), (1, 1), (2, 3), (17, 16)])
-def test_odd_sizes(tmp_path, height, width):
+def test_odd_sizes_are_read(tmp_path, height, width):
     frames = scenes(2, height, width)
     path = write_clip(
         tmp_path / "clip.mkv", frames, codec="ffv1", pixel_format="yuv444p", options={}
@@ -118,7 +118,7 @@ def test_odd_sizes(tmp_path, height, width):
         assert np.abs(frame.picture.pixels.astype(int) - expected).max() <= 3
 
 
-def test_times_that_the_packets_do_not_tell_are_counted(tmp_path, monkeypatch):
+def test_frames_without_packet_times_are_counted(tmp_path, monkeypatch):
     path = write_clip(tmp_path / "clip.mp4", scenes(12))
     expected = read(path)
     monkeypatch.setattr("core.video.probe.read_index", lambda *_: None)
@@ -129,7 +129,7 @@ def test_times_that_the_packets_do_not_tell_are_counted(tmp_path, monkeypatch):
         np.testing.assert_array_equal(one.picture.pixels, other.picture.pixels)
 
 
-def test_a_clip_of_one_frame(tmp_path):
+def test_a_single_frame_has_the_average_duration(tmp_path):
     path = write_clip(tmp_path / "clip.mp4", scenes(1))
     (frame,) = read(path)
     assert frame.duration * probe(path).time_base == Fraction(1, 25)

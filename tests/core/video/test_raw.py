@@ -17,7 +17,7 @@ RATE, ASPECT = Fraction(30000, 1001), Fraction(4, 3)
 
 
 class Pipe(io.RawIOBase):
-    """Bytes that can be read once, and not from another place."""
+    """Bytes that can be read once, without seeking."""
 
     def __init__(self, data):
         self._file = io.BytesIO(data)
@@ -41,7 +41,7 @@ def repeat_of(pixels):
 
 
 @pytest.mark.parametrize("is_full", [False, True])
-def test_others_read_what_is_written(tmp_path, is_full):
+def test_ffmpeg_reads_what_is_written(tmp_path, is_full):
     path = tmp_path / "clip.y4m"
     path.write_bytes(y4m(scenes(3), is_full))
     with av.open(str(path)) as container:
@@ -62,7 +62,7 @@ def test_a_pipe_is_read_frame_by_frame(is_full):
         assert np.abs(frame.picture.pixels[1::4, 1::4].astype(int) - expected).mean() < 3
 
 
-def test_what_is_written_is_read_as_the_same():
+def test_writing_what_was_read_changes_almost_nothing():
     first = y4m(scenes(2))
     with read_raw(Pipe(first), replace(LIMITS, frame=Limits(10**6, 1000))) as clip:
         file = io.BytesIO()

@@ -65,6 +65,6 @@ def test_farneback_finds_what_dis_finds(side):
     grey, before = (texture(shift)[:side, :, 0] for shift in (1.5, 0))
     one, other = (find(grey, before) for find in (find_motion, find_motion_by_farneback))
     assert one.flow.shape == other.flow.shape
-    assert one.trust.shape == other.trust.shape
+    assert one.confidence.shape == other.confidence.shape
     gaps = np.abs(one.flow - other.flow)[8:-8, 24:-24]
     assert np.median(gaps) < 0.2

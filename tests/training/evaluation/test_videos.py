@@ -3,7 +3,7 @@ import pytest
 
 from core.images import encode_png, resize_bicubic
 from core.picture import Picture
-from core.temporal.fusion import FINER, find_motion
+from core.temporal.fusion import FLOW_SCALE, find_motion
 from tests.support.stand_ins import noise
 from training.errors import CommandFailed
 from training.evaluation.motion import PAN_FRAMES, PAN_STEP, grey, make_pans, read_clips
@@ -57,7 +57,7 @@ def test_the_motion_that_is_known_is_the_one_that_is_seen(pans):
     for before, present, known in zip(clip.lr, clip.lr[1:], clip.motions, strict=False):
         found = find_motion(grey(present), grey(before))
         assert known.flow.shape == found.flow.shape
-        inner = np.s_[FINER * 8 : -FINER * 8, FINER * 8 : -FINER * 8]
+        inner = np.s_[FLOW_SCALE * 8 : -FLOW_SCALE * 8, FLOW_SCALE * 8 : -FLOW_SCALE * 8]
         assert np.median(np.abs(known.flow - found.flow)[inner]) < 0.05
 
 

@@ -8,8 +8,8 @@ import pytest
 from core.errors import ClipTooLarge, UnreadableClip, UnsupportedClip
 from core.media.medium import Frame
 from core.picture import Picture
-from core.video import SRGB, EncoderSettings, VideoOutput, encode_alone
-from core.video.encoder import CODECS, LARGEST_SIDE
+from core.video import SRGB, EncoderSettings, VideoOutput, write_silent_video
+from core.video.encoder import CODEC_SETTINGS, MAX_SIDE
 from tests.support.clip_files import scenes, shown
 
 TIME_BASE = Fraction(1, 100)
@@ -19,10 +19,10 @@ KINDS = {"h264": "mp4", "hevc": "mp4", "vp9": "webm", "av1": "mkv"}
 def encode(target, pictures, codec="h264", quality=75, starts=None, kind=None):
     starts = range(0, 4 * len(pictures), 4) if starts is None else starts
     frames = [Frame(picture, start, 4) for picture, start in zip(pictures, starts, strict=True)]
-    encoding = EncoderSettings(codec, quality, Fraction(25), Fraction(1), SRGB)
+    settings = EncoderSettings(codec, quality, Fraction(25), Fraction(1), SRGB)
     output = VideoOutput(kind or KINDS[codec], codec, TIME_BASE, has_note=True)
     done = []
-    encode_alone(frames, target, encoding, output, done.append)
+    write_silent_video(frames, target, settings, output, done.append)
     return done
 
 
@@ -34,8 +34,8 @@ def psnr_db(one, other):
     return 10 * np.log10(255**2 / np.square(one.astype(float) - other).mean())
 
 
-@pytest.mark.parametrize("codec", CODECS)
-def test_frames_come_back_nearly_as_they_were(tmp_path, codec):
+@pytest.mark.parametrize("codec", CODEC_SETTINGS)
+def test_decoded_frames_resemble_the_originals(tmp_path, codec):
     done = encode(tmp_path / "clip", pictures(20), codec)
     assert done == list(range(1, 21))
     for (start, pixels), number, expected in zip(
@@ -45,7 +45,7 @@ def test_frames_come_back_nearly_as_they_were(tmp_path, codec):
         assert psnr_db(pixels, expected) > 33
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", CODEC_SETTINGS)
 def test_the_same_frames_make_the_same_file(tmp_path, codec):
     encode(tmp_path / "one", pictures(20), codec)
     encode(tmp_path / "other", pictures(20), codec)
@@ -53,24 +53,24 @@ def test_the_same_frames_make_the_same_file(tmp_path, codec):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
 
 
-@pytest.mark.parametrize("codec", CODECS)
-def test_an_encoder_takes_no_real_time_priority(tmp_path, codec):
-    """Else the rest of the machine stands still while it works, if it runs as root."""
+@pytest.mark.parametrize("codec", CODEC_SETTINGS)
+def test_an_encoder_gets_no_real_time_priority(tmp_path, codec):
+    """With such a priority, as root, it would block everything else on the machine."""
     policies = set()
 
-    def look(_done):
+    def record_policies(_done):
         threads = Path("/proc/self/task").iterdir()
         policies.update(os.sched_getscheduler(int(thread.name)) for thread in threads)
 
     frames = [Frame(picture, 4 * number, 4) for number, picture in enumerate(pictures(4))]
-    encoding = EncoderSettings(codec, 75, Fraction(25), Fraction(1), SRGB)
+    settings = EncoderSettings(codec, 75, Fraction(25), Fraction(1), SRGB)
     output = VideoOutput(KINDS[codec], codec, TIME_BASE, has_note=True)
-    encode_alone(frames, tmp_path / "clip", encoding, output, look)
+    write_silent_video(frames, tmp_path / "clip", settings, output, record_policies)
     assert policies == {os.SCHED_OTHER}
 
 
-@pytest.mark.parametrize("codec", CODECS)
-def test_quality_costs_bytes(tmp_path, codec):
+@pytest.mark.parametrize("codec", CODEC_SETTINGS)
+def test_higher_quality_makes_larger_files(tmp_path, codec):
     sizes = []
     for quality in (1, 50, 100):
         encode(tmp_path / "clip", pictures(8), codec, quality)
@@ -78,13 +78,13 @@ def test_quality_costs_bytes(tmp_path, codec):
     assert sizes == sorted(set(sizes))
 
 
-def test_times_vary_as_they_like(tmp_path):
+def test_variable_frame_times_are_written(tmp_path):
     starts = [0, 2, 50, 51, 300, 301, 302, 1000]
     encode(tmp_path / "clip", pictures(8), starts=starts)
     assert [start for start, _ in shown(tmp_path / "clip")] == [s * TIME_BASE for s in starts]
 
 
-def test_what_is_transparent_is_white(tmp_path):
+def test_transparent_pixels_become_white(tmp_path):
     pixels = np.zeros((64, 96, 3), np.uint8)
     alpha = np.zeros((64, 96), np.uint8)
     encode(tmp_path / "clip", [Picture(pixels, alpha)])
@@ -92,17 +92,17 @@ def test_what_is_transparent_is_white(tmp_path):
 
 
 def test_frames_that_are_too_large_are_refused(tmp_path):
-    with pytest.raises(ClipTooLarge, match=f"at most {LARGEST_SIDE} pixels wide and high"):
-        encode(tmp_path / "clip", pictures(1, 4, LARGEST_SIDE + 4))
+    with pytest.raises(ClipTooLarge, match=f"at most {MAX_SIDE} pixels wide and high"):
+        encode(tmp_path / "clip", pictures(1, 4, MAX_SIDE + 4))
     assert not list(tmp_path.iterdir())
 
 
-def test_frames_that_a_codec_does_not_take_are_refused(tmp_path):
+def test_frames_too_small_for_a_codec_are_refused(tmp_path):
     with pytest.raises(UnsupportedClip, match="at least 64 pixels wide and high"):
         encode(tmp_path / "clip", pictures(1, 32, 96), "hevc")
 
 
-def test_no_frames_make_no_clip(tmp_path):
+def test_a_video_without_frames_is_refused(tmp_path):
     with pytest.raises(UnreadableClip, match="must have frames"):
         encode(tmp_path / "clip", [])
     assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from core.media.medium import plan_segments
 from core.options import OutputOptions
 from core.sandbox.decoder import InProcessDecoder
 from core.video import video as module
-from core.video.join import NOTE
+from core.video.parts import NOTE
 from tests.support.clip_files import LIMITS, copied, repeat, scene, scenes, shown, times, write_clip
 
 COUNT = 30
@@ -24,10 +24,10 @@ def short_segments(monkeypatch):
     monkeypatch.setattr(module, "plan_segments", lambda frames: plan_segments(frames, SEGMENT))
 
 
-def convert(source, folder, wish=None, upscale=repeat):
-    """The result's path, and the medium."""
+def convert(source, folder, options=None, upscale=repeat):
+    """Convert a clip segment by segment; return the path of the result, and the medium."""
     medium = open_medium(
-        source, LIMITS, wish or OutputOptions(), decoder=InProcessDecoder(), scale=4
+        source, LIMITS, options or OutputOptions(), decoder=InProcessDecoder(), scale=4
     )
     parts = [folder / f"part{segment.index}" for segment in medium.segments()]
     for segment, part in zip(medium.segments(), parts, strict=True):
@@ -63,22 +63,22 @@ def result(clip, tmp_path_factory):
         return convert(clip, tmp_path_factory.mktemp("result"))[0]
 
 
-def test_frames_keep_their_number_and_their_times(clip, result):
+def test_frame_count_and_times_are_kept(clip, result):
     assert times(result) == times(clip)
     assert len(times(result)) == COUNT
 
 
-def test_frames_are_four_times_as_large_and_look_the_same_through_all_seams(clip, result):
+def test_frames_are_four_times_as_large_without_visible_seams(clip, result):
     for (_, pixels), (_, lr) in zip(shown(result), shown(clip), strict=True):
         assert psnr_db(pixels, lr.repeat(4, axis=0).repeat(4, axis=1)) > 38
 
 
-def test_sound_is_copied_to_the_byte_and_to_the_tick(clip, result):
+def test_sound_packets_and_their_times_are_copied_exactly(clip, result):
     assert len(copied(result)) == len(SOUNDS)
     assert copied(result) == copied(clip)
 
 
-def test_what_the_file_says_of_itself_stays_with_a_note(result):
+def test_metadata_is_copied_and_a_note_added(result):
     with av.open(str(result)) as container:
         assert container.metadata["title"] == "Pan"
         assert container.metadata["comment"] == NOTE
@@ -91,7 +91,7 @@ def test_the_note_can_be_left_out(clip, tmp_path):
         assert "comment" not in container.metadata
 
 
-def test_the_index_is_at_the_beginning(result):
+def test_the_moov_box_is_at_the_beginning(result):
     data = result.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
 
@@ -100,7 +100,7 @@ def test_every_run_writes_the_same_bytes(clip, result, tmp_path):
     assert convert(clip, tmp_path)[0].read_bytes() == result.read_bytes()
 
 
-def test_what_was_interrupted_and_repeated_is_the_same(clip, result, tmp_path):
+def test_an_interrupted_and_resumed_run_writes_the_same_bytes(clip, result, tmp_path):
     medium = open_medium(clip, LIMITS, OutputOptions(), decoder=InProcessDecoder(), scale=4)
     parts = [tmp_path / f"part{segment.index}" for segment in medium.segments()]
 
@@ -121,7 +121,7 @@ def test_what_was_interrupted_and_repeated_is_the_same(clip, result, tmp_path):
     assert (tmp_path / "result.mp4").read_bytes() == result.read_bytes()
 
 
-def test_progress_counts_the_frames_of_a_segment_without_those_before_it(clip, tmp_path):
+def test_progress_does_not_count_warm_up_frames(clip, tmp_path):
     medium = open_medium(clip, LIMITS, OutputOptions(), decoder=InProcessDecoder(), scale=4)
     done = []
     medium.render(medium.segments()[1], repeat, tmp_path / "part", done.append)
@@ -129,24 +129,22 @@ def test_progress_counts_the_frames_of_a_segment_without_those_before_it(clip, t
 
 
 @pytest.mark.parametrize(("is_coherent", "first"), [(True, 0), (False, SEGMENT)])
-def test_a_segment_begins_a_little_earlier_to_agree_with_the_one_before(
-    clip, tmp_path, is_coherent, first
-):
+def test_a_coherent_segment_is_warmed_up_with_earlier_frames(clip, tmp_path, is_coherent, first):
     medium = open_medium(
         clip, LIMITS, OutputOptions(is_coherent=is_coherent), decoder=InProcessDecoder(), scale=4
     )
-    seen = []
+    first_pixels = []
 
     def upscale(picture):
-        seen.append(picture.pixels[0, 0, 0])
+        first_pixels.append(picture.pixels[0, 0, 0])
         return repeat(picture)
 
     medium.render(medium.segments()[1], upscale, tmp_path / "part", lambda _done: None)
-    assert len(seen) == 2 * SEGMENT - first
-    assert abs(int(seen[0]) - int(scene(first)[0, 0, 0])) < 5
+    assert len(first_pixels) == 2 * SEGMENT - first
+    assert abs(int(first_pixels[0]) - int(scene(first)[0, 0, 0])) < 5
 
 
-def test_an_error_of_the_network_ends_a_segment_and_leaves_nothing(clip, tmp_path):
+def test_an_error_of_the_network_leaves_no_file(clip, tmp_path):
     medium = open_medium(clip, LIMITS, OutputOptions(), decoder=InProcessDecoder(), scale=4)
 
     def fail(_picture):
@@ -158,7 +156,7 @@ def test_an_error_of_the_network_ends_a_segment_and_leaves_nothing(clip, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("name", "codec", "sound", "wish", "codec_out"),
+    ("name", "codec", "sound", "output", "codec_out"),
     [
         ("clip.mov", "libx264", "aac", OutputOptions(), "h264"),
         ("clip.mkv", "libx264", "flac", OutputOptions(), "h264"),
@@ -170,13 +168,13 @@ def test_an_error_of_the_network_ends_a_segment_and_leaves_nothing(clip, tmp_pat
         ("clip.mkv", "mpeg4", "aac", OutputOptions(format="mov"), "h264"),
     ],
 )
-def test_containers_and_codecs(tmp_path, name, codec, sound, wish, codec_out):
+def test_containers_and_codecs_can_be_converted(tmp_path, name, codec, sound, output, codec_out):
     options = {"crf": "12"} if codec == "libx264" else {}
     source = write_clip(
         tmp_path / name, scenes(COUNT), codec=codec, sounds=[(sound, "fra")], options=options
     )
-    target, medium = convert(source, tmp_path, wish)
-    assert target.suffix.removeprefix(".") == (wish.format or source.suffix.removeprefix("."))
+    target, medium = convert(source, tmp_path, output)
+    assert target.suffix.removeprefix(".") == (output.format or source.suffix.removeprefix("."))
     assert video(target)[0].codec.canonical_name == codec_out
     assert times(target) == times(source)
     one, other = copied(target), copied(source)
@@ -184,12 +182,12 @@ def test_containers_and_codecs(tmp_path, name, codec, sound, wish, codec_out):
         [data for _, data in packets] for *_, packets in other
     ]
     for (*_, packets), (*_, expected) in zip(one, other, strict=True):
-        for (start, _), (wanted, _) in zip(packets, expected, strict=True):
-            assert abs(start - wanted) <= Fraction(1, 1000)  # of which MKV counts
+        for (start, _), (expected_start, _) in zip(packets, expected, strict=True):
+            assert abs(start - expected_start) <= Fraction(1, 1000)  # MKV counts milliseconds
     assert medium.mimetype.startswith("video/")
 
 
-def test_times_vary_as_in_the_source(tmp_path):
+def test_variable_frame_times_are_kept(tmp_path):
     starts = [500, 540, 700, 701, 950, 2000, 2001, 2500, 2600, 2601]
     source = write_clip(
         tmp_path / "clip.mp4", scenes(10), starts=starts, time_base=Fraction(1, 1000)
@@ -217,7 +215,7 @@ def test_rotated_clips_come_out_upright(tmp_path, rotation):
         assert next(container.decode(video=0)).rotation == 0
 
 
-def test_the_shape_of_pixels_stays(tmp_path):
+def test_the_pixel_aspect_ratio_is_kept(tmp_path):
     source = write_clip(
         tmp_path / "clip.mp4", scenes(2), sample_aspect_ratio=Fraction(4, 3), rotation=90
     )
@@ -225,7 +223,7 @@ def test_the_shape_of_pixels_stays(tmp_path):
 
 
 @pytest.mark.parametrize(("matrix", "is_full"), [(1, False), (6, False), (1, True), (9, False)])
-def test_the_meaning_of_colours_stays(tmp_path, matrix, is_full):
+def test_colour_tags_are_kept(tmp_path, matrix, is_full):
     source = write_clip(
         tmp_path / "clip.mp4",
         scenes(2),
@@ -246,14 +244,14 @@ def test_odd_sizes_become_even(tmp_path):
     assert shown(convert(source, tmp_path)[0])[0][1].shape == (132, 188, 3)
 
 
-def test_a_clip_of_one_frame_without_sound(tmp_path):
+def test_a_single_frame_without_sound_can_be_converted(tmp_path):
     source = write_clip(tmp_path / "clip.mp4", scenes(1))
     target, _ = convert(source, tmp_path)
     assert times(target) == [0]
     assert copied(target) == []
 
 
-def test_subtitles_chapters_and_attachments_go_along(tmp_path):
+def test_subtitles_chapters_and_attachments_are_copied(tmp_path):
     source = write_clip(
         tmp_path / "clip.mkv", scenes(COUNT), sounds=SOUNDS, subtitles=[("subrip", "spa")]
     )
@@ -280,7 +278,7 @@ def test_subtitles_chapters_and_attachments_go_along(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("options", "message"),
     [
         (OutputOptions(format="webm"), "audio that WebM can hold as it is. Received: .* codec aac"),
         (
@@ -291,9 +289,9 @@ def test_subtitles_chapters_and_attachments_go_along(tmp_path):
         (OutputOptions(format="avi"), "one of mp4, mov, webm, mkv, for videos. Received: avi"),
     ],
 )
-def test_what_a_clip_cannot_become_is_told_at_once(clip, wish, message):
+def test_impossible_outputs_are_refused_at_once(clip, options, message):
     with pytest.raises(InvalidOptions, match=message):
-        open_medium(clip, LIMITS, wish, decoder=InProcessDecoder(), scale=4)
+        open_medium(clip, LIMITS, options, decoder=InProcessDecoder(), scale=4)
 
 
 def test_parts_of_another_encoder_are_not_joined(clip, tmp_path):
@@ -307,14 +305,14 @@ def test_parts_of_another_encoder_are_not_joined(clip, tmp_path):
     assert not (tmp_path / "result.mp4").exists()
 
 
-def test_no_frame_at_all_is_an_error(clip, tmp_path):
+def test_a_clip_without_any_frame_is_refused(clip, tmp_path):
     medium = open_medium(clip, LIMITS, OutputOptions(), decoder=InProcessDecoder(), scale=4)
     (tmp_path / "part").write_bytes(b"")
     with pytest.raises(UnreadableClip, match="must have frames"):
         medium.join([tmp_path / "part"], tmp_path / "result.mp4")
 
 
-def test_key_frames_begin_the_segments(result):
+def test_each_segment_begins_with_a_key_frame(result):
     with av.open(str(result)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
     starts = [number for number, packet in enumerate(packets) if packet.is_keyframe]

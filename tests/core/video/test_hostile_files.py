@@ -11,7 +11,7 @@ from core.media.convert import open_medium
 from core.options import OutputOptions
 from core.sandbox.decoder import InProcessDecoder
 from core.video import read_video_header
-from core.video import video as apart
+from core.video import video as module
 from core.video.frames import read_frames
 from core.video.probe import probe_clip
 from tests.support.clip_files import LIMITS, repeat, scenes, shown, write_clip
@@ -61,7 +61,7 @@ def convert(source, folder):
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "webm"])
 @pytest.mark.parametrize("share", [0.55, 0.7, 0.85, 0.95])
-def test_of_a_truncated_file_comes_what_is_before_the_end(clips, tmp_path, kind, share):
+def test_a_truncated_file_yields_the_frames_before_the_end(clips, tmp_path, kind, share):
     path = cut(clips[kind], tmp_path / "clip", share)
     found = probe(path)
     frames = list(read_frames(path, found, 0, found.frames))
@@ -84,7 +84,7 @@ def test_a_truncated_clip_is_upscaled_up_to_the_damage(clips, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "webm"])
-def test_wherever_a_file_ends_there_is_an_error_of_ours_or_a_frame(clips, tmp_path, kind):
+def test_a_file_truncated_anywhere_yields_frames_or_our_error(clips, tmp_path, kind):
     for share in np.linspace(0, 0.99, 34):
         path = cut(clips[kind], tmp_path / "clip", share)
         try:
@@ -97,7 +97,7 @@ def test_wherever_a_file_ends_there_is_an_error_of_ours_or_a_frame(clips, tmp_pa
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "webm"])
-def test_wherever_bits_flip_there_is_an_error_of_ours_or_a_frame(clips, tmp_path, kind):
+def test_a_file_with_flipped_bits_yields_frames_or_our_error(clips, tmp_path, kind):
     data = np.frombuffer(clips[kind].read_bytes(), np.uint8)
     random = np.random.default_rng(0)
     path = tmp_path / "clip"
@@ -106,18 +106,18 @@ def test_wherever_bits_flip_there_is_an_error_of_ours_or_a_frame(clips, tmp_path
         places = random.integers(64, len(data), 40)
         damaged[places] ^= random.integers(1, 256, 40).astype(np.uint8)
         path.write_bytes(damaged.tobytes())
-        apart_frames = 0
+        frames = 0
         try:
-            found = apart.probe_apart(path, LIMITS)
-            apart_frames = sum(
-                1 for _ in apart.read_frames_apart(path, found, 0, found.frames, 100_000)
+            found = module.probe_in_sandbox(path, LIMITS)
+            frames = sum(
+                1 for _ in module.read_frames_in_sandbox(path, found, 0, found.frames, 100_000)
             )
         except SuperResolutionError as error:
             assert "must" in str(error)
-        assert apart_frames <= COUNT
+        assert frames <= COUNT
 
 
-def test_frames_that_cannot_be_decoded_are_left_out_and_counted(clips, tmp_path):
+def test_undecodable_frames_are_left_out_and_reported(clips, tmp_path):
     with av.open(str(clips["mp4"])) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
     data = bytearray(clips["mp4"].read_bytes())
@@ -126,9 +126,9 @@ def test_frames_that_cannot_be_decoded_are_left_out_and_counted(clips, tmp_path)
     path = tmp_path / "clip.mp4"
     path.write_bytes(data)
     target, medium = convert(path, tmp_path)
-    there = len(shown(target))
-    assert COUNT - 8 <= there < COUNT
-    assert f"{there} of {COUNT} frames could be decoded" in medium.damage
+    decoded = len(shown(target))
+    assert COUNT - 8 <= decoded < COUNT
+    assert f"{decoded} of {COUNT} frames could be decoded" in medium.damage
 
 
 PLAYLISTS = {
@@ -149,7 +149,7 @@ def test_playlists_are_refused(clips, tmp_path, playlist, name):
 
 
 def refer_elsewhere(data, elsewhere):
-    """A MOV whose samples are said to be in another file."""
+    """Change a MOV so that it refers to samples in another file."""
     entry = b"\0\0\0\x0curl \0\0\0\x01"  # in this file
     at = data.index(entry)
     location = elsewhere + b"\0"
@@ -172,40 +172,40 @@ def test_samples_in_other_files_are_not_read(tmp_path):
             read_video_header(path, LIMITS)
 
 
-def kill_at_first(path):
-    """End this process the first time, and say so in a file."""
+def kill_once(path):
+    """Kill this process the first time; a file records that it happened."""
     if not path.exists():
         path.write_text("killed")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def read_killed_once(path, *arguments):
+def read_and_die_once(path, *arguments):
     for number, frame in enumerate(read_frames(path, *arguments)):
         if number == 5:
-            kill_at_first(path.with_suffix(".killed"))
+            kill_once(path.with_suffix(".killed"))
         yield frame
 
 
-def read_killed_always(path, *arguments):
-    for number, frame in enumerate(read_frames(path, *arguments)):
-        if frame.start == arguments[0].starts[20] and number >= 0:
+def read_and_always_die(path, *arguments):
+    for frame in read_frames(path, *arguments):
+        if frame.start == arguments[0].starts[20]:
             os.kill(os.getpid(), signal.SIGSEGV)
         yield frame
 
 
-def test_a_decoder_that_was_killed_goes_on_where_it_was(clips, tmp_path, monkeypatch, caplog):
+def test_reading_continues_after_a_decoder_is_killed(clips, tmp_path, monkeypatch, caplog):
     path = Path(tmp_path / "clip.mp4")
     path.write_bytes(clips["mp4"].read_bytes())
     found = probe(path)
     expected = [frame.start for frame in read_frames(path, found, 0, COUNT)]
-    monkeypatch.setattr(apart, "read_frames", read_killed_once)
-    frames = list(apart.read_frames_apart(path, found, 0, COUNT, 100_000))
+    monkeypatch.setattr(module, "read_frames", read_and_die_once)
+    frames = list(module.read_frames_in_sandbox(path, found, 0, COUNT, 100_000))
     assert [frame.start for frame in frames] == expected
     assert "SIGKILL" in caplog.text
 
 
-def test_a_frame_that_ends_its_decoder_twice_ends_the_segment(clips, monkeypatch):
+def test_a_frame_that_crashes_the_decoder_twice_ends_the_range(clips, monkeypatch):
     found = probe(clips["mp4"])
-    monkeypatch.setattr(apart, "read_frames", read_killed_always)
-    frames = list(apart.read_frames_apart(clips["mp4"], found, 0, COUNT, 100_000))
+    monkeypatch.setattr(module, "read_frames", read_and_always_die)
+    frames = list(module.read_frames_in_sandbox(clips["mp4"], found, 0, COUNT, 100_000))
     assert [frame.start for frame in frames] == list(found.starts[:20])

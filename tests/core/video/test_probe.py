@@ -21,7 +21,7 @@ def clip(tmp_path):
     return write_clip(tmp_path / "clip.mp4", scenes(30), sounds=[("aac", "eng")])
 
 
-def test_the_header_tells_what_the_clip_is(clip):
+def test_the_header_describes_the_clip(clip):
     header = probe(clip).header
     assert (header.format, header.height, header.width, header.frames) == ("MP4", 32, 48, 30)
     assert header.seconds == pytest.approx(1.2)
@@ -29,7 +29,7 @@ def test_the_header_tells_what_the_clip_is(clip):
     assert not header.has_alpha
 
 
-def test_frames_are_known_by_their_times(tmp_path):
+def test_frame_starts_are_read(tmp_path):
     starts = [500, 540, 700, 701, 950, 2000]
     path = write_clip(tmp_path / "clip.mp4", scenes(6), starts=starts, time_base=Fraction(1, 1000))
     found = probe(path)
@@ -55,7 +55,7 @@ def test_a_clip_that_lasts_too_long_is_refused(clip):
         probe(clip, ClipLimits(LIMITS.frame, 1.1))
 
 
-def test_limits_are_judged_before_frames_are_decoded(clip, monkeypatch):
+def test_limits_are_checked_before_frames_are_decoded(clip, monkeypatch):
     def decode(*_arguments):
         raise AssertionError
 
@@ -64,14 +64,14 @@ def test_limits_are_judged_before_frames_are_decoded(clip, monkeypatch):
         probe(clip, ClipLimits(LIMITS.frame, 1.1))
 
 
-def test_what_is_no_clip_is_refused(tmp_path):
+def test_other_files_are_refused(tmp_path):
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"Hello, world")
     with pytest.raises(UnreadableClip, match=r"an MP4, MOV, WebM or MKV file. Received: 12 bytes"):
         probe(path)
 
 
-def test_sound_alone_is_refused(tmp_path):
+def test_a_file_without_video_is_refused(tmp_path):
     with av.open(tmp_path / "sound.mp4", "w") as container:
         stream = container.add_stream("aac", rate=48_000)
         write_sound(container, stream, 0.2)
@@ -113,7 +113,7 @@ def test_the_cover_is_not_the_video(tmp_path):
     assert (probe(path).height, probe(path).frames) == (32, 3)
 
 
-def test_a_frame_that_is_not_shown_does_not_count(tmp_path):
+def test_hidden_frames_are_not_counted(tmp_path):
     options = {"auto-alt-ref": "1", "lag-in-frames": "16", "b": "200k", "deadline": "good"}
     path = write_clip(tmp_path / "clip.webm", scenes(60), codec="libvpx", options=options)
     assert probe(path).frames == 60

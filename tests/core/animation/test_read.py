@@ -1,4 +1,4 @@
-"""Files cut off and changed anywhere: an error of ours, or frames up to there."""
+"""Truncated and corrupted files yield frames up to the damage, or one of our errors."""
 
 import io
 
@@ -29,18 +29,18 @@ def png_without_pixels():
 
 
 def frames_or_error(data):
-    """Frames that there are; None if there is an error of ours."""
+    """Return the number of frames, or None for one of our errors."""
     file = io.BytesIO(data)
     is_animation(file)
     try:
-        reel = read_animation(file, LIMITS)
-        return len(list(reel.frames()))
+        animation = read_animation(file, LIMITS)
+        return len(list(animation.frames()))
     except SuperResolutionError:
         return None
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP"])
-def test_cut_off(file_format):
+def test_truncated_files_yield_frames_or_our_error(file_format):
     data = encoded(file_format)
     counts = [frames_or_error(data[:end]) for end in range(0, len(data), 10)]
     known = [count for count in counts if count is not None]
@@ -51,12 +51,12 @@ def test_cut_off(file_format):
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP"])
-def test_changed(file_format):
+def test_corrupted_files_yield_frames_or_our_error(file_format):
     rng, data = np.random.default_rng(0), encoded(file_format)
     for _ in range(150):
         changed = bytearray(data)
-        for place in rng.integers(0, min(len(data), rng.choice([40, 900, 10**6])), 3):
-            changed[place] = rng.integers(0, 256)
+        for position in rng.integers(0, min(len(data), rng.choice([40, 900, 10**6])), 3):
+            changed[position] = rng.integers(0, 256)
         count = frames_or_error(bytes(changed))
         assert count is None or 1 <= count <= 50
 
@@ -72,5 +72,5 @@ def test_changed(file_format):
         png_without_pixels(),
     ],
 )
-def test_beginnings(data):
+def test_file_heads_without_frames_are_refused(data):
     assert frames_or_error(data) is None

@@ -7,7 +7,7 @@ from tests.support.clip_files import scenes, write_clip
 @pytest.mark.parametrize(
     ("kind", "codec"), [(MP4, "libx264"), (MOV, "libx264"), (MKV, "libx264"), (WEBM, "libvpx-vp9")]
 )
-def test_a_file_is_known_by_what_is_in_it(tmp_path, kind, codec):
+def test_the_format_is_detected_from_the_content(tmp_path, kind, codec):
     path = write_clip(tmp_path / f"clip.{kind}", scenes(2), codec=codec)
     assert sniff(path.rename(tmp_path / "clip.txt")) == kind
 
@@ -24,13 +24,13 @@ def test_a_file_is_known_by_what_is_in_it(tmp_path, kind, codec):
         b"RIFF\0\0\0\0AVI LIST",
     ],
 )
-def test_other_files_are_none(tmp_path, head):
+def test_other_files_have_no_format(tmp_path, head):
     path = tmp_path / "clip.mp4"
     path.write_bytes(head + bytes(100))
     assert sniff(path) is None
 
 
-def test_matroska_that_does_not_say_what_it_is_counts_as_mkv(tmp_path):
+def test_matroska_without_a_doc_type_counts_as_mkv(tmp_path):
     path = tmp_path / "clip"
     path.write_bytes(b"\x1a\x45\xdf\xa3" + bytes(100))
     assert sniff(path) == MKV

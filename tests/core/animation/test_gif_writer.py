@@ -24,7 +24,7 @@ def box_mean(pixels):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 200, 255])
-def test_few_colours_are_kept_as_they_are(count):
+def test_few_colours_are_kept_exactly(count):
     colours = np.unique(noise(1, 255)[0], axis=0)[:count]
     pixels = colours[np.random.default_rng(0).permutation(len(colours))]
     assert np.array_equal(find_palette(pixels, 255), colours)
@@ -38,11 +38,11 @@ def test_colours_of_the_palette_are_found_exactly(is_dithered):
     assert np.array_equal(mapped, indices)
 
 
-def test_no_pixels_have_one_colour():
+def test_a_palette_of_no_pixels_has_one_colour():
     assert len(find_palette(np.zeros((0, 3), np.uint8), 255)) == 1
 
 
-def test_a_palette_stands_for_a_photograph(photograph):
+def test_a_palette_approximates_a_photograph(photograph):
     palette = find_palette(photograph.reshape(-1, 3), 255)
     assert len(palette) <= 255
     mapped = palette[map_to_palette(photograph, palette, is_dithered=False)]
