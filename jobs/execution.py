@@ -17,7 +17,7 @@ from core.media.medium import PICTURES, ClipLimits, Medium, OutputOptions, Segme
 from core.model.upscaler import Upscaler
 from core.picture import Header, Picture
 from core.runtime.admission import Admission, MemoryPlan
-from core.runtime.scheduler import LOOK_EVERY_S, RequestDeadline, check_patience
+from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
 from core.temporal.coherence import MOST_BYTES, PIXEL_BYTES
 from jobs.embedded.files import JobFiles, digest_of, full_disk_reported
 from jobs.embedded.store import JobClaim, JobStore
@@ -70,7 +70,7 @@ class FrameUpscaler:
         """
         self._hold(self.cost(lr))
         return self._upscaler.upscale(
-            lr, detail=self._detail, patience=self._patience, is_background=True
+            lr, detail=self._detail, deadline=self._patience, is_background=True
         )
 
     def cost(self, lr: Picture) -> int:
@@ -93,8 +93,8 @@ class FrameUpscaler:
                 self._held_bytes = cost
                 return
             except Overloaded:  # the line is for pictures: stand behind it
-                time.sleep(LOOK_EVERY_S)
-                check_patience(self._patience, time.monotonic())
+                time.sleep(CALLER_CHECK_S)
+                self._patience.check(time.monotonic())
 
 
 def frame_bytes(upscaler: Upscaler, header: Header, *, is_clip: bool) -> int:

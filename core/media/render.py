@@ -205,7 +205,7 @@ class PictureAnswer(EncodedPicture):
         patience: RequestDeadline | None = None,
     ) -> None:
         upscaler.check_detail(wish.detail)
-        strips = upscaler.strips(lr, progress, detail=wish.detail, patience=patience)
+        strips = upscaler.strips(lr, progress, detail=wish.detail, deadline=patience)
         super().__init__(strips, lr, wish, upscaler.scale)
 
 

@@ -131,8 +131,9 @@ def _send(
     sizes = [memoryview(buffer).nbytes for buffer in buffers]
     text = json.dumps([kind, content, sizes]).encode()
     connection.sendall(LENGTH.pack(len(text)) + text)
-    for buffer in filter(None, buffers):
-        connection.sendall(buffer)
+    for buffer in buffers:
+        if buffer:
+            connection.sendall(buffer)
 
 
 def receive(connection: socket.socket, expected: ExpectedAnswer, deadline: float) -> Any:

@@ -75,6 +75,7 @@ class ConfinedProcess:
 
     @property
     def is_alive(self) -> bool:
+        """Whether the process runs."""
         return bool(self._process.is_alive())
 
     def receive(self, expected: ExpectedAnswer, timeout_s: float) -> Any:

@@ -125,7 +125,7 @@ def test_a_wrong_detail_is_told_before_anything_is_made(upscaler):
 
 def test_a_deadline_is_kept(upscaler):
     rendering = PictureAnswer(
-        upscaler, Picture(noise(40, 40)), PictureOptions(), patience=RequestDeadline(deadline=0.0)
+        upscaler, Picture(noise(40, 40)), PictureOptions(), patience=RequestDeadline(at_s=0.0)
     )
     with pytest.raises(DeadlineExceeded):
         b"".join(rendering.parts())
@@ -136,4 +136,4 @@ def test_whoever_stops_reading_stops_the_network(upscaler):
     for _ in range(2):
         next(parts)
     parts.close()
-    assert upscaler.lane.backlog_s == 0
+    assert upscaler.scheduler.backlog_s == 0

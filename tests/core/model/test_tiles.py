@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from core.model.tiles import FEW, Box, WindowSizes, plan_side, plan_tiles
+from core.model.tiles import MAX_LARGE_WINDOWS, Box, WindowSizes, plan_side, plan_tiles
 from tests.support.stand_ins import RADIUS, SCALE, blur_then_repeat, noise
 
 SIDES = [(length, window, halo) for length in range(1, 90) for window, halo in ((10, 2), (16, 7))]
@@ -50,7 +50,7 @@ def test_large_windows_are_for_pictures_that_need_few(size, count, window):
     tiles = [tile for row in WindowSizes(128, 192).plan(*size, halo=16) for tile in row]
     assert len(tiles) == count
     assert {(tile.window.height, tile.window.width) for tile in tiles} == {window}
-    assert count <= FEW or max(window) <= 128
+    assert count <= MAX_LARGE_WINDOWS or max(window) <= 128
 
 
 @pytest.mark.parametrize(("length", "window", "halo"), SIDES)

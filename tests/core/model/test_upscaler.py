@@ -62,7 +62,7 @@ def test_what_is_not_asked_for_is_not_computed(upscaler):
     next(strips)
     strips.close()
     assert len(runs) <= 5
-    assert upscaler.lane.backlog_s == 0
+    assert upscaler.scheduler.backlog_s == 0
 
 
 def test_warming_up_runs_the_network_on_a_whole_window():

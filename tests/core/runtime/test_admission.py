@@ -4,11 +4,11 @@ import time
 import pytest
 
 from core.errors import DeadlineExceeded, Overloaded, RequestAbandoned, TooMuchMemory
-from core.runtime.admission import OVERTAKEN_S, Admission
+from core.runtime.admission import MAX_OVERTAKEN_S, Admission
 from core.runtime.scheduler import RequestDeadline
 from tests.support.waiting import wait_until
 
-PATIENCE_S = 10
+TIMEOUT_S = 10
 
 
 def admission(queue=2, clock=time.monotonic):
@@ -19,7 +19,7 @@ class Guest(threading.Thread):
     """Stays until it is told to go."""
 
     def __init__(self, house, cost, **options):
-        super().__init__()
+        super().__init__(daemon=True)
         self.inside, self.leave = threading.Event(), threading.Event()
         self.error = None
         self._visit = (house, cost, options)
@@ -30,7 +30,7 @@ class Guest(threading.Thread):
         try:
             with house.admit(cost, **options):
                 self.inside.set()
-                assert self.leave.wait(PATIENCE_S)
+                assert self.leave.wait(TIMEOUT_S)
         except Exception as error:
             self.error = error
 
@@ -38,13 +38,13 @@ class Guest(threading.Thread):
 def test_what_fits_comes_in_and_what_leaves_makes_room():
     house = admission()
     first, second = Guest(house, 60), Guest(house, 40)
-    assert first.inside.wait(PATIENCE_S)
-    assert second.inside.wait(PATIENCE_S)
+    assert first.inside.wait(TIMEOUT_S)
+    assert second.inside.wait(TIMEOUT_S)
     third = Guest(house, 50)
     wait_until(lambda: house.waiting == 1)
     assert not third.inside.is_set()
     first.leave.set()
-    assert third.inside.wait(PATIENCE_S)
+    assert third.inside.wait(TIMEOUT_S)
     for guest in (second, third):
         guest.leave.set()
         guest.join()
@@ -69,7 +69,7 @@ def test_beyond_the_queue_one_is_told_when_to_come_back():
         ):
             pass
         assert caught.value.retry_after_s == 8
-    assert waiting.inside.wait(PATIENCE_S)
+    assert waiting.inside.wait(TIMEOUT_S)
     waiting.leave.set()
     waiting.join()
 
@@ -82,28 +82,28 @@ def test_a_small_one_passes_a_large_one_for_a_while_only():
         wait_until(lambda: house.waiting == 1)
         with house.admit(10):
             pass  # passed
-        now[0] = OVERTAKEN_S + 1
+        now[0] = MAX_OVERTAKEN_S + 1
         small = Guest(house, 10)
         wait_until(lambda: house.waiting == 2)
         assert not small.inside.wait(0.05)
-    assert large.inside.wait(PATIENCE_S)
-    assert small.inside.wait(PATIENCE_S)
+    assert large.inside.wait(TIMEOUT_S)
+    assert small.inside.wait(TIMEOUT_S)
     for guest in (large, small):
         guest.leave.set()
         guest.join()
 
 
 @pytest.mark.parametrize(
-    ("patience", "error"),
+    ("deadline", "error"),
     [
-        (RequestDeadline(deadline=0.0), DeadlineExceeded),
+        (RequestDeadline(at_s=0.0), DeadlineExceeded),
         (RequestDeadline(is_gone=lambda: True), RequestAbandoned),
     ],
 )
-def test_nobody_waits_longer_than_they_want(patience, error):
+def test_nobody_waits_longer_than_they_want(deadline, error):
     house = admission()
     with house.admit(90):
-        with pytest.raises(error), house.admit(50, patience):
+        with pytest.raises(error), house.admit(50, deadline):
             pass
         with house.admit(10):
             pass
@@ -129,7 +129,7 @@ def test_each_in_the_line_can_know_who_is_before():
     with house.admit(90):
         guests = []
         for number, caller in enumerate(callers):
-            guests.append(Guest(house, 50, patience=caller))
+            guests.append(Guest(house, 50, deadline=caller))
             wait_until(lambda number=number: house.waiting == number + 1)
         assert [house.before(caller) for caller in callers] == [0, 1]
         assert house.before(RequestDeadline()) is None

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from core.model.tiles import plan_tiles
-from core.model.upscaler import reach, upscale_alpha
+from core.model.upscaler import neighbour_extreme, upscale_alpha
 from tests.support.stand_ins import RADIUS, blur_then_repeat, noise, repeat
 
 
@@ -29,7 +29,7 @@ def test_what_is_transparent_or_opaque_stays_so():
     alpha = disc()
     sr = whole(alpha, blur_then_repeat)
     for level, extreme in ((0, np.maximum), (255, np.minimum)):
-        flat = repeat(reach(alpha, extreme)) == level
+        flat = repeat(neighbour_extreme(alpha, extreme)) == level
         assert flat.any()
         assert (sr[flat] == level).all()
 
