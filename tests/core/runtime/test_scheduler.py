@@ -260,22 +260,25 @@ def test_tasks_that_wait_are_counted():
 
 
 def test_where_a_picture_is_can_be_known():
-    scheduler, gate = TileScheduler(clock=lambda: 0.0), Gate()
+    now, gate = [0.0], Gate()
+    scheduler = TileScheduler(clock=lambda: now[0])
     callers = {name: RequestDeadline() for name in ("large", "small", "job", "middle")}
     threads = [take_in_thread(scheduler, gate.tasks("large", 3, 1000), deadline=callers["large"])]
     assert gate.entered.wait(TIMEOUT_S)
-    for name, work in (("small", 10), ("job", 1), ("middle", 100)):
+    for name, count, work in (("small", 2, 10), ("job", 1, 1), ("middle", 2, 100)):
         options = {"deadline": callers[name], "is_background": name == "job"}
-        threads.append(take_in_thread(scheduler, gate.tasks(name, 2, work), **options))
+        threads.append(take_in_thread(scheduler, gate.tasks(name, count, work), **options))
         wait_until(lambda name=name: scheduler.position(callers[name]) is not None)
     positions = {name: scheduler.position(caller) for name, caller in callers.items()}
     assert positions["large"] == (0, pytest.approx(scheduler.seconds(3220)))  # has started
     assert positions["small"] == (0, pytest.approx(scheduler.seconds(20)))
     assert positions["middle"] == (1, pytest.approx(scheduler.seconds(220)))
     assert positions["job"].before == 3
+    now[0] += BACKGROUND_WAIT_S  # the job need not wait any more
     gate.opened.set()
     for thread in threads:
         thread.join(TIMEOUT_S)
+        assert not thread.is_alive()
     assert scheduler.position(callers["large"]) is None
 
 
