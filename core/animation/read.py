@@ -118,12 +118,12 @@ def inspect_apart(path: Path, limits: ClipLimits) -> InspectedAnimation:
         UnreadableClip: also if the file ends its processes or takes too long.
         TooMuchMemory: if it takes too much.
     """
-    check = partial(_check_inspected, limits=limits)
+    check = partial(check_inspected, limits=limits)
     arguments = path, limits
     return read_one(_inspect, arguments, limits.frame.max_pixels, InspectedAnimation, check)
 
 
-def _check_inspected(animation: InspectedAnimation, limits: ClipLimits) -> None:
+def check_inspected(animation: InspectedAnimation, limits: ClipLimits) -> None:
     """Raise ValueError or ImageTooLarge for what `_inspect` never yields."""
     header = animation.header
     if min(header.height, header.width, header.frames) < 1 or header.time_base <= 0:

@@ -18,6 +18,7 @@ import numpy as np
 
 from core.errors import ImageTooLarge, Overloaded
 from core.images import decode_image
+from core.picture import Header, Picture
 from core.sandbox.messages import LENGTH, ExpectedAnswer, send_value
 from core.sandbox.pool import SandboxPool, SandboxTask
 
@@ -182,3 +183,27 @@ def send_true(_file, _limits=None):
 def send_half_a_message(_file, _limits=None):
     answers_socket().sendall(LENGTH.pack(100) + b"[")
     time.sleep(FOREVER_S)
+
+
+def decode_without_channels(_file, _limits):
+    return Picture(np.zeros((2, 3), np.uint8))
+
+
+def decode_more_than_allowed(_file, limits):
+    return Picture(np.zeros((1, limits.max_side + 1, 3), np.uint8))
+
+
+def decode_alpha_of_another_size(_file, _limits):
+    return Picture(np.zeros((2, 3, 3), np.uint8), np.zeros((3, 2), np.uint8))
+
+
+def read_header_without_pixels(_file, _limits):
+    return Header(0, 3, 3)
+
+
+def read_header_of_nine_channels(_file, _limits):
+    return Header(2, 3, 9)
+
+
+def read_header_of_twelve_bits(_file, _limits):
+    return Header(2, 3, 3, bits=12)

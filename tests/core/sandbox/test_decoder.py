@@ -108,6 +108,34 @@ def test_a_picture_that_takes_too_much_is_refused(hostile_decoders):
         decoders.decode(io.BytesIO(), LIMITS)
 
 
+@pytest.mark.parametrize(
+    "decode",
+    [
+        hostile.decode_without_channels,
+        hostile.decode_more_than_allowed,
+        hostile.decode_alpha_of_another_size,
+    ],
+)
+def test_what_no_decoder_returns_is_refused_as_a_picture(hostile_decoders, decode):
+    decoders = hostile_decoders(decode=decode)
+    with pytest.raises(UnreadableImage, match="invalid answer"):
+        decoders.decode(io.BytesIO(), LIMITS)
+
+
+@pytest.mark.parametrize(
+    "read_header",
+    [
+        hostile.read_header_without_pixels,
+        hostile.read_header_of_nine_channels,
+        hostile.read_header_of_twelve_bits,
+    ],
+)
+def test_what_no_decoder_returns_is_refused_as_a_header(hostile_decoders, read_header):
+    decoders = hostile_decoders(read_header=read_header)
+    with pytest.raises(UnreadableImage, match="invalid answer"):
+        decoders.read_header(io.BytesIO(), LIMITS)
+
+
 def test_a_kind_of_picture_that_is_not_taken_is_refused(decoders):
     with pytest.raises(UnsupportedImage, match="32-bit"):
         decoders.decode(io.BytesIO(encoded(np.ones((9, 9), np.float32), "TIFF")), LIMITS)

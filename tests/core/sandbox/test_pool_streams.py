@@ -144,3 +144,15 @@ def test_an_item_that_never_ends_is_cut_off():
     with pytest.raises(TimeoutError):
         list(read(streams.then, streams.send_half_a_message, item_type=str, wall_s=0.5))
     assert time.monotonic() - began < streams.FOREVER_S / 10
+
+
+def test_nothing_is_left_open():
+    def descriptors():
+        return set(Path("/proc/self/fd").iterdir())
+
+    list(read(streams.count, 1))
+    before = descriptors()
+    list(read(streams.count, 3))
+    with closing(read(streams.process)) as items:
+        next(items)
+    assert descriptors() == before
