@@ -180,6 +180,8 @@ def test_a_memory_error_of_a_library_arrives_as_the_usual_one(transfer):
         (int, ["value", True, []], ()),
         (int, ["value", 1.0, []], ()),
         (int, ["value", 2**63, []], ()),
+        (float, b'["value", NaN, []]', ()),
+        (float, b'["value", 1e999, []]', ()),
         (int, ["value", 1, [1]], (b"x",)),
         (int, ["value", 1, [-1]], ()),
         (int, ["value", 1, ["1"]], ()),
