@@ -374,12 +374,10 @@ class _RecordCodec:
         return self.create(*[codec.unpack(item, buffers) for codec, item in pairs])
 
 
-CODECS: dict[Any, Codec] = {
-    **{scalar: _ScalarCodec(scalar) for scalar in (bool, int, float, str)},
-    bytes: _BytesCodec(),
-    Fraction: _FractionCodec(),
-}
+CODECS: dict[Any, Codec] = {kind: _ScalarCodec(kind) for kind in (bool, int, float, str)}
 """Codecs of types without parts."""
+
+CODECS |= {bytes: _BytesCodec(), Fraction: _FractionCodec()}
 
 
 def _of_type(expected: type[Any], content: Any) -> Any:

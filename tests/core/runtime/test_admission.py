@@ -35,7 +35,7 @@ class Guest(threading.Thread):
             self.error = error
 
 
-def test_what_fits_comes_in_and_what_leaves_makes_room():
+def test_requests_that_fit_are_admitted_and_free_their_memory_afterwards():
     house = admission()
     first, second = Guest(house, 60), Guest(house, 40)
     assert first.inside.wait(TIMEOUT_S)
@@ -50,7 +50,7 @@ def test_what_fits_comes_in_and_what_leaves_makes_room():
         guest.join()
 
 
-def test_what_can_never_fit_is_refused_at_once():
+def test_a_request_beyond_the_whole_budget_is_refused_at_once():
     with (
         pytest.raises(TooMuchMemory, match="at most 0 MB of memory. Received: .* 1 MB"),
         admission().admit(101),
@@ -58,7 +58,7 @@ def test_what_can_never_fit_is_refused_at_once():
         pass
 
 
-def test_beyond_the_queue_one_is_told_when_to_come_back():
+def test_a_full_queue_says_when_to_try_again():
     house = admission(queue=1)
     with house.admit(90):
         waiting = Guest(house, 50)
@@ -74,7 +74,7 @@ def test_beyond_the_queue_one_is_told_when_to_come_back():
     waiting.join()
 
 
-def test_a_small_one_passes_a_large_one_for_a_while_only():
+def test_small_requests_overtake_a_large_one_only_for_a_while():
     now = [0.0]
     house = admission(clock=lambda: now[0])
     with house.admit(50):
@@ -100,7 +100,7 @@ def test_a_small_one_passes_a_large_one_for_a_while_only():
         (RequestDeadline(is_gone=lambda: True), RequestAbandoned),
     ],
 )
-def test_nobody_waits_longer_than_they_want(deadline, error):
+def test_a_request_leaves_the_queue_at_its_deadline_or_with_its_caller(deadline, error):
     house = admission()
     with house.admit(90):
         with pytest.raises(error), house.admit(50, deadline):
@@ -109,7 +109,7 @@ def test_nobody_waits_longer_than_they_want(deadline, error):
             pass
 
 
-def test_a_failure_inside_makes_room_too():
+def test_a_failed_request_frees_its_memory():
     house = admission()
     with pytest.raises(ZeroDivisionError), house.admit(100):
         raise ZeroDivisionError
@@ -117,14 +117,14 @@ def test_a_failure_inside_makes_room_too():
         pass
 
 
-def test_what_is_promised_is_known():
+def test_the_reserved_memory_is_counted():
     house = admission()
     with house.admit(30), house.admit(20):
         assert (house.taken, house.waiting) == (50, 0)
     assert house.taken == 0
 
 
-def test_each_in_the_line_can_know_who_is_before():
+def test_the_number_of_requests_before_each_is_known():
     house, callers = admission(), [RequestDeadline(), RequestDeadline()]
     with house.admit(90):
         guests = []

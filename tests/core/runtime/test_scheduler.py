@@ -66,7 +66,7 @@ def test_the_least_work_left_goes_first():
     assert gate.order == ["large", "small", "small", "middle", "middle", "large", "large"]
 
 
-def test_who_is_passed_over_long_enough_comes_next():
+def test_a_picture_that_has_waited_long_enough_is_next():
     now = [0.0]
     scheduler, gate = TileScheduler(clock=lambda: now[0]), Gate()
     first = take_in_thread(scheduler, gate.tasks("first", 1, 1))
@@ -118,7 +118,7 @@ def test_after_a_picture_the_scheduler_stays_idle_for_the_time_of_a_tile():
     assert order[-2:] == ["second", "job"]
 
 
-def test_the_background_has_a_tile_now_and_then():
+def test_the_background_gets_a_tile_now_and_then():
     now = [0.0]
     scheduler, order = TileScheduler(clock=lambda: now[0]), []
 
@@ -145,7 +145,7 @@ def test_the_background_has_a_tile_now_and_then():
     assert order.index("job", every + 1) == 2 * every + 1
 
 
-def test_results_that_nobody_takes_hold_their_picture_up_and_no_other():
+def test_results_that_nobody_fetches_block_only_their_own_picture():
     scheduler, ran = TileScheduler(), []
     recorded = tasks(50, run=lambda number: ran.append(number) or result(number))
     slow = scheduler.run(recorded, max_results=2)
@@ -155,7 +155,7 @@ def test_results_that_nobody_takes_hold_their_picture_up_and_no_other():
     assert numbers(slow) == list(range(1, 50))
 
 
-def test_what_is_closed_is_not_computed():
+def test_tasks_of_a_closed_generator_do_not_run():
     scheduler, ran = TileScheduler(), []
     results = scheduler.run(tasks(50, run=lambda n: ran.append(n) or result(n)), max_results=2)
     next(results)
@@ -165,7 +165,7 @@ def test_what_is_closed_is_not_computed():
     assert scheduler.backlog_s == 0
 
 
-def test_a_failure_belongs_to_its_picture():
+def test_a_failure_ends_only_its_own_picture():
     scheduler = TileScheduler()
 
     def fail(_number):
@@ -185,7 +185,7 @@ def test_a_deadline_that_passes_ends_the_picture():
     assert scheduler.backlog_s == 0
 
 
-def test_a_deadline_counts_for_those_who_take_their_time_too():
+def test_a_deadline_also_applies_to_slow_callers():
     now = [0.0]
     scheduler = TileScheduler(clock=lambda: now[0])
     results = scheduler.run(tasks(3), max_results=3, deadline=RequestDeadline(at_s=10.0))
@@ -220,7 +220,7 @@ def test_the_backlog_is_what_is_left_at_the_measured_rate():
     thread.join(TIMEOUT_S)
 
 
-def test_many_pictures_at_once_each_get_their_own():
+def test_many_pictures_at_once_each_get_their_own_results():
     scheduler, received = TileScheduler(), {}
 
     def work(name):
@@ -236,7 +236,7 @@ def test_many_pictures_at_once_each_get_their_own():
     assert received == {name: [n + name for n in range(20)] for name in range(30)}
 
 
-def test_of_each_task_its_time_is_told():
+def test_the_time_of_each_task_is_reported():
     now, told = [0.0], []
     scheduler = TileScheduler(clock=lambda: now[0])
     scheduler.on_done = told.append
@@ -259,7 +259,7 @@ def test_tasks_that_wait_are_counted():
     assert scheduler.tiles_waiting == 0
 
 
-def test_where_a_picture_is_can_be_known():
+def test_the_position_of_each_picture_is_known():
     now, gate = [0.0], Gate()
     scheduler = TileScheduler(clock=lambda: now[0])
     callers = {name: RequestDeadline() for name in ("large", "small", "job", "middle")}
@@ -282,7 +282,7 @@ def test_where_a_picture_is_can_be_known():
     assert scheduler.position(callers["large"]) is None
 
 
-def test_a_picture_whose_results_nobody_takes_is_before_no_other():
+def test_a_picture_whose_results_nobody_fetches_is_before_no_other():
     scheduler, gate, caller = TileScheduler(clock=lambda: 0.0), Gate(), RequestDeadline()
     results = scheduler.run(tasks(3), max_results=1)
     next(results)
