@@ -1,6 +1,6 @@
-"""What a decoder does with a file that was made to harm it; done in worker processes.
+"""Functions that misbehave in decoder processes, as if a hostile file had made them do so.
 
-Each is called as the functions of `core.images` are, with a file and limits.
+Each is called with a file and limits, as the functions of `core.images` are.
 """
 
 import ctypes
@@ -42,7 +42,7 @@ def compute(_file, _limits=None):
 
 
 def compute_in_native_code(_file, _limits=None):
-    """Comes back to Python, where signals are handled, after hours only."""
+    """Return to Python code, where signals are handled, only after hours."""
     sum(itertools.repeat(1, 10**13))
 
 
@@ -51,7 +51,7 @@ def segfault(_file, _limits=None):
 
 
 def segfault_if_told_so(file, limits=None):
-    """A decoder with a hole: files that end with BOOM crash it."""
+    """Crash on files that end with BOOM; decode others."""
     if file.read().endswith(b"BOOM"):
         ctypes.string_at(0)
     file.seek(0)
@@ -59,7 +59,7 @@ def segfault_if_told_so(file, limits=None):
 
 
 def wait_to_be_killed_once(file, _limits=None):
-    """Write the process into the file that the file names, and wait; the second time, answer."""
+    """Write the process id to the path in the file and wait for a kill; then answer."""
     path = Path(file.read().decode())
     before = path.read_text() if path.exists() else ""
     path.write_text(f"{before}{os.getpid()}\n")
@@ -69,7 +69,7 @@ def wait_to_be_killed_once(file, _limits=None):
 
 
 def decode_after_being_killed(file, limits=None):
-    """Decode at the second attempt; the file that remembers the first is named after the PNG."""
+    """Decode at the second attempt; the path of a file that records the first follows the PNG."""
     data = file.read()
     wait_to_be_killed_once(io.BytesIO(data.partition(PNG_END)[2]))
     return decode_image(data, limits)
@@ -102,7 +102,7 @@ def process(_file, _limits=None):
 
 
 def work_and_leave():
-    """What a process does that has workers of its own, and does not close them."""
+    """Start a pool and do not close it."""
     KEPT.append(SandboxPool(1, 100_000_000))
     KEPT[0].run(SandboxTask(contents, (), ExpectedAnswer(bytes, 100), 10, 20), io.BytesIO())
 
@@ -120,8 +120,8 @@ def megabytes(_file, count):
 
 
 def litter(_file, _limits=None):
-    """Free large arrays, and keep a small one that was made after them."""
-    for _ in range(2):  # the first teaches the C library their size
+    """Free large arrays, and keep a small one that was allocated after them."""
+    for _ in range(2):  # the first time, the C library adapts to their size
         arrays = [np.ones(8_000_000, np.uint8) for _ in range(10)]
         LITTER.append(np.ones(10_000, np.uint8))
         del arrays
@@ -139,12 +139,12 @@ def contents(file, _limits=None):
 
 
 def contents_of(file, _limits=None):
-    """What another file holds, whose path this file holds."""
+    """Return what is in the file whose path is in this file."""
     return Path(file.read().decode()).read_bytes()
 
 
 class WritesWhenUnpickled:
-    """A pickle of it writes a file in the process that unpickles it."""
+    """Writes a file in the process that unpickles it."""
 
     def __init__(self, path):
         self.path = path
@@ -154,7 +154,7 @@ class WritesWhenUnpickled:
 
 
 def answers_socket():
-    """The socket of this process, as code would find it that has taken over a decoder."""
+    """Return the socket of this process, as code that has taken over a decoder would find it."""
     frame = sys._getframe()
     while "answers" not in frame.f_locals:
         frame = frame.f_back

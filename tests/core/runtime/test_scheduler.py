@@ -24,7 +24,7 @@ def numbers(results):
 
 
 class Gate:
-    """Tasks that note when they run, the first of them only once it is let through."""
+    """Tasks that record their order; all wait until the gate is opened."""
 
     def __init__(self):
         self.opened = threading.Event()
@@ -41,7 +41,7 @@ class Gate:
         return tasks(count, work, run)
 
 
-def take_in_thread(scheduler, tasks, **options):
+def fetch_in_thread(scheduler, tasks, **options):
     thread = threading.Thread(
         target=lambda: list(scheduler.run(tasks, max_results=99, **options)), daemon=True
     )
@@ -55,10 +55,10 @@ def test_results_come_in_their_order():
 
 def test_the_least_work_left_goes_first():
     scheduler, gate = TileScheduler(clock=lambda: 0.0), Gate()
-    threads = [take_in_thread(scheduler, gate.tasks("large", 3, 1000))]
+    threads = [fetch_in_thread(scheduler, gate.tasks("large", 3, 1000))]
     assert gate.entered.wait(TIMEOUT_S)  # the large one has begun
     for name, work in (("middle", 100), ("small", 1)):
-        threads.append(take_in_thread(scheduler, gate.tasks(name, 2, work)))
+        threads.append(fetch_in_thread(scheduler, gate.tasks(name, 2, work)))
     wait_until(lambda: len(scheduler._pictures) == 3)
     gate.opened.set()
     for thread in threads:
@@ -69,12 +69,12 @@ def test_the_least_work_left_goes_first():
 def test_a_picture_that_has_waited_long_enough_is_next():
     now = [0.0]
     scheduler, gate = TileScheduler(clock=lambda: now[0]), Gate()
-    first = take_in_thread(scheduler, gate.tasks("first", 1, 1))
+    first = fetch_in_thread(scheduler, gate.tasks("first", 1, 1))
     assert gate.entered.wait(TIMEOUT_S)
-    large = take_in_thread(scheduler, gate.tasks("large", 1, 1_000_000))
+    large = fetch_in_thread(scheduler, gate.tasks("large", 1, 1_000_000))
     wait_until(lambda: len(scheduler._pictures) == 2)
     now[0] = 3600.0
-    small = take_in_thread(scheduler, gate.tasks("small", 1, 1))
+    small = fetch_in_thread(scheduler, gate.tasks("small", 1, 1))
     wait_until(lambda: len(scheduler._pictures) == 3)
     gate.opened.set()
     for thread in (first, large, small):
@@ -84,9 +84,9 @@ def test_a_picture_that_has_waited_long_enough_is_next():
 
 def test_pictures_go_before_the_background_however_large_they_are():
     scheduler, gate = TileScheduler(), Gate()
-    threads = [take_in_thread(scheduler, gate.tasks("job", 3, 1), is_background=True)]
+    threads = [fetch_in_thread(scheduler, gate.tasks("job", 3, 1), is_background=True)]
     assert gate.entered.wait(TIMEOUT_S)  # one of its tiles is being computed
-    threads.append(take_in_thread(scheduler, gate.tasks("picture", 2, 1_000_000)))
+    threads.append(fetch_in_thread(scheduler, gate.tasks("picture", 2, 1_000_000)))
     wait_until(lambda: len(scheduler._pictures) == 2)
     assert scheduler.backlog_s == pytest.approx(scheduler.seconds(2_000_000))
     gate.opened.set()
@@ -109,7 +109,7 @@ def test_after_a_picture_the_scheduler_stays_idle_for_the_time_of_a_tile():
 
     list(scheduler.run(tasks(150, work=50, run=run("first")), max_results=999))
     assert scheduler.seconds(50) == pytest.approx(tile_s, rel=0.5)
-    thread = take_in_thread(scheduler, tasks(1, work=50, run=run("job")), is_background=True)
+    thread = fetch_in_thread(scheduler, tasks(1, work=50, run=run("job")), is_background=True)
     wait_until(lambda: len(scheduler._pictures) == 1)
     time.sleep(0.05)
     list(scheduler.run(tasks(1, work=50, run=run("second")), max_results=1))
@@ -132,10 +132,10 @@ def test_the_background_gets_a_tile_now_and_then():
         return result(number)
 
     gate = Gate()
-    first = take_in_thread(scheduler, gate.tasks("first", 1, 1))
+    first = fetch_in_thread(scheduler, gate.tasks("first", 1, 1))
     assert gate.entered.wait(TIMEOUT_S)
-    threads = [take_in_thread(scheduler, tasks(2, run=job), is_background=True)]
-    threads.append(take_in_thread(scheduler, tasks(10, run=picture)))
+    threads = [fetch_in_thread(scheduler, tasks(2, run=job), is_background=True)]
+    threads.append(fetch_in_thread(scheduler, tasks(10, run=picture)))
     wait_until(lambda: len(scheduler._pictures) == 3)
     gate.opened.set()
     for thread in [first, *threads]:
@@ -213,7 +213,7 @@ def test_the_backlog_is_what_is_left_at_the_measured_rate():
     )
     assert 0.5 < scheduler.seconds(50) / 0.001 < 100
     gate = Gate()
-    thread = take_in_thread(scheduler, gate.tasks("x", 10, 50))
+    thread = fetch_in_thread(scheduler, gate.tasks("x", 10, 50))
     assert gate.entered.wait(TIMEOUT_S)
     assert scheduler.backlog_s == pytest.approx(scheduler.seconds(500))
     gate.opened.set()
@@ -251,7 +251,7 @@ def test_the_time_of_each_task_is_reported():
 
 def test_tasks_that_wait_are_counted():
     scheduler, gate = TileScheduler(), Gate()
-    thread = take_in_thread(scheduler, gate.tasks("a", 3, 1))
+    thread = fetch_in_thread(scheduler, gate.tasks("a", 3, 1))
     assert gate.entered.wait(TIMEOUT_S)
     assert scheduler.tiles_waiting == 2
     gate.opened.set()
@@ -263,11 +263,11 @@ def test_the_position_of_each_picture_is_known():
     now, gate = [0.0], Gate()
     scheduler = TileScheduler(clock=lambda: now[0])
     callers = {name: RequestDeadline() for name in ("large", "small", "job", "middle")}
-    threads = [take_in_thread(scheduler, gate.tasks("large", 3, 1000), deadline=callers["large"])]
+    threads = [fetch_in_thread(scheduler, gate.tasks("large", 3, 1000), deadline=callers["large"])]
     assert gate.entered.wait(TIMEOUT_S)
     for name, count, work in (("small", 2, 10), ("job", 1, 1), ("middle", 2, 100)):
         options = {"deadline": callers[name], "is_background": name == "job"}
-        threads.append(take_in_thread(scheduler, gate.tasks(name, count, work), **options))
+        threads.append(fetch_in_thread(scheduler, gate.tasks(name, count, work), **options))
         wait_until(lambda name=name: scheduler.position(callers[name]) is not None)
     positions = {name: scheduler.position(caller) for name, caller in callers.items()}
     assert positions["large"] == (0, pytest.approx(scheduler.seconds(3220)))  # has started
@@ -287,7 +287,7 @@ def test_a_picture_whose_results_nobody_fetches_is_before_no_other():
     results = scheduler.run(tasks(3), max_results=1)
     next(results)
     wait_until(lambda: not any(job.is_ready for job in scheduler._pictures))
-    thread = take_in_thread(scheduler, gate.tasks("other", 2, 1000), deadline=caller)
+    thread = fetch_in_thread(scheduler, gate.tasks("other", 2, 1000), deadline=caller)
     assert gate.entered.wait(TIMEOUT_S)
     assert scheduler.position(caller) == (0, pytest.approx(scheduler.seconds(2000)))
     gate.opened.set()

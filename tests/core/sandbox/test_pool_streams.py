@@ -51,7 +51,7 @@ def test_items_come_from_another_process_that_ends_with_the_generator():
 
 def test_a_process_is_one_item_ahead_and_waits(tmp_path):
     path = tmp_path / "progress"
-    with closing(read(streams.note_progress, path, item_type=Uint8Array)) as items:
+    with closing(read(streams.write_progress, path, item_type=Uint8Array)) as items:
         next(items)
         wait_until(lambda: path.read_text() == "1")
         time.sleep(0.3)
