@@ -1,6 +1,6 @@
-"""Functions that misbehave in decoder processes, as if a hostile file had made them do so.
+"""Stand-ins for decoders that crash, hang or eat memory, to be run in worker processes.
 
-Each is called with a file and limits, as the functions of `core.images` are.
+Each takes a file and limits, as the functions of `core.images` do.
 """
 
 import ctypes
@@ -42,7 +42,7 @@ def compute(_file, _limits=None):
 
 
 def compute_in_native_code(_file, _limits=None):
-    """Return to Python code, where signals are handled, only after hours."""
+    """Return to Python, where signals are handled, only after hours."""
     sum(itertools.repeat(1, 10**13))
 
 
@@ -51,7 +51,7 @@ def segfault(_file, _limits=None):
 
 
 def segfault_if_told_so(file, limits=None):
-    """Crash on files that end with BOOM; decode others."""
+    """Decode a file, but crash if it ends with BOOM."""
     if file.read().endswith(b"BOOM"):
         ctypes.string_at(0)
     file.seek(0)
@@ -59,7 +59,7 @@ def segfault_if_told_so(file, limits=None):
 
 
 def wait_to_be_killed_once(file, _limits=None):
-    """Write the process id to the path in the file and wait for a kill; then answer."""
+    """Append the process id to the file whose path `file` holds, then hang; answer next time."""
     path = Path(file.read().decode())
     before = path.read_text() if path.exists() else ""
     path.write_text(f"{before}{os.getpid()}\n")
@@ -69,7 +69,10 @@ def wait_to_be_killed_once(file, _limits=None):
 
 
 def decode_after_being_killed(file, limits=None):
-    """Decode at the second attempt; the path of a file that records the first follows the PNG."""
+    """Hang at the first attempt and decode at the second.
+
+    The path of the file that counts attempts follows the PNG.
+    """
     data = file.read()
     wait_to_be_killed_once(io.BytesIO(data.partition(PNG_END)[2]))
     return decode_image(data, limits)
@@ -102,7 +105,7 @@ def process(_file, _limits=None):
 
 
 def work_and_leave():
-    """Start a pool and do not close it."""
+    """Start workers and leave without closing them."""
     KEPT.append(SandboxPool(1, 100_000_000))
     KEPT[0].run(SandboxTask(contents, (), ExpectedAnswer(bytes, 100), 10, 20), io.BytesIO())
 
@@ -120,8 +123,8 @@ def megabytes(_file, count):
 
 
 def litter(_file, _limits=None):
-    """Free large arrays, and keep a small one that was allocated after them."""
-    for _ in range(2):  # the first time, the C library adapts to their size
+    """Free large arrays, but keep a small one allocated after them."""
+    for _ in range(2):  # the first round teaches the C library their size
         arrays = [np.ones(8_000_000, np.uint8) for _ in range(10)]
         LITTER.append(np.ones(10_000, np.uint8))
         del arrays

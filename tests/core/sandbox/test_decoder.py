@@ -37,7 +37,7 @@ def hostile_decoders():
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_a_picture_is_the_same_as_when_decoded_in_process(decoders, file_format):
+def test_a_picture_is_the_same_as_if_it_were_decoded_here(decoders, file_format):
     file = io.BytesIO(encoded(noise(21, 34), file_format))
     assert decoders.read_header(file, LIMITS) == read_header(file, LIMITS)
     there = decoders.decode(file, LIMITS)
@@ -73,7 +73,7 @@ def test_the_largest_picture_fits(decoders):
     assert decoders.decode(file, LIMITS).pixels.shape == (2000, 2000, 3)
 
 
-def test_a_header_that_announces_too_many_pixels_is_refused_quickly(decoders):
+def test_a_header_that_announces_too_much_costs_nothing(decoders):
     bomb = io.BytesIO(png(60_000, 60_000, bytes(15_000_000)))
     decoders.read_header(io.BytesIO(encoded(noise(2, 3))), LIMITS)
     began = time.perf_counter()
