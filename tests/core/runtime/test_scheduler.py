@@ -49,6 +49,14 @@ def fetch_in_thread(scheduler, tasks, **options):
     return thread
 
 
+def pictures_in(scheduler):
+    return len(scheduler._pictures)  # no public attribute counts them
+
+
+def has_ready_tasks(scheduler):
+    return any(picture.is_ready for picture in scheduler._pictures)  # nor says this
+
+
 def test_results_come_in_their_order():
     assert numbers(TileScheduler().run(tasks(20), max_results=3)) == list(range(20))
 
@@ -59,7 +67,7 @@ def test_the_least_work_left_goes_first():
     assert gate.entered.wait(TIMEOUT_S)  # the large one has begun
     for name, work in (("middle", 100), ("small", 1)):
         threads.append(fetch_in_thread(scheduler, gate.tasks(name, 2, work)))
-    wait_until(lambda: len(scheduler._pictures) == 3)
+    wait_until(lambda: pictures_in(scheduler) == 3)
     gate.opened.set()
     for thread in threads:
         thread.join(TIMEOUT_S)
@@ -72,10 +80,10 @@ def test_a_picture_that_has_waited_long_enough_is_next():
     first = fetch_in_thread(scheduler, gate.tasks("first", 1, 1))
     assert gate.entered.wait(TIMEOUT_S)
     large = fetch_in_thread(scheduler, gate.tasks("large", 1, 1_000_000))
-    wait_until(lambda: len(scheduler._pictures) == 2)
+    wait_until(lambda: pictures_in(scheduler) == 2)
     now[0] = 3600.0
     small = fetch_in_thread(scheduler, gate.tasks("small", 1, 1))
-    wait_until(lambda: len(scheduler._pictures) == 3)
+    wait_until(lambda: pictures_in(scheduler) == 3)
     gate.opened.set()
     for thread in (first, large, small):
         thread.join(TIMEOUT_S)
@@ -87,7 +95,7 @@ def test_pictures_go_before_the_background_however_large_they_are():
     threads = [fetch_in_thread(scheduler, gate.tasks("job", 3, 1), is_background=True)]
     assert gate.entered.wait(TIMEOUT_S)  # one of its tiles is being computed
     threads.append(fetch_in_thread(scheduler, gate.tasks("picture", 2, 1_000_000)))
-    wait_until(lambda: len(scheduler._pictures) == 2)
+    wait_until(lambda: pictures_in(scheduler) == 2)
     assert scheduler.backlog_s == pytest.approx(scheduler.seconds(2_000_000))
     gate.opened.set()
     for thread in threads:
@@ -110,7 +118,7 @@ def test_after_a_picture_the_scheduler_stays_idle_for_the_time_of_a_tile():
     list(scheduler.run(tasks(150, work=50, run=run("first")), max_results=999))
     assert scheduler.seconds(50) == pytest.approx(tile_s, rel=0.5)
     thread = fetch_in_thread(scheduler, tasks(1, work=50, run=run("job")), is_background=True)
-    wait_until(lambda: len(scheduler._pictures) == 1)
+    wait_until(lambda: pictures_in(scheduler) == 1)
     time.sleep(0.05)
     list(scheduler.run(tasks(1, work=50, run=run("second")), max_results=1))
     now[0] += 2 * tile_s
@@ -136,7 +144,7 @@ def test_the_background_gets_a_tile_now_and_then():
     assert gate.entered.wait(TIMEOUT_S)
     threads = [fetch_in_thread(scheduler, tasks(2, run=job), is_background=True)]
     threads.append(fetch_in_thread(scheduler, tasks(10, run=picture)))
-    wait_until(lambda: len(scheduler._pictures) == 3)
+    wait_until(lambda: pictures_in(scheduler) == 3)
     gate.opened.set()
     for thread in [first, *threads]:
         thread.join(TIMEOUT_S)
@@ -286,7 +294,7 @@ def test_a_picture_whose_results_nobody_fetches_is_before_no_other():
     scheduler, gate, caller = TileScheduler(clock=lambda: 0.0), Gate(), RequestDeadline()
     results = scheduler.run(tasks(3), max_results=1)
     next(results)
-    wait_until(lambda: not any(job.is_ready for job in scheduler._pictures))
+    wait_until(lambda: not has_ready_tasks(scheduler))
     thread = fetch_in_thread(scheduler, gate.tasks("other", 2, 1000), deadline=caller)
     assert gate.entered.wait(TIMEOUT_S)
     assert scheduler.position(caller) == (0, pytest.approx(scheduler.seconds(2000)))
