@@ -16,7 +16,7 @@ from core.model.upscaler import Upscaler
 from core.options import OutputOptions
 from core.picture import Header, Picture
 from core.runtime.admission import Admission, MemoryPlan
-from core.runtime.scheduler import LOOK_EVERY_S, RequestDeadline, check_patience
+from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
 from core.temporal.coherence import FUSION_BYTES_PER_PIXEL, MAX_CACHE_BYTES
 from jobs.job import JobResult, result_name
 
@@ -144,7 +144,7 @@ class FrameUpscaler:
         """
         self._hold(self.cost(lr))
         return self._upscaler.upscale(
-            lr, detail=self._detail, patience=self._deadline, is_background=True
+            lr, detail=self._detail, deadline=self._deadline, is_background=True
         )
 
     def cost(self, lr: Picture) -> int:
@@ -167,7 +167,7 @@ class FrameUpscaler:
                 self._held_bytes = cost
                 return
             except Overloaded:  # the queue is for pictures: wait outside until it has room
-                time.sleep(LOOK_EVERY_S)
+                time.sleep(CALLER_CHECK_S)
                 check_patience(self._deadline, time.monotonic())
 
 

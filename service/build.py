@@ -159,7 +159,7 @@ def create_admission(settings: Settings, upscaler: Upscaler, decoder_bytes: int)
     return Admission(
         budget=memory_budget(settings, decoder_bytes),
         queue=settings.queue,
-        backlog_s=lambda: upscaler.lane.backlog_s,
+        backlog_s=lambda: upscaler.scheduler.backlog_s,
     )
 
 

@@ -73,7 +73,7 @@ class Metrics:
         if service.jobs is not None:
             self._declare_jobs(service.jobs)
         self._describe(version)
-        service.upscaler.lane.on_done = self.observe_tile
+        service.upscaler.scheduler.on_done = self.observe_tile
         if shared:
             threading.Thread(target=self._sample_for_ever, name="metrics", daemon=True).start()
 
@@ -202,7 +202,7 @@ class Metrics:
         self.pictures_waiting.set(admission.waiting)
         self.memory_admitted.set(admission.taken)
         self.memory_budget.set(admission.budget)
-        self.tiles_waiting.set(self._service.upscaler.lane.tiles_waiting)
+        self.tiles_waiting.set(self._service.upscaler.scheduler.tiles_waiting)
         self.resident_memory.set(resident_memory())
         if self._service.jobs is not None:
             self._sample_jobs(self._service.jobs)

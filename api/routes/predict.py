@@ -125,7 +125,7 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
     with stopwatch(timings_ms, "decode"):
         lr = service.decoder.decode(file, service.limits)
     progress.tiles_total = plan.tiles
-    strips = service.upscaler.strips(lr, progress.tell, detail=options.detail, patience=deadline)
+    strips = service.upscaler.strips(lr, progress.tell, detail=options.detail, deadline=deadline)
     encoder = PictureEncoder(lr, options, service.upscaler.scale)
     return PreparedRequest(lr, options, plan, strips, encoder, timings_ms)
 

@@ -130,7 +130,7 @@ def describe(errand: RequestProgress, service: ServiceContext) -> dict[str, Any]
         return answer(errand, ProgressState.WAITING, before=before)
     if not errand.tiles_total:
         return answer(errand, ProgressState.DECODING)
-    standing = service.upscaler.lane.standing(errand.patience)
+    standing = service.upscaler.scheduler.position(errand.patience)
     if standing is None:  # about to come, or done: its file is being written
         return answer(errand, ProgressState.COMPUTING, left_s=0.0)
     if standing.before:

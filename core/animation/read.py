@@ -5,13 +5,13 @@ file may crash without harm. See `core.sandbox.decoder`.
 """
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from core.animation.apng import is_apng, read_apng
 from core.animation.gif_reader import SIGNATURES, read_gif
-from core.animation.model import DecodedAnimation, DrawnFrame
+from core.animation.model import DecodedAnimation
 from core.animation.webp import is_animated_webp, read_webp
 from core.errors import ImageTooLarge, SuperResolutionError, UnsupportedImage
 from core.images.decode import Limits, decoder_errors_translated
@@ -84,12 +84,24 @@ def parse_animation(file: IO[bytes], limits: ClipLimits | None = None) -> Decode
         )
     with decoder_errors_translated():
         animation = reader(data, limits.frame if limits else None)
-        _check_length(animation, limits)
+        _check_length(animation.header, limits)
         return animation
 
 
-def inspect_in_sandbox(path: Path, limits: ClipLimits) -> DecodedAnimation:
-    """Return what `read_animation` does, but without frames.
+class InspectedAnimation(NamedTuple):
+    """What is known of an animation after all of its frames have been decoded once.
+
+    Attributes:
+        header: its header.
+        plays: how many times it is to be shown, or `core.animation.model.FOR_EVER`.
+    """
+
+    header: ClipHeader
+    plays: int
+
+
+def inspect_in_sandbox(path: Path, limits: ClipLimits) -> InspectedAnimation:
+    """Inspect an animation as `read_animation` does, in a confined process.
 
     Get the frames from `read_frames_in_sandbox`.
 
@@ -97,7 +109,21 @@ def inspect_in_sandbox(path: Path, limits: ClipLimits) -> DecodedAnimation:
         UnreadableClip: also if the file crashes its processes or takes too long.
         TooMuchMemory: if the file needs too much memory.
     """
-    return read_one(_inspect, (path, limits), limits.frame.max_pixels)
+    check = partial(check_inspected, limits=limits)
+    arguments = path, limits
+    return read_one(_inspect, arguments, limits.frame.max_pixels, InspectedAnimation, check)
+
+
+def check_inspected(animation: InspectedAnimation, limits: ClipLimits) -> None:
+    """Raise ValueError or ImageTooLarge for what `_inspect` never yields."""
+    header = animation.header
+    if min(header.height, header.width, header.frames) < 1 or header.time_base <= 0:
+        raise ValueError("an animation without size, frames or time")
+    if header.seconds < 0 or animation.plays < 0:
+        raise ValueError("an animation of negative length")
+    limits.frame.check(header.height, header.width)
+    limits.frame.check_frames(header.frames)
+    _check_length(header, limits)
 
 
 def read_frames_in_sandbox(path: Path, start: int, stop: int, max_pixels: int) -> Generator[Frame]:
@@ -119,24 +145,20 @@ def _find_reader(data: bytes) -> FormatReader | None:
     return read_webp if is_animated_webp(data) else None
 
 
-def _check_length(animation: DecodedAnimation, limits: ClipLimits | None) -> None:
-    seconds = animation.header.seconds
+def _check_length(header: ClipHeader, limits: ClipLimits | None) -> None:
+    seconds = header.seconds
     if limits is not None and seconds > limits.max_seconds:
         raise ImageTooLarge(
             f"Animation must last at most {limits.max_seconds:g} s. Received: {seconds:g} s."
         )
 
 
-def _inspect(path: Path, limits: ClipLimits) -> Iterator[DecodedAnimation]:
+def _inspect(path: Path, limits: ClipLimits) -> Iterator[InspectedAnimation]:
     with path.open("rb") as file:
-        # The result is pickled, and the closures that draw frames cannot be.
-        yield replace(read_animation(file, limits), draw=_no_frames)
+        animation = read_animation(file, limits)
+    yield InspectedAnimation(animation.header, animation.plays)
 
 
 def _read_frames(path: Path, start: int, stop: int) -> Iterator[Frame]:
     with path.open("rb") as file:
         yield from parse_animation(file).frames(start, stop)
-
-
-def _no_frames() -> Iterator[DrawnFrame]:
-    return iter(())

@@ -1,1 +1,1 @@
-"""The network: card, frozen graph, tiles. The only importer of TensorFlow."""
+"""The network: model card, frozen graph, tiles and upscaler. The only importer of TensorFlow."""

@@ -1,4 +1,4 @@
-"""The model card: what a frozen graph is, beside the graph, in JSON."""
+"""The model card: a JSON file beside a frozen graph that describes it."""
 
 import hashlib
 import json
@@ -11,18 +11,18 @@ from core.errors import GraphMismatch
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A frozen graph described: all that its callers need to know of it.
+    """Everything that callers need to know about a frozen graph.
 
-    The graph takes LR (B, H, W, 3) and gives SR (B, scale*H, scale*W, 3), both uint8
-    in [0, 255], sRGB; the conversion to the network's own range is part of it.
+    The graph maps LR (B, H, W, 3) to SR (B, scale*H, scale*W, 3), both uint8 in [0, 255], sRGB.
+    The conversion to the network's own range is part of the graph.
     """
 
     name: str
-    """Short name, also of the files: `<name>.pb` and `<name>.json`."""
+    """Short name; the files are `<name>.pb` and `<name>.json`."""
     version: str
     """Changes with every new set of weights."""
     description: str
-    """One truthful sentence: what the weights are and what they were trained on."""
+    """One sentence: what the weights are and what they were trained on."""
     scale: int
     """SR pixels per LR pixel, on each side."""
     input_tensor: str
@@ -32,26 +32,28 @@ class ModelCard:
     output_range: tuple[int, int]
     """Lowest and highest level of the uint8 output."""
     radius: int
-    """LR pixels on each side that an SR pixel depends on."""
+    """Number of LR pixels on each side that an SR pixel depends on."""
     halo: int
-    """LR pixels on each side without which no SR pixel is more than a level off; measured."""
+    """LR pixels of context on each side that keep every SR pixel within a level; measured."""
     parameters: int
+    """Number of weights."""
     mflop_per_lr_pixel: float
-    """Arithmetic of the network, 1e6 operations, 2 per multiply-add."""
+    """Arithmetic operations of the network, in millions; a multiply-add counts as 2."""
     sha256: str
-    """Of the graph file, in hexadecimal."""
+    """SHA-256 of the graph file, in hexadecimal."""
     license: str
-    """Of the weights."""
+    """License of the weights."""
     faithful: str | None = None
-    """Name of the card beside this one whose weights are the other end of the knob."""
+    """Name of the card of the faithful network, which is used at `detail` 0; None if none."""
     recipe: dict[str, Any] = field(default_factory=dict)
-    """Every number of the training run."""
+    """All settings of the training run."""
     training: dict[str, Any] = field(default_factory=dict)
-    """The photographs trained on: number, licences, manifest; the steps done."""
+    """Training data and length: number of photographs, licences, manifest, steps."""
     quality: dict[str, Any] = field(default_factory=dict)
-    """Measured on the frozen graph: figures per test set."""
+    """Figures measured on the frozen graph, per test set."""
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON holds them."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
@@ -59,7 +61,7 @@ def read_card(path: Path) -> ModelCard:
     """Read a card.
 
     Raises:
-        GraphMismatch: if there is no card, or fields are missing or unknown.
+        GraphMismatch: if there is no card, or if fields are missing or unknown.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -71,25 +73,26 @@ def read_card(path: Path) -> ModelCard:
 
 
 def write_card(path: Path, card: ModelCard) -> None:
+    """Write a card as JSON."""
     text = json.dumps(card.as_dict(), indent=2, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
 def graph_path(card_path: Path, card: ModelCard) -> Path:
-    """The graph lies beside its card."""
+    """Return the path of the graph, which is beside its card."""
     return card_path.with_name(f"{card.name}.pb")
 
 
 def faithful_path(card_path: Path, card: ModelCard) -> Path | None:
-    """Card of the faithful network that a detailed one began with, if it has one."""
+    """Return the path of the card of the faithful network; None if the card names none."""
     return None if card.faithful is None else card_path.with_name(f"{card.faithful}.json")
 
 
 def read_verified_graph(card_path: Path, card: ModelCard) -> bytes:
-    """The bytes of the graph that the card describes, and of no other.
+    """Return the bytes of the graph of a card, after a check of their SHA-256.
 
     Raises:
-        GraphMismatch: if the file is missing or its sha256 is not the card's.
+        GraphMismatch: if the file is missing, or if its SHA-256 is not that of the card.
     """
     path = graph_path(card_path, card)
     try:

@@ -1,13 +1,11 @@
-"""The frozen graph: loaded, checked against its card, run.
+"""Frozen graphs: loaded, checked against their cards, and run.
 
-TensorFlow does not survive a fork, so a graph is loaded in the process that runs it.
+This module is the only importer of TensorFlow in `core`. TensorFlow does not survive a fork, so
+a graph is loaded in the process that runs it.
 
-TensorFlow, imported without its chatter and without what serving has no use for.
-
-All networks between a faithful and a detailed frozen graph, as one graph.
-
-The weights are interpolated, not the pictures, and inside the graph: choosing another
-place between the two takes no time and no memory.
+A detailed graph may have a faithful one beside it, from which it was trained. All networks
+between the two are then one graph: its weights are interpolated while it runs, not its pictures.
+So another `detail` takes no extra time and no extra memory.
 
 Source: Wang et al. 2018, ESRGAN, arXiv:1809.00219, sec. 3.4 (network interpolation).
 """
@@ -28,59 +26,65 @@ from core.model.card import ModelCard, faithful_path, read_card, read_verified_g
 from core.pixels import LEVELS, Float32Array, PixelArray, levels_from_uint16, uint16_from_levels
 from core.runtime.machine import count_cores, has_bfloat16, native_stderr_held_back
 
-COMPANIONS = ("keras", "jax")
-"""What TensorFlow imports with itself where it is installed: 70 and more MB, and a second.
+HIDDEN_PACKAGES = ("keras", "jax")
+"""Packages that TensorFlow imports if they are installed: 70 MB and more, and a second.
 
-A frozen graph needs none of it, and training imports what it needs.
+A frozen graph needs none of them, and training imports what it needs.
 """
+
+FLOAT32, BFLOAT16, AUTO = "float32", "bfloat16", "auto"
+
+TOGGLE_ON = 1
+"""Value of TensorFlow's RewriterConfig.Toggle."""
+
+MIN_AGREEMENT_DB = 45.0
+"""PSNR between bfloat16 and float32 below which the eye might see the difference."""
+
+SAMPLE_SIDE = 64
+"""Height and width of the sample picture on which the two are compared, LR px."""
+
+MIN_SQUARE_ERROR = 1e-9
+"""Mean square error that is assumed at least, so that the PSNR is finite."""
+
+PROBE_SHAPE = (1, 3, 5, 3)
+"""Shape of the input of the first run, which checks the graph and warms TensorFlow up."""
 
 
 @contextlib.contextmanager
-def as_if_not_installed(names: tuple[str, ...]) -> Iterator[None]:
-    """Let imports of packages fail that nobody has imported yet."""
+def packages_hidden(names: tuple[str, ...]) -> Iterator[None]:
+    """Let imports of packages fail in the block, unless they are imported already."""
     hidden = [name for name in names if name not in sys.modules]
     try:
         for name in hidden:
-            sys.modules[name] = None  # type: ignore[assignment] # Python's own way to say so
+            sys.modules[name] = None  # type: ignore[assignment]  # makes the import fail
         yield
     finally:
         for name in hidden:
             sys.modules.pop(name, None)
 
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read at import: errors only
-with native_stderr_held_back(), as_if_not_installed(COMPANIONS):  # before it has read that
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only; read at import
+# TensorFlow writes some lines before it has read the level.
+with native_stderr_held_back(), packages_hidden(HIDDEN_PACKAGES):
     import tensorflow as tf
 
 __all__ = ["tf"]
 
 
-FLOAT32, BFLOAT16, AUTO = "float32", "bfloat16", "auto"
-ON = 1  # of TensorFlow's RewriterConfig.Toggle
-
-LEAST_AGREEMENT_DB = 45.0
-"""Between bfloat16 and float32; below it the eye might see the difference."""
-
-SAMPLE_SIDE = 64  # LR px, of the picture on which they are compared
-TINY = 1e-9  # instead of no error at all
-
-PROBE_SHAPE = (1, 3, 5, 3)  # of the first run, which also warms the library up
-
-
 class FrozenGraph:
     """A network as a callable: LR (h, w, 3) uint8 -> SR (scale*h, scale*w, 3) uint8.
 
-    Pictures of uint16 come out as uint16: the graph computes in floating point, so no
-    level is lost on the way. Calls may come from several threads.
+    Pictures of uint16 become uint16: the graph computes in floating point, so no level is
+    lost. Several threads may call it.
 
     Args:
-        card: what the graph is.
-        graph_def: the serialised graph, verified against the card's sha256.
-        threads: threads of one operation; 0 for one per core.
+        card: describes the graph.
+        graph_def: the serialised graph, verified against the card's SHA-256.
+        threads: number of threads of one operation; 0 for one per core.
         precision: FLOAT32 or BFLOAT16.
 
     Raises:
-        GraphMismatch: if the graph has not the tensors, or not the scale, of its card.
+        GraphMismatch: if the graph does not have the tensors or the scale of its card.
     """
 
     def __init__(
@@ -108,122 +112,17 @@ class FrozenGraph:
             )
 
 
-class GraphRunner:
-    """The ways through a graph: for 8-bit levels as it is, for 16-bit levels without rounding.
-
-    Args:
-        session: of the graph.
-        card: names its ends.
-        parameters: names of other tensors to be fed.
-
-    Raises:
-        GraphMismatch: if the graph does not begin and end by converting its levels.
-    """
-
-    def __init__(
-        self, session: tf.compat.v1.Session, card: ModelCard, parameters: Sequence[str] = ()
-    ) -> None:
-        lr, sr = inner_ends(session.graph, card)
-        self._of_uint8 = session.make_callable(
-            card.output_tensor, feed_list=[card.input_tensor, *parameters]
-        )
-        self._of_levels = session.make_callable(sr, feed_list=[lr, *parameters])
-
-    def __call__(self, lr: PixelArray, *parameters: float) -> PixelArray:
-        """LR (B, h, w, 3) -> SR (B, scale*h, scale*w, 3), of the same type."""
-        sr: PixelArray
-        if lr.dtype == np.uint16:
-            levels = levels_from_uint16(np.asarray(lr, np.uint16))
-            sr = uint16_from_levels(self._of_levels(levels, *parameters))
-        else:
-            sr = self._of_uint8(lr, *parameters)
-        return sr
-
-
-def inner_ends(graph: tf.Graph, card: ModelCard) -> tuple[str, str]:
-    """Names of the tensors of levels, float32, just behind the input and before rounding."""
-    lr, sr = (graph.get_tensor_by_name(n) for n in (card.input_tensor, card.output_tensor))
-    casts = [op.outputs[0] for op in lr.consumers() if op.type == "Cast"]
-    rounding = sr.op
-    while rounding.type in ("Identity", "Cast"):
-        rounding = rounding.inputs[0].op
-    if len(casts) != 1 or casts[0].dtype != tf.float32 or rounding.type != "Round":
-        raise GraphMismatch(
-            f"Graph `{card.name}` must begin by a Cast to float32 and end by Round and Cast. "
-            f"Received: {[op.type for op in lr.consumers()]} and {rounding.type}"
-        )
-    return casts[0].name, rounding.inputs[0].name
-
-
-def open_session(graph: tf.Graph, threads: int, precision: str) -> tf.compat.v1.Session:
-    """Where a graph runs; `threads` of one operation, 0 for one per core."""
-    config = tf.compat.v1.ConfigProto(
-        intra_op_parallelism_threads=threads or count_cores(), inter_op_parallelism_threads=1
-    )
-    if precision == BFLOAT16:
-        # Weights and activations of the convolutions; the ends stay what they are.
-        config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = ON
-    return tf.compat.v1.Session(graph=graph, config=config)
-
-
-def load_graph(card_path: Path, *, threads: int = 0, precision: str = AUTO) -> FrozenGraph:
-    """Load the graph that lies beside a card.
-
-    Args:
-        card_path: JSON file.
-        threads: threads of one operation; 0 for one per core.
-        precision: FLOAT32, BFLOAT16, or AUTO: bfloat16 where the processor computes in
-            it and the graph is accurate in it, else float32.
-
-    Raises:
-        GraphMismatch: if card and graph do not belong together.
-    """
-    card = read_card(card_path)
-    load = partial(FrozenGraph, card, read_verified_graph(card_path, card), threads=threads)
-    if precision != AUTO:
-        return load(precision=precision)
-    exact = load(precision=FLOAT32)
-    if not has_bfloat16():
-        return exact
-    fast = load(precision=BFLOAT16)
-    return fast if agreement_db(fast, exact) >= LEAST_AGREEMENT_DB else exact
-
-
-def agreement_db(graph: FrozenGraph, other: FrozenGraph) -> float:
-    """Peak signal-to-noise ratio of what two graphs make of a sample, dB."""
-    y, x = np.mgrid[:SAMPLE_SIDE, :SAMPLE_SIDE]
-    waves = 127.5 + 100 * np.sin(x * y / 40 + np.arange(3)[:, None, None])
-    sample = np.ascontiguousarray(np.moveaxis(waves, 0, -1).astype(np.uint8))
-    error = graph(sample).astype(np.float64) - other(sample)
-    mean_square = max(float(np.mean(error**2)), TINY)
-    return 10 * math.log10(LEVELS**2 / mean_square)
-
-
-def _import_graph(card: ModelCard, serialised: bytes) -> tf.Graph:
-    graph = tf.Graph()
-    try:
-        with graph.as_default():
-            tf.import_graph_def(tf.compat.v1.GraphDef.FromString(serialised), name="")
-        tensors = [graph.get_tensor_by_name(n) for n in (card.input_tensor, card.output_tensor)]
-    except Exception as error:  # protobuf and TensorFlow raise many kinds
-        raise GraphMismatch(f"Graph `{card.name}` cannot be loaded: {error}") from error
-    for tensor in tensors:
-        if tensor.dtype != tf.uint8:
-            raise GraphMismatch(f"`{tensor.name}` must be uint8. Received: {tensor.dtype.name}")
-    return graph
-
-
 class InterpolatedGraph:
     """A callable: LR (h, w, 3) uint8, detail -> SR (scale*h, scale*w, 3) uint8.
 
-    Pictures of uint16 come out as uint16. Calls may come from several threads.
+    Pictures of uint16 become uint16. Several threads may call it.
 
     Args:
-        card: of the detailed graph.
-        faithful: the graph at detail 0, serialised and verified.
-        detailed: the graph at detail 1, likewise.
-        threads: threads of one operation; 0 for one per core.
-        precision: FLOAT32 or BFLOAT16 of `core.model.graph`.
+        card: card of the detailed graph.
+        faithful: the graph of detail 0, serialised and verified.
+        detailed: the graph of detail 1, serialised and verified.
+        threads: number of threads of one operation; 0 for one per core.
+        precision: FLOAT32 or BFLOAT16.
 
     Raises:
         GraphMismatch: if the two differ in more than the values of their weights.
@@ -239,7 +138,7 @@ class InterpolatedGraph:
         precision: str = FLOAT32,
     ) -> None:
         low, high = (tf.compat.v1.GraphDef.FromString(end) for end in (faithful, detailed))
-        if _without_weights(low) != _without_weights(high):
+        if _nodes_without_weights(low) != _nodes_without_weights(high):
             raise GraphMismatch(
                 f"Graph `{card.name}` must have the architecture of `{card.faithful}`, "
                 "from which its weights are interpolated. Received: another one."
@@ -253,10 +152,65 @@ class InterpolatedGraph:
         return sr
 
 
+class GraphRunner:
+    """Runs a graph: for 8-bit levels from end to end, for 16-bit levels without rounding.
+
+    Args:
+        session: session of the graph.
+        card: names the input and the output tensor.
+        parameters: names of other tensors that are fed.
+
+    Raises:
+        GraphMismatch: if the graph does not begin and end by converting its levels.
+    """
+
+    def __init__(
+        self, session: tf.compat.v1.Session, card: ModelCard, parameters: Sequence[str] = ()
+    ) -> None:
+        lr, sr = level_tensors(session.graph, card)
+        self._run_uint8 = session.make_callable(
+            card.output_tensor, feed_list=[card.input_tensor, *parameters]
+        )
+        self._run_levels = session.make_callable(sr, feed_list=[lr, *parameters])
+
+    def __call__(self, lr: PixelArray, *parameters: float) -> PixelArray:
+        """Run the graph: LR (B, h, w, 3) -> SR (B, scale*h, scale*w, 3) of the same type."""
+        sr: PixelArray
+        if lr.dtype == np.uint16:
+            levels = levels_from_uint16(np.asarray(lr, np.uint16))
+            sr = uint16_from_levels(self._run_levels(levels, *parameters))
+        else:
+            sr = self._run_uint8(lr, *parameters)
+        return sr
+
+
+def load_graph(card_path: Path, *, threads: int = 0, precision: str = AUTO) -> FrozenGraph:
+    """Load the graph that is beside a card.
+
+    Args:
+        card_path: JSON file.
+        threads: number of threads of one operation; 0 for one per core.
+        precision: FLOAT32, BFLOAT16, or AUTO: bfloat16 if the processor computes in it and
+            the graph is accurate in it, else float32.
+
+    Raises:
+        GraphMismatch: if card and graph do not belong together.
+    """
+    card = read_card(card_path)
+    load = partial(FrozenGraph, card, read_verified_graph(card_path, card), threads=threads)
+    if precision != AUTO:
+        return load(precision=precision)
+    exact = load(precision=FLOAT32)
+    if not has_bfloat16():
+        return exact
+    fast = load(precision=BFLOAT16)
+    return fast if agreement_db(fast, exact) >= MIN_AGREEMENT_DB else exact
+
+
 def load_interpolated_graph(
     card_path: Path, *, threads: int = 0, precision: str = FLOAT32
 ) -> InterpolatedGraph | None:
-    """Load what lies between a graph and its faithful one; None if it has none.
+    """Load the graph between that of a card and its faithful one; None if it has none.
 
     Raises:
         GraphMismatch: if the two, or one of them and its card, do not belong together.
@@ -274,22 +228,78 @@ def load_interpolated_graph(
     )
 
 
+def agreement_db(graph: FrozenGraph, other: FrozenGraph) -> float:
+    """Return the PSNR between the results of two graphs on a sample picture, dB."""
+    y, x = np.mgrid[:SAMPLE_SIDE, :SAMPLE_SIDE]
+    waves = 127.5 + 100 * np.sin(x * y / 40 + np.arange(3)[:, None, None])
+    sample = np.ascontiguousarray(np.moveaxis(waves, 0, -1).astype(np.uint8))
+    error = graph(sample).astype(np.float64) - other(sample)
+    mean_square = max(float(np.mean(error**2)), MIN_SQUARE_ERROR)
+    return 10 * math.log10(LEVELS**2 / mean_square)
+
+
+def open_session(graph: tf.Graph, threads: int, precision: str) -> tf.compat.v1.Session:
+    """Open a session in which a graph runs.
+
+    Args:
+        graph: the graph.
+        threads: number of threads of one operation; 0 for one per core.
+        precision: FLOAT32 or BFLOAT16.
+    """
+    config = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=threads or count_cores(), inter_op_parallelism_threads=1
+    )
+    if precision == BFLOAT16:
+        # Converts weights and activations of the convolutions, not the input and the output.
+        config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = TOGGLE_ON
+    return tf.compat.v1.Session(graph=graph, config=config)
+
+
+def level_tensors(graph: tf.Graph, card: ModelCard) -> tuple[str, str]:
+    """Return the names of the tensors of float32 levels, after the input and before rounding."""
+    lr, sr = (graph.get_tensor_by_name(n) for n in (card.input_tensor, card.output_tensor))
+    casts = [op.outputs[0] for op in lr.consumers() if op.type == "Cast"]
+    rounding = sr.op
+    while rounding.type in ("Identity", "Cast"):
+        rounding = rounding.inputs[0].op
+    if len(casts) != 1 or casts[0].dtype != tf.float32 or rounding.type != "Round":
+        raise GraphMismatch(
+            f"Graph `{card.name}` must begin by a Cast to float32 and end by Round and Cast. "
+            f"Received: {[op.type for op in lr.consumers()]} and {rounding.type}"
+        )
+    return casts[0].name, rounding.inputs[0].name
+
+
+def _import_graph(card: ModelCard, serialised: bytes) -> tf.Graph:
+    graph = tf.Graph()
+    try:
+        with graph.as_default():
+            tf.import_graph_def(tf.compat.v1.GraphDef.FromString(serialised), name="")
+        tensors = [graph.get_tensor_by_name(n) for n in (card.input_tensor, card.output_tensor)]
+    except Exception as error:  # protobuf and TensorFlow raise many kinds
+        raise GraphMismatch(f"Graph `{card.name}` cannot be loaded: {error}") from error
+    for tensor in tensors:
+        if tensor.dtype != tf.uint8:
+            raise GraphMismatch(f"`{tensor.name}` must be uint8. Received: {tensor.dtype.name}")
+    return graph
+
+
 def _interpolate(low: Any, high: Any) -> tuple[tf.Graph, tf.Tensor]:
-    """The graph with weights low + detail * (high - low), and its tensor `detail`."""
+    """Return the graph with weights low + detail * (high - low), and its tensor `detail`."""
     graph = tf.Graph()
     with graph.as_default():
         with tf.name_scope("interpolation"):
             detail = tf.compat.v1.placeholder(tf.float32, (), "detail")
             weights = {
                 f"{name}:0": at_low + detail * (at_high - at_low)
-                for name, at_low, at_high in _weights_of_both(low, high)
+                for name, at_low, at_high in _differing_weights(low, high)
             }
         tf.import_graph_def(high, input_map=weights, name="")
     return graph, detail
 
 
-def _weights_of_both(low: Any, high: Any) -> list[tuple[str, Float32Array, Float32Array]]:
-    """Name and both values of every weight that differs."""
+def _differing_weights(low: Any, high: Any) -> list[tuple[str, Float32Array, Float32Array]]:
+    """Return the name and both values of every weight that differs."""
     return [
         (at_low.name, _value(at_low), _value(at_high))
         for at_low, at_high in zip(low.node, high.node, strict=True)
@@ -302,8 +312,8 @@ def _value(node: Any) -> Float32Array:
     return value
 
 
-def _without_weights(graph_def: Any) -> list[Any]:
-    """The nodes of a graph, with nothing but a shape left of every constant of floats."""
+def _nodes_without_weights(graph_def: Any) -> list[Any]:
+    """Return the nodes of a graph; constants of floats keep only their shape."""
     emptied = tf.compat.v1.GraphDef()
     emptied.CopyFrom(graph_def)
     for node in emptied.node:

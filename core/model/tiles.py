@@ -1,13 +1,13 @@
-"""Geometry of tiling: core + halo = window. No network here, only rectangles.
+"""Geometry of tiling: core + halo = window.
 
-A core is what a tile answers for, its halo is the context around it, and the window
-of both is what the network sees. Cores cover a picture once and without overlap. If
-the halo is at least the network's radius, every pixel of a core sees exactly what it
-would see in the whole picture, so nothing has to be blended.
+The core of a tile is the part that it contributes to the result. The halo is the context
+around the core. The window is both: what the network sees. The cores of a picture cover it
+once, without overlap. If the halo is at least the network's radius, every pixel of a core sees
+exactly what it would see in the whole picture, so nothing has to be blended.
 
-All windows of a picture have one shape, since the network's library prepares itself
-anew for each: at an edge a window is moved inwards, not made smaller. They are as small
-as their number allows, so that little is computed twice.
+All windows of a picture have the same shape, as TensorFlow prepares itself for each new shape.
+A window at an edge is moved inwards, not made smaller. Windows are as small as their number
+allows, so that little is computed twice.
 """
 
 import math
@@ -19,19 +19,20 @@ import numpy.typing as npt
 
 from core.pixels import PixelArray
 
-FEW = 9
-"""Large windows of a picture at most."""
+MAX_LARGE_WINDOWS = 9
+"""Largest number of large windows of a picture; if it needs more, it gets usual ones."""
 
-STEP = 8
-"""Between lengths of windows, px: the network's library keeps what it prepared for each."""
+LENGTH_STEP = 8
+"""Step between lengths of windows, LR px: TensorFlow caches what it prepared for each."""
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 Network = Callable[[PixelArray], PixelArray]
+"""LR window (h, w, 3) uint8 or uint16 -> SR window (scale*h, scale*w, 3) of the same type."""
 
 
 class Span(NamedTuple):
-    """Half-open range of pixels along one side: a core and the window around it."""
+    """A core and the window around it along one side, as half-open ranges of pixels."""
 
     core: tuple[int, int]
     window: tuple[int, int]
@@ -47,10 +48,12 @@ class Box(NamedTuple):
 
     @property
     def height(self) -> int:
+        """Number of rows."""
         return self.bottom - self.top
 
     @property
     def width(self) -> int:
+        """Number of columns."""
         return self.right - self.left
 
     @property
@@ -59,7 +62,7 @@ class Box(NamedTuple):
         return self.height * self.width
 
     def grown(self, halo: int, height: int, width: int) -> "Box":
-        """This box plus `halo` pixels a side, clipped to a height x width picture."""
+        """Return this box plus `halo` pixels on each side, clipped to a height x width picture."""
         return Box(
             max(self.top - halo, 0),
             max(self.left - halo, 0),
@@ -68,47 +71,47 @@ class Box(NamedTuple):
         )
 
     def relative_to(self, outer: "Box") -> "Box":
-        """The same pixels, counted from the corner of `outer`."""
+        """Return the same pixels, in coordinates of `outer`."""
         dy, dx = outer.top, outer.left
         return Box(self.top - dy, self.left - dx, self.bottom - dy, self.right - dx)
 
     def scaled(self, scale: int) -> "Box":
-        """The same rectangle on a grid `scale` times as fine."""
+        """Return the same rectangle on a grid that is `scale` times as fine."""
         return Box(*(scale * edge for edge in self))
 
     def crop(self, pixels: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
-        """A view of the part of (H, W) or (H, W, C) inside this box."""
+        """Return a view of the part of (H, W) or (H, W, C) inside this box."""
         return pixels[self.top : self.bottom, self.left : self.right]
 
 
 class Tile(NamedTuple):
-    """What one run of the network sees, and what of it is kept."""
+    """One run of the network: it sees the window, and the SR pixels of the core are kept."""
 
     core: Box
     window: Box
 
     def upscale(self, lr: PixelArray, network: Network, scale: int) -> PixelArray:
-        """LR picture (H, W, C) uint8 -> SR of the core, (scale*h, scale*w, C) uint8."""
+        """Upscale the tile of an LR picture, (H, W, C) -> SR of the core, (scale*h, scale*w, C)."""
         sr_window = network(self.window.crop(lr))
         return self.core.relative_to(self.window).scaled(scale).crop(sr_window)
 
 
 class WindowSizes(NamedTuple):
-    """How large windows are at most, by the picture they are of.
+    """Largest windows, by the size of the picture.
 
     Attributes:
         usual: height and width, LR px.
-        large: likewise, of pictures that need at most `FEW` of them: less is computed twice,
-            and nobody waits long until they are done.
+        large: height and width for pictures that need at most `MAX_LARGE_WINDOWS` of them,
+            LR px. Less is computed twice then, and other requests do not wait for long.
     """
 
     usual: int
     large: int
 
     def plan(self, height: int, width: int, halo: int) -> list[list[Tile]]:
-        """The tiles of a height x width picture, in rows; see `plan_tiles`."""
+        """Return the tiles of a height x width picture, in rows; see `plan_tiles`."""
         count = count_windows(height, self.large, halo) * count_windows(width, self.large, halo)
-        window = self.large if count <= FEW else self.usual
+        window = self.large if count <= MAX_LARGE_WINDOWS else self.usual
         return plan_tiles(height, width, window=window, halo=halo)
 
 
@@ -116,9 +119,9 @@ def plan_tiles(height: int, width: int, *, window: int, halo: int) -> list[list[
     """Cover a height x width picture with tiles, in rows from top to bottom.
 
     Args:
-        height, width: of the LR picture, px.
-        window: height and width of a window at most, LR px; the picture's where that is
-            smaller.
+        height: height of the LR picture, px.
+        width: width of the LR picture, px.
+        window: largest height and width of a window, LR px.
         halo: context on each side of a core, LR px; less than half a window.
     """
     columns = list(plan_side(width, window, halo))
@@ -137,8 +140,8 @@ def plan_tiles(height: int, width: int, *, window: int, halo: int) -> list[list[
 def plan_side(length: int, window: int, halo: int) -> Iterator[Span]:
     """Cover [0, length) with cores, each in a window of the same length, at most `window`.
 
-    At the ends of a picture there is nothing to see beyond, so the first and the last
-    core reach to the end of their window.
+    There is no context beyond the ends of a picture, so the first and the last core reach to
+    the end of their window.
 
     >>> [span.window for span in plan_side(40, window=32, halo=2)]
     [(0, 24), (16, 40)]
@@ -147,7 +150,7 @@ def plan_side(length: int, window: int, halo: int) -> Iterator[Span]:
     >>> [span.window for span in plan_side(20, window=10, halo=2)]
     [(0, 10), (6, 16), (10, 20)]
     """
-    window = shorten(window, length, halo)
+    window = shorten_window(window, length, halo)
     core = 0
     while core < length:
         start = max(min(core - halo, length - window), 0)
@@ -158,12 +161,15 @@ def plan_side(length: int, window: int, halo: int) -> Iterator[Span]:
 
 
 def count_windows(length: int, window: int, halo: int) -> int:
-    """How many windows cover [0, length)."""
+    """Return how many windows cover [0, length)."""
     return 1 + max(0, math.ceil((length - window) / (window - 2 * halo)))
 
 
-def shorten(window: int, length: int, halo: int) -> int:
-    """The shortest windows that are no more than these, a multiple of `STEP` if they can be."""
+def shorten_window(window: int, length: int, halo: int) -> int:
+    """Return the shortest window that covers [0, length) in the same number of windows.
+
+    It is a multiple of `LENGTH_STEP`, unless that is longer than `window`.
+    """
     count = count_windows(length, window, halo)
     least = math.ceil((length + 2 * halo * (count - 1)) / count)
-    return min(window, STEP * math.ceil(least / STEP))
+    return min(window, LENGTH_STEP * math.ceil(least / LENGTH_STEP))

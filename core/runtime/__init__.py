@@ -1,1 +1,1 @@
-"""Cores, memory and the one lane to the network that all requests share."""
+"""Shared resources of the service: the machine, admission of requests, and tile scheduling."""

@@ -1,10 +1,8 @@
-"""Who may come in: a budget of memory for all pictures under way, and a bounded queue.
+"""Admission of requests: a memory budget for all pictures in progress, and a bounded queue.
 
-What a picture will cost is known from its header. It enters when its cost fits into
-what is left; until then it waits, among at most so many others. Beyond that it is told
-to come back, and when.
-
-What a picture will take of the memory, known from its header alone.
+The header of a picture tells how much memory the request will take (`MemoryPlan`). The request
+is admitted when that fits into what is left of the budget. Until then it waits in the queue
+(`Admission`). If the queue is full, the caller is told when to try again.
 """
 
 import threading
@@ -15,38 +13,45 @@ from dataclasses import dataclass
 from math import ceil
 
 from core.errors import Overloaded, TooMuchMemory
-from core.files import MEGABYTE
 from core.model.tiles import Tile
 from core.model.upscaler import ROWS_AHEAD
 from core.options import PNG
 from core.picture import Header
-from core.runtime.scheduler import LOOK_EVERY_S, RequestDeadline, check_patience
+from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
 
 DECODED_BYTES = {8: 20, 16: 28}
-"""Of a decoded pixel, by bits: the library's own, copies with alpha, ours. Measured as 10 to 19
-and 18 to 26, by format and alpha."""
+"""Memory for a decoded pixel, by bits of a sample: the library's copy, copies with alpha, ours.
+
+Measured as 10 to 19 and 18 to 26, depending on format and alpha.
+"""
 
 STRIPS = ROWS_AHEAD + 4
-"""Rows of tiles of one picture: waiting, put together, made small again, being encoded."""
+"""Number of rows of tiles of one picture in memory: waiting, joined, downscaled, encoded."""
 
 BASE_BYTES = 4_000_000
-"""Of a request, whatever its picture."""
+"""Memory for a request, whatever its picture."""
 
 WHOLE_BYTES = 16_000_000
-"""Of SR pixels: up to here the file is sent when it is complete, with its length."""
+"""Size of the SR pixels up to which the file is sent when it is complete, with its length."""
 
 COPIES = 4
-"""Of the SR pixels of a file that is encoded in one piece: strips, picture, encoder, file."""
+"""Number of copies of the SR pixels of a file that is encoded in one piece: strips, picture,
+encoder, file."""
+
+MAX_OVERTAKEN_S = 5.0
+"""How long smaller requests may overtake one that does not fit."""
+
+MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """How a picture is made, and what that takes.
+    """How a picture is computed, and how much memory that takes.
 
     Attributes:
         header: of the picture.
-        rows: its tiles.
-        format: of the file that is made.
+        rows: its tiles, row by row.
+        format: output format.
         scale: SR pixels per LR pixel, on each side.
     """
 
@@ -57,24 +62,24 @@ class MemoryPlan:
 
     @property
     def tiles(self) -> int:
-        """How many there are."""
+        """Number of tiles."""
         return sum(len(row) for row in self.rows)
 
     @property
     def sr_bytes(self) -> int:
-        """Of the SR pixels."""
+        """Size of the SR pixels."""
         samples = self.header.channels * self.header.bits // 8
         return samples * self.scale**2 * self.header.height * self.header.width
 
     @property
     def is_whole(self) -> bool:
-        """Whether the file is sent when it is complete, and not as it is made."""
+        """Whether the file is sent when it is complete, rather than while it is computed."""
         small = self.sr_bytes <= WHOLE_BYTES
         return small or len(self.rows) == 1 or self.format != PNG
 
     @property
     def memory_bytes(self) -> int:
-        """What the picture takes at most, from its first pixel to its last row."""
+        """Memory that the picture takes at most, from its first pixel to its last row."""
         height, width = self.header.height, self.header.width
         decoded = DECODED_BYTES[self.header.bits] * height * width
         tallest = max(row[0].core.height for row in self.rows)
@@ -84,25 +89,23 @@ class MemoryPlan:
         return total + (self.sr_bytes if self.is_whole else 0)
 
 
-OVERTAKEN_S = 5.0
-"""How long a picture that does not fit lets smaller ones pass it."""
-
-
 @dataclass(eq=False)
-class _Waiting:
+class _QueuedRequest:
+    """A request that waits for memory since a time on the clock."""
+
     cost: int
-    since: float
-    patience: RequestDeadline
+    since_s: float
+    deadline: RequestDeadline
 
 
 class Admission:
-    """Keeps the memory of all pictures under way below a budget.
+    """Keeps the memory of all pictures in progress below a budget.
 
     Args:
         budget: bytes.
-        queue: pictures that may wait.
-        backlog_s: seconds until what is under way will be done, for `Retry-After`.
-        clock: seconds, monotonic.
+        queue: number of requests that may wait.
+        backlog_s: returns the time until the pictures in progress are done, for `Retry-After`.
+        clock: monotonic, s.
     """
 
     def __init__(
@@ -118,39 +121,41 @@ class Admission:
         self._backlog_s = backlog_s
         self._clock = clock
         self._taken = 0
-        self._line: list[_Waiting] = []
+        self._queued: list[_QueuedRequest] = []
         self._changed = threading.Condition()
 
     @property
     def taken(self) -> int:
-        """Bytes of the budget that are promised to pictures under way."""
+        """Bytes of the budget that are reserved for admitted requests."""
         return self._taken
 
     @property
     def waiting(self) -> int:
-        """Pictures that wait for their memory."""
-        return len(self._line)
+        """Number of requests that wait for memory."""
+        return len(self._queued)
 
-    def before(self, patience: RequestDeadline) -> int | None:
-        """Pictures in the line before that of a caller, who is known by his patience.
+    def before(self, deadline: RequestDeadline) -> int | None:
+        """Return how many requests wait before that of a caller; None if it does not wait.
 
-        None if his is not in it.
+        Args:
+            deadline: of the caller; identifies the request.
         """
-        line = list(self._line)
-        places = (place for place, other in enumerate(line) if other.patience is patience)
-        return next(places, None)
+        queued = list(self._queued)
+        positions = (n for n, request in enumerate(queued) if request.deadline is deadline)
+        return next(positions, None)
 
     @contextmanager
-    def admit(self, cost: int, patience: RequestDeadline | None = None) -> Iterator[None]:
-        """Hold `cost` bytes of the budget for as long as the block runs.
+    def admit(self, cost: int, deadline: RequestDeadline | None = None) -> Iterator[None]:
+        """Reserve `cost` bytes of the budget for as long as the block runs.
 
         Raises:
             TooMuchMemory: if that is more than the whole budget.
-            Overloaded: if too many are waiting already.
-            DeadlineExceeded, RequestAbandoned: while waiting.
+            Overloaded: if the queue is full.
+            DeadlineExceeded: if the deadline passes before there is memory.
+            RequestAbandoned: if the caller leaves before there is memory.
         """
         self.check(cost)
-        self._enter(cost, patience or RequestDeadline())
+        self._reserve(cost, deadline or RequestDeadline())
         try:
             yield
         finally:
@@ -166,33 +171,33 @@ class Admission:
                 f"Received: one that needs {ceil(cost / MEGABYTE)} MB."
             )
 
-    def _enter(self, cost: int, patience: RequestDeadline) -> None:
+    def _reserve(self, cost: int, deadline: RequestDeadline) -> None:
         with self._changed:
-            waiting = self._queue_up(cost, patience)
+            request = self._enqueue(cost, deadline)
             try:
-                while not self._may_enter(waiting):
-                    self._changed.wait(LOOK_EVERY_S)
-                    check_patience(patience, self._clock())
+                while not self._is_next(request):
+                    self._changed.wait(CALLER_CHECK_S)
+                    deadline.check(self._clock())
                 self._taken += cost
             finally:
-                self._line.remove(waiting)
+                self._queued.remove(request)
                 self._changed.notify_all()
 
-    def _queue_up(self, cost: int, patience: RequestDeadline) -> _Waiting:
-        waiting = _Waiting(cost, self._clock(), patience)
-        if len(self._line) >= self.queue and not self._fits(cost):
+    def _enqueue(self, cost: int, deadline: RequestDeadline) -> _QueuedRequest:
+        if len(self._queued) >= self.queue and not self._fits(cost):
             raise Overloaded(
                 f"At most {self.queue} pictures may wait. Received: one more.",
                 retry_after_s=max(1, ceil(self._backlog_s())),
             )
-        self._line.append(waiting)
-        return waiting
+        request = _QueuedRequest(cost, self._clock(), deadline)
+        self._queued.append(request)
+        return request
 
-    def _may_enter(self, waiting: _Waiting) -> bool:
-        """It fits, and nobody ahead of it has been overtaken for too long."""
-        ahead = self._line[: self._line.index(waiting)]
-        overtaken = any(self._clock() - other.since > OVERTAKEN_S for other in ahead)
-        return self._fits(waiting.cost) and not overtaken
+    def _is_next(self, request: _QueuedRequest) -> bool:
+        """Return whether it fits, and no request before it has been overtaken for too long."""
+        ahead = self._queued[: self._queued.index(request)]
+        has_starving = any(self._clock() - r.since_s > MAX_OVERTAKEN_S for r in ahead)
+        return self._fits(request.cost) and not has_starving
 
     def _fits(self, cost: int) -> bool:
         return self._taken + cost <= self.budget

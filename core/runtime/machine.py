@@ -1,21 +1,7 @@
-"""What this process may use: cores and memory, of the container or of the machine.
+"""The machine as this process may use it: cores, memory, and the C library's heap.
 
-A container's limits are in its control group, version 1 or 2; what the operating
-system reports is the whole machine.
-
-What the C library does with memory that has been freed: keep it, or give it back.
-
-By itself it asks the system anew for every large array and hands it back afterwards, and the
-system must clear each page again: a tenth to a fifth of the time of a tile. Kept in one heap,
-the same pages serve tile after tile, and peaks are no higher, as what one thread has freed
-another can use.
-
-It also learns: once a large array has been freed, arrays of that size come from the heap, of
-which anything small above them keeps all. Where memory is counted, that is memory lost.
-
-Source: mallopt(3), of the GNU C library; other libraries are left as they are.
-
-Keeping native libraries from talking over a command line's own output.
+A container's limits are in its control group, version 1 or 2. What the operating system
+reports is the whole machine.
 """
 
 import ctypes
@@ -30,48 +16,37 @@ from pathlib import Path
 CGROUP = Path("/sys/fs/cgroup")
 CPU_INFO = Path("/proc/cpuinfo")
 STATUS = Path("/proc/self/status")
-KILOBYTE = 1024  # as /proc/self/status means it
+KILOBYTE = 1024
+"""Unit of `STATUS`, in bytes."""
+
 BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+"""Flags of `CPU_INFO` that announce instructions for bfloat16."""
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+"""Parameters of mallopt(3)."""
+
+MEBIBYTE = 1024**2
+
+KEEP = {
+    M_ARENA_MAX: 1,
+    M_MMAP_THRESHOLD: 64 * MEBIBYTE,  # the largest array of a usual window takes 38
+    M_TRIM_THRESHOLD: 128 * MEBIBYTE,  # free memory at the end of the heap that is kept
+}
+"""Options of `keep_heap`."""
+
+GIVE_BACK = {M_MMAP_THRESHOLD: MEBIBYTE}
+"""Options of `give_back_arrays`. Once it is set, the C library no longer adapts the threshold."""
 
 
 def count_cores() -> int:
-    """Cores that this process may keep busy: its affinity, or its quota if that is less."""
+    """Return how many cores this process may use: its affinity, or its quota if that is less."""
     cores = len(os.sched_getaffinity(0))
     quota = _cpu_quota()
     return cores if quota is None else max(1, min(cores, ceil(quota)))
 
 
-def memory_limit() -> int:
-    """Bytes of memory that this process may take with all others of its container."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = (_number("memory.max"), _number("memory/memory.limit_in_bytes"))
-    return min([physical, *(limit for limit in limits if limit is not None)])
-
-
-def resident_memory() -> int:
-    """Bytes of memory that this process has now."""
-    return _status("VmRSS")
-
-
-def held_memory() -> int:
-    """Bytes of that memory which the system cannot take back when memory is short.
-
-    Pages of files, most of them TensorFlow's libraries, can be dropped and read again. A
-    sandbox that does not tell them apart is believed to have none.
-    """
-    try:
-        return resident_memory() - _status("RssFile")
-    except OSError:
-        return resident_memory()
-
-
-def data_memory() -> int:
-    """Bytes that this process may write to and shares with no other, touched or not."""
-    return _status("VmData")
-
-
 def has_bfloat16() -> bool:
-    """True if the processor has instructions for bfloat16."""
+    """Return whether the processor has instructions for bfloat16."""
     if not CPU_INFO.exists():
         return False
     lines = (line.partition(":") for line in CPU_INFO.read_text().splitlines())
@@ -79,69 +54,65 @@ def has_bfloat16() -> bool:
     return bool(flags & BFLOAT16_FLAGS)
 
 
-def _status(name: str) -> int:
-    for line in STATUS.read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * KILOBYTE
-    raise OSError(f"{STATUS} must state {name}.")
+def memory_limit() -> int:
+    """Return how many bytes this process may use together with all others of its container."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = (_cgroup_number("memory.max"), _cgroup_number("memory/memory.limit_in_bytes"))
+    return min([physical, *(limit for limit in limits if limit is not None)])
 
 
-def _cpu_quota() -> float | None:
-    """Cores' worth of time, None without a limit."""
-    quota, _, period = _read("cpu.max").partition(" ")
-    if period:  # version 2: "max 100000" or "150000 100000"
-        return None if quota == "max" else int(quota) / int(period)
-    quota_us, period_us = _number("cpu/cpu.cfs_quota_us"), _number("cpu/cpu.cfs_period_us")
-    if quota_us is None or not period_us or quota_us < 0:
-        return None
-    return quota_us / period_us
+def resident_memory() -> int:
+    """Return the resident memory of this process, in bytes."""
+    return _status_bytes("VmRSS")
 
 
-def _number(name: str) -> int | None:
-    """A file of the control group as a number; None if it is absent or says "max"."""
-    text = _read(name)
-    return int(text) if text.lstrip("-").isdigit() else None
+def held_memory() -> int:
+    """Return the resident memory that the system cannot reclaim, in bytes.
+
+    Pages of files, most of them of TensorFlow's libraries, can be dropped and read again. If
+    the system does not report them separately, all resident memory counts.
+    """
+    try:
+        return resident_memory() - _status_bytes("RssFile")
+    except OSError:
+        return resident_memory()
 
 
-def _read(name: str) -> str:
-    path = CGROUP / name
-    return path.read_text().strip() if path.exists() else ""
-
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-MEBIBYTE = 1024**2
-
-KEEP = {
-    M_ARENA_MAX: 1,
-    M_MMAP_THRESHOLD: 64 * MEBIBYTE,  # the largest array of a usual window takes 38
-    M_TRIM_THRESHOLD: 128 * MEBIBYTE,  # free memory at the heap's end, beyond which it goes back
-}
-
-GIVE_BACK = {M_MMAP_THRESHOLD: MEBIBYTE}  # set once, it is not learned any more
+def data_memory() -> int:
+    """Return the size of the private writable memory of this process, used or not, in bytes."""
+    return _status_bytes("VmData")
 
 
 def keep_heap() -> None:
-    """Set the C library of this process so; best before it has started threads."""
-    _set(KEEP)
+    """Let the C library of this process keep freed memory; best before it starts threads.
+
+    By default it requests each large array from the system and returns it afterwards. The
+    system then clears each page again, which takes a tenth to a fifth of the time of a tile.
+    In one heap, the same pages serve tile after tile. Peaks are no higher, as one thread can
+    use what another has freed.
+
+    Source: mallopt(3) of the GNU C library. Other C libraries are left as they are.
+    """
+    _set_malloc_options(KEEP)
 
 
 def give_back_arrays() -> None:
-    """Set the C library of this process to give arrays of a megabyte and more back when freed."""
-    _set(GIVE_BACK)
+    """Let the C library of this process return arrays of a mebibyte or more when they are freed.
 
+    By default it adapts: once a large array has been freed, arrays of that size come from the
+    heap. A small array above them then keeps them from being returned. Where memory is limited,
+    that memory is lost.
 
-def _set(options: dict[int, int]) -> None:
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for option, value in options.items():
-            mallopt(option, value)
+    Source: mallopt(3) of the GNU C library. Other C libraries are left as they are.
+    """
+    _set_malloc_options(GIVE_BACK)
 
 
 @contextmanager
 def native_stderr_held_back() -> Iterator[None]:
-    """Hold back what the block writes to file descriptor 2; show it if the block fails.
+    """Discard what native code in the block writes to standard error, unless the block fails.
 
-    TensorFlow logs a few lines while it is imported, whatever level is asked for.
+    TensorFlow logs a few lines while it is imported, whatever level is set.
     """
     sys.stderr.flush()
     kept = os.dup(2)
@@ -156,3 +127,39 @@ def native_stderr_held_back() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def _status_bytes(name: str) -> int:
+    for line in STATUS.read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * KILOBYTE
+    raise OSError(f"{STATUS} must state {name}.")
+
+
+def _cpu_quota() -> float | None:
+    """Return the quota of the control group, in cores; None without one."""
+    quota, _, period = _read_cgroup("cpu.max").partition(" ")
+    if period:  # version 2: "max 100000" or "150000 100000"
+        return None if quota == "max" else int(quota) / int(period)
+    quota_us, period_us = (_cgroup_number(f"cpu/cpu.cfs_{name}_us") for name in ("quota", "period"))
+    if quota_us is None or not period_us or quota_us < 0:
+        return None
+    return quota_us / period_us
+
+
+def _cgroup_number(name: str) -> int | None:
+    """Return the number in a file of the control group; None if it is absent or says "max"."""
+    text = _read_cgroup(name)
+    return int(text) if text.lstrip("-").isdigit() else None
+
+
+def _read_cgroup(name: str) -> str:
+    path = CGROUP / name
+    return path.read_text().strip() if path.exists() else ""
+
+
+def _set_malloc_options(options: dict[int, int]) -> None:
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in options.items():
+            mallopt(option, value)

@@ -1,14 +1,13 @@
-"""One lane to the network: the tiles of all pictures under way take turns in it.
+"""The tile scheduler: one thread runs the network on the tiles of all pictures, in turn.
 
-A second lane would share the same cores and need its own memory. The picture with the
-least left to do goes first, so a thumbnail never waits for a large picture, only for
-the tile that is just being computed; every picture moves up while it is passed over,
-so a large one is finished too.
+A second thread would compete for the same cores and need its own memory. The picture with the
+least work left goes first. So a thumbnail waits for one tile of a large picture, not for all of
+them. Each picture gains priority while it waits, so a large one is finished, too.
 
-What nobody waits for at this moment, such as frames of a job, is in the background: it
-has the lane while no picture wants it, and a tile now and then while pictures do. After a
-picture the lane is kept free for as long as a tile of the background would take: whoever
-sends one picture after the other finds it so, and no more is lost than is at stake.
+Frames of jobs run in the background, as no caller waits for them at that moment. They are
+scheduled while there are no pictures, and now and then between pictures. After a picture, the
+scheduler stays idle for as long as a background tile would take. A caller who sends one picture
+after the other then finds it free, and the background loses no more time than the caller would.
 """
 
 import threading
@@ -22,26 +21,29 @@ from core.errors import DeadlineExceeded, RequestAbandoned
 from core.pixels import PixelArray
 
 AGEING = 20.0
-"""Seconds of remaining work that one second of being passed over makes up for.
+"""Seconds of remaining work that one second of waiting makes up for.
 
-A picture that needs 20 s is passed over for at most a second at a time, and gets a
-tenth of the lane or more, however many thumbnails arrive.
+A picture that needs 20 s waits for at most a second at a time. It gets a tenth of the time or
+more, however many thumbnails arrive.
 """
 
-PASSED_OVER_S = 2.0
-"""Seconds that the background leaves the lane to pictures, however many there are.
+BACKGROUND_WAIT_S = 2.0
+"""Time after which the background gets one tile, however many pictures there are.
 
-Then it has one tile, of 0.1 s or less: a twentieth of the lane.
+A tile takes 0.1 s or less: a twentieth of the time.
 """
 
-LOOK_EVERY_S = 0.25
-"""How often a waiting picture looks whether its caller is still there."""
+CALLER_CHECK_S = 0.25
+"""Interval at which a waiting request checks whether its caller is still there, s."""
 
-FIRST_RATE = 1e5
-"""Work a second that is assumed before any was measured."""
+INITIAL_RATE = 1e5
+"""Work per second that is assumed before any was measured."""
 
 RATE_MOMENTUM = 0.9
-"""Of the moving average of the measured rate, per tile."""
+"""Weight of the previous value in the moving average of the measured rate, per tile."""
+
+MIN_TASK_S = 1e-9
+"""Shortest time of a task, so that its rate is finite."""
 
 Clock = Callable[[], float]
 
@@ -52,7 +54,7 @@ class TileTask:
 
     Attributes:
         run: computes it.
-        work: what it costs, in any unit that is the same for all; LR pixels of its window.
+        work: cost, in any unit that is the same for all tasks: LR pixels of its window.
     """
 
     run: Callable[[], PixelArray]
@@ -61,23 +63,30 @@ class TileTask:
 
 @dataclass(frozen=True)
 class RequestDeadline:
-    """How long a caller waits.
+    """How long a caller waits. The scheduler and the queue also identify the caller by it.
 
     Attributes:
-        deadline: on the lane's clock, s; infinity for ever.
-        is_gone: asked now and then; True once nobody waits for the result any more.
+        at_s: time on the scheduler's clock, s; infinity if the caller waits without limit.
+        is_gone: called now and then; returns True once the caller has left.
     """
 
-    deadline: float = float("inf")
+    at_s: float = float("inf")
     is_gone: Callable[[], bool] = lambda: False
 
+    def check(self, now_s: float) -> None:
+        """Raise DeadlineExceeded or RequestAbandoned if the caller does not wait any more."""
+        if now_s >= self.at_s:
+            raise DeadlineExceeded("The picture must be finished before its deadline. It was not.")
+        if self.is_gone():
+            raise RequestAbandoned("Nobody waits for the picture any more.")
 
-class LanePosition(NamedTuple):
-    """Where a picture is in the lane.
+
+class SchedulePosition(NamedTuple):
+    """Where a picture is in the schedule.
 
     Attributes:
-        before: pictures that are served before its first tile; 0 once that is begun.
-        left_s: until its last tile is done, should no other picture come, s.
+        before: number of pictures that go before its first tile; 0 once that has started.
+        left_s: time until its last tile is done if no other picture comes, s.
     """
 
     before: int
@@ -85,207 +94,223 @@ class LanePosition(NamedTuple):
 
 
 @dataclass(eq=False)
-class _Job:
-    """The tasks of one picture that are still to be done, and results not yet taken."""
+class _PictureTasks:
+    """The remaining tasks of one picture, and results that its caller has not fetched yet.
+
+    Attributes:
+        tasks: that have not started.
+        max_results: number of results that may wait; then other pictures go first.
+        last_run_s: time when a task of it ended, or when it came.
+        work_left: sum of the work of all tasks that are not done.
+        deadline: of its caller.
+        is_background: whether pictures go first.
+        has_started: whether a task has started.
+        results: of tasks, in their order.
+    """
 
     tasks: deque[TileTask]
-    ahead: int
-    served: float
-    remaining: int
-    patience: RequestDeadline
+    max_results: int
+    last_run_s: float
+    work_left: int
+    deadline: RequestDeadline
     is_background: bool = False
-    is_begun: bool = False
+    has_started: bool = False
     results: deque[PixelArray | BaseException] = field(default_factory=deque)
 
     @property
     def is_ready(self) -> bool:
-        return bool(self.tasks) and len(self.results) < self.ahead
+        return bool(self.tasks) and len(self.results) < self.max_results
 
     @property
-    def is_held_up(self) -> bool:
-        """Whether the lane has done all that it may before results are taken."""
-        return not self.remaining or len(self.results) >= self.ahead
+    def is_blocked(self) -> bool:
+        """Whether nothing can be computed before its caller fetches results."""
+        return not self.work_left or len(self.results) >= self.max_results
 
 
-class Lane:
+class TileScheduler:
     """Runs tasks one at a time, in a thread of its own.
 
     Args:
-        clock: seconds, monotonic.
+        clock: monotonic, s.
 
     Attributes:
-        on_done: told of each task, done or failed, how many seconds it took.
+        on_done: called after each task, done or failed, with the time that it took, s.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self.on_done: Callable[[float], None] = lambda _seconds: None
         self._clock = clock
-        self._jobs: list[_Job] = []
+        self._pictures: list[_PictureTasks] = []
         self._changed = threading.Condition()
-        self._rate = FIRST_RATE
-        self._picture_ended = float("-inf")
-        self._worker: threading.Thread | None = None
+        self._rate = INITIAL_RATE
+        self._picture_ended_s = float("-inf")
+        self._thread: threading.Thread | None = None
 
     @property
     def backlog_s(self) -> float:
-        """Seconds that all pictures under way will take, at the rate measured so far."""
+        """Time that all pictures in the schedule will take, at the measured rate, s."""
         with self._changed:
-            return self.seconds(sum(job.remaining for job in self._jobs if not job.is_background))
+            work = sum(p.work_left for p in self._pictures if not p.is_background)
+            return self.seconds(work)
 
     @property
     def tiles_waiting(self) -> int:
-        """Tasks under way that are not yet begun."""
+        """Number of tasks that have not started."""
         with self._changed:
-            return sum(len(job.tasks) for job in self._jobs)
-
-    def standing(self, patience: RequestDeadline) -> LanePosition | None:
-        """Where the picture of a caller is, who is known by his patience; None if not here."""
-        with self._changed:
-            job = next((job for job in self._jobs if job.patience is patience), None)
-            if job is None:
-                return None
-            earlier = self._earlier(job)
-            work = job.remaining + sum(other.remaining for other in earlier)
-            return LanePosition(0 if job.is_begun else len(earlier), self.seconds(work))
-
-    def _earlier(self, job: _Job) -> list[_Job]:
-        """Pictures that go before one at the moment."""
-        active = (
-            other
-            for other in self._jobs
-            if other is job or not (other.is_background or other.is_held_up)
-        )
-        ranked = sorted(active, key=self._rank)
-        return ranked[: ranked.index(job)]
+            return sum(len(picture.tasks) for picture in self._pictures)
 
     def seconds(self, work: int) -> float:
-        """What some work takes when nothing else is under way."""
+        """Return how long some work takes while nothing else runs, s."""
         return work / self._rate
+
+    def position(self, deadline: RequestDeadline) -> SchedulePosition | None:
+        """Return the position of the picture of a caller; None if it is not here."""
+        with self._changed:
+            picture = next((p for p in self._pictures if p.deadline is deadline), None)
+            if picture is None:
+                return None
+            earlier = self._earlier_pictures(picture)
+            work = picture.work_left + sum(other.work_left for other in earlier)
+            return SchedulePosition(0 if picture.has_started else len(earlier), self.seconds(work))
+
+    def _earlier_pictures(self, picture: _PictureTasks) -> list[_PictureTasks]:
+        active = (
+            other
+            for other in self._pictures
+            if other is picture or not (other.is_background or other.is_blocked)
+        )
+        ranked = sorted(active, key=self._rank)
+        return ranked[: ranked.index(picture)]
 
     def run(
         self,
         tasks: Sequence[TileTask],
         *,
-        ahead: int,
-        patience: RequestDeadline | None = None,
+        max_results: int,
+        deadline: RequestDeadline | None = None,
         is_background: bool = False,
     ) -> Generator[PixelArray]:
-        """Results of the tasks, in their order, each as soon as it is there.
+        """Yield the results of tasks in their order, each as soon as it is there.
 
-        What is not yet done when the iterator is closed is never done.
+        Tasks that have not started when the generator is closed never run.
 
         Args:
-            tasks: of one picture.
-            ahead: results that may wait to be taken; then the lane does other pictures.
-            patience: of the caller; None for all the time in the world.
-            is_background: whether pictures of others go first.
+            tasks: all tasks of one picture.
+            max_results: number of results that may wait for the caller; then the scheduler
+                runs tasks of other pictures.
+            deadline: of the caller; None for no deadline.
+            is_background: whether pictures go first.
 
         Raises:
             DeadlineExceeded: if the deadline passes before the last result.
-            RequestAbandoned: if nobody waits for the results any more.
+            RequestAbandoned: if the caller has left.
         """
-        job = self._enter(tasks, ahead, patience or RequestDeadline(), is_background)
+        picture = self._add(tasks, max_results, deadline or RequestDeadline(), is_background)
         try:
             for _ in tasks:
-                result = self._take(job)
+                result = self._next_result(picture)
                 if isinstance(result, BaseException):
                     raise result
                 yield result
         finally:
-            self._leave(job)
+            self._remove(picture)
 
-    def _enter(
-        self, tasks: Sequence[TileTask], ahead: int, patience: RequestDeadline, is_background: bool
-    ) -> _Job:
+    def _add(
+        self,
+        tasks: Sequence[TileTask],
+        max_results: int,
+        deadline: RequestDeadline,
+        is_background: bool,
+    ) -> _PictureTasks:
         work = sum(task.work for task in tasks)
         with self._changed:
-            job = _Job(deque(tasks), ahead, self._clock(), work, patience, is_background)
-            self._jobs.append(job)
-            self._start_worker()
+            picture = _PictureTasks(
+                deque(tasks), max_results, self._clock(), work, deadline, is_background
+            )
+            self._pictures.append(picture)
+            self._ensure_thread()
             self._changed.notify_all()
-        return job
+        return picture
 
-    def _leave(self, job: _Job) -> None:
+    def _remove(self, picture: _PictureTasks) -> None:
         with self._changed:
-            self._jobs.remove(job)
+            self._pictures.remove(picture)
 
-    def _take(self, job: _Job) -> PixelArray | BaseException:
+    def _next_result(self, picture: _PictureTasks) -> PixelArray | BaseException:
         while True:
-            check_patience(job.patience, self._clock())
+            picture.deadline.check(self._clock())
             with self._changed:
-                if not job.results:
-                    self._changed.wait(self._next_look(job.patience))
-                if job.results:
+                if not picture.results:
+                    self._changed.wait(self._wait_s(picture.deadline))
+                if picture.results:
                     self._changed.notify_all()
-                    return job.results.popleft()
+                    return picture.results.popleft()
 
-    def _next_look(self, patience: RequestDeadline) -> float:
-        return max(0.0, min(LOOK_EVERY_S, patience.deadline - self._clock()))
+    def _wait_s(self, deadline: RequestDeadline) -> float:
+        return max(0.0, min(CALLER_CHECK_S, deadline.at_s - self._clock()))
 
-    def _start_worker(self) -> None:
-        """A thread does not survive a fork, so it starts with the first task."""
-        if self._worker is None or not self._worker.is_alive():
-            self._worker = threading.Thread(target=self._work, name="lane", daemon=True)
-            self._worker.start()
+    def _ensure_thread(self) -> None:
+        """Start the thread with the first task: it would not survive a fork before that."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(
+                target=self._run_tasks, name="tile scheduler", daemon=True
+            )
+            self._thread.start()
 
-    def _work(self) -> None:
+    def _run_tasks(self) -> None:
         while True:
-            job, task = self._next_task()
-            started = self._clock()
-            result = _run(task)
-            seconds = self._clock() - started
+            picture, task = self._next_task()
+            started_s = self._clock()
+            result = _result_of(task)
+            seconds = self._clock() - started_s
             self.on_done(seconds)
-            self._finish(job, task, result, seconds)
+            self._add_result(picture, task, result, seconds)
 
-    def _next_task(self) -> tuple[_Job, TileTask]:
+    def _next_task(self) -> tuple[_PictureTasks, TileTask]:
         with self._changed:
             while True:
-                ready = (job for job in self._jobs if job.is_ready)
-                job = min(ready, key=self._rank, default=None)
-                kept_s = None if job is None else self._kept_for_pictures_s(job)
-                if job is not None and kept_s is None:
-                    job.is_begun = True
-                    return job, job.tasks.popleft()
-                self._changed.wait(kept_s)
+                ready = (picture for picture in self._pictures if picture.is_ready)
+                picture = min(ready, key=self._rank, default=None)
+                idle_s = None if picture is None else self._idle_s(picture)
+                if picture is not None and idle_s is None:
+                    picture.has_started = True
+                    return picture, picture.tasks.popleft()
+                self._changed.wait(idle_s)
 
-    def _kept_for_pictures_s(self, job: _Job) -> float | None:
-        """Seconds that the lane is still kept free, though a job is ready; None if it is not."""
-        now = self._clock()
-        if not job.is_background or now - job.served >= PASSED_OVER_S:
+    def _idle_s(self, picture: _PictureTasks) -> float | None:
+        """Return how long to stay idle before the next task; None to run it now."""
+        now_s = self._clock()
+        if not picture.is_background or now_s - picture.last_run_s >= BACKGROUND_WAIT_S:
             return None
-        kept_s = self._picture_ended + self.seconds(job.tasks[0].work) - now
-        return kept_s if kept_s > 0 else None
+        idle_s = self._picture_ended_s + self.seconds(picture.tasks[0].work) - now_s
+        return idle_s if idle_s > 0 else None
 
-    def _rank(self, job: _Job) -> tuple[bool, float]:
-        """Seconds left to do, less what being passed over makes up for; pictures first."""
-        passed_over_s = self._clock() - job.served
-        yields = job.is_background and passed_over_s < PASSED_OVER_S
-        return yields, self.seconds(job.remaining) - AGEING * passed_over_s
+    def _rank(self, picture: _PictureTasks) -> tuple[bool, float]:
+        """Return the sort key: background last, then work left less the bonus of waiting, s."""
+        waited_s = self._clock() - picture.last_run_s
+        yields = picture.is_background and waited_s < BACKGROUND_WAIT_S
+        return yields, self.seconds(picture.work_left) - AGEING * waited_s
 
-    def _finish(
-        self, job: _Job, task: TileTask, result: PixelArray | BaseException, seconds: float
+    def _add_result(
+        self,
+        picture: _PictureTasks,
+        task: TileTask,
+        result: PixelArray | BaseException,
+        seconds: float,
     ) -> None:
         with self._changed:
-            job.results.append(result)
-            job.remaining -= task.work
-            job.served = self._clock()
-            if not job.is_background:
-                self._picture_ended = job.served
-            rate = task.work / max(seconds, 1e-9)
+            picture.results.append(result)
+            picture.work_left -= task.work
+            picture.last_run_s = self._clock()
+            if not picture.is_background:
+                self._picture_ended_s = picture.last_run_s
+            rate = task.work / max(seconds, MIN_TASK_S)
             self._rate = RATE_MOMENTUM * self._rate + (1 - RATE_MOMENTUM) * rate
             self._changed.notify_all()
 
 
-def check_patience(patience: RequestDeadline, now: float) -> None:
-    """Raise DeadlineExceeded or RequestAbandoned if it is at an end at this time."""
-    if now >= patience.deadline:
-        raise DeadlineExceeded("The picture must be finished before its deadline. It was not.")
-    if patience.is_gone():
-        raise RequestAbandoned("Nobody waits for the picture any more.")
-
-
-def _run(task: TileTask) -> PixelArray | BaseException:
+def _result_of(task: TileTask) -> PixelArray | BaseException:
     try:
         return task.run()
-    except BaseException as error:  # it belongs to the picture's thread, not to the lane
+    except BaseException as error:  # raised in the thread of the picture, not in this one
         return error

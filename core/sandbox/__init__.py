@@ -1,1 +1,1 @@
-"""Processes that decode untrusted files."""
+"""Confined processes, in which untrusted files are decoded."""

@@ -18,7 +18,7 @@ from core.images import Limits, decode_image, read_header
 from core.media.medium import Frame
 from core.picture import Header, Picture
 from core.runtime.machine import resident_memory
-from core.sandbox.messages import ExpectedAnswer, accept
+from core.sandbox.messages import ExpectedAnswer
 from core.sandbox.pool import ATTEMPTS, ReadRequest, SandboxPool, SandboxTask, stream_items
 from core.sandbox.process import WorkerDied
 
@@ -209,7 +209,7 @@ def read(
     arguments: tuple[Any, ...],
     max_pixels: int,
     item_type: type[Item],
-    check: Callable[[Item], None] = accept,
+    check: Callable[[Item], None] | None = None,
 ) -> Generator[Item]:
     """Yield what a function yields about a clip, in a process that ends with this generator.
 
@@ -218,7 +218,7 @@ def read(
         arguments: such as the path of the clip.
         max_pixels: largest number of pixels of a frame.
         item_type: type of the items.
-        check: raises ValueError or SuperResolutionError for an item that is not accepted.
+        check: raises ValueError or SuperResolutionError to refuse an item; None accepts all.
     """
     memory_bytes = reading_bytes(max_pixels)
     expected = ExpectedAnswer(item_type, memory_bytes, check)
@@ -230,7 +230,7 @@ def read_one(
     arguments: tuple[Any, ...],
     max_pixels: int,
     item_type: type[Item],
-    check: Callable[[Item], None] = accept,
+    check: Callable[[Item], None] | None = None,
 ) -> Item:
     """Return the first item of `read`; try again if the process dies, perhaps for another reason.
 

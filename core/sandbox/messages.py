@@ -20,7 +20,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from fractions import Fraction
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Protocol, Union, get_args, get_origin, get_type_hints
+from typing import Any, Protocol, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -80,10 +80,6 @@ ANSWERED_ERRORS: dict[str, type[Exception]] = {
 """The only errors that a message can make the server raise, by name."""
 
 
-def accept(_value: Any) -> None:
-    """Accept every value of the expected type."""
-
-
 @dataclass(frozen=True)
 class ExpectedAnswer:
     """What the server accepts as an answer.
@@ -93,11 +89,12 @@ class ExpectedAnswer:
             a dataclass or NamedTuple of these; `X | None` is possible, too.
         max_bytes: largest sum of all buffers.
         check: called with the value; raises ValueError or SuperResolutionError to refuse it.
+            None accepts every value of the type.
     """
 
     type: Any
     max_bytes: int
-    check: Callable[[Any], None] = accept
+    check: Callable[[Any], None] | None = None
 
 
 class EndOfItems:
@@ -131,8 +128,8 @@ def _send(
     sizes = [memoryview(buffer).nbytes for buffer in buffers]
     text = json.dumps([kind, content, sizes]).encode()
     connection.sendall(LENGTH.pack(len(text)) + text)
-    for buffer, size in zip(buffers, sizes, strict=True):
-        if size:
+    for buffer in buffers:
+        if buffer:
             connection.sendall(buffer)
 
 
@@ -199,7 +196,8 @@ def _checked_value(expected: ExpectedAnswer, content: Any, buffers: list[Uint8Ar
         value = codec_of(expected.type).unpack(content, unread)
         if next(unread, None) is not None:
             raise InvalidMessage("more buffers than fields")
-        expected.check(value)
+        if expected.check is not None:
+            expected.check(value)
     except (ValueError, TypeError, StopIteration, errors.SuperResolutionError) as error:
         raise InvalidMessage(f"not of the expected type or size: {error}") from error
     return value
@@ -227,7 +225,7 @@ class Codec(Protocol):
 def codec_of(expected: Any) -> Codec:
     """Return the codec of a type; see `ExpectedAnswer` for the types that have one."""
     origin, arguments = get_origin(expected), get_args(expected)
-    if origin in (Union, UnionType):
+    if origin is UnionType:
         (inner,) = (kind for kind in arguments if kind is not NoneType)
         return _OptionalCodec(codec_of(inner))
     if origin is np.ndarray:
@@ -248,18 +246,14 @@ def _tuple_codec(types: tuple[Any, ...]) -> Codec:
 
 
 def _record_codec(expected: Any) -> Codec:
-    names = (
-        tuple(field.name for field in fields(expected))
-        if is_dataclass(expected)
-        else expected._fields
-    )
+    names = getattr(expected, "_fields", None) or tuple(f.name for f in fields(expected))
     types = get_type_hints(expected)
     return _RecordCodec(expected, names, tuple(codec_of(types[name]) for name in names))
 
 
 @dataclass(frozen=True)
 class _ScalarCodec:
-    """Of int, float, bool and str."""
+    """Codec of int, float, bool and str."""
 
     type: type[Any]
 
@@ -267,20 +261,26 @@ class _ScalarCodec:
         return self.type(value)
 
     def unpack(self, content: Any, _buffers: Iterator[Uint8Array]) -> Any:
-        return _integer(content) if self.type is int else _of_type(self.type, content)
+        value = _integer(content) if self.type is int else _of_type(self.type, content)
+        if self.type is float and not math.isfinite(value):
+            raise ValueError("a number that is not finite")
+        return value
 
 
 class _BytesCodec:
+    """Codec of bytes, which are a buffer."""
+
     def pack(self, value: bytes, buffers: list[Buffer]) -> bool:
         buffers.append(value)
         return True
 
-    def unpack(self, content: Any, buffers: Iterator[Uint8Array]) -> bytes:
-        _of_type(bool, content)
+    def unpack(self, _content: Any, buffers: Iterator[Uint8Array]) -> bytes:
         return next(buffers).tobytes()
 
 
 class _FractionCodec:
+    """Codec of Fraction: numerator and denominator."""
+
     def pack(self, value: Fraction, _buffers: list[Buffer]) -> list[int]:
         return [value.numerator, value.denominator]
 
@@ -292,14 +292,13 @@ class _FractionCodec:
 
 
 class _IntegersCodec:
-    """Of `tuple[int, ...]`, which may have an item for each frame of a clip."""
+    """Codec of `tuple[int, ...]`: a buffer, as there may be an item for each frame of a clip."""
 
     def pack(self, value: tuple[int, ...], buffers: list[Buffer]) -> bool:
         buffers.append(np.array(value, np.int64).tobytes())
         return True
 
-    def unpack(self, content: Any, buffers: Iterator[Uint8Array]) -> tuple[int, ...]:
-        _of_type(bool, content)
+    def unpack(self, _content: Any, buffers: Iterator[Uint8Array]) -> tuple[int, ...]:
         buffer = next(buffers)
         if buffer.nbytes > MAX_INTEGERS_BYTES:
             raise ValueError(f"integers of {buffer.nbytes} bytes")
@@ -307,7 +306,7 @@ class _IntegersCodec:
 
 
 class _ArrayCodec:
-    """Of pixels."""
+    """Codec of pixels: the name of the type and the shape, and a buffer."""
 
     def pack(self, value: Any, buffers: list[Buffer]) -> list[Any]:
         array = np.ascontiguousarray(value)
@@ -328,6 +327,8 @@ class _ArrayCodec:
 
 @dataclass(frozen=True)
 class _OptionalCodec:
+    """Codec of `X | None`."""
+
     inner: Codec
 
     def pack(self, value: Any, buffers: list[Buffer]) -> Any:
@@ -339,7 +340,7 @@ class _OptionalCodec:
 
 @dataclass(frozen=True)
 class _SequenceCodec:
-    """Of `tuple[X, ...]`."""
+    """Codec of `tuple[X, ...]`."""
 
     inner: Codec
 
@@ -352,7 +353,13 @@ class _SequenceCodec:
 
 @dataclass(frozen=True)
 class _RecordCodec:
-    """Of dataclasses and NamedTuples, and of tuples of a fixed length, which have no names."""
+    """Codec of dataclasses, NamedTuples and tuples of a fixed length.
+
+    Attributes:
+        create: makes the value from its items.
+        names: names of the fields; None for a tuple.
+        codecs: codecs of the items.
+    """
 
     create: Callable[..., Any]
     names: tuple[str, ...] | None
@@ -367,12 +374,10 @@ class _RecordCodec:
         return self.create(*[codec.unpack(item, buffers) for codec, item in pairs])
 
 
-CODECS: dict[Any, Codec] = {
-    **{scalar: _ScalarCodec(scalar) for scalar in (bool, int, float, str)},
-    bytes: _BytesCodec(),
-    Fraction: _FractionCodec(),
-}
+CODECS: dict[Any, Codec] = {kind: _ScalarCodec(kind) for kind in (bool, int, float, str)}
 """Codecs of types without parts."""
+
+CODECS |= {bytes: _BytesCodec(), Fraction: _FractionCodec()}
 
 
 def _of_type(expected: type[Any], content: Any) -> Any:

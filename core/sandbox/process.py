@@ -75,6 +75,7 @@ class ConfinedProcess:
 
     @property
     def is_alive(self) -> bool:
+        """Whether the process runs."""
         return bool(self._process.is_alive())
 
     def receive(self, expected: ExpectedAnswer, timeout_s: float) -> Any:
@@ -94,7 +95,8 @@ class ConfinedProcess:
 
     def kill(self) -> None:
         """Kill the process; a thread that receives from it then gets WorkerDied."""
-        self._process.kill()
+        with suppress(ValueError):  # another thread has just called `end`
+            self._process.kill()
 
     def end(self) -> None:
         """Kill the process, wait until it is gone, and close the socket."""

@@ -8,6 +8,7 @@ decoded. If the packets have no times, the whole clip is decoded once to find th
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 from av.container import InputContainer
@@ -19,7 +20,7 @@ from av.video.stream import VideoStream
 
 from core.errors import ClipTooLarge, UnreadableClip
 from core.media.medium import ClipHeader, ClipLimits
-from core.video.colour import Colour, Orientation, colour_of, orientation_of
+from core.video.colour import MATRICES, Colour, Orientation, colour_of, orientation_of
 from core.video.container import (
     CONTAINERS,
     decoded_frames,
@@ -140,6 +141,20 @@ def probe_clip(path: Path, limits: ClipLimits) -> Iterator[Probe]:
         frame = first_frame(container, stream)
         check_pixels(frame.height, frame.width, limits)
         yield make_probe(path, stream, frame, index, copied)
+
+
+def check_probe(probe: Probe, limits: ClipLimits) -> None:
+    """Raise ValueError or ClipTooLarge for a probe that `probe_clip` never yields."""
+    is_ascending = all(before < after for before, after in pairwise(probe.starts))
+    if not (probe.starts and is_ascending and set(probe.keys) <= set(probe.starts)):
+        raise ValueError("a clip without frames, or with frames out of order")
+    if probe.format not in CONTAINERS or probe.colour.matrix not in MATRICES:
+        raise ValueError("a clip of an unknown kind or matrix")
+    if min(probe.height, probe.width) < 1 or min(probe.time_base, probe.rate, probe.aspect) <= 0:
+        raise ValueError("a clip without size, time or aspect")
+    check_pixels(probe.height, probe.width, limits)
+    seconds = float((probe.starts[-1] - probe.starts[0]) * probe.time_base)
+    check_length(probe.frames, seconds, limits)
 
 
 def make_probe(

@@ -7,6 +7,7 @@ hostile file may crash without harm. See `core.sandbox.decoder`.
 from bisect import bisect_left
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from core.errors import InvalidOptions
@@ -30,7 +31,7 @@ from core.video.container import CONTAINERS, FORMATS, MKV, MOV, MP4, WEBM
 from core.video.encoder import DEFAULT_QUALITY, EncoderSettings
 from core.video.frames import read_frames
 from core.video.parts import VideoOutput, join_parts, write_part
-from core.video.probe import Probe, damage_text, probe_clip
+from core.video.probe import Probe, check_probe, damage_text, probe_clip
 
 MP4_AUDIO = ("aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac", "dts", "vorbis", "truehd")
 COPYABLE = {
@@ -153,7 +154,8 @@ def probe_in_sandbox(path: Path, limits: ClipLimits) -> Probe:
         UnreadableClip: also if the file crashes its processes or takes too long.
         TooMuchMemory: if the file needs too much memory.
     """
-    return read_one(probe_clip, (path, limits), limits.frame.max_pixels)
+    check = partial(check_probe, limits=limits)
+    return read_one(probe_clip, (path, limits), limits.frame.max_pixels, Probe, check)
 
 
 def read_frames_in_sandbox(
@@ -190,11 +192,11 @@ def join_in_sandbox(
     arguments = (list(parts), target, output, source)
     with (
         trouble_reported(max_pixels),
-        closing(read(join_parts, arguments, max_pixels)) as counts,
+        closing(read(join_parts, arguments, max_pixels, int)) as counts,
     ):
         written = 0
         for count in counts:
-            written = int(count)
+            written = count
             go_on()
     return written
 

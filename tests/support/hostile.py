@@ -18,6 +18,7 @@ import numpy as np
 
 from core.errors import ImageTooLarge, Overloaded
 from core.images import decode_image
+from core.picture import Header, Picture
 from core.sandbox.messages import LENGTH, ExpectedAnswer, send_value
 from core.sandbox.pool import SandboxPool, SandboxTask
 
@@ -141,12 +142,12 @@ def contents(file, _limits=None):
 
 
 def contents_of(file, _limits=None):
-    """What another file holds, whose path this file holds."""
+    """Return what is in the file whose path is in this file."""
     return Path(file.read().decode()).read_bytes()
 
 
 class WritesWhenUnpickled:
-    """A pickle of it writes a file in the process that unpickles it."""
+    """Writes a file in the process that unpickles it."""
 
     def __init__(self, path):
         self.path = path
@@ -156,7 +157,7 @@ class WritesWhenUnpickled:
 
 
 def answers_socket():
-    """The socket of this process, as code would find it that has taken over a decoder."""
+    """Return the socket of this process, as code that has taken over a decoder would find it."""
     frame = sys._getframe()
     while "answers" not in frame.f_locals:
         frame = frame.f_back
@@ -185,3 +186,27 @@ def send_true(_file, _limits=None):
 def send_half_a_message(_file, _limits=None):
     answers_socket().sendall(LENGTH.pack(100) + b"[")
     time.sleep(FOREVER_S)
+
+
+def decode_without_channels(_file, _limits):
+    return Picture(np.zeros((2, 3), np.uint8))
+
+
+def decode_more_than_allowed(_file, limits):
+    return Picture(np.zeros((1, limits.max_side + 1, 3), np.uint8))
+
+
+def decode_alpha_of_another_size(_file, _limits):
+    return Picture(np.zeros((2, 3, 3), np.uint8), np.zeros((3, 2), np.uint8))
+
+
+def read_header_without_pixels(_file, _limits):
+    return Header(0, 3, 3)
+
+
+def read_header_of_nine_channels(_file, _limits):
+    return Header(2, 3, 9)
+
+
+def read_header_of_twelve_bits(_file, _limits):
+    return Header(2, 3, 3, bits=12)

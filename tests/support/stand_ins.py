@@ -12,7 +12,7 @@ SCALE = 4
 
 
 def blur_then_repeat(lr):
-    """Zero-padded box mean of radius 3, then x4: sees exactly 3 pixels on every side."""
+    """Blur with a zero-padded box of radius 3, then upscale x4: sees 3 pixels on every side."""
     span = 2 * RADIUS + 1
     padded = np.pad(lr.astype(np.int64), ((RADIUS, RADIUS), (RADIUS, RADIUS), (0, 0)))
     height, width, _ = lr.shape
@@ -22,12 +22,12 @@ def blur_then_repeat(lr):
 
 
 def repeat(lr):
-    """Nearest neighbour: every pixel becomes 4 x 4."""
+    """Upscale by nearest neighbour: every pixel becomes 4 x 4."""
     return lr.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
 
 
 def between(lr, detail):
-    """Detail 0 repeats, detail 1 blurs; in between, their mean weighted so."""
+    """Repeat at detail 0, blur at detail 1, and return a weighted mean in between."""
     mixed = (1 - detail) * repeat(lr) + detail * blur_then_repeat(lr).astype(float)
     return np.rint(mixed).astype(lr.dtype)
 
@@ -57,7 +57,7 @@ def noise(height, width, channels=3, seed=0):
 
 
 def save_graph(folder, card, graph_def):
-    """Write a serialised graph and its card; the path of the card."""
+    """Write a serialised graph and its card; return the path of the card."""
     path = folder / f"{card.name}.json"
     write_card(path, replace(card, sha256=hashlib.sha256(graph_def).hexdigest()))
     graph_path(path, card).write_bytes(graph_def)

@@ -27,8 +27,8 @@ def process():
         yield os.getpid()
 
 
-def note_progress(path):
-    """Write how far it is into a file, before each item."""
+def write_progress(path):
+    """Write the number of each item to a file before it is yielded."""
     for number in range(100):
         path.write_text(str(number))
         yield np.zeros(1_000_000, np.uint8)

@@ -1,11 +1,11 @@
-"""Waiting for what other threads and processes do."""
+"""Polling for the effects of other threads and processes."""
 
 import time
 
 
-def wait_until(condition, patience_s=10):
-    """Return once the condition holds; fail after so many seconds."""
-    deadline = time.monotonic() + patience_s
+def wait_until(condition, timeout_s=10):
+    """Return as soon as the condition holds; fail after `timeout_s` seconds."""
+    deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)

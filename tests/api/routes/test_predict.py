@@ -108,7 +108,7 @@ def test_memory_is_held_until_the_response_is_sent(app, encode):
     assert admission.taken > 0
     response.close()
     assert admission.taken == 0
-    assert current(app).upscaler.lane.backlog_s == 0
+    assert current(app).upscaler.scheduler.backlog_s == 0
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", None])

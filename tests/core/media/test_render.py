@@ -168,14 +168,14 @@ def test_a_deadline_is_kept(upscaler):
     lr = Picture(noise(40, 40))
     encoder = PictureEncoder(lr, OutputOptions(), upscaler.scale)
     with pytest.raises(DeadlineExceeded):
-        encoder.encode(upscaler.strips(lr, patience=RequestDeadline(deadline=0.0)))
+        encoder.encode(upscaler.strips(lr, deadline=RequestDeadline(deadline=0.0)))
 
 
 def test_closing_the_stream_stops_the_network(upscaler):
     parts = upscale_to_stream(upscaler, Picture(noise(400, 16)), OutputOptions())
     next(parts)
     parts.close()
-    assert upscaler.lane.backlog_s == 0
+    assert upscaler.scheduler.backlog_s == 0
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])

@@ -29,7 +29,7 @@ def test_the_graph_of_the_card_is_read(card_path):
     assert read_verified_graph(card_path, read_card(card_path)) == GRAPH
 
 
-def test_another_graph_is_refused_with_both_sums(card_path):
+def test_another_graph_is_refused_with_both_checksums(card_path):
     card = read_card(card_path)
     graph_path(card_path, card).write_bytes(GRAPH + b"!")
     with pytest.raises(GraphMismatch, match=card.sha256) as caught:
@@ -48,7 +48,7 @@ def test_a_missing_graph_is_refused_by_its_path(card_path):
     "text",
     ["", "[]", "{}", '{"name": "x"}', json.dumps(make_card().as_dict() | {"colour": "red"})],
 )
-def test_what_is_no_card_is_refused(tmp_path, text):
+def test_a_file_that_is_not_a_card_is_refused(tmp_path, text):
     path = tmp_path / "card.json"
     path.write_text(text)
     with pytest.raises(GraphMismatch, match="card.json"):

@@ -50,11 +50,11 @@ def centre_after_a_change_outside(graph, distance):
     return graph(before)[sr_centre, sr_centre], graph(after)[sr_centre, sr_centre]
 
 
-def test_nothing_beyond_the_radius_of_the_card_is_felt(graph):
+def test_pixels_beyond_the_radius_of_the_card_have_no_effect(graph):
     np.testing.assert_array_equal(*centre_after_a_change_outside(graph, graph.card.radius))
 
 
-def test_something_nearer_is_felt(graph):
+def test_nearer_pixels_have_an_effect(graph):
     assert not np.array_equal(*centre_after_a_change_outside(graph, 3))
 
 
@@ -82,14 +82,14 @@ def test_a_changed_graph_is_refused(tmp_path):
         ({"input_tensor": "nowhere:0"}, "nowhere"),
     ],
 )
-def test_a_graph_that_is_not_as_its_card_says_is_refused(changes, message):
+def test_a_graph_that_does_not_match_its_card_is_refused(changes, message):
     card = read_card(CARD_PATH)
     graph_def = read_verified_graph(CARD_PATH, card)
     with pytest.raises(GraphMismatch, match=message):
         FrozenGraph(replace(card, **changes), graph_def)
 
 
-def test_bytes_that_are_no_graph_are_refused():
+def test_bytes_that_are_not_a_graph_are_refused():
     with pytest.raises(GraphMismatch, match="cannot be loaded"):
         FrozenGraph(make_card(), b"\xff" * 100)
 
@@ -106,13 +106,15 @@ def test_a_graph_of_floats_is_refused():
     ("has_it", "agreement", "precision"),
     [(True, 45.0, "bfloat16"), (True, 44.9, "float32"), (False, 99.0, "float32")],
 )
-def test_bfloat16_is_used_where_it_is_there_and_accurate(monkeypatch, has_it, agreement, precision):
+def test_bfloat16_is_used_if_it_is_available_and_accurate(
+    monkeypatch, has_it, agreement, precision
+):
     monkeypatch.setattr(core.model.graph, "has_bfloat16", lambda: has_it)
     monkeypatch.setattr(core.model.graph, "agreement_db", lambda *_graphs: agreement)
     assert load_graph(CARD_PATH).precision == precision
 
 
-def test_a_precision_may_be_insisted_on(monkeypatch):
+def test_an_explicit_precision_is_used(monkeypatch):
     monkeypatch.setattr(core.model.graph, "has_bfloat16", lambda: True)
     assert load_graph(CARD_PATH, precision="float32").precision == "float32"
 
@@ -124,7 +126,7 @@ def test_agreement_is_measured_in_decibels(graph):
     )
 
 
-def test_the_sums_of_the_assets_are_right():
+def test_the_checksums_of_the_assets_are_right():
     for line in (CARD_PATH.parent / "SHA256SUMS").read_text().splitlines():
         expected, name = line.split()
         assert hashlib.sha256((CARD_PATH.parent / name).read_bytes()).hexdigest() == expected

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from core.model.tiles import FEW, Box, WindowSizes, plan_side, plan_tiles
+from core.model.tiles import MAX_LARGE_WINDOWS, Box, WindowSizes, plan_side, plan_tiles
 from tests.support.stand_ins import RADIUS, SCALE, blur_then_repeat, noise
 
 SIDES = [(length, window, halo) for length in range(1, 90) for window, halo in ((10, 2), (16, 7))]
@@ -50,11 +50,11 @@ def test_large_windows_are_for_pictures_that_need_few(size, count, window):
     tiles = [tile for row in WindowSizes(128, 192).plan(*size, halo=16) for tile in row]
     assert len(tiles) == count
     assert {(tile.window.height, tile.window.width) for tile in tiles} == {window}
-    assert count <= FEW or max(window) <= 128
+    assert count <= MAX_LARGE_WINDOWS or max(window) <= 128
 
 
 @pytest.mark.parametrize(("length", "window", "halo"), SIDES)
-def test_a_core_has_its_halo_wherever_the_picture_goes_on(length, window, halo):
+def test_a_core_has_its_halo_on_every_side_inside_the_picture(length, window, halo):
     for core, (start, end) in plan_side(length, window, halo):
         assert start == 0 or core[0] - start >= halo
         assert end == length or end - core[1] >= halo
@@ -66,13 +66,13 @@ def test_tiled_equals_untiled_where_the_halo_is_the_radius(size):
     np.testing.assert_array_equal(upscale_tiled(lr, window=16, halo=RADIUS), blur_then_repeat(lr))
 
 
-def test_a_halo_that_is_too_small_is_seen():
+def test_a_halo_that_is_too_small_changes_the_result():
     lr = noise(37, 61)
     tiled = upscale_tiled(lr, window=16, halo=RADIUS - 1)
     assert not np.array_equal(tiled, blur_then_repeat(lr))
 
 
-def test_a_box_knows_its_pixels_and_its_place_in_another():
+def test_a_box_counts_its_pixels_and_converts_to_another_box():
     box = Box(2, 3, 5, 9)
     assert box.pixels == 18
     assert box.grown(2, 6, 20) == Box(0, 1, 6, 11)

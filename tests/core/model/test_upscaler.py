@@ -21,7 +21,7 @@ def test_the_result_does_not_depend_on_the_window(window):
 
 
 @pytest.mark.parametrize("drawn", [noise, wide_noise])
-def test_a_picture_keeps_its_depth_its_alpha_and_what_goes_with_it(drawn):
+def test_a_picture_keeps_its_depth_its_alpha_and_its_extras(drawn):
     pixels = drawn(20, 30)
     lr = Picture(pixels, pixels[..., 1], extras=Extras(b"profile"))
     sr = Upscaler(make_card(), repeat, window=16).upscale(lr)
@@ -50,7 +50,7 @@ def test_progress_counts_tiles(upscaler):
     assert told == [(done, count) for done in range(1, count + 1)]
 
 
-def test_what_is_not_asked_for_is_not_computed(upscaler):
+def test_strips_that_nobody_fetches_are_not_computed(upscaler):
     runs = []
 
     def network(lr):
@@ -62,7 +62,7 @@ def test_what_is_not_asked_for_is_not_computed(upscaler):
     next(strips)
     strips.close()
     assert len(runs) <= 5
-    assert upscaler.lane.backlog_s == 0
+    assert upscaler.scheduler.backlog_s == 0
 
 
 def test_warming_up_runs_the_network_on_a_whole_window():
@@ -77,7 +77,7 @@ def test_warming_up_runs_the_network_on_a_whole_window():
     assert seen == [(48, 48, 3), (64, 64, 3)]
 
 
-def test_small_pictures_have_large_windows_and_frames_of_jobs_small_ones():
+def test_small_pictures_get_large_windows_and_background_frames_usual_ones():
     seen = []
 
     def network(lr):
@@ -126,7 +126,7 @@ def test_detail_chooses_the_network(upscaler, detail):
     )
 
 
-def test_without_a_word_all_detail_is_given(upscaler):
+def test_the_default_is_full_detail(upscaler):
     lr = noise(20, 30)
     np.testing.assert_array_equal(upscaler.upscale(Picture(lr)).pixels, blur_then_repeat(lr))
 

@@ -4,136 +4,136 @@ import time
 import pytest
 
 from core.errors import DeadlineExceeded, Overloaded, RequestAbandoned, TooMuchMemory
-from core.runtime.admission import OVERTAKEN_S, Admission
+from core.runtime.admission import MAX_OVERTAKEN_S, Admission
 from core.runtime.scheduler import RequestDeadline
 from tests.support.waiting import wait_until
 
-PATIENCE_S = 10
+TIMEOUT_S = 10
 
 
-def admission(queue=2, clock=time.monotonic):
+def create_admission(queue=2, clock=time.monotonic):
     return Admission(budget=100, queue=queue, backlog_s=lambda: 7.2, clock=clock)
 
 
-class Guest(threading.Thread):
-    """Stays until it is told to go."""
+class RequestThread(threading.Thread):
+    """Holds its memory until `finish` is set."""
 
-    def __init__(self, house, cost, **options):
-        super().__init__()
-        self.inside, self.leave = threading.Event(), threading.Event()
+    def __init__(self, admission, cost, **options):
+        super().__init__(daemon=True)
+        self.admitted, self.finish = threading.Event(), threading.Event()
         self.error = None
-        self._visit = (house, cost, options)
+        self._arguments = (admission, cost, options)
         self.start()
 
     def run(self):
-        house, cost, options = self._visit
+        admission, cost, options = self._arguments
         try:
-            with house.admit(cost, **options):
-                self.inside.set()
-                assert self.leave.wait(PATIENCE_S)
+            with admission.admit(cost, **options):
+                self.admitted.set()
+                assert self.finish.wait(TIMEOUT_S)
         except Exception as error:
             self.error = error
 
 
-def test_what_fits_comes_in_and_what_leaves_makes_room():
-    house = admission()
-    first, second = Guest(house, 60), Guest(house, 40)
-    assert first.inside.wait(PATIENCE_S)
-    assert second.inside.wait(PATIENCE_S)
-    third = Guest(house, 50)
-    wait_until(lambda: house.waiting == 1)
-    assert not third.inside.is_set()
-    first.leave.set()
-    assert third.inside.wait(PATIENCE_S)
-    for guest in (second, third):
-        guest.leave.set()
-        guest.join()
+def test_requests_that_fit_are_admitted_and_free_their_memory_afterwards():
+    admission = create_admission()
+    first, second = RequestThread(admission, 60), RequestThread(admission, 40)
+    assert first.admitted.wait(TIMEOUT_S)
+    assert second.admitted.wait(TIMEOUT_S)
+    third = RequestThread(admission, 50)
+    wait_until(lambda: admission.waiting == 1)
+    assert not third.admitted.is_set()
+    first.finish.set()
+    assert third.admitted.wait(TIMEOUT_S)
+    for thread in (second, third):
+        thread.finish.set()
+        thread.join()
 
 
-def test_what_can_never_fit_is_refused_at_once():
+def test_a_request_beyond_the_whole_budget_is_refused_at_once():
     with (
         pytest.raises(TooMuchMemory, match="at most 0 MB of memory. Received: .* 1 MB"),
-        admission().admit(101),
+        create_admission().admit(101),
     ):
         pass
 
 
-def test_beyond_the_queue_one_is_told_when_to_come_back():
-    house = admission(queue=1)
-    with house.admit(90):
-        waiting = Guest(house, 50)
-        wait_until(lambda: house.waiting == 1)
+def test_a_full_queue_says_when_to_try_again():
+    admission = create_admission(queue=1)
+    with admission.admit(90):
+        waiting = RequestThread(admission, 50)
+        wait_until(lambda: admission.waiting == 1)
         with (
             pytest.raises(Overloaded, match="At most 1 pictures may wait") as caught,
-            house.admit(50),
+            admission.admit(50),
         ):
             pass
         assert caught.value.retry_after_s == 8
-    assert waiting.inside.wait(PATIENCE_S)
-    waiting.leave.set()
+    assert waiting.admitted.wait(TIMEOUT_S)
+    waiting.finish.set()
     waiting.join()
 
 
-def test_a_small_one_passes_a_large_one_for_a_while_only():
+def test_small_requests_overtake_a_large_one_only_for_a_while():
     now = [0.0]
-    house = admission(clock=lambda: now[0])
-    with house.admit(50):
-        large = Guest(house, 80)
-        wait_until(lambda: house.waiting == 1)
-        with house.admit(10):
+    admission = create_admission(clock=lambda: now[0])
+    with admission.admit(50):
+        large = RequestThread(admission, 80)
+        wait_until(lambda: admission.waiting == 1)
+        with admission.admit(10):
             pass  # passed
-        now[0] = OVERTAKEN_S + 1
-        small = Guest(house, 10)
-        wait_until(lambda: house.waiting == 2)
-        assert not small.inside.wait(0.05)
-    assert large.inside.wait(PATIENCE_S)
-    assert small.inside.wait(PATIENCE_S)
-    for guest in (large, small):
-        guest.leave.set()
-        guest.join()
+        now[0] = MAX_OVERTAKEN_S + 1
+        small = RequestThread(admission, 10)
+        wait_until(lambda: admission.waiting == 2)
+        assert not small.admitted.wait(0.05)
+    assert large.admitted.wait(TIMEOUT_S)
+    assert small.admitted.wait(TIMEOUT_S)
+    for thread in (large, small):
+        thread.finish.set()
+        thread.join()
 
 
 @pytest.mark.parametrize(
-    ("patience", "error"),
+    ("deadline", "error"),
     [
-        (RequestDeadline(deadline=0.0), DeadlineExceeded),
+        (RequestDeadline(at_s=0.0), DeadlineExceeded),
         (RequestDeadline(is_gone=lambda: True), RequestAbandoned),
     ],
 )
-def test_nobody_waits_longer_than_they_want(patience, error):
-    house = admission()
-    with house.admit(90):
-        with pytest.raises(error), house.admit(50, patience):
+def test_a_request_leaves_the_queue_at_its_deadline_or_with_its_caller(deadline, error):
+    admission = create_admission()
+    with admission.admit(90):
+        with pytest.raises(error), admission.admit(50, deadline):
             pass
-        with house.admit(10):
+        with admission.admit(10):
             pass
 
 
-def test_a_failure_inside_makes_room_too():
-    house = admission()
-    with pytest.raises(ZeroDivisionError), house.admit(100):
+def test_a_failed_request_frees_its_memory():
+    admission = create_admission()
+    with pytest.raises(ZeroDivisionError), admission.admit(100):
         raise ZeroDivisionError
-    with house.admit(100):
+    with admission.admit(100):
         pass
 
 
-def test_what_is_promised_is_known():
-    house = admission()
-    with house.admit(30), house.admit(20):
-        assert (house.taken, house.waiting) == (50, 0)
-    assert house.taken == 0
+def test_the_reserved_memory_is_counted():
+    admission = create_admission()
+    with admission.admit(30), admission.admit(20):
+        assert (admission.taken, admission.waiting) == (50, 0)
+    assert admission.taken == 0
 
 
-def test_each_in_the_line_can_know_who_is_before():
-    house, callers = admission(), [RequestDeadline(), RequestDeadline()]
-    with house.admit(90):
-        guests = []
+def test_the_number_of_requests_before_each_is_known():
+    admission, callers = create_admission(), [RequestDeadline(), RequestDeadline()]
+    with admission.admit(90):
+        threads = []
         for number, caller in enumerate(callers):
-            guests.append(Guest(house, 50, patience=caller))
-            wait_until(lambda number=number: house.waiting == number + 1)
-        assert [house.before(caller) for caller in callers] == [0, 1]
-        assert house.before(RequestDeadline()) is None
-    for guest in guests:
-        guest.leave.set()
-        guest.join()
-    assert house.before(callers[0]) is None
+            threads.append(RequestThread(admission, 50, deadline=caller))
+            wait_until(lambda number=number: admission.waiting == number + 1)
+        assert [admission.before(caller) for caller in callers] == [0, 1]
+        assert admission.before(RequestDeadline()) is None
+    for thread in threads:
+        thread.finish.set()
+        thread.join()
+    assert admission.before(callers[0]) is None

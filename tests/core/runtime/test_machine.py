@@ -70,7 +70,7 @@ def test_without_a_limit_memory_is_that_of_the_machine(cgroup, files):
     assert memory_limit() == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def test_memory_in_use_grows_with_what_is_held():
+def test_resident_memory_grows_with_what_is_held():
     before = resident_memory()
     with mmap.mmap(-1, 50_000_000) as held:  # memory of its own, whatever else was freed
         held.write(bytes(50_000_000))
@@ -89,7 +89,7 @@ def test_pages_of_files_are_not_held(tmp_path):
         assert held_memory() < held_before + 20_000_000
 
 
-def test_where_pages_of_files_are_not_told_apart_all_memory_is_held(monkeypatch, tmp_path):
+def test_all_memory_counts_as_held_if_file_pages_are_not_reported(monkeypatch, tmp_path):
     status = tmp_path / "status"
     status.write_text("VmRSS:\t1000 kB\n")
     monkeypatch.setattr(core.runtime.machine, "STATUS", status)

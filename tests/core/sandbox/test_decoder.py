@@ -61,7 +61,7 @@ def test_alpha_arrives(decoders):
         (encoded(noise(1, 16_001)), ImageTooLarge, "16001 x 1"),
     ],
 )
-def test_what_is_refused_here_is_refused_there_in_the_same_words(decoders, data, error, message):
+def test_a_refusal_has_the_same_message_as_in_process(decoders, data, error, message):
     with pytest.raises(error, match=message):
         decoders.decode(io.BytesIO(data), LIMITS)
 
@@ -102,24 +102,52 @@ def test_a_picture_that_takes_too_long_is_refused(hostile_decoders):
         decoders.decode(io.BytesIO(), LIMITS)
 
 
-def test_a_picture_that_takes_too_much_is_refused(hostile_decoders):
+def test_a_picture_that_takes_too_much_memory_is_refused(hostile_decoders):
     decoders = hostile_decoders(decode=hostile.eat_memory)
     with pytest.raises(TooMuchMemory, match="at most 512 MB"):
         decoders.decode(io.BytesIO(), LIMITS)
 
 
-def test_a_kind_of_picture_that_is_not_taken_is_refused(decoders):
+@pytest.mark.parametrize(
+    "decode",
+    [
+        hostile.decode_without_channels,
+        hostile.decode_more_than_allowed,
+        hostile.decode_alpha_of_another_size,
+    ],
+)
+def test_a_picture_that_no_decoder_returns_is_refused(hostile_decoders, decode):
+    decoders = hostile_decoders(decode=decode)
+    with pytest.raises(UnreadableImage, match="invalid answer"):
+        decoders.decode(io.BytesIO(), LIMITS)
+
+
+@pytest.mark.parametrize(
+    "read_header",
+    [
+        hostile.read_header_without_pixels,
+        hostile.read_header_of_nine_channels,
+        hostile.read_header_of_twelve_bits,
+    ],
+)
+def test_a_header_that_no_decoder_returns_is_refused(hostile_decoders, read_header):
+    decoders = hostile_decoders(read_header=read_header)
+    with pytest.raises(UnreadableImage, match="invalid answer"):
+        decoders.read_header(io.BytesIO(), LIMITS)
+
+
+def test_an_unsupported_kind_of_picture_is_refused(decoders):
     with pytest.raises(UnsupportedImage, match="32-bit"):
         decoders.decode(io.BytesIO(encoded(np.ones((9, 9), np.float32), "TIFF")), LIMITS)
 
 
-def test_decoders_that_have_started_tell_what_memory_they_have():
+def test_start_returns_the_memory_of_the_processes():
     decoders = SandboxedDecoder(2, memory_bytes=MEMORY_BYTES, wall_s=20)
     assert 2 * 10_000_000 < decoders.start() < 2 * 300_000_000
     decoders.close()
 
 
-def test_decoding_here_needs_no_memory_and_no_end():
+def test_the_in_process_decoder_needs_no_memory_and_no_end():
     decoder = InProcessDecoder()
     assert decoder.start() == 0
     decoder.close()

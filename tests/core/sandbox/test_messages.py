@@ -125,7 +125,7 @@ def test_arrays_of_any_shape_arrive(transfer, array):
     np.testing.assert_array_equal(arrived, array)
 
 
-def test_arrays_that_are_no_pixels_are_not_sent(ends):
+def test_arrays_of_other_types_are_not_sent(ends):
     with pytest.raises(TypeError, match="float64"):
         send_value(ends[1], PixelArray, np.ones(3))
 
@@ -180,6 +180,8 @@ def test_a_memory_error_of_a_library_arrives_as_the_usual_one(transfer):
         (int, ["value", True, []], ()),
         (int, ["value", 1.0, []], ()),
         (int, ["value", 2**63, []], ()),
+        (float, b'["value", NaN, []]', ()),
+        (float, b'["value", 1e999, []]', ()),
         (int, ["value", 1, [1]], (b"x",)),
         (int, ["value", 1, [-1]], ()),
         (int, ["value", 1, ["1"]], ()),
@@ -222,13 +224,13 @@ def test_a_value_that_the_check_refuses_is_refused(transfer):
         transfer(send_value, int, 7, check=check)
 
 
-def test_a_message_that_is_not_complete_at_the_deadline_is_given_up(ends):
+def test_an_incomplete_message_times_out_at_the_deadline(ends):
     ends[1].sendall(LENGTH.pack(100) + b"[")
     with pytest.raises(TimeoutError):
         receive(ends[0], ExpectedAnswer(int, 0), time.monotonic() + 0.1)
 
 
-def test_a_message_that_breaks_off_is_known_by_its_end(ends):
+def test_a_message_that_breaks_off_raises_an_end_of_file(ends):
     ends[1].sendall(LENGTH.pack(100) + b"[")
     ends[1].shutdown(socket.SHUT_WR)
     with pytest.raises(EOFError):

@@ -64,11 +64,11 @@ def test_a_worker_imports_what_it_needs_and_no_network(run):
     assert not names & {"tensorflow", "keras", "flask", "api", "app"}
 
 
-def test_a_worker_goes_before_the_server_when_memory_is_short(run):
+def test_the_kernel_kills_a_worker_before_the_server_when_memory_is_short(run):
     assert run(hostile.first_to_go, returns=str) == "1000"
 
 
-def test_errors_of_ours_arrive_as_themselves(run):
+def test_errors_of_core_arrive_as_themselves(run):
     with pytest.raises(ImageTooLarge, match="Image must be small"):
         run(hostile.too_large)
 
@@ -90,25 +90,27 @@ def test_a_crash_is_named_and_logged(run, caplog):
     assert "SIGSEGV" in caplog.text
 
 
-def test_a_worker_that_ends_as_if_all_were_well_is_noticed(run):
+def test_a_worker_that_exits_with_code_0_is_noticed(run):
     with pytest.raises(WorkerDied, match="exit code 0"):
         run(hostile.end_quietly)
 
 
-def test_who_waits_for_nothing_is_killed(run):
+def test_a_task_that_sleeps_too_long_is_killed(run):
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         run(hostile.sleep, wall_s=0.5)
     assert time.monotonic() - began < 5
 
 
-def test_who_computes_too_long_is_interrupted_and_lives(run, caplog):
+def test_a_task_that_computes_too_long_is_interrupted_without_a_kill(run, caplog):
     with pytest.raises(TimeoutError):
         run(hostile.compute, processor_s=0.3)
     assert not caplog.records
 
 
-def test_who_computes_too_long_in_native_code_is_ended_before_the_clock_strikes(run, caplog):
+def test_a_task_that_computes_too_long_in_native_code_is_killed_before_the_wall_clock_limit(
+    run, caplog
+):
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         run(hostile.compute_in_native_code, processor_s=0.2, wall_s=60)
@@ -121,14 +123,14 @@ def test_a_memory_bomb_is_refused(run):
         run(hostile.eat_memory)
 
 
-def test_who_ran_out_of_memory_is_replaced(run):
+def test_a_worker_that_ran_out_of_memory_is_replaced(run):
     before = run(hostile.process, returns=int)
     with pytest.raises(MemoryError):
         run(hostile.eat_memory)
     assert run(hostile.process, returns=int) != before
 
 
-def test_the_memory_that_is_allowed_can_be_had(run):
+def test_a_task_can_use_the_memory_that_is_allowed(run):
     allowed = MEMORY_BYTES // 1_000_000
     assert (
         run(hostile.megabytes, returns=int, arguments=(allowed - 20,)) == (allowed - 20) * 1_000_000
@@ -137,7 +139,7 @@ def test_the_memory_that_is_allowed_can_be_had(run):
         run(hostile.megabytes, returns=int, arguments=(allowed + 1,))
 
 
-def test_what_one_task_has_freed_another_can_have(run):
+def test_memory_that_one_task_has_freed_is_available_to_the_next(run):
     for _ in range(2):  # whichever worker it is
         run(hostile.litter)
     large = MEMORY_BYTES // 1_000_000 - 20
@@ -149,7 +151,7 @@ def kill_who_is_told_in(path):
     os.kill(int(path.read_text()), signal.SIGKILL)
 
 
-def test_a_killed_worker_costs_nothing_but_time(run, tmp_path):
+def test_a_task_is_tried_again_when_its_worker_is_killed(run, tmp_path):
     path = tmp_path / "workers"
     killer = threading.Thread(target=kill_who_is_told_in, args=(path,))
     killer.start()
@@ -165,7 +167,7 @@ def test_idle_workers_that_are_killed_are_replaced(run):
         assert run(hostile.contents, b"here") == b"here"
 
 
-def test_one_that_dies_takes_no_other_with_it(run, caplog):
+def test_a_worker_that_dies_does_not_disturb_the_others(run, caplog):
     caplog.set_level(logging.ERROR)
 
     def attempt(number):
@@ -180,7 +182,7 @@ def test_one_that_dies_takes_no_other_with_it(run, caplog):
     assert answers == [bytes([n]) if n % 4 else b"crashed" for n in range(24)]
 
 
-def test_nothing_is_left_open(run):
+def test_no_descriptors_and_threads_are_left_over(run):
     def descriptors():
         return len(list(Path("/proc/self/fd").iterdir()))
 
@@ -195,14 +197,14 @@ def test_nothing_is_left_open(run):
     assert threading.active_count() == threads
 
 
-def test_what_decoders_say_does_not_fill_the_log(capfd):
+def test_the_output_of_decoders_is_discarded(capfd):
     pool = SandboxPool(1, MEMORY_BYTES)
     pool.run(task(hostile.chatter, str), io.BytesIO())
     pool.close()
     assert capfd.readouterr().err == ""
 
 
-def test_a_worker_retires_after_its_tasks(monkeypatch):
+def test_a_worker_is_replaced_after_a_number_of_tasks(monkeypatch):
     monkeypatch.setattr(pool_module, "TASKS", 3)
     pool = SandboxPool(1, MEMORY_BYTES)
     seen = [pool.run(task(hostile.process, int), io.BytesIO()) for _ in range(7)]
@@ -210,7 +212,7 @@ def test_a_worker_retires_after_its_tasks(monkeypatch):
     assert [seen.count(process) for process in dict.fromkeys(seen)] == [3, 3, 1]
 
 
-def test_starting_begins_them_all():
+def test_start_starts_all_processes():
     pool = SandboxPool(2, MEMORY_BYTES)
     processes = pool.start(task(hostile.process, int), io.BytesIO())
     assert len(set(processes)) == 2
@@ -218,7 +220,7 @@ def test_starting_begins_them_all():
     assert not any(Path(f"/proc/{process}").exists() for process in processes)
 
 
-def test_closed_workers_do_nothing():
+def test_a_closed_pool_runs_no_tasks():
     pool = SandboxPool(1, MEMORY_BYTES)
     pool.close()
     pool.close()

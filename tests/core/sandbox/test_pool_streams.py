@@ -41,7 +41,7 @@ def test_arrays_come_as_they_are():
         np.testing.assert_array_equal(array, np.full((700, 900, 3), value, np.uint8))
 
 
-def test_it_happens_in_another_process_that_ends_when_nobody_wants_more():
+def test_items_come_from_another_process_that_ends_with_the_generator():
     with closing(read(streams.process)) as items:
         process = next(items)
         assert process != os.getpid()
@@ -51,7 +51,7 @@ def test_it_happens_in_another_process_that_ends_when_nobody_wants_more():
 
 def test_a_process_is_one_item_ahead_and_waits(tmp_path):
     path = tmp_path / "progress"
-    with closing(read(streams.note_progress, path, item_type=Uint8Array)) as items:
+    with closing(read(streams.write_progress, path, item_type=Uint8Array)) as items:
         next(items)
         wait_until(lambda: path.read_text() == "1")
         time.sleep(0.3)
@@ -60,7 +60,7 @@ def test_a_process_is_one_item_ahead_and_waits(tmp_path):
         wait_until(lambda: path.read_text() == "2")
 
 
-def test_errors_of_ours_arrive_after_what_came_before():
+def test_errors_of_core_arrive_after_the_items_before_them():
     items = read(streams.then, streams.too_large, item_type=str)
     assert next(items) == "first"
     with pytest.raises(ImageTooLarge, match="must be small"):
@@ -99,14 +99,14 @@ def test_a_process_that_hangs_is_ended():
     assert time.monotonic() - began < streams.FOREVER_S / 10
 
 
-def test_a_process_that_takes_too_much_memory_is_told_so():
+def test_a_process_that_takes_too_much_memory_raises_a_memory_error():
     items = read(streams.then, streams.take_memory, 2 * MEMORY_BYTES, item_type=str)
     next(items)
     with pytest.raises(MemoryError):
         next(items)
 
 
-def test_a_process_ends_with_the_one_it_works_for():
+def test_a_process_ends_when_its_parent_is_killed():
     program = (
         "import sys, time\n"
         "from core.sandbox.messages import ExpectedAnswer\n"
@@ -144,3 +144,15 @@ def test_an_item_that_never_ends_is_cut_off():
     with pytest.raises(TimeoutError):
         list(read(streams.then, streams.send_half_a_message, item_type=str, wall_s=0.5))
     assert time.monotonic() - began < streams.FOREVER_S / 10
+
+
+def test_no_descriptors_are_left_over():
+    def descriptors():
+        return set(Path("/proc/self/fd").iterdir())
+
+    list(read(streams.count, 1))
+    before = descriptors()
+    list(read(streams.count, 3))
+    with closing(read(streams.process)) as items:
+        next(items)
+    assert descriptors() == before

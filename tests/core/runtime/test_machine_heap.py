@@ -25,5 +25,5 @@ def page_faults(*, is_kept):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of the GNU C library")
-def test_large_arrays_take_pages_that_are_there():
+def test_large_arrays_reuse_pages_of_the_heap():
     assert page_faults(is_kept=True) * 10 < page_faults(is_kept=False)

@@ -75,11 +75,11 @@ def test_the_faithful_graph_is_found_beside_the_card(card_path):
     assert not np.array_equal(upscaler.upscale(Picture(LR)).pixels, faithful)
 
 
-def test_without_a_faithful_graph_there_is_nothing_between(card_path):
+def test_without_a_faithful_graph_there_is_no_interpolated_one(card_path):
     assert load_interpolated_graph(card_path.with_name("plain.json")) is None
 
 
-def test_a_missing_faithful_graph_is_told(card_path):
+def test_a_missing_faithful_graph_is_refused(card_path):
     card_path.with_name("plain.pb").unlink()
     with pytest.raises(GraphMismatch, match="plain.pb"):
         load_interpolated_graph(card_path)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from core.model.tiles import plan_tiles
-from core.model.upscaler import reach, upscale_alpha
+from core.model.upscaler import neighbour_extreme, upscale_alpha
 from tests.support.stand_ins import RADIUS, blur_then_repeat, noise, repeat
 
 
@@ -20,21 +20,21 @@ def disc():
     return np.where((y - 20) ** 2 + (x - 25) ** 2 < 150, 255, 0).astype(np.uint8)
 
 
-def test_opacity_goes_through_the_network():
+def test_alpha_is_upscaled_by_the_network():
     alpha = noise(20, 30, 1)[..., 0]
     np.testing.assert_array_equal(whole(alpha, repeat), repeat(alpha))
 
 
-def test_what_is_transparent_or_opaque_stays_so():
+def test_transparent_and_opaque_areas_stay_so():
     alpha = disc()
     sr = whole(alpha, blur_then_repeat)
     for level, extreme in ((0, np.maximum), (255, np.minimum)):
-        flat = repeat(reach(alpha, extreme)) == level
+        flat = repeat(neighbour_extreme(alpha, extreme)) == level
         assert flat.any()
         assert (sr[flat] == level).all()
 
 
-def test_no_level_comes_from_nowhere():
+def test_no_level_leaves_the_range_of_its_neighbours():
     alpha = np.clip(disc(), 50, 200)
     sr = whole(alpha, lambda lr: 255 - repeat(lr))
     assert (sr.min(), sr.max()) == (50, 200)
@@ -47,7 +47,7 @@ def test_tiles_do_not_show(window):
     np.testing.assert_array_equal(whole(alpha, blur_then_repeat, window), expected)
 
 
-def test_an_even_tile_costs_no_run_of_the_network():
+def test_a_tile_of_one_level_needs_no_run_of_the_network():
     alpha = np.full((9, 7), 40000, np.uint16)
     sr = whole(alpha, None)
     assert sr.dtype == np.uint16

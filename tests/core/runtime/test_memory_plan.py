@@ -31,7 +31,7 @@ def plan(upscaler, header, name="png"):
         ((300, 400), 4, "webp"),
     ],
 )
-def test_no_picture_takes_more_than_its_header_announced(
+def test_no_picture_takes_more_memory_than_its_plan(
     upscaler, encode, size, channels, name, tmp_path
 ):
     path = tmp_path / "lr.png"
@@ -67,5 +67,5 @@ def test_sixteen_bits_cost_more_than_eight(upscaler):
         ((600, 600), "jpeg", True),
     ],
 )
-def test_only_large_png_are_sent_while_they_are_made(upscaler, size, name, is_whole):
+def test_only_large_png_files_are_sent_while_they_are_computed(upscaler, size, name, is_whole):
     assert plan(upscaler, Header(*size, 3), name).is_whole is is_whole

@@ -21,7 +21,7 @@ def test_what_a_failing_block_wrote_is_shown(capfd):
     assert capfd.readouterr().err == "the reason"
 
 
-def test_loading_the_graph_says_nothing():
+def test_loading_the_graph_writes_nothing_to_standard_error():
     code = (
         "from config import Settings; from core.model.graph import load_graph;"
         "load_graph(Settings().card)"

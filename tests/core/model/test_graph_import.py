@@ -7,12 +7,12 @@ def run(code):
     return done.stdout
 
 
-def test_tensorflow_comes_without_its_companions():
+def test_tensorflow_is_imported_without_keras_and_jax():
     code = "import sys, core.model.graph; print([n in sys.modules for n in ('keras', 'jax')])"
     assert run(code) == "[False, False]\n"
 
 
-def test_who_needs_keras_can_have_it_afterwards():
+def test_keras_can_be_imported_afterwards():
     code = """
 from core.model.graph import tf
 import keras
@@ -21,6 +21,6 @@ print(float(keras.ops.sum(tf.ones(3))), tf.keras.Sequential.__name__)
     assert run(code) == "3.0 Sequential\n"
 
 
-def test_keras_that_is_there_stays():
+def test_keras_stays_if_it_is_imported_already():
     code = "import sys, keras, core.model.graph; print(sys.modules['keras'] is keras)"
     assert run(code) == "True\n"
