@@ -23,7 +23,7 @@ IDLE_CONNECTIONS = 500  # connections that occupy no thread
 os.environ.setdefault(SHARED_METRICS, "")
 if settings.workers == 1:
     del os.environ[SHARED_METRICS]
-elif METRICS_PREFIX not in os.environ[SHARED_METRICS]:  # keep the folder when the server is reloaded
+elif METRICS_PREFIX not in os.environ[SHARED_METRICS]:  # a reload keeps the folder
     os.environ[SHARED_METRICS] = tempfile.mkdtemp(prefix=METRICS_PREFIX, dir=MEMORY_FOLDER)
 
 from api.observability.logs import logging_config  # noqa: E402
