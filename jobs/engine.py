@@ -121,7 +121,7 @@ class JobEngine(ABC):
             KeyReused: if the key came with other bytes or other options.
             OutOfSpace: if the file does not fit into the disk budget.
             TooManyJobs: if too many jobs are waiting.
-            EngineUnavailable: if queue or storage do not answer; so do all other methods.
+            EngineUnavailable: if queue or storage do not answer; other methods raise it, too.
             SuperResolutionError: for the file or the options, as `OpenMedium` does.
         """
         self._context.upscaler.check_detail(options.detail)

@@ -67,7 +67,7 @@ class JobContext:
             SuperResolutionError: for the file, like `open`.
         """
         medium = self.open(path, options)
-        header = Header(medium.height, medium.width, channels=4)
+        header = Header(medium.height, medium.width, channels=4)  # the most that a frame has
         is_clip = medium.kind != PICTURES
         self.admission.check(frame_bytes(self.upscaler, header, is_clip=is_clip))
         return medium

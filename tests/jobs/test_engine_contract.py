@@ -122,27 +122,6 @@ def jobs(backend):
     return backend.create_engine()
 
 
-@pytest.fixture
-def submit(jobs):
-    def submit(content, name="clip.mov", *, engine=jobs, key=None, caller="me", **options):
-        return engine.submit(
-            io.BytesIO(content), name, OutputOptions(**options), key=key, caller=caller
-        )
-
-    return submit
-
-
-@pytest.fixture
-def finish(jobs):
-    """Wait until a job is final."""
-
-    def finish(job_id):
-        wait_until(lambda: jobs.get(job_id).state.is_final)
-        return jobs.get(job_id)
-
-    return finish
-
-
 def read_result(jobs, job_id):
     with jobs.open_result(job_id) as (file, result):
         return file.read(), result

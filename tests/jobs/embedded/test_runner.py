@@ -91,7 +91,7 @@ def test_a_lasting_fault_is_reported_as_one_of_the_service(submit, finish, netwo
     assert done.error == "A fault of the service; it is in the log."
 
 
-def test_a_job_that_ends_the_server_again_and_again_fails(create, submit, finish, limits, network):
+def test_a_job_that_ends_the_server_several_times_fails(create, submit, finish, limits, network):
     gate = Gate(network)
     crashed = create()
     job = submit(LEVELS, engine=crashed).job
@@ -106,7 +106,7 @@ def test_a_job_that_ends_the_server_again_and_again_fails(create, submit, finish
     again = create()
     again.start()
     done = finish(job.id, again)
-    assert (done.state, "again and again" in done.error) == (JobState.FAILED, True)
+    assert (done.state, "ended several times" in done.error) == (JobState.FAILED, True)
 
 
 def test_a_job_whose_files_were_deleted_by_others_fails(limits, submit, finish, network):
