@@ -35,11 +35,11 @@ def test_a_job_is_resumed_after_its_last_finished_segment(create, submit, networ
     gate.open(1)
     first.close()
     second = create()
-    begun = len(network.seen)
+    computed = len(network.seen)
     gate.open()
     second.start()
     assert finish(job.id, second).state is JobState.SUCCEEDED
-    assert network.seen[begun:] == list(LEVELS[6:])
+    assert network.seen[computed:] == list(LEVELS[6:])
     with second.open_result(job.id) as (file, _):
         assert file.read() == expected(LEVELS, repeat)
 
@@ -52,11 +52,11 @@ def test_segments_of_another_network_are_not_used(create, submit, network, finis
     gate.open()
     first.close()
     context.upscaler.card = make_card(version="9.9.9")
-    begun = len(network.seen)
+    computed = len(network.seen)
     second = create()
     second.start()
     finish(job.id, second)
-    assert network.seen[begun:] == list(LEVELS)
+    assert network.seen[computed:] == list(LEVELS)
 
 
 def test_a_full_disk_fails_the_job_after_several_attempts(
