@@ -1,13 +1,13 @@
-# The service and nothing else: no training code, no tests, no compiler, no installer.
+# The service only: no training code, no tests, no compiler, no installer.
 ARG TAG=3.11-slim-bookworm
 
 FROM python:${TAG} AS packages
 WORKDIR /packages
 COPY requirements.txt /
-# Wheels only: nothing is compiled, so there is no compiler to leave out.
+# Wheels only: nothing is compiled, so no compiler is needed.
 RUN pip install --no-cache-dir --no-compile --require-hashes --only-binary :all: \
       --target . --requirement /requirements.txt
-# What a running service never loads. A name that is gone from a newer release stops the build.
+# Remove files that a running service never loads. The build fails if a new release lacks one.
 RUN rm -r bin tensorflow/include tensorflow/xla_aot_runtime_src clang keras grpc setuptools \
       h5py h5py.libs pygments prompt_toolkit wcwidth \
       tensorflow/compiler/mlir/stablehlo/stablehlo_extension.so \
@@ -27,20 +27,20 @@ LABEL org.opencontainers.image.title="MAX Image Resolution Enhancer" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
-# Python files come compiled: nothing can be written beside them where the root is read-only.
+# Python files are compiled in the image: a read-only root allows no cache files at run time.
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONPATH=/opt/packages HOME=/tmp
 WORKDIR /opt/enhancer
 
 COPY --from=packages /packages /opt/packages
-# What that is, says .dockerignore.
+# .dockerignore selects the files.
 COPY . .
-# The base image's pip goes: nothing is installed into a running container.
+# Remove the base image's pip: nothing is installed into a running container.
 RUN cd assets && sha256sum --check --strict SHA256SUMS && cd .. \
     && python -m whitenoise.compress --quiet web \
     && python -m compileall -q --invalidation-mode unchecked-hash . \
     && rm -r "$(python -c 'import os, pip; print(os.path.dirname(pip.__file__))')"
 
-# A volume that is mounted here belongs to the service.
+# A new volume takes over the owner of this folder, so that the service can write to it.
 RUN install -d -o 10001 -g 10001 -m 700 /var/lib/enhancer
 
 USER 10001:10001

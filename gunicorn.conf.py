@@ -1,6 +1,6 @@
-"""The production server: one process per copy of the model, requests in threads.
+"""Configuration of the production server: one process per copy of the model, requests in threads.
 
-The application is not loaded before the fork: TensorFlow does not survive one.
+The application is loaded after the fork, because TensorFlow does not survive a fork.
 """
 
 import os
@@ -13,17 +13,18 @@ from config import ROOT, Settings
 
 settings = Settings.from_env()
 
-SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"  # read when prometheus_client is imported: first of all
-MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # else where temporary files go
-OURS = "enhancer-metrics-"
+SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"  # must be set before prometheus_client is imported
+METRICS_PREFIX = "enhancer-metrics-"
+# A folder in memory, or None for the default folder of temporary files.
+MEMORY_FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
-IDLE_CONNECTIONS = 500  # that take no thread
+IDLE_CONNECTIONS = 500  # connections that occupy no thread
 
 os.environ.setdefault(SHARED_METRICS, "")
 if settings.workers == 1:
     del os.environ[SHARED_METRICS]
-elif OURS not in os.environ[SHARED_METRICS]:  # there already when the server is reloaded
-    os.environ[SHARED_METRICS] = tempfile.mkdtemp(prefix=OURS, dir=MEMORY)
+elif METRICS_PREFIX not in os.environ[SHARED_METRICS]:  # a reload keeps the folder
+    os.environ[SHARED_METRICS] = tempfile.mkdtemp(prefix=METRICS_PREFIX, dir=MEMORY_FOLDER)
 
 from api.observability.logs import logging_config  # noqa: E402
 from api.server.worker import WorkerTimeouts, create_worker_class  # noqa: E402
@@ -42,17 +43,17 @@ threads = settings.request_threads
 preload_app = False
 worker_connections = settings.request_threads + settings.job_watchers + IDLE_CONNECTIONS
 graceful_timeout = ceil(settings.drain_s) + settings.graceful_timeout_s
-sendfile = False  # it would wait for ever for a caller who does not read
-forwarded_allow_ips = ""  # ENHANCER_PROXIES says who is believed
+sendfile = False  # sendfile would wait for ever for a client that does not read
+forwarded_allow_ips = ""  # ENHANCER_PROXIES decides which proxies are trusted
 logger_class = "api.observability.logs.ServerLogger"
 logconfig_dict = logging_config(settings.log_format, settings.log_level)
-control_socket_disable = True  # nobody here runs gunicorn's own control client
-timeout = 120  # seconds without a sign of life from a process, of which loading takes about 5
-worker_tmp_dir = MEMORY  # the sign of life is a file: keep it off slow disks
+control_socket_disable = True  # gunicorn's control client is not used
+timeout = 120  # seconds without a heartbeat from a process; loading takes about 5
+worker_tmp_dir = MEMORY_FOLDER  # the heartbeat is a file: keep it off slow disks
 
 
 def child_exit(_server: Any, worker: Any) -> None:
-    """What a process had at the moment is gone with it; what it counted stays."""
+    """Drop the gauges of a process that has ended, and keep its counters."""
     if SHARED_METRICS in os.environ:
         from prometheus_client.multiprocess import mark_process_dead
 
@@ -60,5 +61,6 @@ def child_exit(_server: Any, worker: Any) -> None:
 
 
 def on_exit(_server: Any) -> None:
+    """Delete the folder of shared metrics."""
     if SHARED_METRICS in os.environ:
         shutil.rmtree(os.environ[SHARED_METRICS], ignore_errors=True)

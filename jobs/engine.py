@@ -85,10 +85,10 @@ class JobEngine(ABC):
         clock: returns seconds since 1970.
 
     Attributes:
-        on_frames: called with a number of frames whenever this process has computed some; by a
-            thread of the engine.
-        on_final: called with the state of each job that has ended, likewise.
-        watch_interval_s: seconds between two looks at a watched job.
+        on_frames: called with the number of new frames whenever this process has computed some. A
+            thread of the engine calls it.
+        on_final: called with the final state of each job that this process has ended.
+        watch_interval_s: seconds between two polls of a watched job.
         keep_alive_s: seconds without a change after which `watch` yields None.
     """
 
@@ -122,7 +122,7 @@ class JobEngine(ABC):
             KeyReused: if the key came with other bytes or other options.
             OutOfSpace: if the file does not fit into the disk budget.
             TooManyJobs: if too many jobs are waiting.
-            EngineUnavailable: if queue or storage do not answer; so do all other methods.
+            EngineUnavailable: if queue or storage do not answer; other methods raise it, too.
             SuperResolutionError: for the file or the options, as `OpenMedium` does.
         """
         self._context.upscaler.check_detail(options.detail)

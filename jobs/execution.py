@@ -68,7 +68,7 @@ class JobContext:
             SuperResolutionError: for the file, like `open`.
         """
         medium = self.open(path, options)
-        header = Header(medium.height, medium.width, channels=4)
+        header = Header(medium.height, medium.width, channels=4)  # the most that a frame has
         is_clip = medium.kind != PICTURES
         self.admission.check(frame_bytes(self.upscaler, header, is_clip=is_clip))
         return medium
@@ -168,7 +168,7 @@ class FrameUpscaler:
                 return
             except Overloaded:  # the queue is for pictures: wait outside until it has room
                 time.sleep(CALLER_CHECK_S)
-                check_patience(self._deadline, time.monotonic())
+                self._deadline.check(time.monotonic())
 
 
 def frame_bytes(upscaler: Upscaler, header: Header, *, is_clip: bool) -> int:

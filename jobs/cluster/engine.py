@@ -93,7 +93,7 @@ class ClusterJobs(JobEngine):
         self.stop()
         self._sweeping.close()
 
-    # Steps of submit, open_result and watch
+    # Steps of submit, open_result and watch in the base class
 
     @contextmanager
     def _receive(self, _job_id: str, upload: IO[bytes]) -> Iterator[ReceivedUpload]:

@@ -41,7 +41,13 @@ LedgerUnavailable = redis.RedisError
 
 
 class ClaimState(StrEnum):
-    """The state of a claim: still ours, lost to another worker or done, or over with its job."""
+    """Whether a worker still has the piece that it claimed.
+
+    Attributes:
+        OURS: it does.
+        LOST: another worker has the piece or has done it.
+        OVER: nobody needs the piece, because the job has ended.
+    """
 
     OURS = "ours"
     LOST = "lost"
@@ -107,19 +113,13 @@ class JobLedger:
         client: of Redis; returns text.
         limits: for all jobs together.
         lease_s: see `LEASE_S`.
-        prefix: of all keys.
     """
 
     def __init__(
-        self,
-        client: "redis.Redis",
-        limits: LedgerLimits,
-        *,
-        lease_s: float = LEASE_S,
-        prefix: str = PREFIX,
+        self, client: "redis.Redis", limits: LedgerLimits, *, lease_s: float = LEASE_S
     ) -> None:
         self.limits, self.lease_s = limits, lease_s
-        self._redis, self._prefix = client, prefix
+        self._redis = client
         prelude = (SCRIPTS / "prelude.lua").read_text()
         self._scripts: dict[str, Script] = {
             path.stem: client.register_script(f"{prelude}\n{path.read_text()}")
@@ -302,7 +302,7 @@ class JobLedger:
         self._redis.zrem(self._key("reading", job_id), reader)
 
     def acquire_turn(self, name: str, seconds: float) -> bool:
-        """Return True for one process only within so many seconds."""
+        """Return True, but only once within a number of seconds, for all processes together."""
         milliseconds = math.ceil(1000 * seconds)
         return bool(self._redis.set(self._key("turn", name), 1, nx=True, px=milliseconds))
 
@@ -330,10 +330,10 @@ class JobLedger:
         return float(time[0]) + float(time[1]) / 1e6
 
     def _key(self, *names: str) -> str:
-        return ":".join((self._prefix, *names))
+        return ":".join((PREFIX, *names))
 
     def _run(self, script: str, job_id: str, *arguments: str | float) -> Any:
-        texts = [str(argument) for argument in (self._prefix, job_id, *arguments)]
+        texts = [str(argument) for argument in (PREFIX, job_id, *arguments)]
         return self._scripts[script](keys=[self._key("job", job_id)], args=texts)
 
 

@@ -111,7 +111,7 @@ class EmbeddedJobs(JobEngine):
                 self._opened = None
         atexit.unregister(self.close)
 
-    # Steps of submit and open_result
+    # Steps of submit and open_result in the base class
 
     @contextmanager
     def _receive(self, job_id: str, upload: IO[bytes]) -> Iterator[ReceivedUpload]:

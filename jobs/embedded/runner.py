@@ -140,7 +140,7 @@ class JobRunner:
     def _attempt(self, claim: JobClaim) -> None:
         job = claim.job
         if claim.attempts > MAX_ATTEMPTS:
-            self._fail(job.id, "The service was ended by it again and again.")
+            self._fail(job.id, "The service ended several times while it computed this job.")
             return
         log.info("Job %s begins", job.id[:6], extra={"frames": job.frames, "kind": job.kind})
         try:
@@ -185,7 +185,7 @@ class JobRunner:
     def _fail_without_files(self, job_id: str) -> None:
         """Fail a job whose files somebody else has deleted."""
         if self._store.claim(job_id, self._clock(), self._context.model_id) is not None:
-            self._fail(job_id, "The file must stay where it was put. It was deleted.")
+            self._fail(job_id, "The uploaded file must exist until the job ends. It was deleted.")
 
     def _report_final(self, job_id: str, state: JobState) -> None:
         log.info("Job %s %s", job_id[:6], state)
@@ -334,7 +334,7 @@ class JobAttempt:
 
     def _check_interrupted(self) -> None:
         if self._is_interrupted():
-            raise JobInterrupted("The job was cancelled, or the server ends.")
+            raise JobInterrupted("The job was cancelled, or the server stops.")
 
 
 class ProgressWriter:

@@ -1,3 +1,4 @@
+import io
 import threading
 from dataclasses import dataclass, field
 
@@ -5,12 +6,14 @@ import pytest
 
 from core.files import MEGABYTE
 from core.model.upscaler import Upscaler
+from core.options import OutputOptions
 from core.runtime.admission import Admission
 from jobs.cluster.ledger import connect
 from jobs.execution import JobContext
 from tests.support.media_files import LIMITS, open_numbers
 from tests.support.redis_server import RedisServer
 from tests.support.stand_ins import make_card, repeat
+from tests.support.waiting import wait_until
 
 EXPIRY_S = 3600.0
 MAX_WAITING = 5
@@ -87,3 +90,24 @@ def redis_client(tmp_path_factory):
     with connect(server.url) as client:
         yield client
     server.kill()
+
+
+@pytest.fixture
+def submit(jobs):
+    def submit(content, name="clip.mov", *, engine=jobs, key=None, caller="me", **options):
+        return engine.submit(
+            io.BytesIO(content), name, OutputOptions(**options), key=key, caller=caller
+        )
+
+    return submit
+
+
+@pytest.fixture
+def finish(jobs):
+    """Wait until a job is final."""
+
+    def finish(job_id, engine=jobs):
+        wait_until(lambda: engine.get(job_id).state.is_final)
+        return engine.get(job_id)
+
+    return finish

@@ -34,7 +34,7 @@ from tests.support.waiting import wait_until
 LEVELS = bytes(range(1, 11))  # four segments
 
 
-class EmbeddedBackend:
+class EmbeddedHarness:
     """Embedded engines on one folder, as several server processes have them."""
 
     def __init__(self, folder, context):
@@ -63,7 +63,7 @@ class LocalMessages:
         self.waiting.put(job_id)
 
 
-class ClusterBackend:
+class ClusterHarness:
     """Cluster engines with one Redis and one storage, and a worker in a thread."""
 
     def __init__(self, folder, context, client, scratch):
@@ -105,12 +105,12 @@ class ClusterBackend:
 def backend(request, tmp_path, context, network, monkeypatch):
     if request.param == "embedded":
         monkeypatch.setattr(runner, "RETRY_S", 0.0)
-        backend = EmbeddedBackend(tmp_path / "jobs", context)
+        backend = EmbeddedHarness(tmp_path / "jobs", context)
     else:
         client = request.getfixturevalue("redis_client")
         client.flushdb()
         (tmp_path / "scratch").mkdir()
-        backend = ClusterBackend(tmp_path / "jobs", context, client, tmp_path / "scratch")
+        backend = ClusterHarness(tmp_path / "jobs", context, client, tmp_path / "scratch")
     yield backend
     if isinstance(network.before, Gate):
         network.before.open()
@@ -120,27 +120,6 @@ def backend(request, tmp_path, context, network, monkeypatch):
 @pytest.fixture
 def jobs(backend):
     return backend.create_engine()
-
-
-@pytest.fixture
-def submit(jobs):
-    def submit(content, name="clip.mov", *, engine=jobs, key=None, caller="me", **options):
-        return engine.submit(
-            io.BytesIO(content), name, OutputOptions(**options), key=key, caller=caller
-        )
-
-    return submit
-
-
-@pytest.fixture
-def finish(jobs):
-    """Wait until a job is final."""
-
-    def finish(job_id):
-        wait_until(lambda: jobs.get(job_id).state.is_final)
-        return jobs.get(job_id)
-
-    return finish
 
 
 def read_result(jobs, job_id):

@@ -10,6 +10,17 @@
 --   :frames   hash of the frames done, by piece
 --   :parts    hash of the file names of finished segments, by piece
 -- The field `told` is set while a message for the job is under way.
+--
+-- Keys shared by all jobs, after the prefix:
+--   jobs        sorted set of all jobs, by the time of their creation
+--   active      sorted set of the queued and the running jobs, by the time of their creation
+--   waiting     sorted set of the queued jobs, by the time of their creation
+--   rubbish     sorted set of the jobs whose files will be deleted, by the time of that
+--   bytes       hash of the sizes of files, by job
+--   work        list of all pieces that are not done, of all jobs
+--   key:KEY     id of the job with an idempotency key
+--   reading:ID  sorted set of the readers of a result, by the time at which each must be done
+--   turn:NAME   exists while a turn of one process lasts
 
 local job, prefix, id = KEYS[1], table.remove(ARGV, 1), table.remove(ARGV, 1)
 

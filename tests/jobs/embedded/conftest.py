@@ -1,12 +1,9 @@
-import io
 from dataclasses import dataclass
 
 import pytest
 
-from core.options import OutputOptions
 from jobs.embedded.engine import EmbeddedJobs, EmbeddedLimits
 from tests.jobs.conftest import DISK_BYTES, MAX_WAITING, Gate
-from tests.support.waiting import wait_until
 
 
 @dataclass
@@ -49,24 +46,3 @@ def create(limits, context, clock, network):
 @pytest.fixture
 def jobs(create):
     return create()
-
-
-@pytest.fixture
-def submit(jobs):
-    def submit(content, name="clip.mov", *, engine=jobs, key=None, caller="me", **options):
-        return engine.submit(
-            io.BytesIO(content), name, OutputOptions(**options), key=key, caller=caller
-        )
-
-    return submit
-
-
-@pytest.fixture
-def finish(jobs):
-    """Wait until a job is final."""
-
-    def finish(job_id, engine=jobs):
-        wait_until(lambda: engine.get(job_id).state.is_final)
-        return engine.get(job_id)
-
-    return finish

@@ -35,11 +35,11 @@ def test_a_job_is_resumed_after_its_last_finished_segment(create, submit, networ
     gate.open(1)
     first.close()
     second = create()
-    begun = len(network.seen)
+    computed = len(network.seen)
     gate.open()
     second.start()
     assert finish(job.id, second).state is JobState.SUCCEEDED
-    assert network.seen[begun:] == list(LEVELS[6:])
+    assert network.seen[computed:] == list(LEVELS[6:])
     with second.open_result(job.id) as (file, _):
         assert file.read() == expected(LEVELS, repeat)
 
@@ -52,11 +52,11 @@ def test_segments_of_another_network_are_not_used(create, submit, network, finis
     gate.open()
     first.close()
     context.upscaler.card = make_card(version="9.9.9")
-    begun = len(network.seen)
+    computed = len(network.seen)
     second = create()
     second.start()
     finish(job.id, second)
-    assert network.seen[begun:] == list(LEVELS)
+    assert network.seen[computed:] == list(LEVELS)
 
 
 def test_a_full_disk_fails_the_job_after_several_attempts(
@@ -91,7 +91,7 @@ def test_a_lasting_fault_is_reported_as_one_of_the_service(submit, finish, netwo
     assert done.error == "A fault of the service; it is in the log."
 
 
-def test_a_job_that_ends_the_server_again_and_again_fails(create, submit, finish, limits, network):
+def test_a_job_that_ends_the_server_several_times_fails(create, submit, finish, limits, network):
     gate = Gate(network)
     crashed = create()
     job = submit(LEVELS, engine=crashed).job
@@ -106,7 +106,7 @@ def test_a_job_that_ends_the_server_again_and_again_fails(create, submit, finish
     again = create()
     again.start()
     done = finish(job.id, again)
-    assert (done.state, "again and again" in done.error) == (JobState.FAILED, True)
+    assert (done.state, "ended several times" in done.error) == (JobState.FAILED, True)
 
 
 def test_a_job_whose_files_were_deleted_by_others_fails(limits, submit, finish, network):

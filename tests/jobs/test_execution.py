@@ -1,0 +1,71 @@
+import hashlib
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from core.errors import RequestAbandoned
+from core.options import OutputOptions
+from core.picture import Header, Picture
+from core.runtime.scheduler import RequestDeadline
+from core.temporal.coherence import MOST_BYTES, PIXEL_BYTES
+from jobs.execution import file_digest, frame_bytes
+from tests.support.stand_ins import make_card
+
+FRAME = Picture(np.full((8, 12, 3), 7, np.uint8))
+
+
+@pytest.fixture
+def medium(context, tmp_path):
+    (tmp_path / "levels").write_bytes(b"\1\2\3")
+    return context.open(tmp_path / "levels", OutputOptions())
+
+
+def test_the_model_id_changes_with_each_property_of_the_network(context):
+    ids = set()
+    for changes in ({}, {"name": "x"}, {"version": "2"}, {"sha256": "1" * 64}):
+        context.upscaler.card = make_card(**changes)
+        ids.add(context.model_id)
+    assert len(ids) == 4
+
+
+def test_a_frame_of_a_clip_also_needs_memory_for_earlier_frames(context):
+    header = Header(8, 12, channels=3)
+    alone, of_clip = (
+        frame_bytes(context.upscaler, header, is_clip=is_clip) for is_clip in (False, True)
+    )
+    assert of_clip - alone == MOST_BYTES + PIXEL_BYTES * 32 * 48
+
+
+def test_the_memory_of_a_frame_is_held_until_the_upscaler_is_closed(context, medium):
+    admission = context.admission
+    upscale = context.frame_upscaler(medium, OutputOptions(), RequestDeadline())
+    with closing(upscale):
+        sr = upscale(FRAME)
+        assert admission.taken == upscale.cost(FRAME) > 0
+        upscale(FRAME)
+        assert admission.taken == upscale.cost(FRAME)
+    assert admission.taken == 0
+    np.testing.assert_array_equal(sr.pixels, np.full((32, 48, 3), 7, np.uint8))
+
+
+def test_a_frame_that_waits_outside_the_queue_is_abandoned_with_its_job(context, medium):
+    context.admission.queue = 0
+    deadline = RequestDeadline(is_gone=lambda: True)
+    upscale = context.frame_upscaler(medium, OutputOptions(), deadline)
+    with (
+        context.admission.admit(context.admission.budget),
+        closing(upscale),
+        pytest.raises(RequestAbandoned),
+    ):
+        upscale(FRAME)
+    assert context.admission.taken == 0
+
+
+def test_a_result_is_described_by_its_file(context, medium, tmp_path):
+    path = tmp_path / "result"
+    path.write_bytes(b"content")
+    result = context.describe_result(path, medium, "holiday.mov", expires=5.0)
+    assert (result.name, result.mimetype) == ("holiday_x4.bin", "application/octet-stream")
+    assert (result.size, result.expires) == (7, 5.0)
+    assert result.digest == hashlib.sha256(b"content").hexdigest() == file_digest(path)
