@@ -9,7 +9,7 @@ from benchmarks.memory import Memory
 from benchmarks.results import Results
 from benchmarks.systems import ORIGINAL_SERVICE, SERVICE, Speed
 from benchmarks.timing import percentile
-from training.evaluation.outputs import write_between
+from training.evaluation.evaluate import write_between
 
 QUICK_NOTE = "**A quick run: it shows that everything runs, and no figures worth keeping.**"
 NOTHING = "-"

@@ -18,7 +18,7 @@ from core.pixels import LEVELS
 from training.data.collect import MANIFEST
 from training.data.photos import Pair, Photo, make_pair, read_manifest, read_table
 from training.data.selection import PhotoMeasures, measure_all
-from training.evaluation.evaluate import CROP_PX, busiest_place
+from training.evaluation.outputs import CROP_PX, find_busiest_square
 from training.models.networks import SCALE
 
 WIDTH_IN = 9.0  # of every figure, inches
@@ -173,7 +173,7 @@ def sample(photos: Sequence[Photo]) -> list[Photo]:
 def patch_of(photo: Photo) -> Pair:
     """The place of a photograph with the most detail, (96, 96, 3), and its quarter."""
     pixels = decode_rgb(photo.path.read_bytes())
-    top, left = busiest_place(pixels)
+    top, left = find_busiest_square(pixels)
     return make_pair(pixels[top : top + CROP_PX, left : left + CROP_PX])
 
 

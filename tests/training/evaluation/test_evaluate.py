@@ -2,23 +2,21 @@ import hashlib
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from core.images import decode_image, encode_png
 from core.model.card import read_card
 from core.picture import Picture
-from training.evaluation.evaluate import CROP_PX, Evaluation, busiest_place
-from training.evaluation.outputs import (
+from training.evaluation.evaluate import (
     FIRST_MARK,
     LAST_MARK,
+    Evaluation,
     PictureFigures,
     as_table,
-    bicubic,
     choose_metrics,
-    list_test_pictures,
-    mean_figures,
+    mean_over_pictures,
 )
+from training.evaluation.outputs import bicubic, list_test_pictures
 from training.export import freeze
 
 
@@ -96,7 +94,7 @@ def test_a_mean_is_taken_over_the_pictures_of_a_set():
         PictureFigures("A", "2", "model", {"psnr_y_db": 30.0}),
         PictureFigures("B", "1", "model", {"psnr_y_db": 40.0}),
     ]
-    assert mean_figures(rows) == {
+    assert mean_over_pictures(rows) == {
         "A": {"model": {"psnr_y_db": 25.0}},
         "B": {"model": {"psnr_y_db": 40.0}},
     }
@@ -107,7 +105,7 @@ def test_the_largest_colour_shift_counts_not_the_mean():
         PictureFigures("A", str(n), "model", {"colour_shift_levels": shift})
         for n, shift in enumerate([3, 1])
     ]
-    assert mean_figures(rows) == {"A": {"model": {"colour_shift_levels": 3.0}}}
+    assert mean_over_pictures(rows) == {"A": {"model": {"colour_shift_levels": 3.0}}}
 
 
 def test_a_service_is_measured_as_one_model(evaluation):
@@ -117,17 +115,3 @@ def test_a_service_is_measured_as_one_model(evaluation):
 
 def test_without_weights_for_it_the_learned_distance_is_left_out():
     assert list(choose_metrics(None)) == ["psnr_y_db", "ssim_y"]
-
-
-def test_the_enlarged_place_is_the_one_with_detail():
-    hr = np.full((300, 400, 3), 90, np.uint8)
-    hr[160:220:2, 240:300:2] = 200
-    top, left = busiest_place(hr)
-    assert top <= 160
-    assert top + CROP_PX >= 220
-    assert left <= 240
-    assert left + CROP_PX >= 300
-
-
-def test_a_picture_smaller_than_the_place_is_shown_whole():
-    assert busiest_place(np.zeros((40, 48, 3), np.uint8)) == (0, 0)

@@ -18,8 +18,8 @@ def read_events(folder):
 
 def test_figures_become_lines_and_scalars(tmp_path):
     for step in (10, 20):  # a run that goes on
-        with RunLog(tmp_path, step - 1) as journal:
-            journal.note(step, {"pixel": step / 100, "validation_psnr_y_db": 30.0})
+        with RunLog(tmp_path, step - 1) as log:
+            log.write(step, {"pixel": step / 100, "validation_psnr_y_db": 30.0})
     with (tmp_path / "log.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [(line["step"], line["pixel"]) for line in lines] == [("10", "0.1"), ("20", "0.2")]
@@ -31,8 +31,8 @@ def test_figures_become_lines_and_scalars(tmp_path):
 
 def test_samples_become_pictures(tmp_path):
     sample = noise(12, 30)
-    with RunLog(tmp_path) as journal:
-        journal.show(7, sample)
+    with RunLog(tmp_path) as log:
+        log.write_sample(7, sample)
     ((step, _, value),) = read_events(tmp_path)
     assert step == 7
     np.testing.assert_array_equal(decode_image(value.image.encoded_image_string).pixels, sample)

@@ -7,7 +7,7 @@ import pytest
 
 import training.__main__ as program
 from training.export import freeze
-from training.loop.mix import judge, mix
+from training.loop.mix import mix, validate_run
 from training.loop.run import CHECKPOINT, RECIPE, load_checkpoint, read_ancestors, start_run
 
 
@@ -46,7 +46,7 @@ def test_a_run_may_begin_with_a_mix(recipe, run_folder, other_folder, tmp_path):
 
 def test_a_mix_is_judged_as_training_judges(run_folder, photos_folder, perceptual_folder, tmp_path):
     mix({run_folder: 1.0}, tmp_path / "mixed")
-    figures = judge(tmp_path / "mixed", photos_folder, perceptual_folder)
+    figures = validate_run(tmp_path / "mixed", photos_folder, perceptual_folder)
     last = (run_folder / "log.csv").read_text().splitlines()[-1].split(",")
     assert figures["validation_psnr_y_db"] == pytest.approx(float(last[-1]), abs=1e-6)
     assert figures["validation_lpips_sq"] > 0

@@ -9,9 +9,9 @@ from training.evaluation.metrics import LearnedDistance, psnr_y
 from training.loop.mix import (
     DRAWINGS,
     blend,
-    choose_comparison,
+    choose_objective,
     find_shares,
-    load_judges,
+    load_search_pairs,
     search_shares,
 )
 from training.loop.run import read_ancestors
@@ -42,9 +42,9 @@ def test_the_shares_of_the_best_mix_are_found(runs, best):
 
 def test_mixes_are_judged_at_the_sizes_and_on_drawings_that_were_trained_on(recipe, photos_folder):
     _, photos = split_photos(read_manifest(photos_folder))
-    plain = load_judges(photos, recipe)
+    plain = load_search_pairs(photos, recipe)
     data = replace(recipe.data, sizes=(1.0, 0.5, 0.5), drawings=3)
-    pairs = load_judges(photos, replace(recipe, data=data))
+    pairs = load_search_pairs(photos, replace(recipe, data=data))
     assert len(plain) == len(photos)
     assert len(pairs) == 2 * len(photos) + DRAWINGS
     assert {pair.lr.shape[0] for pair in pairs[-DRAWINGS:]} == {64}  # 128 and 64 px, cut to 64
@@ -107,11 +107,11 @@ def test_a_search_needs_photographs(monkeypatch, tmp_path):
 
 def test_the_distance_of_mixes_is_that_of_their_pictures(recipe, photos_folder, perceptual_folder):
     _, photos = split_photos(read_manifest(photos_folder))
-    pairs = load_judges(photos, recipe)
+    pairs = load_search_pairs(photos, recipe)
     distance = LearnedDistance(perceptual_folder)
     upscaled = [255 - pair.hr for pair in pairs]
-    by_eye, by_pixel = (choose_comparison(pairs, folder) for folder in (perceptual_folder, None))
+    by_lpips, by_psnr = (choose_objective(pairs, folder) for folder in (perceptual_folder, None))
     expected = [distance(sr, pair.hr) for sr, pair in zip(upscaled, pairs, strict=True)]
-    assert by_eye(upscaled) == pytest.approx(np.mean(expected), rel=1e-5)
+    assert by_lpips(upscaled) == pytest.approx(np.mean(expected), rel=1e-5)
     psnrs = [psnr_y(sr, pair.hr) for sr, pair in zip(upscaled, pairs, strict=True)]
-    assert by_pixel(upscaled) == pytest.approx(-np.mean(psnrs))
+    assert by_psnr(upscaled) == pytest.approx(-np.mean(psnrs))

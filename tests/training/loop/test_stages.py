@@ -15,7 +15,6 @@ from training.loop.stages import (
     AdversarialStage,
     PixelStage,
     build_stage,
-    compare_content,
     copy_values,
     train_on_batch,
 )
@@ -26,6 +25,7 @@ from training.models.adversaries import (
     Shift,
     build_content_features,
     build_discriminator,
+    compare_content,
     crop,
     direction,
     draw_start,
@@ -242,7 +242,7 @@ def test_pictures_are_judged_on_another_lattice_at_every_step():
 
 
 def test_both_networks_see_the_same_part_of_the_pictures(recipe, content, batch, monkeypatch):
-    """The opponent's logits in the game are the discriminator's of what it was shown."""
+    """The critic and the discriminator give the same logits for the same part of a picture."""
     stage = AdversarialStage(build_generator(recipe.generator), ADVERSARIAL, content)
     lr, hr = batch
     seen = []
@@ -252,7 +252,7 @@ def test_both_networks_see_the_same_part_of_the_pictures(recipe, content, batch,
     )
     stage.update(lr, hr, 1e-4)
     pictures, (_, _, start) = seen
-    sr, _, logits, *_ = stage.game([lr, hr, start])
+    sr, _, logits, *_ = stage.combined([lr, hr, start])
     np.testing.assert_array_equal(pictures, crop(np.concatenate([hr, sr]), start[0]))
     shown = stage.discriminator(pictures[len(hr) :])
     np.testing.assert_allclose(np.asarray(logits), np.asarray(shown), rtol=1e-4, atol=1e-4)
@@ -261,12 +261,12 @@ def test_both_networks_see_the_same_part_of_the_pictures(recipe, content, batch,
 def test_the_discriminator_may_learn_at_another_rate(stage, batch, monkeypatch):
     monkeypatch.setattr(stage, "settings", replace(ADVERSARIAL, discriminator_rate=2.5))
     stage.update(*batch, 1e-3)
-    assert float(stage.game.optimizer.learning_rate) == pytest.approx(1e-3)
+    assert float(stage.combined.optimizer.learning_rate) == pytest.approx(1e-3)
     assert float(stage.discriminator.optimizer.learning_rate) == pytest.approx(2.5e-3)
 
 
 def test_one_step_trains_generator_and_discriminator_and_nothing_else(stage, batch):
-    features = stage.game.get_layer("content_features")
+    features = stage.combined.get_layer("content_features")
     before = [weights_of(m) for m in (stage.generator, stage.discriminator, features)]
     losses = stage.update(*batch, 1e-3)
     after = [weights_of(m) for m in (stage.generator, stage.discriminator, features)]
@@ -290,10 +290,10 @@ def test_the_discriminator_may_learn_alone_at_first(stage, batch, monkeypatch):
     assert {name for name in alone if np.isnan(alone[name])} == set(alone) - {"discriminator"}
 
 
-def test_the_opponent_is_the_discriminator_as_it_is_now(stage, batch):
+def test_the_critic_is_a_copy_of_the_current_discriminator(stage, batch):
     stage.update(*batch, 1e-3)
     trained = [np.asarray(v) for v in stage.discriminator.trainable_variables]
-    assert not differ(trained, weights_of(stage.opponent))
+    assert not differ(trained, weights_of(stage.critic))
 
 
 def test_losses_are_those_of_this_batch_not_of_all_so_far(stage, batch):

@@ -8,7 +8,8 @@ from core.images import resize_bicubic
 from tests.support.stand_ins import noise
 from tests.support.states import state
 from training.data.patches import orient, orient_back
-from training.loop.run import CHECKPOINT, Teacher, load_checkpoint, start_run
+from training.loop.run import CHECKPOINT, load_checkpoint, start_run
+from training.loop.stages import Teacher
 from training.loop.train import train
 from training.models.networks import build_generator
 

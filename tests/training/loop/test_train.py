@@ -54,9 +54,9 @@ def test_the_average_lags_behind_the_weights(recipe, photos_folder, tmp_path):
 def test_losses_that_were_not_computed_are_left_out_of_means(recipe, tmp_path):
     run = start_run(recipe, tmp_path)
     run.losses = [{"pixel": 1.0, "content": n} for n in (math.nan, 2.0, 4.0)]
-    assert run.read_losses() == {"pixel": 1.0, "content": 3.0}
+    assert run.pop_mean_losses() == {"pixel": 1.0, "content": 3.0}
     run.losses = [{"content": math.nan}]
-    assert math.isnan(run.read_losses()["content"])
+    assert math.isnan(run.pop_mean_losses()["content"])
 
 
 def test_time_may_run_out(recipe, photos_folder, tmp_path):

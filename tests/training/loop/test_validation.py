@@ -7,9 +7,9 @@ from training.evaluation.metrics import psnr_y
 from training.loop.run import start_run
 from training.loop.train import (
     centre_crop,
-    choose_figures,
+    choose_validation_metrics,
     draw_sample,
-    mean_figures,
+    mean_over_pairs,
     upscale,
     upscale_all,
 )
@@ -42,7 +42,7 @@ def test_figures_are_means_over_the_pairs():
     pairs = [pair(10, 12, seed=1), pair(10, 12, seed=2)]
     upscaled = [p.hr // 2 for p in pairs]
     expected = np.mean([psnr_y(p.hr // 2, p.hr) for p in pairs])
-    assert mean_figures(upscaled, pairs, {"psnr": psnr_y}) == {"psnr": pytest.approx(expected)}
+    assert mean_over_pairs(upscaled, pairs, {"psnr": psnr_y}) == {"psnr": pytest.approx(expected)}
 
 
 def test_the_centre_of_large_pairs_is_cut_out():
@@ -61,5 +61,5 @@ def test_a_sample_has_a_row_for_each_of_the_first_crops():
 
 
 def test_the_learned_distance_needs_its_weights(tmp_path):
-    assert list(choose_figures(tmp_path)) == ["validation_psnr_y_db"]
-    assert list(choose_figures(None)) == ["validation_psnr_y_db"]
+    assert list(choose_validation_metrics(tmp_path)) == ["validation_psnr_y_db"]
+    assert list(choose_validation_metrics(None)) == ["validation_psnr_y_db"]
