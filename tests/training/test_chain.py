@@ -14,7 +14,7 @@ from core.model.card import read_card
 from core.model.upscaler import load_upscaler
 from core.picture import Picture
 from tests.support.recipes import as_toml
-from training.evaluation.outputs import FIRST_MARK, LAST_MARK
+from training.evaluation.evaluate import FIRST_MARK, LAST_MARK
 from training.loop.recipe import AdversarialSettings
 
 ORIGINALS = sorted((ROOT / "samples" / "test_examples" / "original").glob("*.png"))
