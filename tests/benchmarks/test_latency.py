@@ -8,11 +8,11 @@ from benchmarks.latency import (
     post,
     retry_after_s,
 )
-from benchmarks.plan import Rhythm
+from benchmarks.plan import Repetitions
 from core.images import decode_image
 from tests.support.stand_in_server import stand_in_server
 
-ONCE = Rhythm(seconds=0, least=1, most=1)
+ONCE = Repetitions(seconds=0, least=1, most=1)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.latency import Answer
-from benchmarks.load import keep_busy, measure_beside, measure_load, run_client
+from benchmarks.load import measure_beside, measure_load, run_client, run_clients
 from benchmarks.memory import measure_growth
 from benchmarks.plan import QUICK
 from tests.support.stand_in_server import stand_in_server
@@ -25,7 +25,7 @@ def test_statuses_are_counted_and_only_pictures_are_timed():
         time.sleep(0.001)
         return next(answers)
 
-    load = keep_busy(upscale, clients=1, seconds=0.1)
+    load = run_clients(upscale, clients=1, seconds=0.1)
     assert set(load.statuses) == {"200", "500", "503", "ReadTimeout"}
     assert len(load.latencies_ms) == load.statuses["200"]
 
@@ -47,7 +47,7 @@ def test_small_pictures_are_timed_alone_and_beside_a_large_one():
     with stand_in_server(200) as url:
         beside = measure_beside(url, PLAN)
     assert beside.large_status == "200"
-    assert len(beside.idle_ms) >= PLAN.rhythm.least
+    assert len(beside.idle_ms) >= PLAN.repetitions.least
     assert len(beside.busy_ms) == beside.statuses.get("200", 0)
 
 

@@ -5,7 +5,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks.report import first_mark, last_mark
 from benchmarks.results import read_results, write_results
-from tests.support.example_process import RESULTS
+from tests.support.example_results import RESULTS
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import pytest
 
 from benchmarks.load import Load
 from benchmarks.plots import draw
-from benchmarks.report import first_mark, join, last_mark, render, write_sections
+from benchmarks.report import first_mark, last_mark, render, render_page, write_sections
 from benchmarks.results import read_results, write_results
-from tests.support.example_process import RESULTS
+from tests.support.example_results import RESULTS
 
 
 def test_a_run_is_read_as_it_was_written(tmp_path):
@@ -63,12 +63,12 @@ def test_a_load_without_an_answer_still_has_its_line():
 
 
 def test_a_quick_run_says_that_it_is_one():
-    assert "A quick run" in join(replace(RESULTS, quick=True))
-    assert "A quick run" not in join(RESULTS)
+    assert "A quick run" in render_page(replace(RESULTS, quick=True))
+    assert "A quick run" not in render_page(RESULTS)
 
 
 def test_the_caption_stands_once_on_the_page():
-    assert join(RESULTS).count("Abacus") == 1
+    assert render_page(RESULTS).count("Abacus") == 1
 
 
 def test_every_figure_is_drawn(tmp_path):

@@ -1,29 +1,29 @@
 import numpy as np
 
-from benchmarks.apart import OUT_OF_MEMORY, Failed
-from benchmarks.engines import Exported, in_windows, largest_difference
-from benchmarks.plan import QUICK, Rhythm
+from benchmarks.engines import ExportedNetwork, largest_difference, tile_like_service
+from benchmarks.isolated import OUT_OF_MEMORY, CallFailed
+from benchmarks.plan import QUICK, Repetitions
 from benchmarks.systems import (
     ORIGINAL,
     OURS,
     System,
-    describe_answer,
+    explain_status,
     measure_system,
     measure_systems,
 )
 from tests.support.stand_ins import RADIUS, blur_then_repeat, noise
 
-ONCE = Rhythm(seconds=0, least=1, most=1)
+ONCE = Repetitions(seconds=0, least=1, most=1)
 
 
 def fail_with(reason):
-    def measure(_width, _height, _rhythm):
-        raise Failed(reason)
+    def measure(_width, _height, _repetitions):
+        raise CallFailed(reason)
 
     return System("hungry", ORIGINAL, measure)
 
 
-def works(width, _height, _rhythm):
+def works(width, _height, _repetitions):
     return {"network_ms": [width], "peak_mb": 1.0}
 
 
@@ -49,13 +49,13 @@ def test_all_systems_are_measured_on_a_size_before_the_next():
 
 
 def test_a_server_without_memory_says_so_or_is_gone():
-    assert describe_answer("507", None) == OUT_OF_MEMORY
-    assert describe_answer("ConnectionError", -9) == OUT_OF_MEMORY
-    assert describe_answer("500", None) == "answered with 500"
+    assert explain_status("507", None) == OUT_OF_MEMORY
+    assert explain_status("ConnectionError", -9) == OUT_OF_MEMORY
+    assert explain_status("500", None) == "answered with 500"
 
 
 def exported(sample="", windows=(16, 16)):
-    return Exported("", "", str(sample), "lr:0", "sr:0", windows, RADIUS)
+    return ExportedNetwork("", "", str(sample), "lr:0", "sr:0", windows, RADIUS)
 
 
 def test_our_network_sees_windows_and_the_original_the_whole_picture():
@@ -67,7 +67,7 @@ def test_our_network_sees_windows_and_the_original_the_whole_picture():
 
     lr = noise(19, 11)
     for windows in ((16, 16), ()):
-        sr = in_windows(network, exported(windows=windows))(lr)
+        sr = tile_like_service(network, exported(windows=windows))(lr)
         np.testing.assert_array_equal(sr, blur_then_repeat(lr))
     assert len(seen) > 2
     assert seen[-1] == (19, 11)
