@@ -13,17 +13,17 @@ def test_a_function_is_called_in_a_process_of_its_own():
     assert peak_mb > 1
 
 
-def test_a_failure_is_told_in_a_line():
+def test_a_failure_is_reported_in_one_line():
     with pytest.raises(CallFailed, match=r"^math domain error|^expected a nonnegative input"):
         call_isolated(isolated_functions.square_root, of=-1)
 
 
-def test_an_interpreter_that_is_not_there_is_told():
+def test_a_missing_interpreter_is_reported():
     with pytest.raises(CallFailed, match="no-python"):
         call_isolated(json.dumps, python="/no-python", obj=1)
 
 
-def test_too_much_memory_ends_the_process_alone(monkeypatch):
+def test_too_much_memory_ends_only_the_isolated_process(monkeypatch):
     monkeypatch.setattr("benchmarks.isolated.free_memory_bytes", lambda: 500_000_000)
     with pytest.raises(CallFailed, match=OUT_OF_MEMORY):
         call_isolated(isolated_functions.allocate, count=2_000_000_000)
@@ -41,9 +41,9 @@ def test_too_much_memory_ends_the_process_alone(monkeypatch):
         (1, "Traceback\nModuleNotFoundError: No module named 'x'\n", "No module named 'x'"),
     ],
 )
-def test_the_reason_is_what_the_process_said_last(code, stderr, expected):
+def test_the_reason_is_the_last_line_of_the_process(code, stderr, expected):
     assert find_reason(code, stderr) == expected
 
 
-def test_the_interpreter_of_the_tests_is_the_usual_one():
+def test_the_interpreter_can_be_chosen():
     assert call_isolated(json.dumps, python=sys.executable, obj=1)[0] == "1"

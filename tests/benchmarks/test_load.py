@@ -30,12 +30,12 @@ def test_statuses_are_counted_and_only_pictures_are_timed():
     assert len(load.latencies_ms) == load.statuses["200"]
 
 
-def test_a_refused_client_does_not_ask_again_before_its_time():
+def test_a_refused_client_does_not_retry_too_early():
     answers = run_client(lambda: answer("503", retry_after_s=60), time.monotonic() + 0.05)
     assert len(answers) == 1
 
 
-def test_every_number_of_clients_has_its_line():
+def test_every_number_of_clients_is_measured():
     with stand_in_server(200, 503) as url:
         loads = measure_load(url, PLAN)
     assert [load.clients for load in loads] == [1, 3]
@@ -52,7 +52,7 @@ def test_small_pictures_are_timed_alone_and_beside_a_large_one():
 
 
 @pytest.mark.parametrize("status", [200, 500])
-def test_memory_is_read_after_so_many_requests(status):
+def test_memory_is_read_after_the_planned_requests(status):
     import os
 
     with stand_in_server(status) as url:

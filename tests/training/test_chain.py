@@ -105,14 +105,14 @@ def test_photographs_become_two_measured_graphs(
         (["evaluate", "nowhere.json", "--test-sets", "."], "nowhere.json must be a model card"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_a_line(run, tmp_path, monkeypatch, arguments, message):
+def test_an_error_is_reported_in_one_line(run, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wrong.toml").write_text("[generator]\nfilters = 8\n")
     with pytest.raises(SystemExit, match=f"python -m training: .*{message}"):
         run(*arguments)
 
 
-def test_an_interruption_is_no_failure_of_the_program(run, monkeypatch):
+def test_an_interruption_ends_the_program_with_the_status_of_a_shell(run, monkeypatch):
     def interrupted(*_arguments):
         raise KeyboardInterrupt
 

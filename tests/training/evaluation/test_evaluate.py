@@ -52,7 +52,7 @@ def evaluation(card_path, twin_path, test_sets, peers, tmp_path):
     )
 
 
-def test_everything_is_measured_and_written_down(evaluation):
+def test_an_evaluation_measures_everything_and_writes_all_its_files(evaluation):
     means = evaluation.run()
     assert list(means["Set2"]) == ["bicubic", "somebody", "tiny", "twin"]
     assert means["Set2"]["somebody"] == means["Set2"]["bicubic"]
@@ -113,5 +113,5 @@ def test_a_service_is_measured_as_one_model(evaluation):
         replace(evaluation, service="http://127.0.0.1:1").run()
 
 
-def test_without_weights_for_it_the_learned_distance_is_left_out():
+def test_without_weights_lpips_is_left_out():
     assert list(choose_metrics(None)) == ["psnr_y_db", "ssim_y"]

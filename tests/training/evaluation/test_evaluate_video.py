@@ -59,7 +59,7 @@ def evaluation(card_path, video, perceptual_folder, tmp_path):
     )
 
 
-def test_everything_is_measured_and_written_down(evaluation):
+def test_an_evaluation_measures_everything_and_writes_all_its_files(evaluation):
     means = evaluation.run()
     assert list(means) == ["fast", "slow"]
     outputs = means["slow"]
@@ -73,9 +73,7 @@ def test_everything_is_measured_and_written_down(evaluation):
     assert evaluation.document.read_text() == expected
 
 
-def test_pans_have_exact_flow_and_without_weights_nothing_is_said_of_perception(
-    evaluation, tmp_path
-):
+def test_pans_have_exact_flow_and_without_weights_no_perceptual_figures(evaluation, tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
     picture = Picture(resize_bicubic(noise(30, 40), 240, 320))
@@ -86,7 +84,7 @@ def test_pans_have_exact_flow_and_without_weights_nothing_is_said_of_perception(
     assert means["pans"]["bicubic"].keys() == {"warping_error", "tof_px", "psnr_y_db", "ssim_y"}
 
 
-def test_what_was_not_measured_is_a_dash():
+def test_a_missing_figure_is_a_dash():
     means = {"slow": {ORIGINAL: {"warping_error": 1e-3}, "x": {"warping_error": 2e-3, "tlp": 0.05}}}
     lines = as_table(means).splitlines()
     assert lines[2] == f"| slow | original | 10.00 | {ABSENT} |"
@@ -136,7 +134,7 @@ def test_there_is_a_pan_with_noise_and_one_without(pans):
     assert 2 < (noisy.lr.astype(float) - clean.lr).std() < 3
 
 
-def test_the_motion_that_is_known_is_the_one_that_is_seen(pans):
+def test_the_known_motion_of_a_pan_equals_the_estimated_one(pans):
     clip = pans[0]
     for before, present, known in zip(clip.lr, clip.lr[1:], clip.motions, strict=False):
         found = find_motion(grey(present), grey(before))
@@ -159,7 +157,7 @@ def texture(shift):
 
 
 @pytest.mark.parametrize("side", [20, 96])
-def test_farneback_finds_what_dis_finds(side):
+def test_farneback_finds_the_same_motion_as_dis(side):
     present, before = (texture(shift)[:side] for shift in (1.5, 0))
     one, other = (find(present, before) for find in (find_motion, find_motion_by_farneback))
     assert one.flow.shape == other.flow.shape
@@ -172,7 +170,7 @@ def shipped():
     return json.loads((ROOT / "docs" / "video.json").read_text())["means"]
 
 
-def test_the_document_is_that_of_the_figures():
+def test_the_video_document_shows_the_shipped_figures():
     assert f"{FIRST_MARK}\n{as_table(shipped())}{LAST_MARK}" in (
         ROOT / "docs" / "video.md"
     ).read_text(encoding="utf-8")

@@ -80,7 +80,7 @@ def test_the_colour_shift_is_that_of_the_worst_channel():
     assert colour_shift(sr, lr) == pytest.approx(3)
 
 
-def test_a_picture_shows_no_more_of_a_grid_than_itself():
+def test_equal_pictures_have_a_grid_share_of_zero():
     assert grid_share(noise(64, 64), noise(64, 64)) == 0
     even = np.full((64, 64, 3), 9, np.uint8)
     assert grid_share(even, even) == 0

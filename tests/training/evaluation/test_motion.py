@@ -46,7 +46,7 @@ def test_the_warping_error_is_a_mean_square_of_the_unit_range():
     assert warping_error(dark, black, motion) == pytest.approx(0.04)
 
 
-def test_what_is_hidden_does_not_count():
+def test_occluded_pixels_do_not_count():
     motion = estimate_motion(texture(), texture())
     motion.is_visible[:, : WIDTH // 2] = False
     changed = texture()
