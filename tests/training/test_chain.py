@@ -1,4 +1,4 @@
-"""The whole chain as a user runs it, in small: `make train-smoke`."""
+"""The whole chain from photographs to measured graphs, with tiny networks."""
 
 import json
 import sys
@@ -18,14 +18,14 @@ from training.evaluation.evaluate import FIRST_MARK, LAST_MARK
 from training.loop.recipe import AdversarialSettings
 
 ORIGINALS = sorted((ROOT / "samples" / "test_examples" / "original").glob("*.png"))
-GREY = ("coins.png", "photographer.png")  # not fit to train on: they are the test set
+GREY = ("coins.png", "photographer.png")  # rejected for training, so they are the test set
 ADVERSARIAL = AdversarialSettings(
     pixel_weight=0.1, content_weight=0.1, adversarial_weight=0.01, discriminator_filters=4
 )
 
 
 def tiny(path):
-    """A photograph made small enough for a smoke test: 96 x 128 px."""
+    """Return a photograph shrunk to 96 x 128 px."""
     return resize_bicubic(decode_image(path.read_bytes()).pixels, 96, 128)
 
 

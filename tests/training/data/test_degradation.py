@@ -17,7 +17,7 @@ from training.data.degradation import (
 )
 from training.data.photos import make_pair
 
-STILL = Degradation(
+NONE = Degradation(
     blur_sigma=[0.0, 0.0],
     noise_sigma=[0.0, 0.0],
     jpeg_quality=[100, 100],
@@ -80,14 +80,14 @@ def test_degraded_pictures_stay_aligned_with_hr(degradation, hr):
 
 
 def luma(pixels):
-    """What JPEG keeps at full resolution."""
+    """Return luma, which JPEG keeps at full resolution."""
     return pixels @ np.array([0.299, 0.587, 0.114])
 
 
-def find_shift(moved, still):
-    """By how many pixels `moved` lies further down and right, in the least squares sense."""
-    gradients = [np.gradient(still, axis=axis)[2:-2, 2:-2].ravel() for axis in (0, 1)]
-    difference = (still - moved)[2:-2, 2:-2].ravel()
+def find_shift(moved, fixed):
+    """Return by how many pixels `moved` is shifted down and right, by least squares."""
+    gradients = [np.gradient(fixed, axis=axis)[2:-2, 2:-2].ravel() for axis in (0, 1)]
+    difference = (fixed - moved)[2:-2, 2:-2].ravel()
     return np.linalg.lstsq(np.stack(gradients, axis=1), difference, rcond=None)[0]
 
 
@@ -118,7 +118,7 @@ BOXES = [Box(0, 0, 12, 12), Box(10, 13, 22, 25), Box(28, 38, 40, 50)]
 @pytest.mark.parametrize("box", BOXES, ids=["corner", "middle", "opposite corner"])
 def test_a_degraded_patch_equals_that_part_of_the_degraded_photograph(box):
     pair = make_pair(grey(160, 200))
-    blurred = replace(STILL, blur_sigma=[3.0, 3.0])
+    blurred = replace(NONE, blur_sigma=[3.0, 3.0])
     whole = degrade(pair.hr, blurred, rng())
     patch = crop_lr(pair, box, blurred, rng())
     assert np.abs(patch - box.crop(whole).astype(int)).max() <= 2
@@ -126,7 +126,7 @@ def test_a_degraded_patch_equals_that_part_of_the_degraded_photograph(box):
 
 def test_a_patch_degraded_without_its_margin_differs(monkeypatch):
     pair = make_pair(grey(160, 200))
-    blurred = replace(STILL, blur_sigma=[3.0, 3.0])
+    blurred = replace(NONE, blur_sigma=[3.0, 3.0])
     whole = degrade(pair.hr, blurred, rng())
     monkeypatch.setattr(Degradation, "margin", 0)
     patch = crop_lr(pair, BOXES[1], blurred, rng())
@@ -150,7 +150,7 @@ def test_a_blur_of_zero_width_and_a_blur_of_a_flat_picture_change_nothing():
 
 
 def test_noise_has_the_stated_deviation_and_share_of_grey():
-    half = replace(STILL, noise_sigma=[6.0, 6.0], grey_noise_share=0.5)
+    half = replace(NONE, noise_sigma=[6.0, 6.0], grey_noise_share=0.5)
     flat = np.full((20, 30, 3), 128, np.uint8)
     generator = rng()
     noises = [add_noise(flat, half, generator) - 128.0 for _ in range(100)]
@@ -160,7 +160,7 @@ def test_noise_has_the_stated_deviation_and_share_of_grey():
 
 
 def test_noise_does_not_wrap_around():
-    loud = replace(STILL, noise_sigma=[20.0, 20.0])
+    loud = replace(NONE, noise_sigma=[20.0, 20.0])
     assert add_noise(np.full((20, 20, 3), 255, np.uint8), loud, rng()).min() > 100
 
 
@@ -173,7 +173,7 @@ def test_jpeg_blocks_can_begin_anywhere():
 
 
 def find_blocks(pixels, axis):
-    """Row or column, modulo 8, after which levels change most: where blocks meet."""
+    """Return the row or column, modulo 8, after which levels change most: the block border."""
     steps = np.abs(np.diff(pixels[..., 0].astype(int), axis=axis)).mean(axis=1 - axis)
     return int(np.argmax([steps[start::8].mean() for start in range(8)]))
 

@@ -12,7 +12,7 @@ from training.data.photos import Pair, make_pair
 
 @pytest.fixture
 def pairs():
-    """Pairs whose HR is the LR with every pixel repeated, so that alignment shows."""
+    """Pairs whose HR is LR with every pixel repeated, so that misalignment shows."""
     lrs = [noise(12, 20, seed=1), noise(30, 9, seed=2)]
     return [Pair(repeat(lr), lr) for lr in lrs]
 

@@ -37,7 +37,7 @@ def find(web, target):
     return find
 
 
-def questions(web):
+def queries(web):
     addresses = [urlsplit(path) for path, _ in web.requests]
     return [parse_qs(a.query) for a in addresses if a.path == "/api/"]
 
@@ -52,8 +52,8 @@ def test_photographs_have_licence_page_and_author(find, web, target):
         "author": "user 1",
     }
     assert (target / "pixabay-1001.png").read_bytes() == web.pages["/get/1.png"].body
-    (question,) = questions(web)
-    assert question == {
+    (query,) = queries(web)
+    assert query == {
         "key": [KEY],
         "q": ["yellow flowers"],
         "image_type": ["photo"],
@@ -65,38 +65,38 @@ def test_photographs_have_licence_page_and_author(find, web, target):
 def test_pages_are_requested_until_there_are_enough_hits(find, web, monkeypatch):
     monkeypatch.setattr("training.data.pixabay.MOST_PER_PAGE", 3)
     assert find(5) == (5, 0, 0)
-    assert [question["page"] for question in questions(web)] == [["1"], ["2"]]
+    assert [query["page"] for query in queries(web)] == [["1"], ["2"]]
 
 
 def test_a_search_can_find_fewer_photographs_than_requested(find, web, monkeypatch):
     monkeypatch.setattr("training.data.pixabay.MOST_PER_PAGE", 4)
     assert find(100) == (7, 0, 0)
-    assert len(questions(web)) == 2
+    assert len(queries(web)) == 2
 
 
 def test_an_empty_page_ends_the_search(find, web, monkeypatch):
     monkeypatch.setattr("training.data.pixabay.MOST_PER_PAGE", 4)
     web.total = 500
     assert find(100) == (7, 0, 0)
-    assert len(questions(web)) == 3
+    assert len(queries(web)) == 3
 
 
 def test_fewer_photographs_than_a_page_can_be_requested(find, web):
     assert find(1) == (1, 0, 0)
-    assert questions(web)[0]["per_page"] == ["3"]
+    assert queries(web)[0]["per_page"] == ["3"]
 
 
 def test_answers_are_cached_for_a_day(find, web, target):
     find(4)
     assert find(4) == (0, 4, 0)
-    assert len(questions(web)) == 1
+    assert len(queries(web)) == 1
     find(4, query="trees")
-    assert len(questions(web)) == 2
+    assert len(queries(web)) == 2
     yesterday = time.time() - 25 * 3600
     for path in (target / ".pixabay").iterdir():
         os.utime(path, (yesterday, yesterday))
     find(4)
-    assert len(questions(web)) == 3
+    assert len(queries(web)) == 3
 
 
 def test_the_key_is_never_written(find, web, target, capfd, caplog):
@@ -106,9 +106,9 @@ def test_the_key_is_never_written(find, web, target, capfd, caplog):
     del web.pages["/api/"]
     find(4)
     written = [p.read_bytes() for p in target.rglob("*") if p.is_file()]
-    told = "".join(capfd.readouterr()) + caplog.text
+    output = "".join(capfd.readouterr()) + caplog.text
     assert len(written) == 4 + 3
-    assert not any(b"secret" in content for content in [*written, told.encode()])
+    assert not any(b"secret" in content for content in [*written, output.encode()])
 
 
 @pytest.mark.parametrize("key", [KEY, quote_plus(KEY)])

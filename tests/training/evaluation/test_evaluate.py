@@ -31,19 +31,19 @@ def peers(test_sets, tmp_path):
 
 
 @pytest.fixture
-def twin_path(card_path, recipe, run_folder, photos_folder):
-    """The card of a second model beside the first, at the other end of its knob."""
-    path = card_path.with_name("twin.json")
+def second_path(card_path, recipe, run_folder, photos_folder):
+    """The card of a second model whose faithful graph is the first."""
+    path = card_path.with_name("second.json")
     freeze(recipe, run_folder, photos_folder, path, version="0.2", faithful="tiny")
     return path
 
 
 @pytest.fixture
-def evaluation(card_path, twin_path, test_sets, peers, tmp_path):
+def evaluation(card_path, second_path, test_sets, peers, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{FIRST_MARK}\n{LAST_MARK}\nafter\n")
     return Evaluation(
-        cards=[card_path, twin_path],
+        cards=[card_path, second_path],
         test_sets=test_sets,
         peers=peers,
         readme=readme,
@@ -54,17 +54,17 @@ def evaluation(card_path, twin_path, test_sets, peers, tmp_path):
 
 def test_an_evaluation_measures_everything_and_writes_all_its_files(evaluation):
     means = evaluation.run()
-    assert list(means["Set2"]) == ["bicubic", "somebody", "tiny", "twin"]
+    assert list(means["Set2"]) == ["bicubic", "somebody", "tiny", "second"]
     assert means["Set2"]["somebody"] == means["Set2"]["bicubic"]
 
     for path in evaluation.cards:
-        noted = read_card(path).quality
-        assert noted == {"Set2": {name: means["Set2"][name] for name in ("bicubic", path.stem)}}
+        quality = read_card(path).quality
+        assert quality == {"Set2": {name: means["Set2"][name] for name in ("bicubic", path.stem)}}
     del means["Set2"]["somebody"]
     assert as_table(means) in evaluation.readme.read_text()
 
     report = json.loads((evaluation.report / "quality.json").read_text())
-    assert list(report["means"]["Set2"]) == ["bicubic", "somebody", "tiny", "twin"]
+    assert list(report["means"]["Set2"]) == ["bicubic", "somebody", "tiny", "second"]
     assert len(report["pictures"]) == 2 * 4
     assert (evaluation.report / "quality.md").read_text() == as_table(report["means"])
 
@@ -80,8 +80,8 @@ def test_the_sums_of_the_assets_follow_the_card(evaluation):
     assert [line.split()[1] for line in lines] == [
         "tiny.json",
         "tiny.pb",
-        "twin.json",
-        "twin.pb",
+        "second.json",
+        "second.pb",
     ]
     for line in lines:
         expected, name = line.split()

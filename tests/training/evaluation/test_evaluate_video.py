@@ -31,7 +31,7 @@ HEIGHT, WIDTH, FRAMES = 64, 80, 4
 
 
 def sliding(step):
-    """Soft texture that moves to the left by so many px a frame: (4, 64, 80, 3) uint8."""
+    """Return soft texture that moves to the left by `step` px a frame, (4, 64, 80, 3) uint8."""
     wide = resize_bicubic(noise(11, 20), HEIGHT + 24, 160)
     return np.stack([wide[12:-12, n * step : n * step + WIDTH] for n in range(FRAMES)])
 
@@ -150,7 +150,7 @@ def test_a_pan_moves_by_its_step(pans):
 
 
 def texture(shift):
-    """Soft grey texture, (96, 128) uint8, moved to the right by so many px."""
+    """Return soft grey texture, (96, 128) uint8, moved to the right by `shift` px."""
     large = cv2.resize(noise(40, 50), None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)
     move = np.array([[1, 0, shift - 60], [0, 1, -60]], np.float64)
     return cv2.warpAffine(large, move, (128, 96), flags=cv2.INTER_CUBIC)[..., 0]

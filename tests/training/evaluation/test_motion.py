@@ -16,7 +16,7 @@ HEIGHT, WIDTH = 96, 128
 
 
 def texture(shift=0.0):
-    """Soft texture, (96, 128, 3) uint8, moved to the right by so many px."""
+    """Return soft texture, (96, 128, 3) uint8, moved to the right by `shift` px."""
     large = cv2.resize(noise(40, 50), None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)
     move = np.array([[1, 0, shift - 60], [0, 1, -60]], np.float64)
     return cv2.warpAffine(large, move, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC)
@@ -61,7 +61,7 @@ def test_the_distance_of_flows_is_in_pixels():
 
 
 def sliding(step):
-    """Soft texture that moves to the left by so many px a frame: (4, 64, 80, 3) uint8."""
+    """Return soft texture that moves to the left by `step` px a frame, (4, 64, 80, 3) uint8."""
     wide = resize_bicubic(noise(11, 20), 88, 160)
     return np.stack([wide[12:-12, n * step : n * step + 80] for n in range(4)])
 

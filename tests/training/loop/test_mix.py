@@ -97,7 +97,7 @@ def test_a_share_must_name_a_run_and_a_finite_number(monkeypatch, capsys, part):
 
 @pytest.fixture
 def runs():
-    """Weights of four runs: two arrays each."""
+    """Weights of four runs, two arrays each."""
     random = np.random.default_rng(0)
     return [[random.normal(size=(3, 5)), random.normal(size=7)] for _ in range(4)]
 
@@ -135,7 +135,7 @@ def two_runs(run_folder, other_folder):
 
 
 def psnr_of(capsys):
-    """What the command line prints of a mix."""
+    """Return the PSNR-Y that the command line printed."""
     lines = capsys.readouterr().out.splitlines()
     return float(next(line for line in lines if line.startswith("validation_psnr")).split()[1])
 

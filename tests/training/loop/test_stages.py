@@ -36,7 +36,7 @@ LAYERS = ADVERSARIAL.content_layers
 
 @pytest.fixture
 def batch():
-    """A LR and a HR batch of smooth pictures."""
+    """An LR and an HR batch of smooth pictures."""
     lr = np.stack([noise(8, 8, seed=seed) for seed in range(2)]).astype(np.float32) / 255
     return lr, np.stack([repeat(picture) for picture in lr])
 
@@ -53,7 +53,7 @@ def begin(recipe, content, settings=ADVERSARIAL):
 
 @pytest.fixture(scope="module")
 def stage(recipe, content):
-    """In whatever state the test before has left it: to compile one takes seconds."""
+    """A stage shared by tests, in any state, because compiling one takes seconds."""
     return begin(recipe, content)
 
 
@@ -156,7 +156,7 @@ def test_epsilon_makes_large_pixel_differences_count_more(recipe, content, batch
 
 
 def test_the_discriminator_learns_to_distinguish_hr_from_sr(recipe, content, batch):
-    """From a generator that stands still, or who of the two learns faster decides."""
+    """The generator must not change, or the result depends on which network learns faster."""
     faster = replace(ADVERSARIAL, discriminator_rate=1e6)
     stage = begin(recipe, content, faster)
     lr, hr = batch
@@ -238,30 +238,30 @@ def pictures():
 
 @pytest.fixture
 def generator(recipe):
-    """One that treats no orientation like another, with weights as they are at first."""
+    """An untrained generator, whose SR differs between orientations."""
     return build_generator(recipe.generator)
 
 
-def upscale_every_way(generator, lr):
-    """What it makes of every orientation, each turned back."""
+def upscale_every_orientation(generator, lr):
+    """Return the SR of every orientation, each turned back."""
     ways = [(turns, mirrored) for turns in range(4) for mirrored in range(2)]
     return [orient_back(generator.predict_on_batch(orient(lr, *way)), *way) for way in ways]
 
 
 def test_the_target_mixes_hr_with_the_sr_of_one_orientation(generator, pictures):
     lr, hr = pictures
-    ways = upscale_every_way(generator, lr)
+    orientations = upscale_every_orientation(generator, lr)
     teacher = Teacher(generator, TEACHER_SHARE, seed=1)
-    heard = set()
+    chosen = set()
     for step in range(40):
         mixed = teacher.mix(lr, hr, step)
         assert (mixed.shape, mixed.dtype) == (hr.shape, np.float32)
-        word = (mixed - (1 - TEACHER_SHARE) * hr) / TEACHER_SHARE
-        distances = [np.abs(word - way).max() for way in ways]
+        teacher_sr = (mixed - (1 - TEACHER_SHARE) * hr) / TEACHER_SHARE
+        distances = [np.abs(teacher_sr - sr).max() for sr in orientations]
         assert min(distances) < 1e-5
         assert sorted(distances)[1] > 1e-3
-        heard.add(int(np.argmin(distances)))
-    assert heard == set(range(8))
+        chosen.add(int(np.argmin(distances)))
+    assert chosen == set(range(8))
 
 
 def test_the_step_determines_the_target_of_the_teacher(generator, pictures):

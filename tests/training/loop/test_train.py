@@ -58,7 +58,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     recipe = replace(recipe, training=replace(recipe.training, decay_steps=1))
     train(recipe, photos_folder, tmp_path / "undisturbed", max_minutes=1)
     train(until(recipe, 11), photos_folder, tmp_path / "resumed", max_minutes=1)
-    # The 11th step was the last of the shorter recipe, taken at full rate all the same.
+    # The 11th step was the last one of the shorter recipe, but at the full learning rate.
     train(recipe, photos_folder, tmp_path / "resumed", max_minutes=1)
     step, undisturbed = state(tmp_path / "undisturbed")
     resumed_step, resumed = state(tmp_path / "resumed")
@@ -99,7 +99,7 @@ def test_validation_pictures_are_degraded_always_in_the_same_way(
     recipe, degradation, photos_folder, tmp_path
 ):
     noisy = replace(degradation, noise_sigma=[40.0, 40.0])
-    # Zero learning rate: the same weights are measured twice, on the first and the last step.
+    # With a learning rate of zero, the same weights are validated twice.
     still = replace(until(recipe, 20), training=replace(recipe.training, learning_rate=0.0))
     clean = validation_psnr(still, photos_folder, tmp_path / "clean")
     wild = validation_psnr(replace(still, degradation=noisy), photos_folder, tmp_path / "wild")
@@ -124,7 +124,7 @@ def test_validation_uses_the_averaged_weights_and_keeps_the_trained_ones(recipe,
     run.ema = [np.zeros_like(weight) for weight in trained]
     flat = Pair(np.full((40, 48, 3), 77, np.uint8), np.full((10, 12, 3), 77, np.uint8))
     (sr,) = upscale_all(run, [flat])
-    np.testing.assert_array_equal(sr, flat.hr)  # without weights the skip is left
+    np.testing.assert_array_equal(sr, flat.hr)  # with weights of zero only the base is left
     for before, after in zip(trained, run.generator.get_weights(), strict=True):
         np.testing.assert_array_equal(after, before)
 
@@ -164,7 +164,7 @@ def test_lpips_is_measured_only_with_its_weights(tmp_path):
 
 
 def read_events(folder):
-    """(step, tag, value) of everything that TensorBoard would show."""
+    """Yield (step, tag, value) of everything that TensorBoard would show."""
     for path in sorted((folder / EVENTS).iterdir()):
         for event in tf.compat.v1.train.summary_iterator(str(path)):
             for value in event.summary.value:
@@ -172,7 +172,7 @@ def read_events(folder):
 
 
 def test_figures_become_lines_and_scalars(tmp_path):
-    for step in (10, 20):  # a run that goes on
+    for step in (10, 20):  # a run that is resumed
         with RunLog(tmp_path, step - 1) as log:
             log.write(step, {"pixel": step / 100, "validation_psnr_y_db": 30.0})
     with (tmp_path / "log.csv").open() as file:

@@ -47,8 +47,8 @@ def test_the_content_features_are_those_of_vgg_19(perceptual_folder):
 
 @pytest.mark.parametrize("names", [["conv1_2", "conv5_4"], []])
 def test_unknown_content_layers_are_reported(perceptual_folder, names):
-    told = f"some of conv1_1, .*, conv3_1. Received: {re.escape(str(names))}"
-    with pytest.raises(ValueError, match=told):
+    expected = f"some of conv1_1, .*, conv3_1. Received: {re.escape(str(names))}"
+    with pytest.raises(ValueError, match=expected):
         build_content_features(perceptual_folder, names)
 
 
@@ -75,7 +75,7 @@ def test_without_a_folder_keras_provides_the_whole_vgg_19(monkeypatch):
 
 
 def everywhere(*features):
-    """A map of one feature vector."""
+    """Return a feature map with the same vector everywhere."""
     return np.broadcast_to(np.float32(features), (1, 32, 48, 2))
 
 
@@ -89,7 +89,7 @@ def distance(sr, hr):
         ((3, 4), (30, 40), 0),  # the same direction
         ((5, 0), (0, 2), 2),
         ((2, 0), (1, 1), 2 - 2**0.5),
-        ((0, 0), (0, 7), 1),  # nothing, instead of something
+        ((0, 0), (0, 7), 1),  # no features instead of some
         ((0, 0), (0, 0), 0),
     ],
 )
@@ -99,18 +99,18 @@ def test_content_is_compared_by_the_direction_of_features(sr, hr, expected):
 
 @pytest.fixture
 def stripes():
-    """A map whose two features alternate from row to row."""
+    """Return a feature map whose two features alternate from row to row."""
     features = np.zeros((1, 32, 48, 2), np.float32)
     features[:, ::2, :, 0] = features[:, 1::2, :, 1] = 1
     return features
 
 
 def test_the_position_of_texture_in_its_cell_does_not_count(stripes):
-    """What is left is what the deepest map, here the only one, tells place by place."""
+    """The only map is the deepest, so it is compared pixel by pixel too."""
     flat, moved, absent = everywhere(0.5, 0.5), stripes[:, ::-1], everywhere(1, 0)
     for other, in_cells in ((flat, 0), (moved, 0), (absent, 2 - 2**0.5)):
-        by_place = np.mean(np.sum((direction(stripes) - direction(other)) ** 2, -1))
-        assert distance(stripes, other) == pytest.approx((by_place + in_cells) / 2, abs=1e-3)
+        by_pixel = np.mean(np.sum((direction(stripes) - direction(other)) ** 2, -1))
+        assert distance(stripes, other) == pytest.approx((by_pixel + in_cells) / 2, abs=1e-3)
 
 
 def test_only_the_deepest_map_is_compared_pixel_by_pixel(stripes):
@@ -133,7 +133,7 @@ def test_each_picture_of_a_batch_has_its_own_content_distance(content):
 def test_content_is_compared_at_several_scales(content):
     hr = np.random.default_rng(0).random((1, 32, 48, 3), np.float32)
     finest = np.where(np.indices((32, 48)).sum(0) % 2, 0.1, -0.1)[None, ..., None]
-    sr = (hr + finest).astype(np.float32)  # equal as soon as it is halved
+    sr = (hr + finest).astype(np.float32)  # equal to HR at half the size
 
     def compare(*weights):
         return float(compare_content(content, ContentDistance(LAYERS), weights, sr, hr)[0, 0])
@@ -162,7 +162,7 @@ def test_the_stride_of_a_layer_follows_from_the_poolings_before_it(name, stride)
 
 
 def convolve(x, kernel, bias):
-    """Zero-padded convolution, straight from its definition."""
+    """Return a zero-padded convolution, computed from its definition."""
     size = len(kernel)
     padded = np.pad(x, ((size // 2, size // 2), (size // 2, size // 2), (0, 0)))
     height, width, _ = x.shape

@@ -34,7 +34,7 @@ def test_a_loss_is_restored_from_its_configuration():
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.1])
 def test_chroma_counts_at_its_weight(epsilon):
-    grey = np.full_like(HR, 0.01)  # luma alone
+    grey = np.full_like(HR, 0.01)  # luma only
     coloured = np.zeros_like(HR) + np.array([0.01, 0.0, -0.01 * 0.299 / 0.114], np.float32)
     plain, weighted = PixelLoss(epsilon), PixelLoss(epsilon, 0.1)
     alike = float(plain(HR, HR + grey))
@@ -53,7 +53,7 @@ def test_above_the_floor_a_smooth_patch_counts_as_much_as_a_busy_one():
     far = np.array([0.1, 0.001], np.float32).reshape(2, 1, 1, 1) * np.ones_like(HR)
 
     def gain(floor, patch):
-        """How much lower the loss is when one patch has half of its distance."""
+        """Return how much the loss falls if the distance of one patch is halved."""
         closer = far.copy()
         closer[patch] /= 2
         return float(PixelLoss(log_floor=floor)(HR, HR + far)) - float(
@@ -74,14 +74,14 @@ def test_a_lattice_has_a_distance_and_texture_has_none():
     uneven = np.tile([[1, 1, 0, 0]], (64, 24)).astype(np.float32)[None, ..., None]
     assert lattice(hr, hr) == pytest.approx(np.zeros((2, 1)))
     assert lattice(texture, hr).max() < 3e-3
-    assert lattice(texture / 4, hr).max() < 3e-3  # faint texture is no lattice either
+    assert lattice(texture / 4, hr).max() < 3e-3  # faint texture is not a lattice either
     columns = texture * (0.5 + uneven)
     assert lattice(columns, hr).min() > 3e-2
     assert lattice(np.swapaxes(columns, 1, 2), np.swapaxes(hr, 1, 2)).min() > 3e-2
 
 
 def test_a_lattice_is_relative_to_the_mean_difference():
-    """Steps of 1 and 3 along rows, of 2 along columns: half of the places half below the mean."""
+    """Steps of 1 and 3 along rows, of 2 along columns: half of the positions deviate by a half."""
     columns = np.cumsum(np.tile([1, 3], 16))[None, :] / 64
     rows = 2 * np.arange(24)[:, None] / 64
     sr = np.float32(rows + columns)[None, ..., None]
@@ -99,7 +99,7 @@ def distance(sr, hr):
 
 
 def grain(deviation, seed=0):
-    """Grey pictures of noise around mid-grey, (2, 64, 48, 3)."""
+    """Return grey noise around mid-grey, (2, 64, 48, 3)."""
     noise = np.random.default_rng(seed).normal(0.5, deviation, (2, 64, 48, 1))
     return np.repeat(noise, 3, axis=-1).astype(np.float32)
 

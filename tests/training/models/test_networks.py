@@ -27,7 +27,7 @@ def upscale(generator, lr):
 
 
 def bilinear(lr):
-    """x4 by NumPy's linear interpolation, down and then across."""
+    """Upscale x4 by NumPy's linear interpolation, first down, then across."""
     for axis in (0, 1):
         centres = np.arange(lr.shape[axis]) * 4 + 1.5
         places = np.arange(4 * lr.shape[axis])
