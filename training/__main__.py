@@ -7,6 +7,7 @@ import argparse
 import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from core.errors import SuperResolutionError
@@ -45,13 +46,27 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def add_subcommand(commands, name: str, summary: str, run: Callable | None = None):
+    """Add a command with its summary, and return its parser.
+
+    Args:
+        commands: what `add_subparsers` returned.
+        name: name of the command.
+        summary: one line, shown in the list of commands and in the help of the command.
+        run: function that runs the command; None if it has subcommands.
+    """
+    description = f"{summary[0].upper()}{summary[1:]}."
+    parser = commands.add_parser(name, help=summary, description=description)
+    parser.set_defaults(command=run)
+    return parser
+
+
 def add_download(commands) -> None:
     """Add `download` with its two sources."""
-    parser = commands.add_parser("download", help="download photographs with their licences")
+    parser = add_subcommand(commands, "download", "download photographs with their licences")
     sources = parser.add_subparsers(required=True)
 
-    command = sources.add_parser("urls", help="download the files of a list")
-    command.set_defaults(command=run_download_urls)
+    command = add_subcommand(sources, "urls", "download the files of a list", run_download_urls)
     command.add_argument(
         "list", type=Path, help="text file; a line is URL, tab, licence, tab, author"
     )
@@ -61,8 +76,9 @@ def add_download(commands) -> None:
         "--requests-per-minute", type=positive, default=60.0, help="greatest rate; default 60"
     )
 
-    command = sources.add_parser("pixabay", help="download the results of a Pixabay search")
-    command.set_defaults(command=run_download_pixabay)
+    command = add_subcommand(
+        sources, "pixabay", "download the results of a Pixabay search", run_download_pixabay
+    )
     command.add_argument("target", type=Path, help="folder to write")
     command.add_argument("--query", required=True, help="what to search for")
     command.add_argument("--key", help="API key; default: the variable PIXABAY_API_KEY")
@@ -77,8 +93,9 @@ def add_download(commands) -> None:
 
 def add_prepare(commands) -> None:
     """Add `prepare`."""
-    command = commands.add_parser("prepare", help="check photographs and write a collection")
-    command.set_defaults(command=run_prepare)
+    command = add_subcommand(
+        commands, "prepare", "check photographs and write a collection", run_prepare
+    )
     command.add_argument("source", type=Path, help="folder of photographs")
     command.add_argument("target", type=Path, help="folder to write: photographs, manifest.csv")
     command.add_argument("--licence", help="licence of files that no table in SOURCE names")
@@ -94,8 +111,7 @@ def add_prepare(commands) -> None:
 
 def add_train(commands) -> None:
     """Add `train`."""
-    command = commands.add_parser("train", help="train a generator, or resume a run")
-    command.set_defaults(command=run_train)
+    command = add_subcommand(commands, "train", "train a generator, or resume a run", run_train)
     command.add_argument("recipe", type=Path, help="TOML file")
     command.add_argument("--photos", type=Path, required=True, help="collection with manifest.csv")
     command.add_argument("--run", type=Path, required=True, help="folder of the run")
@@ -108,8 +124,7 @@ def add_train(commands) -> None:
 
 def add_mix(commands) -> None:
     """Add `mix`."""
-    command = commands.add_parser("mix", help="mix the weights of several runs")
-    command.set_defaults(command=run_mix)
+    command = add_subcommand(commands, "mix", "mix the weights of several runs", run_mix)
     command.add_argument(
         "shares",
         metavar="RUN=SHARE",
@@ -130,8 +145,9 @@ def add_mix(commands) -> None:
 
 def add_freeze(commands) -> None:
     """Add `freeze`."""
-    command = commands.add_parser("freeze", help="export a run as a frozen graph with its card")
-    command.set_defaults(command=run_freeze)
+    command = add_subcommand(
+        commands, "freeze", "export a run as a frozen graph with its card", run_freeze
+    )
     command.add_argument("recipe", type=Path, help="TOML file")
     command.add_argument("--photos", type=Path, required=True, help="collection with manifest.csv")
     command.add_argument("--run", type=Path, required=True, help="folder of the run")
@@ -142,16 +158,18 @@ def add_freeze(commands) -> None:
 
 def add_thaw(commands) -> None:
     """Add `thaw`."""
-    command = commands.add_parser("thaw", help="import a graph as a run, to start others from")
-    command.set_defaults(command=run_thaw)
+    command = add_subcommand(
+        commands, "thaw", "import a graph as a run, to start others from", run_thaw
+    )
     command.add_argument("card", type=Path, help="JSON file that `freeze` wrote")
     command.add_argument("--run", type=Path, required=True, help="folder to write")
 
 
 def add_evaluate(commands) -> None:
     """Add `evaluate`."""
-    command = commands.add_parser("evaluate", help="measure graphs and update their cards")
-    command.set_defaults(command=run_evaluate)
+    command = add_subcommand(
+        commands, "evaluate", "measure graphs and update their cards", run_evaluate
+    )
     command.add_argument("cards", type=Path, nargs="+", help="JSON files; `quality` is rewritten")
     command.add_argument("--test-sets", type=Path, required=True, help="folder of test sets")
     command.add_argument("--perceptual", type=Path, help="folder of weights for LPIPS-sq")
@@ -164,8 +182,9 @@ def add_evaluate(commands) -> None:
 
 def add_evaluate_video(commands) -> None:
     """Add `evaluate-video`."""
-    command = commands.add_parser("evaluate-video", help="measure a graph on clips")
-    command.set_defaults(command=run_evaluate_video)
+    command = add_subcommand(
+        commands, "evaluate-video", "measure a graph on clips", run_evaluate_video
+    )
     command.add_argument("card", type=Path, help="JSON file")
     command.add_argument("--video", type=Path, help="folder of clips, <name>/HR/<frames>")
     command.add_argument("--pans", type=Path, help="folder of PNG files to make pans from")
@@ -176,8 +195,9 @@ def add_evaluate_video(commands) -> None:
 
 def add_compare(commands) -> None:
     """Add `compare`."""
-    command = commands.add_parser("compare", help="write bicubic, model and original side by side")
-    command.set_defaults(command=run_compare)
+    command = add_subcommand(
+        commands, "compare", "write bicubic, model and original side by side", run_compare
+    )
     command.add_argument("card", type=Path, help="JSON file")
     command.add_argument("lr", type=Path, help="small picture")
     command.add_argument("hr", type=Path, help="the original, four times as wide and high")
