@@ -16,12 +16,9 @@ from matplotlib.path import Path
 
 SIDE_PX = 512  # width and height of a drawing
 DOTS_PER_INCH = 72  # so that a point, Matplotlib's unit of line widths and fonts, is a pixel
-FAMILIES = (
-    "DejaVu Sans",
-    "DejaVu Serif",
-    "DejaVu Sans Mono",
-    "STIXGeneral",
-)  # included in Matplotlib
+FAMILIES = ("DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono", "STIXGeneral")
+"""Font families, all of them included in Matplotlib."""
+
 LETTER_PX = (9, 48)  # font size, HR px
 LINE_PX = (0.6, 6)  # line width of outlines, HR px
 NARROWEST = 0.4  # least width of a letter relative to its height: lines reach the edge

@@ -118,25 +118,7 @@ class AdversarialStage:
         self.critic = build_discriminator(settings.discriminator_filters, normalised=False)
         self.critic.trainable = False
         self.combined = build_combined_model(generator, self.critic, content, settings)
-        self.combined.compile(
-            keras.optimizers.Adam(),
-            loss=[
-                PixelLoss(settings.pixel_epsilon),
-                "mean_absolute_error",
-                keras.losses.BinaryCrossentropy(from_logits=True),
-                "mean_absolute_error",
-                "mean_absolute_error",
-            ],
-            loss_weights=[
-                settings.pixel_weight,
-                settings.content_weight,
-                settings.adversarial_weight,
-                settings.lattice_weight,
-                settings.texture_weight,
-            ],
-            jit_compile=uses_xla(),
-        )
-        self.combined.optimizer.build(self.combined.trainable_variables)
+        compile_combined_model(self.combined, settings)
 
     def update(self, lr: np.ndarray, hr: np.ndarray, learning_rate: float) -> Losses:
         """Take one step on a batch; see `Stage.update`.
@@ -201,6 +183,29 @@ def build_combined_model(
     texture = TextureDistance(name="texture")(sr_view, hr_view)
     outputs = [sr, compare(sr_view, hr_view), critic(sr_view), lattice, texture]
     return keras.Model([lr, hr, start], outputs, name="combined")
+
+
+def compile_combined_model(combined: keras.Model, settings: AdversarialSettings) -> None:
+    """Give the combined model its weighted losses and its optimizer."""
+    combined.compile(
+        keras.optimizers.Adam(),
+        loss=[
+            PixelLoss(settings.pixel_epsilon),
+            "mean_absolute_error",
+            keras.losses.BinaryCrossentropy(from_logits=True),
+            "mean_absolute_error",
+            "mean_absolute_error",
+        ],
+        loss_weights=[
+            settings.pixel_weight,
+            settings.content_weight,
+            settings.adversarial_weight,
+            settings.lattice_weight,
+            settings.texture_weight,
+        ],
+        jit_compile=uses_xla(),
+    )
+    combined.optimizer.build(combined.trainable_variables)
 
 
 class Teacher:
