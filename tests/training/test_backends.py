@@ -55,7 +55,7 @@ def finish(process):
     assert process.returncode == 0, errors
 
 
-def test_a_killed_run_ends_as_an_undisturbed_one(recipe, photos_folder, start, tmp_path):
+def test_a_killed_run_ends_as_an_uninterrupted_one(recipe, photos_folder, start, tmp_path):
     training = replace(recipe.training, steps=400, validate_every=40)
     recipe = replace(recipe, training=training)
     killed = start(recipe, tmp_path / "killed")
@@ -65,11 +65,11 @@ def test_a_killed_run_ends_as_an_undisturbed_one(recipe, photos_folder, start, t
     step, _ = state(tmp_path / "killed")
     assert 0 < step < 400
     finish(start(recipe, tmp_path / "killed"))
-    train(recipe, photos_folder, tmp_path / "undisturbed", max_minutes=2)
-    step, undisturbed = state(tmp_path / "undisturbed")
+    train(recipe, photos_folder, tmp_path / "uninterrupted", max_minutes=2)
+    step, uninterrupted = state(tmp_path / "uninterrupted")
     resumed_step, resumed = state(tmp_path / "killed")
     assert step == resumed_step == 400
-    for expected, received in zip(undisturbed, resumed, strict=True):
+    for expected, received in zip(uninterrupted, resumed, strict=True):
         np.testing.assert_array_equal(received, expected)
 
 

@@ -250,9 +250,9 @@ def test_the_size_limit_includes_an_earlier_transfer(fetch_page, path):
 
 def test_retry_after_is_respected(fetch_page, page):
     page.answers = [(429, {"Retry-After": "1"})]
-    begun = time.monotonic()
+    started = time.monotonic()
     assert fetch_page() == BODY
-    assert time.monotonic() - begun >= 1
+    assert time.monotonic() - started >= 1
 
 
 def test_a_server_error_is_retried(fetch_page, page, web):

@@ -152,18 +152,18 @@ def test_requests_wait_when_the_quota_is_used_up(find, web, monkeypatch, reset, 
 
 def test_a_used_up_quota_delays_the_next_request(find, web):
     web.quota = [{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}]
-    begun = time.monotonic()
+    started = time.monotonic()
     find(3)
-    assert time.monotonic() - begun >= 1
+    assert time.monotonic() - started >= 1
 
 
 def test_too_many_requests_wait_for_the_reset(find, web):
     web.pages["/api/"] = Page(
         b'{"totalHits": 0, "hits": []}', answers=[(429, {"X-RateLimit-Reset": "1"})]
     )
-    begun = time.monotonic()
+    started = time.monotonic()
     assert find(3) == (0, 0, 0)
-    assert time.monotonic() - begun >= 1
+    assert time.monotonic() - started >= 1
 
 
 @pytest.mark.parametrize(

@@ -142,12 +142,12 @@ def test_a_resumed_run_with_a_teacher_ends_with_the_weights_of_an_uninterrupted_
     taught, run_folder, photos_folder, tmp_path
 ):
     begin = partial(train, photos_folder=photos_folder, max_minutes=1, start_from=run_folder)
-    begin(taught, run_folder=tmp_path / "undisturbed")
+    begin(taught, run_folder=tmp_path / "uninterrupted")
     begin(until(taught, 13), run_folder=tmp_path / "resumed")
     begin(taught, run_folder=tmp_path / "resumed")
-    _, undisturbed = state(tmp_path / "undisturbed")
+    _, uninterrupted = state(tmp_path / "uninterrupted")
     _, resumed = state(tmp_path / "resumed")
-    for expected, received in zip(undisturbed, resumed, strict=True):
+    for expected, received in zip(uninterrupted, resumed, strict=True):
         np.testing.assert_array_equal(received, expected)
 
 

@@ -134,16 +134,16 @@ def test_every_loss_counts_with_its_weight(recipe, content, batch, monkeypatch):
     stage = begin(recipe, content, replace(ADVERSARIAL, **dict(zip(names, weights, strict=True))))
     totals = []
 
-    def train_and_note(model, inputs, targets):
+    def train_and_record(model, inputs, targets):
         totals.append(train_on_batch(model, inputs, targets))
         return totals[-1]
 
-    monkeypatch.setattr("training.loop.stages.train_on_batch", train_and_note)
+    monkeypatch.setattr("training.loop.stages.train_on_batch", train_and_record)
     losses = stage.update(*batch, 0.0)
     (_, (total, *_)) = totals
-    weighed = [w * losses[n] for w, n in zip(weights, GENERATOR_LOSSES, strict=True)]
-    assert min(weighed) > 0
-    assert total == pytest.approx(sum(weighed), rel=1e-3)
+    weighted = [w * losses[n] for w, n in zip(weights, GENERATOR_LOSSES, strict=True)]
+    assert min(weighted) > 0
+    assert total == pytest.approx(sum(weighted), rel=1e-3)
 
 
 def test_epsilon_makes_large_pixel_differences_count_more(recipe, content, batch):
@@ -173,8 +173,8 @@ def test_all_weights_are_copied(recipe):
 
 def test_the_recipe_chooses_the_stage(recipe, content):
     generator = build_generator(recipe.generator)
-    weighed = replace(recipe.training, pixel_epsilon=0.2, chroma_weight=0.3)
-    first = build_stage(generator, replace(recipe, training=weighed), None)
+    weighted = replace(recipe.training, pixel_epsilon=0.2, chroma_weight=0.3)
+    first = build_stage(generator, replace(recipe, training=weighted), None)
     assert isinstance(first, PixelStage)
     loss = first.generator.loss.get_config()
     assert (loss["epsilon"], loss["chroma_weight"]) == (0.2, 0.3)
@@ -185,45 +185,45 @@ def test_the_recipe_chooses_the_stage(recipe, content):
 
 
 @pytest.mark.thorough
-def test_the_second_stage_begins_with_the_first_and_resumes_exactly(
+def test_the_second_stage_starts_from_the_first_and_resumes_exactly(
     recipe, run_folder, photos_folder, perceptual_folder, content, tmp_path
 ):
     training = replace(recipe.training, decay_steps=1, steps=9)
     second = replace(recipe, training=training, adversarial=ADVERSARIAL)
     options = {"perceptual": perceptual_folder, "start_from": run_folder}
 
-    begun = start_run(second, tmp_path / "begun", content=content, start_from=run_folder)
+    new_run = start_run(second, tmp_path / "new", content=content, start_from=run_folder)
     first_ema = start_run(recipe, run_folder).ema
-    assert not differ(first_ema, begun.generator.get_weights())
+    assert not differ(first_ema, new_run.generator.get_weights())
 
-    train(second, photos_folder, tmp_path / "undisturbed", 1, **options)
+    train(second, photos_folder, tmp_path / "uninterrupted", 1, **options)
     short = replace(second, training=replace(training, steps=4))
     train(short, photos_folder, tmp_path / "resumed", 1, **options)
     train(second, photos_folder, tmp_path / "resumed", 1, **options)
     with (
-        np.load(tmp_path / "undisturbed" / CHECKPOINT) as undisturbed,
+        np.load(tmp_path / "uninterrupted" / CHECKPOINT) as uninterrupted,
         np.load(tmp_path / "resumed" / CHECKPOINT) as resumed,
     ):
-        assert sorted(resumed.files) == sorted(undisturbed.files)
+        assert sorted(resumed.files) == sorted(uninterrupted.files)
         for name in resumed.files:
-            np.testing.assert_array_equal(resumed[name], undisturbed[name])
+            np.testing.assert_array_equal(resumed[name], uninterrupted[name])
 
 
 def test_a_run_starts_from_the_discriminator_of_another_run(recipe, content, tmp_path):
     second = replace(recipe, adversarial=ADVERSARIAL)
     before = start_run(second, tmp_path / "before", content=content)
     before.save()
-    knowing = weights_of(before.stage.discriminator)
+    trained = weights_of(before.stage.discriminator)
     mix({tmp_path / "before": 1.0}, tmp_path / "mixed")
     for folder in ("before", "mixed"):
         again = replace(second, data=replace(recipe.data, seed=recipe.data.seed + 1))
         options = {"content": content, "start_from": tmp_path / folder}
-        begun = start_run(again, tmp_path / f"after {folder}", **options)
-        assert not differ(knowing, weights_of(begun.stage.discriminator))
+        new_run = start_run(again, tmp_path / f"after {folder}", **options)
+        assert not differ(trained, weights_of(new_run.stage.discriminator))
     larger = replace(ADVERSARIAL, discriminator_filters=8)
     options = {"content": content, "start_from": tmp_path / "before"}
-    anew = start_run(replace(second, adversarial=larger), tmp_path / "larger", **options)
-    assert anew.stage.discriminator.count_params() > before.stage.discriminator.count_params()
+    larger_run = start_run(replace(second, adversarial=larger), tmp_path / "larger", **options)
+    assert larger_run.stage.discriminator.count_params() > before.stage.discriminator.count_params()
 
 
 TEACHER_SHARE = 0.6

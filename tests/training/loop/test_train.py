@@ -56,14 +56,14 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     recipe, photos_folder, tmp_path
 ):
     recipe = replace(recipe, training=replace(recipe.training, decay_steps=1))
-    train(recipe, photos_folder, tmp_path / "undisturbed", max_minutes=1)
+    train(recipe, photos_folder, tmp_path / "uninterrupted", max_minutes=1)
     train(until(recipe, 11), photos_folder, tmp_path / "resumed", max_minutes=1)
     # The 11th step was the last one of the shorter recipe, but at the full learning rate.
     train(recipe, photos_folder, tmp_path / "resumed", max_minutes=1)
-    step, undisturbed = state(tmp_path / "undisturbed")
+    step, uninterrupted = state(tmp_path / "uninterrupted")
     resumed_step, resumed = state(tmp_path / "resumed")
     assert step == resumed_step == 20
-    for expected, received in zip(undisturbed, resumed, strict=True):
+    for expected, received in zip(uninterrupted, resumed, strict=True):
         np.testing.assert_array_equal(received, expected)
 
 
