@@ -78,10 +78,10 @@ def test_the_sums_of_the_assets_follow_the_card(evaluation):
     folder = evaluation.cards[0].parent
     lines = (folder / "SHA256SUMS").read_text().splitlines()
     assert [line.split()[1] for line in lines] == [
-        "tiny.json",
-        "tiny.pb",
         "second.json",
         "second.pb",
+        "tiny.json",
+        "tiny.pb",
     ]
     for line in lines:
         expected, name = line.split()
