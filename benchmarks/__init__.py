@@ -1,1 +1,1 @@
-"""Side-by-side measurements: python -m benchmarks; results, dated, in benchmarks/README.md."""
+"""Measure this service beside the original and other engines; see benchmarks/README.md."""

@@ -1,8 +1,8 @@
-"""ONNX Runtime and OpenVINO, running our network and the original's.
+"""Run our network and the original's in ONNX Runtime and OpenVINO.
 
-Both networks are frozen TensorFlow graphs first. What they answer on a sample is kept, and an
-engine's answer is compared with it. The packages are those of benchmarks/requirements.txt;
-functions that need them are called in a process of their own, by an interpreter that has them.
+Both networks start as frozen TensorFlow graphs. TensorFlow upscales a sample, and the output of
+an engine is compared with that. The packages are those of benchmarks/requirements.txt;
+functions that need them are called in their own process, by an interpreter that has them.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,21 +24,22 @@ SAMPLE_SIZE = (70, 50)  # width, height, px
 
 
 class Unavailable(Exception):
-    """The engine cannot do this here."""
+    """The engine does not support this on this machine."""
 
 
 @dataclass(frozen=True)
-class Exported:
-    """A network in files that engines read; it maps LR (1, H, W, 3) to SR, both uint8.
+class ExportedNetwork:
+    """Files of a network from LR (1, H, W, 3) to SR, both uint8, for the engines.
 
     Attributes:
         graph: frozen TensorFlow graph.
         onnx: the same in ONNX.
-        sample: `.npz` with `lr` and the `sr` that TensorFlow makes of it.
-        input_tensor, output_tensor: names in both.
-        windows: height and width of tiles with their halo, LR px, usual and large ones; none
-            for the whole picture at once.
-        halo: LR px around a core.
+        sample: `.npz` with `lr`, and `sr` by TensorFlow.
+        input_tensor: name in both.
+        output_tensor: name in both.
+        windows: sides of the usual and the large windows, LR px; empty for the whole picture
+            at once.
+        halo: LR px around the core of a tile.
     """
 
     graph: str
@@ -50,38 +51,41 @@ class Exported:
     halo: int
 
 
-def export_ours(card_path: Path, folder: Path, windows: WindowSizes) -> Exported:
-    """Where the files of our network are to be; the graph is there already."""
+def locate_ours(card_path: Path, folder: Path, windows: WindowSizes) -> ExportedNetwork:
+    """Return the files of our network; the graph exists already."""
     card = read_card(card_path)
     graph = graph_path(card_path, card)
     ends = card.input_tensor, card.output_tensor
-    return Exported(str(graph), *targets(folder, "ours"), *ends, windows, card.halo)
+    return ExportedNetwork(str(graph), *converted_paths(folder, "ours"), *ends, windows, card.halo)
 
 
-def export_original(folder: Path) -> Exported:
-    """Where the files of the original's network are to be; `write_original` writes the graph."""
+def locate_original(folder: Path) -> ExportedNetwork:
+    """Return the files of the original's network; `write_original` writes the graph."""
     graph = str(folder / "original.pb")
-    return Exported(graph, *targets(folder, "original"), "lr:0", "sr:0", (), 0)
+    return ExportedNetwork(graph, *converted_paths(folder, "original"), "lr:0", "sr:0", (), 0)
 
 
-def targets(folder: Path, name: str) -> tuple[str, str]:
+def converted_paths(folder: Path, name: str) -> tuple[str, str]:
+    """Return the paths of the ONNX file and of the sample."""
     return str(folder / f"{name}.onnx"), str(folder / f"{name}.npz")
 
 
 def write_original(graph: str) -> None:
+    """Write the frozen graph of the original's network."""
     from benchmarks.original_network import save_frozen
 
     save_frozen(Path(graph))
 
 
 def write_sample(exported: dict[str, Any]) -> None:
-    """Have TensorFlow upscale the sample."""
-    network = Exported(**exported)
+    """Upscale the sample with TensorFlow, and write both."""
+    network = ExportedNetwork(**exported)
     lr = make_noise(*SAMPLE_SIZE, seed=1)
     np.savez(network.sample, lr=lr, sr=load_tensorflow(network)(lr))
 
 
-def load_tensorflow(network: Exported) -> Network:
+def load_tensorflow(network: ExportedNetwork) -> Network:
+    """Load a network in TensorFlow."""
     from core.model.graph import tf
 
     graph = tf.Graph()
@@ -94,16 +98,17 @@ def load_tensorflow(network: Exported) -> Network:
 
 
 def read_graph(path: str) -> Any:
+    """Read a frozen TensorFlow graph."""
     from core.model.graph import tf
 
     return tf.compat.v1.GraphDef.FromString(Path(path).read_bytes())
 
 
 def write_onnx(exported: dict[str, Any]) -> None:
-    """Convert a frozen graph; needs tf2onnx."""
+    """Convert a frozen graph to ONNX; needs tf2onnx."""
     import tf2onnx
 
-    network = Exported(**exported)
+    network = ExportedNetwork(**exported)
     tf2onnx.convert.from_graph_def(
         read_graph(network.graph),
         input_names=[network.input_tensor],
@@ -113,8 +118,8 @@ def write_onnx(exported: dict[str, Any]) -> None:
     )
 
 
-def load_onnxruntime(network: Exported, precision: str, threads: int) -> Network:
-    """ONNX Runtime computes in the precision of the graph, float32."""
+def load_onnxruntime(network: ExportedNetwork, precision: str, threads: int) -> Network:
+    """Load a network in ONNX Runtime, which computes in the precision of the graph, float32."""
     import onnxruntime
 
     if precision != "float32":
@@ -131,7 +136,8 @@ OPENVINO_PRECISION = {"float32": "f32", "bfloat16": "bf16"}
 OPENVINO_CAPABILITY = {"float32": "FP32", "bfloat16": "BF16"}
 
 
-def load_openvino(network: Exported, precision: str, threads: int) -> Network:
+def load_openvino(network: ExportedNetwork, precision: str, threads: int) -> Network:
+    """Load a network in OpenVINO."""
     import openvino
 
     core = openvino.Core()
@@ -146,7 +152,7 @@ def load_openvino(network: Exported, precision: str, threads: int) -> Network:
     return lambda lr: model(lr[None])[0][0]
 
 
-LOADERS: dict[str, Callable[[Exported, str, int], Network]] = {
+LOADERS: dict[str, Callable[[ExportedNetwork, str, int], Network]] = {
     "ONNX Runtime": load_onnxruntime,
     "OpenVINO": load_openvino,
 }
@@ -159,18 +165,18 @@ def time_engine(
     threads: int,
     width: int,
     height: int,
-    rhythm: dict[str, Any],
+    repetitions: dict[str, Any],
 ) -> dict[str, Any]:
-    """Milliseconds on one picture, and how far the sample is from TensorFlow's, levels."""
-    network = Exported(**exported)
+    """Return times on one picture, ms, and the difference from TensorFlow, levels."""
+    network = ExportedNetwork(**exported)
     run = LOADERS[engine](network, precision, threads)
     difference = largest_difference(run, network.sample)
-    times = time_network(in_windows(run, network), width, height, rhythm)
+    times = time_network(tile_like_service(run, network), width, height, repetitions)
     return {"network_ms": times, "difference_levels": difference}
 
 
-def in_windows(run: Network, network: Exported) -> Network:
-    """A network that sees a picture as it would in the service it comes from."""
+def tile_like_service(run: Network, network: ExportedNetwork) -> Network:
+    """Return a network that tiles a picture as its service does."""
     if not network.windows:
         return run
 
@@ -186,6 +192,6 @@ def in_windows(run: Network, network: Exported) -> Network:
 
 
 def largest_difference(run: Network, sample: str) -> int:
-    """Between what a network makes of the sample and what is kept with it, levels."""
-    kept: dict[str, Uint8Array] = dict(np.load(sample))
-    return int(np.abs(run(kept["lr"]).astype(int) - kept["sr"]).max())
+    """Return the largest difference between a network and TensorFlow on the sample, levels."""
+    expected: dict[str, Uint8Array] = dict(np.load(sample))
+    return int(np.abs(run(expected["lr"]).astype(int) - expected["sr"]).max())

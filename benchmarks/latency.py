@@ -1,4 +1,4 @@
-"""Time of one request after another: what a client waits for."""
+"""Time one request after another, as a client sees it."""
 
 import re
 import time
@@ -8,28 +8,28 @@ from typing import NamedTuple
 import numpy as np
 import requests
 
-from benchmarks.plan import Rhythm
+from benchmarks.plan import Repetitions
 from benchmarks.timing import repeat
 from core.images import encode_png
 from core.picture import Picture
 from core.pixels import Uint8Array
 
-PATIENCE_S = 600  # with one request
+TIMEOUT_S = 600  # for one request
 
 OK, REFUSED = "200", "503"
 
 
 class Answer(NamedTuple):
-    """What came of one request."""
+    """The outcome of one request."""
 
     status: str
-    """Of HTTP, or the name of the error that left none."""
+    """HTTP status, or the name of the error if there was no answer."""
     end_to_end_ms: float
-    """From before the upload to the last byte of the answer."""
+    """Time from before the upload to the last byte of the answer."""
     network_ms: float | None
-    """What the server says of it; None if it does not."""
+    """Time in the network as the server states it; None if it does not."""
     retry_after_s: float
-    """When a refused client should come back."""
+    """Seconds after which a refused client should retry."""
 
 
 class UnexpectedAnswer(Exception):
@@ -40,8 +40,8 @@ class UnexpectedAnswer(Exception):
         self.status = status
 
 
-def measure_end_to_end(url: str, width: int, height: int, rhythm: Rhythm) -> list[Answer]:
-    """Post the same picture again and again.
+def measure_end_to_end(url: str, width: int, height: int, repetitions: Repetitions) -> list[Answer]:
+    """Post the same picture repeatedly.
 
     Raises:
         UnexpectedAnswer: if the status is not 200.
@@ -54,15 +54,15 @@ def measure_end_to_end(url: str, width: int, height: int, rhythm: Rhythm) -> lis
             raise UnexpectedAnswer(answer.status)
         return answer
 
-    return repeat(upscale, rhythm)
+    return repeat(upscale, repetitions)
 
 
 def post(url: str, picture: bytes) -> Answer:
-    """Post an encoded picture and read the whole answer."""
+    """Post an encoded picture, and read the whole answer."""
     started = time.perf_counter()
     try:
         response = requests.post(
-            f"{url}/model/predict", files={"image": picture}, timeout=PATIENCE_S
+            f"{url}/model/predict", files={"image": picture}, timeout=TIMEOUT_S
         )
         status, headers = str(response.status_code), response.headers
     except requests.RequestException as error:
@@ -72,7 +72,7 @@ def post(url: str, picture: bytes) -> Answer:
 
 
 def inference_ms(headers: Mapping[str, str]) -> float | None:
-    """The network's time as `Server-Timing` has it, ms.
+    """Return the time in the network that `Server-Timing` states, ms.
 
     >>> inference_ms({"Server-Timing": "decode;dur=1.2, inference;dur=34.5"})
     34.5
@@ -82,16 +82,16 @@ def inference_ms(headers: Mapping[str, str]) -> float | None:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float:
-    """Seconds until the next try; 1 where the server names none."""
+    """Return the seconds until the next try; 1 if the server states none."""
     seconds = headers.get("Retry-After", "")
     return float(seconds) if seconds.isdecimal() else 1.0
 
 
 def make_picture(width: int, height: int, *, seed: int = 0) -> bytes:
-    """Noise as PNG, the hardest picture to encode."""
+    """Return noise as PNG, the hardest picture to encode."""
     return encode_png(Picture(make_noise(width, height, seed=seed)))
 
 
 def make_noise(width: int, height: int, *, seed: int = 0) -> Uint8Array:
-    """(height, width, 3) uint8 in [0, 255]."""
+    """Return noise, (height, width, 3) uint8 in [0, 255]."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)

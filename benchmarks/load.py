@@ -1,4 +1,4 @@
-"""Many clients at once, and small pictures beside a large one."""
+"""Load a server with many clients, and time small pictures beside a large one."""
 
 import threading
 import time
@@ -16,39 +16,42 @@ Upscale = Callable[[], Answer]
 
 @dataclass(frozen=True)
 class Load:
-    """A server under a number of clients, each with one request at a time."""
+    """A server with a number of clients, each with one request at a time."""
 
     clients: int
     seconds: float
-    """From the first request to the last answer, s."""
+    """Time from the first request to the last answer, s."""
     statuses: dict[str, int]
-    """How many answers of each status; the name of the error where there was none."""
+    """Number of answers by status, or by the name of the error if there was no answer."""
     latencies_ms: list[float]
-    """Of the pictures that were upscaled."""
+    """Times of the pictures that were upscaled."""
 
 
 @dataclass(frozen=True)
 class Beside:
-    """Small pictures, alone and while a large one is being upscaled."""
+    """Small pictures, alone and while the server upscales a large one."""
 
     small_size: tuple[int, int]
     large_size: tuple[int, int]
     idle_ms: list[float]
     busy_ms: list[float]
     statuses: dict[str, int]
-    """Of the small pictures beside the large one."""
+    """Number of answers by status, for the small pictures beside the large one."""
     large_status: str
     large_ms: float
 
 
 def measure_load(url: str, plan: Plan) -> list[Load]:
+    """Load a server with each number of clients in the plan."""
     picture = make_picture(*plan.load_size)
     post(url, picture)  # the first request of a size prepares the network for its shape
-    return [keep_busy(lambda: post(url, picture), clients, plan.load_s) for clients in plan.clients]
+    return [
+        run_clients(lambda: post(url, picture), clients, plan.load_s) for clients in plan.clients
+    ]
 
 
-def keep_busy(upscale: Upscale, clients: int, seconds: float) -> Load:
-    """Let clients post one picture after the other; what is under way at the end is awaited."""
+def run_clients(upscale: Upscale, clients: int, seconds: float) -> Load:
+    """Let clients post one picture after the other; requests in progress at the end finish."""
     started = time.monotonic()
     deadline = started + seconds
     with ThreadPoolExecutor(clients) as pool:
@@ -58,7 +61,7 @@ def keep_busy(upscale: Upscale, clients: int, seconds: float) -> Load:
 
 
 def run_client(upscale: Upscale, deadline: float) -> list[Answer]:
-    """One request after the other until a time; a refused client waits as it is told."""
+    """Send requests until the deadline; after a refusal, wait as long as the server says."""
     answers = []
     while time.monotonic() < deadline:
         answer = upscale()
@@ -69,9 +72,9 @@ def run_client(upscale: Upscale, deadline: float) -> list[Answer]:
 
 
 def measure_beside(url: str, plan: Plan) -> Beside:
-    """Time small pictures alone, then until a large one has been answered."""
+    """Time small pictures alone, then while a large one is upscaled."""
     small, large = make_picture(*plan.load_size), make_picture(*plan.large_size)
-    idle = repeat(lambda: post(url, small), plan.rhythm)
+    idle = repeat(lambda: post(url, small), plan.repetitions)
     large_answers: list[Answer] = []
     busy = []
     thread = threading.Thread(target=lambda: large_answers.append(post(url, large)))
@@ -90,9 +93,10 @@ def measure_beside(url: str, plan: Plan) -> Beside:
 
 
 def count_statuses(answers: list[Answer]) -> dict[str, int]:
+    """Return the number of answers by status."""
     return dict(sorted(Counter(answer.status for answer in answers).items()))
 
 
 def latencies_ms(answers: list[Answer]) -> list[float]:
-    """Of the pictures that were upscaled."""
+    """Return the times of the pictures that were upscaled."""
     return [answer.end_to_end_ms for answer in answers if answer.status == OK]

@@ -1,4 +1,4 @@
-"""Memory of the server after many requests of random sizes."""
+"""Measure the memory of a server after many requests of random sizes."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ SEED = 20261121
 
 @dataclass(frozen=True)
 class Memory:
-    """Of all processes of a server, after some requests."""
+    """Memory of all processes of a server, after some requests."""
 
     requests: int
     resident_mb: float
     peak_mb: float
     statuses: dict[str, int]
-    """How many answers of each status."""
+    """Number of answers by status."""
 
 
 def measure_growth(url: str, pid: int, plan: Plan) -> list[Memory]:
-    """Post pictures of random sizes, and read the memory of the server on the way."""
+    """Post pictures of random sizes, and read the memory of the server in between."""
     random = np.random.default_rng(SEED)
     statuses: Counter[str] = Counter()
     readings = []
@@ -33,6 +33,6 @@ def measure_growth(url: str, pid: int, plan: Plan) -> list[Memory]:
         statuses[post(url, make_picture(width, height, seed=count)).status] += 1
         if count in plan.memory_requests:
             resident, peak = resident_memory_mb(pid), peak_memory_mb(pid)
-            peak = max(peak, resident)  # the kernel counts the two at different times
+            peak = max(peak, resident)  # the kernel updates the two at different times
             readings.append(Memory(count, resident, peak, dict(statuses)))
     return readings

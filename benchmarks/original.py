@@ -1,7 +1,7 @@
-"""What the network of IBM's MAX Image Resolution Enhancer is, from its description.
+"""The architecture of the network of IBM's MAX Image Resolution Enhancer.
 
-The generator of SRGAN: a convolution of 9 x 9, sixteen residual blocks, two stages that
-double width and height, a convolution of 9 x 9.
+It is the generator of SRGAN: a 9 x 9 convolution, sixteen residual blocks, two stages that
+double width and height, a 9 x 9 convolution.
 
 Source: Ledig et al. 2017, arXiv:1609.04802, fig. 4;
 https://github.com/IBM/MAX-Image-Resolution-Enhancer, core/SRGAN/model.py, after
@@ -17,7 +17,7 @@ SCALE = 4
 
 
 class Convolution(NamedTuple):
-    """One convolution, on a grid `grid` times as fine as LR on each side."""
+    """One convolution; its grid has `grid` times the width and height of LR."""
 
     name: str
     kernel: int
@@ -28,7 +28,7 @@ class Convolution(NamedTuple):
 
 
 def list_convolutions() -> list[Convolution]:
-    """From input to output."""
+    """Return all convolutions from input to output."""
     blocks = [
         Convolution(f"block{block}_conv{half}", 3, FILTERS, FILTERS)
         for block in range(BLOCKS)
@@ -45,12 +45,12 @@ def list_convolutions() -> list[Convolution]:
 
 
 def mflop_per_lr_pixel() -> float:
-    """Arithmetic of the convolutions, 1e6 operations, 2 per multiply-add."""
+    """Return the arithmetic of the convolutions, in 1e6 operations (2 per multiply-add)."""
     return (
         sum(2 * c.kernel**2 * c.channels * c.filters * c.grid**2 for c in list_convolutions()) / 1e6
     )
 
 
 def radius() -> int:
-    """LR pixels on each side that an SR pixel depends on."""
+    """Return the number of LR pixels on each side on which an SR pixel depends."""
     return math.ceil(sum((c.kernel // 2) / c.grid for c in list_convolutions()))

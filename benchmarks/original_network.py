@@ -1,9 +1,8 @@
-"""The original's network in TensorFlow, with random weights: for time and memory only.
+"""The original's network in TensorFlow, with random weights, to measure time and memory.
 
-What a convolution costs does not depend on its weights. Besides SRGAN's generator there are
-two things of the original's own: PReLU is relu(x) + alpha * (x - |x|) / 2, and the pixels of
-one channel at a time are shuffled. It reads LR in [0, 1], divided by the picture's own
-maximum, and answers in [-1, 1].
+The cost of a convolution does not depend on its weights. The original differs from SRGAN's
+generator in two ways: PReLU is relu(x) + alpha * (x - |x|) / 2, and pixels are shuffled one
+channel at a time. LR is divided by the maximum of the picture; SR is in [-1, 1].
 
 Source: https://github.com/IBM/MAX-Image-Resolution-Enhancer, core/SRGAN/ops.py,
 core/model.py and core/srgan_controller.py.
@@ -25,13 +24,18 @@ BN_EPSILON = 0.001
 BN_VARIANCE = 100.0  # so that a residual branch adds little, as a trained one does
 
 Weight = Callable[[str, Float32Array], tf.Tensor]
-"""Name and value -> what holds the value in a graph."""
+"""Name and value -> a tensor with this value in the graph."""
 Shuffle = Callable[[tf.Tensor], tf.Tensor]
 """(1, H, W, 4C) -> (1, 2H, 2W, C)."""
 
 
 class Generator:
-    """The network as a function of tensors; `weight` holds its values, `shuffle` its pixels."""
+    """The network as a function of tensors.
+
+    Args:
+        weight: creates a weight in the graph, as a variable or as a constant.
+        shuffle: shuffles channels to pixels.
+    """
 
     def __init__(self, weight: Weight, shuffle: Shuffle) -> None:
         self.weight = weight
@@ -39,7 +43,7 @@ class Generator:
         self.convolutions = {c.name: c for c in list_convolutions()}
 
     def __call__(self, lr: tf.Tensor) -> tf.Tensor:
-        """LR (1, H, W, 3) float32 in [0, 1] -> SR (1, 4H, 4W, 3) float32, about [-1, 1]."""
+        """Upscale LR (1, H, W, 3) float32 in [0, 1] to SR (1, 4H, 4W, 3), about [-1, 1]."""
         head = self.prelu(self.convolve(lr, "input"), "input")
         trunk = head
         for block in range(BLOCKS):
@@ -50,12 +54,13 @@ class Generator:
         return self.convolve(x, "output")
 
     def residual_block(self, x: tf.Tensor, name: str) -> tf.Tensor:
-        """k3 conv - BN - PReLU - k3 conv - BN, plus the input."""
+        """Apply k3 conv - BN - PReLU - k3 conv - BN, and add the input."""
         y = self.normalise(self.convolve(x, f"{name}_conv1"), f"{name}_conv1")
         y = self.prelu(y, name)
         return x + self.normalise(self.convolve(y, f"{name}_conv2"), f"{name}_conv2")
 
     def convolve(self, x: tf.Tensor, name: str) -> tf.Tensor:
+        """Apply the named convolution."""
         c = self.convolutions[name]
         deviation = math.sqrt(1 / (c.kernel**2 * c.channels))
         shape = (c.kernel, c.kernel, c.channels, c.filters)
@@ -65,7 +70,7 @@ class Generator:
         return tf.nn.bias_add(y, self.normal(f"{name}/bias", (c.filters,), 0.01))
 
     def normalise(self, x: tf.Tensor, name: str) -> tf.Tensor:
-        """Batch normalisation in inference mode, without a scale."""
+        """Apply batch normalisation in inference mode, without a scale."""
         ones = np.ones(FILTERS, np.float32)
         y, _, _ = tf.compat.v1.nn.fused_batch_norm(
             x,
@@ -79,17 +84,18 @@ class Generator:
         return y
 
     def prelu(self, x: tf.Tensor, name: str) -> tf.Tensor:
+        """Apply PReLU in the original's form."""
         alpha = self.normal(f"{name}/alpha", (FILTERS,), 0.2)
         return tf.nn.relu(x) + alpha * (x - tf.abs(x)) * 0.5
 
     def normal(self, name: str, shape: tuple[int, ...], deviation: float) -> tf.Tensor:
-        """A weight of normally distributed numbers, the same ones for the same name."""
+        """Return a weight of normally distributed numbers; the name is the seed."""
         random = np.random.default_rng(zlib.crc32(name.encode()))
         return self.weight(name, random.normal(0, deviation, shape).astype(np.float32))
 
 
 def shuffle_by_channel(x: tf.Tensor) -> tf.Tensor:
-    """(1, H, W, 4C) -> (1, 2H, 2W, C), one channel at a time, as the original does it."""
+    """Shuffle (1, H, W, 4C) to (1, 2H, 2W, C) one channel at a time, as the original does."""
     _, height, width, _ = tf.unstack(tf.shape(x))
     channels = x.shape[-1] // 4
     planes = []
@@ -101,7 +107,7 @@ def shuffle_by_channel(x: tf.Tensor) -> tf.Tensor:
 
 
 def shuffle_at_once(x: tf.Tensor) -> tf.Tensor:
-    """The same in one operation, but for the order in which channels come."""
+    """Shuffle in one operation; only the order of the channels differs."""
     return tf.nn.depth_to_space(x, 2)
 
 
@@ -114,19 +120,19 @@ def uint8_from_signed(sr: tf.Tensor) -> tf.Tensor:
 
 
 def load_original(shuffle: str, threads: int = 0) -> Network:
-    """The network as the original runs it: variables, a session, the whole picture at once.
+    """Load the network as the original runs it: variables, a session, no tiles.
 
     Args:
         shuffle: key of SHUFFLES.
-        threads: of one operation; 0 for one per core.
+        threads: number of threads of one operation; 0 for one per core.
 
     Returns:
-        LR (H, W, 3) uint8 -> SR (4H, 4W, 3) uint8.
+        A function from LR (H, W, 3) uint8 to SR (4H, 4W, 3) uint8.
     """
     graph = tf.Graph()
     with graph.as_default():
         lr = tf.compat.v1.placeholder(tf.float32, (1, None, None, 3), "lr")
-        sr = uint8_from_signed(Generator(hold_as_variable, SHUFFLES[shuffle])(lr))
+        sr = uint8_from_signed(Generator(create_variable, SHUFFLES[shuffle])(lr))
         initialise = tf.compat.v1.global_variables_initializer()
     config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads)
     session = tf.compat.v1.Session(graph=graph, config=config)
@@ -145,13 +151,15 @@ def save_frozen(path: Path) -> None:
     with graph.as_default():
         lr = tf.compat.v1.placeholder(tf.uint8, (1, None, None, 3), "lr")
         unit = tf.cast(lr, tf.float32) / 255.0
-        tf.identity(uint8_from_signed(Generator(hold_as_constant, shuffle_at_once)(unit)), "sr")
+        tf.identity(uint8_from_signed(Generator(create_constant, shuffle_at_once)(unit)), "sr")
     path.write_bytes(graph.as_graph_def().SerializeToString())
 
 
-def hold_as_variable(name: str, value: Float32Array) -> tf.Variable:
+def create_variable(name: str, value: Float32Array) -> tf.Variable:
+    """Create a weight as a variable."""
     return tf.compat.v1.get_variable(name, initializer=value)
 
 
-def hold_as_constant(name: str, value: Float32Array) -> tf.Tensor:
+def create_constant(name: str, value: Float32Array) -> tf.Tensor:
+    """Create a weight as a constant."""
     return tf.constant(value, name=name)

@@ -1,7 +1,8 @@
-"""The original's way through HTTP, in the least code: python -m benchmarks.original_service PORT
+"""The original's HTTP service in little code.
 
-Pillow decodes, the network sees the whole picture at once, Pillow encodes at its usual level.
-The original did more: it encoded twice inside the graph and decoded again, which is left out.
+Run `python -m benchmarks.original_service PORT`. Pillow decodes, the network upscales the whole
+picture at once, and Pillow encodes at its default level. The original also encoded twice inside
+the graph and decoded again; that is left out.
 """
 
 import io
@@ -16,7 +17,7 @@ from flask import Flask, Response, request
 from PIL import Image
 from werkzeug.serving import make_server
 
-from benchmarks.apart import free_memory_bytes, limit_memory
+from benchmarks.isolated import free_memory_bytes, limit_memory
 from benchmarks.original_network import load_original
 from config import Settings
 from core.model.graph import tf
@@ -24,6 +25,7 @@ from core.model.tiles import Network
 
 
 def create_app(network: Network) -> Flask:
+    """Return the service with a network."""
     app = Flask(__name__, static_folder=None)
 
     @app.post("/model/predict")
@@ -46,6 +48,7 @@ def create_app(network: Network) -> Flask:
 
 
 def main() -> None:
+    """Serve on the port given as argument, within the free memory."""
     limit_memory(free_memory_bytes())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

@@ -1,42 +1,45 @@
-"""What is measured, how often and for how long: the full measurement and a quick one."""
+"""Plans of the measurement: sizes, repetitions and durations, full and quick."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Rhythm:
-    """How often one thing is measured, after one time that does not count."""
+class Repetitions:
+    """How often a call is measured, after one call that does not count."""
 
     seconds: float
-    """Time to spend on it, s; longer where `least` takes longer."""
+    """Time to spend, s; more if `least` calls take longer."""
     least: int
+    """Least number of calls."""
     most: int
+    """Greatest number of calls."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Every number of a measurement; sizes are (width, height), px."""
+    """Settings of a measurement; sizes are (width, height), px."""
 
     sizes: tuple[tuple[int, int], ...]
-    rhythm: Rhythm
+    repetitions: Repetitions
     gemm_side: int
-    """Rows and columns of the matrices that tell the machine's peak."""
+    """Rows and columns of the matrices that measure the machine's peak."""
     clients: tuple[int, ...]
-    """Clients at once, each posting its next picture when the last is answered."""
+    """Numbers of clients at the same time; each waits for an answer before the next request."""
     load_s: float
     """Duration of the load for each number of clients, s."""
     load_size: tuple[int, int]
+    """Size of the pictures under load."""
     large_size: tuple[int, int]
-    """Of the picture beside which small ones are timed."""
+    """Size of the picture beside which small ones are timed."""
     memory_requests: tuple[int, ...]
-    """After how many requests memory is read."""
+    """Numbers of requests after which memory is read."""
     memory_side: int
-    """Longest side of the pictures of these requests, px."""
+    """Longest side of the pictures in these requests, px."""
 
 
 FULL = Plan(
     sizes=((64, 64), (128, 80), (256, 256), (500, 500), (1000, 1000), (2000, 2000)),
-    rhythm=Rhythm(seconds=10, least=3, most=20),
+    repetitions=Repetitions(seconds=10, least=3, most=20),
     gemm_side=4096,
     clients=(1, 4, 16, 64),
     load_s=20,
@@ -48,7 +51,7 @@ FULL = Plan(
 
 QUICK = Plan(
     sizes=((128, 80),),
-    rhythm=Rhythm(seconds=0.5, least=2, most=5),
+    repetitions=Repetitions(seconds=0.5, least=2, most=5),
     gemm_side=1024,
     clients=(1, 4),
     load_s=2,
@@ -57,4 +60,4 @@ QUICK = Plan(
     memory_requests=(3, 10),
     memory_side=60,
 )
-"""Whether everything runs, in about a minute; too short for figures worth keeping."""
+"""Checks that everything runs, in about a minute; too short for useful figures."""

@@ -9,13 +9,13 @@ from benchmarks.results import Results
 from benchmarks.systems import Speed
 from benchmarks.timing import percentile
 
-SIZE_IN = (9.0, 5.0)  # of every figure, inches
+SIZE_IN = (9.0, 5.0)  # width and height of every figure, inches
 DPI = 110
 PERCENTS = (50, 95, 99)
 
 
 def draw(results: Results) -> dict[str, Figure]:
-    """Name -> figure, of the parts that were measured."""
+    """Return the figures of the parts that were measured, by name."""
     figures = {}
     if results.speeds:
         figures["latency"] = plot_latency(results.speeds)
@@ -27,8 +27,8 @@ def draw(results: Results) -> dict[str, Figure]:
 
 
 def plot_latency(speeds: Sequence[Speed]) -> Figure:
-    """Medians against the pixels of the picture."""
-    figure, (left, right) = panels(2)
+    """Plot medians against the pixels of the picture."""
+    figure, (left, right) = make_axes(2)
     draw_systems(left, speeds, lambda speed: median(speed.end_to_end_ms))
     left.set(title="end to end", ylabel="p50, ms")
     draw_systems(right, speeds, lambda speed: median(speed.network_ms))
@@ -37,8 +37,8 @@ def plot_latency(speeds: Sequence[Speed]) -> Figure:
 
 
 def plot_memory(results: Results) -> Figure:
-    """Peaks against the pixels of the picture, and memory as requests go by."""
-    figure, (left, right) = panels(2)
+    """Plot peak memory against the pixels of the picture, and memory against requests."""
+    figure, (left, right) = make_axes(2)
     draw_systems(left, results.speeds, lambda speed: speed.peak_mb)
     left.set(title="one picture after the other", ylabel="peak memory, MB")
     requests = [reading.requests for reading in results.memory]
@@ -51,8 +51,8 @@ def plot_memory(results: Results) -> Figure:
 
 
 def plot_load(results: Results) -> Figure:
-    """Pictures a second, and how long each waits, against clients at once."""
-    figure, (left, right) = panels(2)
+    """Plot pictures per second and percentiles of the time against the number of clients."""
+    figure, (left, right) = make_axes(2)
     clients = [load.clients for load in results.loads]
     rates = [len(load.latencies_ms) / load.seconds for load in results.loads]
     left.plot(clients, rates, "o-")
@@ -73,7 +73,7 @@ def plot_load(results: Results) -> Figure:
 def draw_systems(
     axes: Axes, speeds: Sequence[Speed], value: Callable[[Speed], float | None]
 ) -> None:
-    """A line for each system that has values, in the same colour on all axes."""
+    """Draw a line for each system that has values, in the same colour on all axes."""
     for colour, name in enumerate(dict.fromkeys(speed.system for speed in speeds)):
         points = [(s.width * s.height, value(s)) for s in speeds if s.system == name]
         known = [(pixels, y) for pixels, y in points if y is not None]
@@ -85,16 +85,18 @@ def draw_systems(
 
 
 def mark_clients(axes: Axes, clients: Sequence[int]) -> None:
-    """Equal steps for equal factors, and no other marks than those that were measured."""
+    """Use a logarithmic axis with a mark for each measured number of clients."""
     axes.set_xscale("log", base=2)
     axes.set_xticks(clients, [str(count) for count in clients])
     axes.set_xlabel("clients")
 
 
 def median(times_ms: Sequence[float]) -> float | None:
+    """Return the median; None without times."""
     return percentile(times_ms, 50) if times_ms else None
 
 
-def panels(count: int) -> tuple[Figure, Sequence[Axes]]:
+def make_axes(count: int) -> tuple[Figure, Sequence[Axes]]:
+    """Return a figure and its axes, side by side."""
     figure = Figure(figsize=SIZE_IN, dpi=DPI, layout="constrained")
     return figure, figure.subplots(1, count, squeeze=False)[0]

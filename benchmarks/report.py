@@ -1,4 +1,4 @@
-"""Results as Markdown: the tables of READMEs are written by this, never by hand."""
+"""Render results as Markdown: the tables in READMEs, and a report of a run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,16 +9,16 @@ from benchmarks.memory import Memory
 from benchmarks.results import Results
 from benchmarks.systems import ORIGINAL_SERVICE, SERVICE, Speed
 from benchmarks.timing import percentile
-from training.evaluation.outputs import write_between
+from training.evaluation.evaluate import write_between
 
-QUICK_NOTE = "**A quick run: it shows that everything runs, and no figures worth keeping.**"
-NOTHING = "-"
+QUICK_NOTE = "**A quick run: it checks that everything runs; its figures mean nothing.**"
+NOTHING = "-"  # cell of a figure that was not measured
 
 Row = Sequence[str]
 
 
 def render(results: Results) -> dict[str, str]:
-    """Section -> Markdown, of the parts that were measured."""
+    """Return the Markdown of the parts that were measured, by section."""
     sections = {
         "service": service_table(results),
         "systems": systems_table(results),
@@ -26,42 +26,44 @@ def render(results: Results) -> dict[str, str]:
         "beside": beside_table(results.beside),
         "memory": memory_table(results.memory),
     }
-    caption = describe_run(results)
+    caption = make_caption(results)
     return {name: f"{caption}\n\n{table}" for name, table in sections.items() if table}
 
 
-def join(results: Results) -> str:
-    """Everything on one page, with the caption once."""
-    caption = describe_run(results)
+def render_page(results: Results) -> str:
+    """Return all sections on one page, with the caption once."""
+    caption = make_caption(results)
     sections = render(results).items()
     parts = [f"## {name}\n\n{text.removeprefix(caption).strip()}\n" for name, text in sections]
     return "\n".join([f"# Benchmarks\n\n{caption}\n", *parts])
 
 
 def write_sections(document: Path, results: Results) -> None:
-    """Put every section whose marks a document has between them.
+    """Replace the text between the marks of each section in a document.
 
     Raises:
-        ValueError: if it has marks of none.
+        ValueError: if the document has no marks.
     """
     text = document.read_text(encoding="utf-8")
-    there = {name: part for name, part in render(results).items() if first_mark(name) in text}
-    if not there:
+    present = {name: part for name, part in render(results).items() if first_mark(name) in text}
+    if not present:
         raise ValueError(f"{document} must have marks, like {first_mark('service')!r}")
-    for name, part in there.items():
+    for name, part in present.items():
         write_between(document, part, first_mark(name), last_mark(name))
 
 
 def first_mark(section: str) -> str:
+    """Return the mark before a section."""
     return f"<!-- bench {section}: written by python -m benchmarks -->"
 
 
 def last_mark(section: str) -> str:
+    """Return the mark after a section."""
     return f"<!-- end of bench {section} -->"
 
 
-def describe_run(results: Results) -> str:
-    """When, where and with what: a line."""
+def make_caption(results: Results) -> str:
+    """Return one line with date, machine and model."""
     machine, model = results.machine, results.model
     peaks = " and ".join(
         f"{peak:.0f} GFLOP/s in {kind}" for kind, peak in machine["gemm_gflops"].items() if peak
@@ -77,7 +79,7 @@ def describe_run(results: Results) -> str:
 
 
 def service_table(results: Results) -> str:
-    """This service by itself."""
+    """Return the table of this service."""
     headings = (
         "picture",
         "end to end p50 / p95, ms",
@@ -89,8 +91,12 @@ def service_table(results: Results) -> str:
     rows = [
         [
             size_of(speed),
-            *(spread(times) for times in (speed.end_to_end_ms, speed.network_ms)),
-            *([speed.note, "", ""] if speed.note else (megabytes(speed), *power(speed, results))),
+            *(median_and_p95(times) for times in (speed.end_to_end_ms, speed.network_ms)),
+            *(
+                [speed.note, "", ""]
+                if speed.note
+                else (megabytes(speed), *arithmetic_rate(speed, results))
+            ),
         ]
         for speed in results.speeds
         if speed.system == SERVICE
@@ -99,7 +105,7 @@ def service_table(results: Results) -> str:
 
 
 def systems_table(results: Results) -> str:
-    """Everything that was measured, and how many times as fast as the original it is."""
+    """Return the table of all systems, with their speed relative to the original."""
     headings = (
         "picture",
         "system",
@@ -119,11 +125,11 @@ def systems_table(results: Results) -> str:
         [
             size_of(speed),
             speed.system,
-            spread(speed.end_to_end_ms),
-            spread(speed.network_ms),
+            median_and_p95(speed.end_to_end_ms),
+            median_and_p95(speed.network_ms),
             *ratios(speed, originals.get((speed.width, speed.height))),
             megabytes(speed),
-            power(speed, results)[0],
+            arithmetic_rate(speed, results)[0],
             NOTHING if speed.difference_levels is None else str(speed.difference_levels),
             speed.note,
         ]
@@ -133,7 +139,7 @@ def systems_table(results: Results) -> str:
 
 
 def load_table(loads: Sequence[Load]) -> str:
-    """The server under clients that each wait for an answer before they ask again."""
+    """Return the table of the server with many clients."""
     headings = (
         "clients",
         "pictures a second",
@@ -148,7 +154,7 @@ def load_table(loads: Sequence[Load]) -> str:
         [
             str(load.clients),
             f"{len(load.latencies_ms) / load.seconds:.1f}",
-            *(figure(load.latencies_ms, percent) for percent in (50, 95, 99)),
+            *(format_percentile(load.latencies_ms, percent) for percent in (50, 95, 99)),
             *count(load.statuses),
         ]
         for load in loads
@@ -157,21 +163,21 @@ def load_table(loads: Sequence[Load]) -> str:
 
 
 def beside_table(beside: Beside | None) -> str:
-    """Small pictures alone and beside a large one."""
+    """Return the table of small pictures alone and beside a large one."""
     if beside is None:
         return ""
     small, large = (f"{w} x {h}" for w, h in (beside.small_size, beside.large_size))
     headings = (small, "p50, ms", "p95, ms", "upscaled", "refused (503)", "errors")
     while_large = f"while {large} takes {beside.large_ms:.0f} ms ({beside.large_status})"
     rows = [
-        ["alone", *middle_and_high(beside.idle_ms), str(len(beside.idle_ms)), "0", "none"],
-        [while_large, *middle_and_high(beside.busy_ms), *count(beside.statuses)],
+        ["alone", *median_and_high(beside.idle_ms), str(len(beside.idle_ms)), "0", "none"],
+        [while_large, *median_and_high(beside.busy_ms), *count(beside.statuses)],
     ]
     return markdown_table(headings, rows)
 
 
 def memory_table(readings: Sequence[Memory]) -> str:
-    """The server's memory as requests go by."""
+    """Return the table of the server's memory after some requests."""
     headings = ("after requests", "memory, MB", "peak, MB", "upscaled", "refused (503)", "errors")
     rows = [
         [str(r.requests), f"{r.resident_mb:.0f}", f"{r.peak_mb:.0f}", *count(r.statuses)]
@@ -181,7 +187,7 @@ def memory_table(readings: Sequence[Memory]) -> str:
 
 
 def markdown_table(headings: Row, rows: Sequence[Row]) -> str:
-    """Nothing where there are no rows.
+    """Return a Markdown table, or "" without rows.
 
     >>> print(markdown_table(["a", "b"], [["1", "2"]]), end="")
     | a | b |
@@ -196,34 +202,38 @@ def markdown_table(headings: Row, rows: Sequence[Row]) -> str:
 
 
 def count(statuses: Mapping[str, int]) -> tuple[str, str, str]:
-    """Upscaled, refused, and every error by its status."""
+    """Return the cells for upscaled, refused, and errors by status."""
     errors = ", ".join(f"{n} x {s}" for s, n in statuses.items() if s not in (OK, REFUSED))
     return str(statuses.get(OK, 0)), str(statuses.get(REFUSED, 0)), errors or "none"
 
 
 def size_of(speed: Speed) -> str:
+    """Return the size of the picture."""
     return f"{speed.width} x {speed.height}"
 
 
-def spread(times_ms: Sequence[float]) -> str:
-    """p50 / p95."""
-    return " / ".join(middle_and_high(times_ms)) if times_ms else NOTHING
+def median_and_p95(times_ms: Sequence[float]) -> str:
+    """Return p50 / p95."""
+    return " / ".join(median_and_high(times_ms)) if times_ms else NOTHING
 
 
-def middle_and_high(times_ms: Sequence[float]) -> tuple[str, str]:
-    return figure(times_ms, 50), figure(times_ms, 95)
+def median_and_high(times_ms: Sequence[float]) -> tuple[str, str]:
+    """Return p50 and p95."""
+    return format_percentile(times_ms, 50), format_percentile(times_ms, 95)
 
 
-def figure(times_ms: Sequence[float], percent: float) -> str:
+def format_percentile(times_ms: Sequence[float], percent: float) -> str:
+    """Return a percentile as a cell."""
     return f"{percentile(times_ms, percent):.0f}" if times_ms else NOTHING
 
 
 def megabytes(speed: Speed) -> str:
+    """Return the peak memory as a cell."""
     return NOTHING if speed.peak_mb is None else f"{speed.peak_mb:.0f}"
 
 
-def power(speed: Speed, results: Results) -> tuple[str, str]:
-    """GFLOP/s of the network, and its part of the fastest matrix product."""
+def arithmetic_rate(speed: Speed, results: Results) -> tuple[str, str]:
+    """Return GFLOP/s of the network, and its share of the fastest matrix product."""
     if not speed.network_ms:
         return NOTHING, NOTHING
     pixels = speed.width * speed.height
@@ -234,7 +244,7 @@ def power(speed: Speed, results: Results) -> tuple[str, str]:
 
 
 def ratios(speed: Speed, original: Speed | None) -> tuple[str, str]:
-    """How many times as fast as the original, end to end and in the network."""
+    """Return the speed relative to the original, end to end and in the network."""
     if original is None:
         return NOTHING, NOTHING
     return (
@@ -244,7 +254,7 @@ def ratios(speed: Speed, original: Speed | None) -> tuple[str, str]:
 
 
 def ratio(times_ms: Sequence[float], others_ms: Sequence[float]) -> str:
-    """Of medians."""
+    """Return the ratio of medians as a cell."""
     if not times_ms or not others_ms:
         return NOTHING
     return f"{percentile(others_ms, 50) / percentile(times_ms, 50):.1f}"

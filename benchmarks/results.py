@@ -1,4 +1,4 @@
-"""All that a run measured, and its JSON."""
+"""The results of a run, and their JSON file."""
 
 import json
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ from benchmarks.systems import Speed
 
 @dataclass(frozen=True)
 class Results:
-    """One run; parts that were not measured are empty."""
+    """Results of one run; parts that were not measured are empty."""
 
     quick: bool
-    """Whether it was too short for figures worth keeping."""
+    """Whether the run was too short for useful figures."""
     machine: dict[str, Any]
     model: dict[str, Any]
-    """Name, version and windows, px, of what the service ran."""
+    """Name, version and windows, px, of the model in the service."""
     mflop_per_lr_pixel: dict[str, float]
-    """Network -> arithmetic, 1e6 operations, 2 per multiply-add."""
+    """Arithmetic by network, in 1e6 operations (2 per multiply-add)."""
     date: str = field(default_factory=lambda: str(date.today()))
     speeds: list[Speed] = field(default_factory=list)
     loads: list[Load] = field(default_factory=list)
@@ -31,20 +31,22 @@ class Results:
 
 
 def write_results(path: Path, results: Results) -> None:
+    """Write results as JSON."""
     path.write_text(json.dumps(asdict(results), indent=2) + "\n")
 
 
 def read_results(path: Path) -> Results:
-    """The results that `write_results` wrote."""
+    """Read the results that `write_results` wrote."""
     values = json.loads(path.read_text())
     values["speeds"] = [Speed(**speed) for speed in values["speeds"]]
     values["loads"] = [Load(**load) for load in values["loads"]]
     values["memory"] = [Memory(**reading) for reading in values["memory"]]
-    values["beside"] = _beside(values["beside"])
+    values["beside"] = parse_beside(values["beside"])
     return Results(**values)
 
 
-def _beside(values: Mapping[str, Any] | None) -> Beside | None:
+def parse_beside(values: Mapping[str, Any] | None) -> Beside | None:
+    """Return the part with the large picture; JSON stores its tuples as lists."""
     if values is None:
         return None
     sizes = {name: tuple(values[name]) for name in ("small_size", "large_size")}

@@ -1,4 +1,4 @@
-"""A production server of this checkout, or another one, for as long as a block runs."""
+"""Run a server while a block of code runs: this service, or another command."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ import requests
 
 from config import ROOT
 
-PATIENCE_S = 180  # with the start of the server, and with its end
+TIMEOUT_S = 180  # for the start of the server, and for its end
 
 Running = tuple[str, subprocess.Popen]
 """URL and process of a server."""
@@ -21,9 +21,13 @@ Running = tuple[str, subprocess.Popen]
 
 @contextmanager
 def running_server() -> Iterator[Running]:
-    """Start `python app.py` on a free port; its URL and process.
+    """Start `python app.py` on a free port, and stop it at the end.
 
-    The server is told to stop at the end and must then exit with 0.
+    Yields:
+        URL and process of the server.
+
+    Raises:
+        ChildProcessError: if the server ends early, or with a status other than 0.
     """
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
@@ -40,10 +44,13 @@ def running_server() -> Iterator[Running]:
 def running(
     command: Sequence[str], port: int, environ: Mapping[str, str] | None = None
 ) -> Iterator[Running]:
-    """Start a server that listens on a port of this machine; stop it at the end.
+    """Start a command that serves on a port of this machine, and stop it at the end.
+
+    Yields:
+        URL and process of the server.
 
     Raises:
-        ChildProcessError: if it ends by itself, or with another code than 0.
+        ChildProcessError: if it ends early, or with a status other than 0.
         TimeoutError: if it does not answer.
     """
     with subprocess.Popen(
@@ -51,10 +58,10 @@ def running(
     ) as server:
         try:
             url = f"http://127.0.0.1:{port}"
-            wait_for(url, server)
+            wait_for_answer(url, server)
             yield url, server
             server.terminate()
-            if server.wait(PATIENCE_S) != 0:
+            if server.wait(TIMEOUT_S) != 0:
                 raise ChildProcessError(
                     f"The server must exit with 0. Received: {server.returncode}"
                 )
@@ -63,20 +70,21 @@ def running(
 
 
 def free_port() -> int:
+    """Return a port that no process listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
-def wait_for(url: str, server: subprocess.Popen) -> None:
-    """Return once the server answers, whatever it answers."""
-    deadline = time.monotonic() + PATIENCE_S
+def wait_for_answer(url: str, server: subprocess.Popen) -> None:
+    """Wait until the server answers, with any status."""
+    deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         try:
-            requests.get(f"{url}/model/metadata", timeout=PATIENCE_S)
+            requests.get(f"{url}/model/metadata", timeout=TIMEOUT_S)
             return
         except requests.ConnectionError:
             time.sleep(0.1)
         if server.poll() is not None:
             raise ChildProcessError(f"The server ended at its start, with {server.returncode}.")
-    raise TimeoutError(f"The server must answer within {PATIENCE_S} s.")
+    raise TimeoutError(f"The server must answer within {TIMEOUT_S} s.")

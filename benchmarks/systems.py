@@ -1,4 +1,4 @@
-"""All that can upscale here, measured one after the other on each size of picture."""
+"""Measure every system that can upscale, one after the other on each size of picture."""
 
 import signal
 import sys
@@ -8,19 +8,19 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from benchmarks.apart import OUT_OF_MEMORY, Failed, call_apart
 from benchmarks.engines import (
-    Exported,
-    export_original,
-    export_ours,
+    ExportedNetwork,
+    locate_original,
+    locate_ours,
     time_engine,
     write_onnx,
     write_original,
     write_sample,
 )
+from benchmarks.isolated import OUT_OF_MEMORY, CallFailed, call_isolated
 from benchmarks.latency import Answer, UnexpectedAnswer, measure_end_to_end
 from benchmarks.network import time_original, time_ours
-from benchmarks.plan import Plan, Rhythm
+from benchmarks.plan import Plan, Repetitions
 from benchmarks.processes import peak_memory_mb
 from benchmarks.server import Running, free_port, running, running_server
 from config import Settings
@@ -31,77 +31,92 @@ OURS, ORIGINAL = "ours", "original"
 SERVICE = "this service"
 ORIGINAL_SERVICE = "original"
 
-KILLED_FOR_MEMORY = (-signal.SIGABRT, -signal.SIGKILL)  # by C++ and by Linux
+KILLED_FOR_MEMORY = (-signal.SIGABRT, -signal.SIGKILL)  # exit statuses, by C++ and by Linux
 
 
 @dataclass(frozen=True)
 class Speed:
-    """One system on one size; all times of the repetitions, so that any figure can be drawn."""
+    """Measurements of one system on one size, with the times of all repetitions."""
 
     system: str
     network: str
-    """OURS or ORIGINAL."""
+    """Network of the system, OURS or ORIGINAL."""
     width: int
     height: int
     end_to_end_ms: list[float] = field(default_factory=list)
     network_ms: list[float] = field(default_factory=list)
     peak_mb: float | None = None
-    """Of the server's processes, or of the one that runs the network alone."""
+    """Peak memory of the server's processes, or of the process that runs only the network."""
     difference_levels: int | None = None
-    """Largest, from the frozen graph in TensorFlow, on a sample."""
+    """Largest difference from TensorFlow on a sample."""
     note: str = ""
-    """Why there is no figure."""
+    """Reason if there are no figures."""
 
 
 @dataclass(frozen=True)
 class System:
-    """What can be measured; `measure` gives the fields of Speed that it knows."""
+    """A system to measure.
+
+    Attributes:
+        name: shown in tables.
+        network: OURS or ORIGINAL.
+        measure: from width, height and repetitions to fields of Speed.
+    """
 
     name: str
     network: str
-    measure: Callable[[int, int, Rhythm], dict[str, Any]]
+    measure: Callable[[int, int, Repetitions], dict[str, Any]]
 
 
 def measure_systems(systems: Sequence[System], plan: Plan) -> list[Speed]:
-    """Every system on every size, size by size, so that what is compared is measured together."""
+    """Measure every system on every size.
+
+    All systems measure one size before the next, so that compared figures are measured
+    within minutes.
+    """
     exhausted: dict[str, str] = {}
     speeds = []
     for width, height in plan.sizes:
         for system in systems:
             sys.stderr.write(f"{width} x {height}: {system.name}\n")
-            speed = measure_system(system, width, height, plan.rhythm, exhausted)
+            speed = measure_system(system, width, height, plan.repetitions, exhausted)
             speeds.append(speed)
     return speeds
 
 
 def measure_system(
-    system: System, width: int, height: int, rhythm: Rhythm, exhausted: dict[str, str]
+    system: System, width: int, height: int, repetitions: Repetitions, exhausted: dict[str, str]
 ) -> Speed:
-    """One system on one size, unless a smaller size was too much for memory.
+    """Measure one system on one size, unless a smaller size exceeded the memory.
 
     Args:
-        exhausted: system -> the size that was too much; added to.
+        system: the system.
+        width: px.
+        height: px.
+        repetitions: how often to measure.
+        exhausted: size that exceeded the memory, by system; updated.
     """
-    described = {"system": system.name, "network": system.network, "width": width, "height": height}
+    identity = {"system": system.name, "network": system.network, "width": width, "height": height}
     if system.name in exhausted:
-        return Speed(**described, note=f"skipped: {OUT_OF_MEMORY} at {exhausted[system.name]}")
+        return Speed(**identity, note=f"skipped: {OUT_OF_MEMORY} at {exhausted[system.name]}")
     try:
-        return Speed(**described, **system.measure(width, height, rhythm))
-    except (Failed, OSError) as failure:  # of requests and of processes too
+        return Speed(**identity, **system.measure(width, height, repetitions))
+    except (CallFailed, OSError) as failure:  # OSError: of requests and processes
         if str(failure) == OUT_OF_MEMORY:
             exhausted[system.name] = f"{width} x {height}"
-        return Speed(**described, note=str(failure))
+        return Speed(**identity, note=str(failure))
 
 
 def list_services() -> list[System]:
+    """Return this service."""
     return [System(SERVICE, OURS, measure_service)]
 
 
 def list_peers(folder: Path, engines_python: Path) -> list[System]:
-    """The original, and engines with both networks.
+    """Return the original, and engines with both networks.
 
     Args:
-        folder: for the networks in files.
+        folder: folder for the files of the networks.
         engines_python: interpreter that has the engines.
     """
     return [
@@ -111,21 +126,23 @@ def list_peers(folder: Path, engines_python: Path) -> list[System]:
     ]
 
 
-def measure_service(width: int, height: int, rhythm: Rhythm) -> dict[str, Any]:
-    """The server of this checkout; its network in a process of its own."""
+def measure_service(width: int, height: int, repetitions: Repetitions) -> dict[str, Any]:
+    """Measure this service, and its network in its own process."""
     with running_server() as server:
-        answers, peak_mb = post_to(server, width, height, rhythm)
-    network_ms, _ = call_apart(time_ours, width=width, height=height, rhythm=asdict(rhythm))
+        answers, peak_mb = post_to(server, width, height, repetitions)
+    network_ms, _ = call_isolated(
+        time_ours, width=width, height=height, repetitions=asdict(repetitions)
+    )
     end_to_end_ms = [answer.end_to_end_ms for answer in answers]
     return {"end_to_end_ms": end_to_end_ms, "network_ms": network_ms, "peak_mb": peak_mb}
 
 
-def measure_original_service(width: int, height: int, rhythm: Rhythm) -> dict[str, Any]:
-    """The original's way through HTTP; its network in the same requests."""
+def measure_original_service(width: int, height: int, repetitions: Repetitions) -> dict[str, Any]:
+    """Measure the original's service, and its network in the same requests."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.original_service", str(port)]
     with running(command, port) as server:
-        answers, peak_mb = post_to(server, width, height, rhythm)
+        answers, peak_mb = post_to(server, width, height, repetitions)
     return {
         "end_to_end_ms": [answer.end_to_end_ms for answer in answers],
         "network_ms": [answer.network_ms for answer in answers],
@@ -133,42 +150,54 @@ def measure_original_service(width: int, height: int, rhythm: Rhythm) -> dict[st
     }
 
 
-def post_to(server: Running, width: int, height: int, rhythm: Rhythm) -> tuple[list[Answer], float]:
-    """The answers of a server, and its peak memory, MB.
+def post_to(
+    server: Running, width: int, height: int, repetitions: Repetitions
+) -> tuple[list[Answer], float]:
+    """Post pictures to a server; return the answers and its peak memory, MB.
 
     Raises:
-        Failed: if a picture was not upscaled.
+        CallFailed: if a picture was not upscaled.
     """
     url, process = server
     try:
-        answers = measure_end_to_end(url, width, height, rhythm)
+        answers = measure_end_to_end(url, width, height, repetitions)
     except UnexpectedAnswer as answer:
-        raise Failed(describe_answer(answer.status, process.poll())) from None
+        raise CallFailed(explain_status(answer.status, process.poll())) from None
     return answers, peak_memory_mb(process.pid)
 
 
-def describe_answer(status: str, code: int | None) -> str:
-    """Why a picture was not upscaled, from the status of the answer and the server's exit code."""
+def explain_status(status: str, code: int | None) -> str:
+    """Return why a picture was not upscaled.
+
+    Args:
+        status: status of the answer.
+        code: exit status of the server; None if it runs.
+    """
     if status == str(HTTPStatus.INSUFFICIENT_STORAGE.value) or code in KILLED_FOR_MEMORY:
         return OUT_OF_MEMORY
     return f"answered with {status}"
 
 
-def measure_original_at_once(width: int, height: int, rhythm: Rhythm) -> dict[str, Any]:
-    network_ms, peak_mb = call_apart(
-        time_original, width=width, height=height, rhythm=asdict(rhythm), shuffle="at once"
+def measure_original_at_once(width: int, height: int, repetitions: Repetitions) -> dict[str, Any]:
+    """Measure the original's network with the shuffle in one operation."""
+    network_ms, peak_mb = call_isolated(
+        time_original,
+        width=width,
+        height=height,
+        repetitions=asdict(repetitions),
+        shuffle="at once",
     )
     return {"network_ms": network_ms, "peak_mb": peak_mb}
 
 
 def list_engines(folder: Path, python: Path) -> Iterator[System]:
-    """Each engine with each network, in each precision."""
+    """Yield each engine with each network, in each precision."""
     settings = Settings.from_env()
     networks = {
-        OURS: export_ours(
+        OURS: locate_ours(
             settings.card, folder, WindowSizes(settings.window, settings.large_window)
         ),
-        ORIGINAL: export_original(folder),
+        ORIGINAL: locate_original(folder),
     }
     write_networks(networks, python)
     for name, exported in networks.items():
@@ -181,8 +210,8 @@ def list_engines(folder: Path, python: Path) -> Iterator[System]:
             yield System(f"{name} in {engine}, {precision}", name, measure)
 
 
-def write_networks(networks: dict[str, Exported], python: Path) -> None:
-    """Put the networks into files; what fails is missed by those who need it."""
+def write_networks(networks: dict[str, ExportedNetwork], python: Path) -> None:
+    """Write the files of the networks; engines whose file could not be written fail later."""
     steps: list[tuple[Callable, dict[str, Any]]] = [
         (write_original, {"graph": networks[ORIGINAL].graph})
     ]
@@ -191,18 +220,19 @@ def write_networks(networks: dict[str, Exported], python: Path) -> None:
         steps += [(write_sample, fields), (write_onnx, fields | {"python": python})]
     for step, arguments in steps:
         try:
-            call_apart(step, **arguments)
-        except Failed as failure:
+            call_isolated(step, **arguments)
+        except CallFailed as failure:
             sys.stderr.write(f"{step.__name__}: {failure}\n")
 
 
 def engine_measurement(
-    exported: Exported, engine: str, precision: str, python: Path
-) -> Callable[[int, int, Rhythm], dict[str, Any]]:
+    exported: ExportedNetwork, engine: str, precision: str, python: Path
+) -> Callable[[int, int, Repetitions], dict[str, Any]]:
+    """Return a function that measures a network in an engine."""
     threads = Settings.from_env().inference_threads or count_cores()
 
-    def measure(width: int, height: int, rhythm: Rhythm) -> dict[str, Any]:
-        measured, peak_mb = call_apart(
+    def measure(width: int, height: int, repetitions: Repetitions) -> dict[str, Any]:
+        measured, peak_mb = call_isolated(
             time_engine,
             python=python,
             exported=asdict(exported),
@@ -211,7 +241,7 @@ def engine_measurement(
             threads=threads,
             width=width,
             height=height,
-            rhythm=asdict(rhythm),
+            repetitions=asdict(repetitions),
         )
         return {**measured, "peak_mb": peak_mb}
 

@@ -1,39 +1,39 @@
-"""Repeating a thing, and what its times say."""
+"""Repeat and time calls, and summarise the times."""
 
 import math
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from benchmarks.plan import Rhythm
+from benchmarks.plan import Repetitions
 
 Result = TypeVar("Result")
 
 
-def repeat(call: Callable[[], Result], rhythm: Rhythm) -> list[Result]:
-    """The results of a call made again and again.
+def repeat(call: Callable[[], Result], repetitions: Repetitions) -> list[Result]:
+    """Return the results of repeated calls.
 
     The first call does not count: it prepares the network for the shape.
     """
     call()
     results: list[Result] = []
     started = time.monotonic()
-    while len(results) < rhythm.most and (
-        len(results) < rhythm.least or time.monotonic() - started < rhythm.seconds
+    while len(results) < repetitions.most and (
+        len(results) < repetitions.least or time.monotonic() - started < repetitions.seconds
     ):
         results.append(call())
     return results
 
 
 def milliseconds(call: Callable[[], object]) -> float:
-    """How long a call takes, ms."""
+    """Return how long a call takes, ms."""
     started = time.perf_counter()
     call()
     return 1000 * (time.perf_counter() - started)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at least `percent` of the values do not exceed.
+    """Return the smallest value that at least `percent` of the values do not exceed.
 
     >>> percentile([30, 10, 20, 40], 50)
     20

@@ -7,8 +7,8 @@ import numpy as np
 from config import ROOT, Settings
 from core.images import decode_image
 from core.model.card import faithful_path, read_card
-from training.evaluation.evaluate import compare
-from training.evaluation.outputs import FIRST_MARK, LAST_MARK, TestPicture, as_table, write_into
+from training.evaluation.evaluate import FIRST_MARK, LAST_MARK, as_table, write_into
+from training.evaluation.outputs import TestPicture, compare
 
 README = ROOT / "README.md"
 

@@ -1,1 +1,1 @@
-"""From photographs to the frozen graphs in assets/; never part of the service."""
+"""Train the networks in assets/, from photographs to frozen graphs; not part of the service."""

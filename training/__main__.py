@@ -1,18 +1,23 @@
-"""From photographs to a frozen graph: python -m training COMMAND --help"""
+"""Turn photographs into a frozen graph: collect, train, freeze, evaluate.
+
+Run `python -m training COMMAND --help` for the options of a command.
+"""
 
 import argparse
 import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from core.errors import SuperResolutionError
 from training.errors import CommandFailed
 
-INTERRUPTED = 130  # exit code, as a shell has it
+INTERRUPTED = 130  # exit status of a shell command that was interrupted
 
 
 def main() -> None:
+    """Run one command; exit with its error message if it fails."""
     arguments = parse_arguments()
     try:
         arguments.command(arguments)
@@ -23,105 +28,184 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
+    """Return the command and its options."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    add_download(commands)
+    for add_command in (
+        add_download,
+        add_prepare,
+        add_train,
+        add_mix,
+        add_freeze,
+        add_thaw,
+        add_evaluate,
+        add_evaluate_video,
+        add_compare,
+    ):
+        add_command(commands)
+    return parser.parse_args()
 
-    command = commands.add_parser("prepare", help="check photographs, write their manifest")
-    command.set_defaults(command=run_prepare)
-    command.add_argument("source", type=Path, help="folder of photographs")
-    command.add_argument("target", type=Path, help="folder to write: photographs, manifest.csv")
-    command.add_argument("--licence", help="of all files that no table in the source names")
-    command.add_argument("--test-sets", type=Path, help="folder of test sets to keep out")
-    command.add_argument("--min-side", type=whole, default=192, help="px; default 192")
-    command.add_argument("--workers", type=whole, help="files checked at once")
-    command.add_argument("--report", type=Path, help="folder for report.html")
 
-    command = commands.add_parser("train", help="train a generator, or go on with a run")
-    command.set_defaults(command=run_train)
-    command.add_argument("recipe", type=Path, help="TOML file")
-    command.add_argument("--photos", type=Path, required=True, help="folder with manifest.csv")
-    command.add_argument("--run", type=Path, required=True, help="folder of the run")
-    command.add_argument("--max-minutes", type=float, default=float("inf"))
-    command.add_argument("--perceptual", type=Path, help="folder of VGG-19 and LPIPS weights")
-    command.add_argument("--start-from", type=Path, help="folder of the run to begin with")
+def add_subcommand(commands, name: str, summary: str, run: Callable | None = None):
+    """Add a command with its summary, and return its parser.
 
-    command = commands.add_parser("mix", help="mix the weights of several runs")
-    command.set_defaults(command=run_mix)
-    command.add_argument("shares", metavar="RUN=SHARE", type=share, nargs="+", help="sum is 1")
-    command.add_argument("--run", type=Path, required=True, help="folder to write")
-    command.add_argument("--photos", type=Path, help="folder with manifest.csv, to judge it with")
-    command.add_argument("--perceptual", type=Path, help="folder of weights for LPIPS-sq")
+    Args:
+        commands: what `add_subparsers` returned.
+        name: name of the command.
+        summary: one line, shown in the list of commands and in the help of the command.
+        run: function that runs the command; None if it has subcommands.
+    """
+    description = f"{summary[0].upper()}{summary[1:]}."
+    parser = commands.add_parser(name, help=summary, description=description)
+    parser.set_defaults(command=run)
+    return parser
+
+
+def add_download(commands) -> None:
+    """Add `download` with its two sources."""
+    parser = add_subcommand(commands, "download", "download photographs with their licences")
+    sources = parser.add_subparsers(required=True)
+
+    command = add_subcommand(sources, "urls", "download the files of a list", run_download_urls)
     command.add_argument(
-        "--search", metavar="MIXES", type=whole, help="try so many, beginning with these shares"
+        "list", type=Path, help="text file; a line is URL, tab, licence, tab, author"
+    )
+    command.add_argument("target", type=Path, help="folder to write")
+    command.add_argument("--licence", help="licence of files whose line states none")
+    command.add_argument(
+        "--requests-per-minute", type=positive, default=60.0, help="greatest rate; default 60"
     )
 
-    command = commands.add_parser("freeze", help="turn a run into a graph and its card")
-    command.set_defaults(command=run_freeze)
+    command = add_subcommand(
+        sources, "pixabay", "download the results of a Pixabay search", run_download_pixabay
+    )
+    command.add_argument("target", type=Path, help="folder to write")
+    command.add_argument("--query", required=True, help="what to search for")
+    command.add_argument("--key", help="API key; default: the variable PIXABAY_API_KEY")
+    command.add_argument("--count", type=whole, default=100, help="photographs; default 100")
+    command.add_argument(
+        "--base-url", default="https://pixabay.com/api/", help="address of the API"
+    )
+    command.add_argument(
+        "--requests-per-minute", type=positive, default=60.0, help="greatest rate; default 60"
+    )
+
+
+def add_prepare(commands) -> None:
+    """Add `prepare`."""
+    command = add_subcommand(
+        commands, "prepare", "check photographs and write a collection", run_prepare
+    )
+    command.add_argument("source", type=Path, help="folder of photographs")
+    command.add_argument("target", type=Path, help="folder to write: photographs, manifest.csv")
+    command.add_argument("--licence", help="licence of files that no table in SOURCE names")
+    command.add_argument("--test-sets", type=Path, help="folder of test sets to keep out")
+    command.add_argument(
+        "--min-side", type=whole, default=192, help="least width and height, px; default 192"
+    )
+    command.add_argument(
+        "--workers", type=whole, help="files to check at the same time; default one per core"
+    )
+    command.add_argument("--report", type=Path, help="folder for report.html")
+
+
+def add_train(commands) -> None:
+    """Add `train`."""
+    command = add_subcommand(commands, "train", "train a generator, or resume a run", run_train)
     command.add_argument("recipe", type=Path, help="TOML file")
-    command.add_argument("--photos", type=Path, required=True, help="folder with manifest.csv")
+    command.add_argument("--photos", type=Path, required=True, help="collection with manifest.csv")
+    command.add_argument("--run", type=Path, required=True, help="folder of the run")
+    command.add_argument(
+        "--max-minutes", type=float, default=float("inf"), help="time limit; default none"
+    )
+    command.add_argument("--perceptual", type=Path, help="folder of VGG-19 and LPIPS weights")
+    command.add_argument("--start-from", type=Path, help="folder of the run to start from")
+
+
+def add_mix(commands) -> None:
+    """Add `mix`."""
+    command = add_subcommand(commands, "mix", "mix the weights of several runs", run_mix)
+    command.add_argument(
+        "shares",
+        metavar="RUN=SHARE",
+        type=share,
+        nargs="+",
+        help="folder of a run and its share; shares sum to 1 and may be negative",
+    )
+    command.add_argument("--run", type=Path, required=True, help="folder to write")
+    command.add_argument("--photos", type=Path, help="collection to validate the mix on")
+    command.add_argument("--perceptual", type=Path, help="folder of weights for LPIPS-sq")
+    command.add_argument(
+        "--search",
+        metavar="MIXES",
+        type=whole,
+        help="search for the best shares: judge at most MIXES mixes, starting with the given one",
+    )
+
+
+def add_freeze(commands) -> None:
+    """Add `freeze`."""
+    command = add_subcommand(
+        commands, "freeze", "export a run as a frozen graph with its card", run_freeze
+    )
+    command.add_argument("recipe", type=Path, help="TOML file")
+    command.add_argument("--photos", type=Path, required=True, help="collection with manifest.csv")
     command.add_argument("--run", type=Path, required=True, help="folder of the run")
     command.add_argument("--card", type=Path, required=True, help="JSON file to write")
-    command.add_argument("--version", required=True, help="of the weights")
-    command.add_argument("--faithful", help="name of the card at the other end of `detail`")
+    command.add_argument("--version", required=True, help="version of the weights")
+    command.add_argument("--faithful", help="name of the card to serve at `detail` 0")
 
-    command = commands.add_parser("thaw", help="turn a graph into a run to start others from")
-    command.set_defaults(command=run_thaw)
-    command.add_argument("card", type=Path, help="JSON file, as `freeze` wrote it")
+
+def add_thaw(commands) -> None:
+    """Add `thaw`."""
+    command = add_subcommand(
+        commands, "thaw", "import a graph as a run, to start others from", run_thaw
+    )
+    command.add_argument("card", type=Path, help="JSON file that `freeze` wrote")
     command.add_argument("--run", type=Path, required=True, help="folder to write")
 
-    command = commands.add_parser("evaluate", help="measure graphs and note it in their cards")
-    command.set_defaults(command=run_evaluate)
-    command.add_argument("cards", type=Path, nargs="+", help="JSON; `quality` is rewritten")
+
+def add_evaluate(commands) -> None:
+    """Add `evaluate`."""
+    command = add_subcommand(
+        commands, "evaluate", "measure graphs and update their cards", run_evaluate
+    )
+    command.add_argument("cards", type=Path, nargs="+", help="JSON files; `quality` is rewritten")
     command.add_argument("--test-sets", type=Path, required=True, help="folder of test sets")
     command.add_argument("--perceptual", type=Path, help="folder of weights for LPIPS-sq")
     command.add_argument("--peers", type=Path, help="folder of other systems' outputs")
-    command.add_argument("--service", help="URL of a running service to measure through")
+    command.add_argument("--service", help="URL of a running service to measure instead")
     command.add_argument("--readme", type=Path, help="Markdown file whose table to rewrite")
     command.add_argument("--report", type=Path, help="folder for all figures")
     command.add_argument("--sheets", type=Path, help="folder for contact sheets")
 
-    command = commands.add_parser("evaluate-video", help="measure clips, coherent and not")
-    command.set_defaults(command=run_evaluate_video)
+
+def add_evaluate_video(commands) -> None:
+    """Add `evaluate-video`."""
+    command = add_subcommand(
+        commands, "evaluate-video", "measure a graph on clips", run_evaluate_video
+    )
     command.add_argument("card", type=Path, help="JSON file")
     command.add_argument("--video", type=Path, help="folder of clips, <name>/HR/<frames>")
-    command.add_argument("--pans", type=Path, help="folder of PNG to make pans over")
+    command.add_argument("--pans", type=Path, help="folder of PNG files to make pans from")
     command.add_argument("--perceptual", type=Path, help="folder of weights for LPIPS-sq")
     command.add_argument("--document", type=Path, help="Markdown file whose table to rewrite")
     command.add_argument("--report", type=Path, help="JSON file for all figures")
 
-    command = commands.add_parser("compare", help="bicubic, model and original side by side")
-    command.set_defaults(command=run_compare)
+
+def add_compare(commands) -> None:
+    """Add `compare`."""
+    command = add_subcommand(
+        commands, "compare", "write bicubic, model and original side by side", run_compare
+    )
     command.add_argument("card", type=Path, help="JSON file")
     command.add_argument("lr", type=Path, help="small picture")
     command.add_argument("hr", type=Path, help="the original, four times as wide and high")
-    command.add_argument("target", type=Path, help="PNG to write")
-    return parser.parse_args()
-
-
-def add_download(commands) -> None:
-    parser = commands.add_parser("download", help="photographs from the web, with licences")
-    sources = parser.add_subparsers(required=True)
-
-    command = sources.add_parser("urls", help="what a list names")
-    command.set_defaults(command=run_download_urls)
-    command.add_argument("list", type=Path, help="text file: URL, tab, licence, tab, author")
-    command.add_argument("target", type=Path, help="folder to write")
-    command.add_argument("--licence", help="of files whose line states none")
-    command.add_argument("--requests-per-minute", type=positive, default=60.0)
-
-    command = sources.add_parser("pixabay", help="what Pixabay finds")
-    command.set_defaults(command=run_download_pixabay)
-    command.add_argument("target", type=Path, help="folder to write")
-    command.add_argument("--query", required=True)
-    command.add_argument("--key", help="default: the environment's PIXABAY_API_KEY")
-    command.add_argument("--count", type=whole, default=100, help="photographs; default 100")
-    command.add_argument("--base-url", default="https://pixabay.com/api/")
-    command.add_argument("--requests-per-minute", type=positive, default=60.0)
+    command.add_argument("target", type=Path, help="PNG file to write")
 
 
 def whole(text: str) -> int:
-    """A whole number of 1 or more."""
+    """Parse a whole number of 1 or more."""
     number = int(text)
     if number < 1:
         raise ValueError(text)
@@ -129,7 +213,7 @@ def whole(text: str) -> int:
 
 
 def positive(text: str) -> float:
-    """A number above 0."""
+    """Parse a number above 0."""
     number = float(text)
     if not 0 < number < math.inf:
         raise ValueError(text)
@@ -137,35 +221,28 @@ def positive(text: str) -> float:
 
 
 def share(text: str) -> tuple[Path, float]:
-    """A run's folder and a number, as `runs/a=0.5`."""
+    """Parse a run's folder and its share, for example `runs/a=0.5`."""
     folder, _, number = text.rpartition("=")
     if not folder or not math.isfinite(float(number)):
         raise ValueError(text)
     return Path(folder), float(number)
 
 
-def run_prepare(arguments: argparse.Namespace) -> None:
-    from training.data.collect import PhotoRequirements, prepare
-    from training.data.report import write_report
-
-    checks = PhotoRequirements(
-        arguments.licence, arguments.test_sets, arguments.min_side, arguments.workers
-    )
-    sys.stdout.write(prepare(arguments.source, arguments.target, checks))
-    if arguments.report:
-        write_report(arguments.target, arguments.report)
+# Each command imports what it needs when it runs: TensorFlow alone takes seconds.
 
 
 def run_download_urls(arguments: argparse.Namespace) -> None:
+    """Download the files of a list."""
     from training.data.download import download_list
 
     outcome = download_list(
         arguments.list, arguments.target, arguments.licence, arguments.requests_per_minute
     )
-    tell(outcome, arguments.target)
+    print_outcome(outcome, arguments.target)
 
 
 def run_download_pixabay(arguments: argparse.Namespace) -> None:
+    """Download the results of a Pixabay search."""
     from training.data.pixabay import PixabaySearch, download_found
 
     key = arguments.key or os.environ.get("PIXABAY_API_KEY")
@@ -173,11 +250,11 @@ def run_download_pixabay(arguments: argparse.Namespace) -> None:
         raise CommandFailed("--key or PIXABAY_API_KEY must hold a key of Pixabay. Received: none.")
     search = PixabaySearch(arguments.query, arguments.count, key, arguments.base_url)
     outcome = download_found(search, arguments.target, arguments.requests_per_minute)
-    tell(outcome, arguments.target)
+    print_outcome(outcome, arguments.target)
 
 
-def tell(outcome, target: Path) -> None:
-    """Say what was downloaded; exit with 1 if something was not."""
+def print_outcome(outcome, target: Path) -> None:
+    """Print how many files were downloaded; exit with status 1 if some failed."""
     sys.stdout.write(
         f"{outcome.downloaded} downloaded, {outcome.already_there} already there, "
         f"{outcome.failed} failed\n"
@@ -186,7 +263,21 @@ def tell(outcome, target: Path) -> None:
         sys.exit(f"python -m training: see {target / 'failed.csv'}")
 
 
+def run_prepare(arguments: argparse.Namespace) -> None:
+    """Check photographs and write a collection."""
+    from training.data.collect import PhotoRequirements, prepare
+    from training.data.report import write_report
+
+    requirements = PhotoRequirements(
+        arguments.licence, arguments.test_sets, arguments.min_side, arguments.workers
+    )
+    sys.stdout.write(prepare(arguments.source, arguments.target, requirements))
+    if arguments.report:
+        write_report(arguments.target, arguments.report)
+
+
 def run_train(arguments: argparse.Namespace) -> None:
+    """Train a generator."""
     from training.loop.recipe import read_recipe
     from training.loop.train import train
 
@@ -201,23 +292,23 @@ def run_train(arguments: argparse.Namespace) -> None:
 
 
 def run_mix(arguments: argparse.Namespace) -> None:
-    from training.loop.mix import judge, mix
+    """Mix runs; search for the shares and validate the mix if asked for."""
+    from training.loop.mix import mix, search_shares, validate_run
 
     shares = dict(arguments.shares)
     if arguments.search:
-        from training.loop.mix import search_shares
-
         if not arguments.photos:
             raise CommandFailed("--search needs --photos, which decide. Received: none.")
         shares = search_shares(shares, arguments.photos, arguments.perceptual, arguments.search)
         sys.stdout.write("".join(f"{run}={share:.4f}\n" for run, share in shares.items()))
     mix(shares, arguments.run)
     if arguments.photos:
-        for name, figure in judge(arguments.run, arguments.photos, arguments.perceptual).items():
-            sys.stdout.write(f"{name} {figure:.4f}\n")
+        figures = validate_run(arguments.run, arguments.photos, arguments.perceptual)
+        sys.stdout.write("".join(f"{name} {figure:.4f}\n" for name, figure in figures.items()))
 
 
 def run_freeze(arguments: argparse.Namespace) -> None:
+    """Export a run."""
     from training.export import freeze
     from training.loop.recipe import read_recipe
 
@@ -233,20 +324,22 @@ def run_freeze(arguments: argparse.Namespace) -> None:
 
 
 def run_thaw(arguments: argparse.Namespace) -> None:
+    """Import a graph."""
     from training.export import thaw
 
     thaw(arguments.card, arguments.run)
 
 
 def run_evaluate(arguments: argparse.Namespace) -> None:
-    from training.evaluation.evaluate import Evaluation
-    from training.evaluation.outputs import as_table
+    """Measure graphs on test sets, and print the table."""
+    from training.evaluation.evaluate import Evaluation, as_table
 
     options = {key: value for key, value in vars(arguments).items() if key != "command"}
     sys.stdout.write(as_table(Evaluation(**options).run()))
 
 
 def run_evaluate_video(arguments: argparse.Namespace) -> None:
+    """Measure a graph on clips, and print the table."""
     from training.evaluation.evaluate_video import VideoEvaluation, as_table
 
     if not (arguments.video or arguments.pans):
@@ -256,8 +349,8 @@ def run_evaluate_video(arguments: argparse.Namespace) -> None:
 
 
 def run_compare(arguments: argparse.Namespace) -> None:
-    from training.evaluation.evaluate import compare
-    from training.evaluation.outputs import TestPicture
+    """Write three pictures side by side."""
+    from training.evaluation.outputs import TestPicture, compare
 
     picture = TestPicture("", arguments.lr, arguments.hr)
     arguments.target.write_bytes(compare(arguments.card, picture))

@@ -1,5 +1,5 @@
-"""What stops a command of training as a whole."""
+"""The error that ends a command of training."""
 
 
 class CommandFailed(ValueError):
-    """What was asked for cannot be done; the message says what was expected."""
+    """The command cannot be carried out; the message says what was expected."""

@@ -1,18 +1,14 @@
-"""From a training run to the frozen graph and its card in assets/.
+"""Export a trained generator as a frozen graph with its card, and import one back.
 
-The frozen graph takes and gives uint8: the conversion to the unit range, clipping
-and rounding are part of it, so no caller can get them wrong. Freezing runs on Keras'
-TensorFlow backend.
+`freeze` writes the averaged weights of a run as a graph of constants, with its card.
+The graph maps uint8 to uint8: conversion to the unit range, clipping and rounding are
+part of it, so that no caller can get them wrong.
 
-The folder of frozen graphs: cards, graphs and the sums of both.
+`thaw` does the reverse: it writes the weights of a frozen graph as a run that other
+runs can start from. Only the generator's weights come back; a run that starts from them
+builds a new optimizer.
 
-How much context a tile needs: less than the network could see, measured.
-
-From a frozen graph back to a run: published weights as a place to begin.
-
-What comes back are the generator's weights and nothing else: a run that begins with
-them builds up its optimizer anew. Thawing runs on Keras' TensorFlow backend, training
-from the thawed run on any.
+Both need Keras' TensorFlow backend. Training from a thawed run works on any backend.
 """
 
 import hashlib
@@ -63,58 +59,21 @@ from training.models.networks import (
     trained_tail,
 )
 
+INPUT, OUTPUT = "lr", "sr"  # names of the graph's tensors
 SUMS = "SHA256SUMS"
 
+PARITY_SHAPE = (37, 53, 3)  # of the LR picture on which graph and Keras model are compared
+PARITY_LEVELS = 1  # difference allowed: both round, and they sum in different orders
 
-def save_card(path: Path, card: ModelCard) -> None:
-    """Write a card and bring the folder's `SHA256SUMS` up to date with it."""
-    write_card(path, card)
-    files = sorted(p for p in path.parent.iterdir() if p.suffix in (".json", ".pb"))
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-    (path.parent / SUMS).write_text("".join(lines))
+PROBE_SIDE = 160  # LR px, side of the pictures on which the halo is measured
+HALO_CORE = 24  # LR px, core of the tiles while measuring: small, so there are many borders
+HALO_STEP = 2  # LR px between the halos that are tried
+HALO_MARGIN = 2  # LR px added to the smallest halo that is enough
+HALO_LEVELS = 1  # difference allowed between tiled and untiled SR
 
-
-SIDE = 160  # LR px, of the pictures it is measured on
-CORE = 24  # LR px, of the tiles that they are cut into: many borders
-STEP = 2  # between the halos that are tried, LR px
-MARGIN = 2  # LR px more than what was enough
-MOST_LEVELS = 1  # that a pixel may be off
-
-
-def measure_halo(card: ModelCard, network: Network) -> int:
-    """The halo with which no pixel of any probe is more than one level off, LR px.
-
-    Far context has little weight in a trained network; the outermost pixels of its
-    radius do not change any 8-bit level.
-    """
-    wholes = [(probe, network(probe)) for probe in probes()]
-    for halo in range(STEP, card.radius, STEP):
-        if all(is_enough(card, network, halo, lr, sr) for lr, sr in wholes):
-            return min(halo + MARGIN, card.radius)
-    return card.radius
-
-
-def is_enough(card, network, halo, lr, sr) -> bool:
-    """True if tiles with this halo give the whole picture within a level."""
-    upscaler = Upscaler(replace(card, halo=halo), network, window=CORE + 2 * halo)
-    tiled = upscaler.upscale(Picture(lr)).pixels
-    return int(np.abs(tiled.astype(int) - sr).max()) <= MOST_LEVELS
-
-
-def probes() -> list[np.ndarray]:
-    """The hardest pictures: noise, black and white noise, a checkerboard, fine waves."""
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[:SIDE, :SIDE]
-    binary = LEVELS * rng.integers(0, 2, (SIDE, SIDE, 1), np.uint8)
-    checkerboard = (LEVELS * ((x + y) % 2)).astype(np.uint8)[..., None]
-    waves = (127.5 + 127.5 * np.sin(x * y / 30)).astype(np.uint8)[..., None]
-    noise = rng.integers(0, LEVELS + 1, (SIDE, SIDE, 3), np.uint8)
-    return [noise, *(np.repeat(grey, 3, axis=2) for grey in (binary, checkerboard, waves))]
-
-
-INPUT, OUTPUT = "lr", "sr"
-PARITY_SHAPE = (37, 53, 3)  # of the picture on which graph and Keras model are compared
-PARITY_LEVELS = 1  # by which they may differ: both round, and sum in different orders
+# Names of the operations that read a layer's weights, as `freeze` leaves them in a graph.
+KERNEL = re.compile(r"/(?P<layer>\w+?)(_\d+)?/convolution/ReadVariableOp/resource$")
+BIAS = re.compile(r"/(?P<layer>\w+?)(_\d+)?/Reshape/ReadVariableOp/resource$")
 
 
 class ParityError(CommandFailed):
@@ -129,28 +88,32 @@ def freeze(
     version: str,
     faithful: str | None = None,
 ) -> ModelCard:
-    """Write the averaged weights of a run as a graph of constants, and its card.
+    """Write the averaged weights of a run as a graph of constants, with its card.
+
+    Nothing is written if one of the checks fails.
 
     Args:
-        recipe: of the run.
-        run_folder: where its checkpoint is.
-        photos_folder: what it was trained on; the card counts it.
-        card_path: JSON file to write; the graph lies beside it.
-        version: of the weights.
-        faithful: name of a card in the same folder, whose graph is the other end of the
-            knob `detail`; None for no knob.
+        recipe: recipe of the run.
+        run_folder: folder with the run's checkpoint.
+        photos_folder: collection that the run was trained on; the card counts it.
+        card_path: JSON file to write; the graph goes beside it.
+        version: version of the weights.
+        faithful: name of a card in the same folder whose graph is served at `detail` 0;
+            None if this graph is served alone.
+
+    Returns:
+        The card, without measured quality.
 
     Raises:
-        NotEqual: if the graph differs from the Keras model by more than one level;
-            nothing is written then.
-        GraphMismatch: if `faithful` is not there or of another architecture; likewise.
+        ParityError: if the graph differs from the Keras model by more than one level.
+        GraphMismatch: if `faithful` does not exist or has another architecture.
     """
     step, groups = load_checkpoint(run_folder / CHECKPOINT, ["ema"])
     keras.mixed_precision.set_global_policy("float32")
     generator = build_generator(recipe.generator)
     generator.set_weights(groups["ema"])
     graph_def = frozen_graph_def(served_generator(generator, recipe.generator))
-    card = describe(recipe, generator, graph_def, step, photos_folder, card_path.stem, version)
+    card = make_card(recipe, generator, graph_def, step, photos_folder, card_path.stem, version)
     training = card.training | {"ancestors": read_ancestors(run_folder)}
     card = replace(card, faithful=faithful, training=training)
     graph = FrozenGraph(card, graph_def)
@@ -164,7 +127,7 @@ def freeze(
 
 
 def frozen_graph_def(generator: keras.Model) -> bytes:
-    """The generator with constants for variables, uint8 to uint8, serialised."""
+    """Return a serialised graph, uint8 to uint8, with constants for the variables."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, INPUT)])
     def upscale(lr):
@@ -176,28 +139,8 @@ def frozen_graph_def(generator: keras.Model) -> bytes:
     return frozen.graph.as_graph_def().SerializeToString(deterministic=True)
 
 
-def check_parity(generator: keras.Model, graph: FrozenGraph) -> None:
-    """Raise NotEqual unless graph and model agree on noise, the hardest picture."""
-    lr = np.random.default_rng(0).integers(0, LEVELS + 1, PARITY_SHAPE, np.uint8)
-    expected = uint8_from_unit(np.asarray(generator(unit_from_uint8(lr)[None]))[0])
-    difference = int(np.abs(graph(lr).astype(int) - expected.astype(int)).max())
-    if difference > PARITY_LEVELS:
-        raise ParityError(
-            f"Graph and Keras model must agree within {PARITY_LEVELS} level. "
-            f"Received: a difference of {difference} levels."
-        )
-
-
-def check_interpolation(card_path: Path, card: ModelCard, graph_def: bytes) -> None:
-    """Raise GraphMismatch unless there is a network of every detail, if there is a knob."""
-    other_path = faithful_path(card_path, card)
-    if other_path is not None:
-        faithful = read_verified_graph(other_path, read_card(other_path))
-        InterpolatedGraph(card, faithful=faithful, detailed=graph_def)
-
-
-def describe(recipe, generator, graph_def, step, photos_folder, name, version) -> ModelCard:
-    """The card of a graph, all but its measured quality."""
+def make_card(recipe, generator, graph_def, step, photos_folder, name, version) -> ModelCard:
+    """Return the card of a graph, without measured halo and quality."""
     trained_on, validated_with = split_photos(read_manifest(photos_folder))
     return ModelCard(
         name=name,
@@ -226,7 +169,7 @@ def describe(recipe, generator, graph_def, step, photos_folder, name, version) -
 
 
 def describe_weights(recipe: Recipe, photographs: int) -> str:
-    """What the weights are and what they were trained on, in one sentence."""
+    """Return one sentence: what the weights are, and what they were trained on."""
     losses = "with a pixel loss only (not adversarially)"
     if recipe.adversarial is not None:
         losses = "adversarially, with a content loss,"
@@ -240,21 +183,76 @@ def describe_weights(recipe: Recipe, photographs: int) -> str:
     )
 
 
-KERNEL = re.compile(r"/(?P<layer>\w+?)(_\d+)?/convolution/ReadVariableOp/resource$")
-BIAS = re.compile(r"/(?P<layer>\w+?)(_\d+)?/Reshape/ReadVariableOp/resource$")
+def save_card(path: Path, card: ModelCard) -> None:
+    """Write a card and update `SHA256SUMS` in its folder."""
+    write_card(path, card)
+    files = sorted(p for p in path.parent.iterdir() if p.suffix in (".json", ".pb"))
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+    (path.parent / SUMS).write_text("".join(lines))
+
+
+def check_parity(generator: keras.Model, graph: FrozenGraph) -> None:
+    """Raise ParityError unless graph and Keras model agree on noise, the hardest picture."""
+    lr = np.random.default_rng(0).integers(0, LEVELS + 1, PARITY_SHAPE, np.uint8)
+    expected = uint8_from_unit(np.asarray(generator(unit_from_uint8(lr)[None]))[0])
+    difference = int(np.abs(graph(lr).astype(int) - expected.astype(int)).max())
+    if difference > PARITY_LEVELS:
+        raise ParityError(
+            f"Graph and Keras model must agree within {PARITY_LEVELS} level. "
+            f"Received: a difference of {difference} levels."
+        )
+
+
+def check_interpolation(card_path: Path, card: ModelCard, graph_def: bytes) -> None:
+    """Raise GraphMismatch unless a graph and its faithful one, if any, can be interpolated."""
+    other_path = faithful_path(card_path, card)
+    if other_path is not None:
+        faithful = read_verified_graph(other_path, read_card(other_path))
+        InterpolatedGraph(card, faithful=faithful, detailed=graph_def)
+
+
+def measure_halo(card: ModelCard, network: Network) -> int:
+    """Return the halo, LR px, with which tiling changes no probe by more than one level.
+
+    It is smaller than the radius: distant pixels have little weight in a trained network,
+    and the outermost pixels of its radius do not change any 8-bit level.
+    """
+    untiled = [(probe, network(probe)) for probe in make_probes()]
+    for halo in range(HALO_STEP, card.radius, HALO_STEP):
+        if all(is_halo_enough(card, network, halo, lr, sr) for lr, sr in untiled):
+            return min(halo + HALO_MARGIN, card.radius)
+    return card.radius
+
+
+def is_halo_enough(card, network, halo, lr, sr) -> bool:
+    """Return whether tiles with this halo reproduce the untiled `sr` within one level."""
+    upscaler = Upscaler(replace(card, halo=halo), network, window=HALO_CORE + 2 * halo)
+    tiled = upscaler.upscale(Picture(lr)).pixels
+    return int(np.abs(tiled.astype(int) - sr).max()) <= HALO_LEVELS
+
+
+def make_probes() -> list[np.ndarray]:
+    """Return the hardest pictures: noise, black and white noise, a checkerboard, fine waves."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:PROBE_SIDE, :PROBE_SIDE]
+    binary = LEVELS * rng.integers(0, 2, (PROBE_SIDE, PROBE_SIDE, 1), np.uint8)
+    checkerboard = (LEVELS * ((x + y) % 2)).astype(np.uint8)[..., None]
+    waves = (127.5 + 127.5 * np.sin(x * y / 30)).astype(np.uint8)[..., None]
+    noise = rng.integers(0, LEVELS + 1, (PROBE_SIDE, PROBE_SIDE, 3), np.uint8)
+    return [noise, *(np.repeat(grey, 3, axis=2) for grey in (binary, checkerboard, waves))]
 
 
 def thaw(card_path: Path, run_folder: Path) -> None:
     """Write the weights of a frozen graph as the checkpoint of a run, to start others from.
 
     Args:
-        card_path: of the graph, which must be one that `freeze` wrote.
-        run_folder: where the checkpoint goes; it is made if it is not there.
+        card_path: card of a graph that `freeze` wrote.
+        run_folder: folder to write; it is created if it does not exist.
 
     Raises:
-        GraphMismatch: if the graph is not the one of its card, or has not the layers of
-            the architecture that the card states.
-        NotEqual: if the weights that were found do not compute what the graph computes.
+        GraphMismatch: if the graph does not match its card, or lacks a layer of the
+            architecture that the card states.
+        ParityError: if the weights found do not compute what the graph computes.
     """
     card = read_card(card_path)
     graph_def = read_verified_graph(card_path, card)
@@ -270,7 +268,7 @@ def thaw(card_path: Path, run_folder: Path) -> None:
 
 
 def set_weights(generator: keras.Model, graph_def: bytes) -> None:
-    """Give every layer of a generator its kernel and bias in a frozen graph."""
+    """Give every layer of a generator its kernel and bias from a frozen graph."""
     constants = read_constants(graph_def)
     for layer in generator.layers:
         if layer.weights:
@@ -284,7 +282,7 @@ def set_weights(generator: keras.Model, graph_def: bytes) -> None:
 
 
 def read_constants(graph_def: bytes) -> dict[re.Pattern, dict[str, np.ndarray]]:
-    """The kernels and the biases in a frozen graph, each by the name of its layer."""
+    """Return the kernels and the biases of a frozen graph, each by the name of its layer."""
     found: dict[re.Pattern, dict[str, np.ndarray]] = {KERNEL: {}, BIAS: {}}
     for node in tf.compat.v1.GraphDef.FromString(graph_def).node:
         for pattern, arrays in found.items():

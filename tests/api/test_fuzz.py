@@ -13,12 +13,12 @@ from PIL import Image
 from app import create_app
 from config import Settings
 from core.model.upscaler import Upscaler
-from tests.fuzzing.mutations import damaged
-from tests.fuzzing.seeds import built_in
+from tests.fuzzing.mutations import damage
+from tests.fuzzing.seeds import built_in_seeds
 from tests.support.picture_files import encoded
 from tests.support.stand_ins import between, blur_then_repeat, make_card, noise
 
-SEEDS = built_in()
+SEEDS = built_in_seeds()
 REFERENCE = encoded(noise(21, 34))
 PATIENCE_S = 5
 EXAMPLES = 250
@@ -77,7 +77,7 @@ def test_a_seed_as_it_is_makes_no_trouble(client, number):
 @bounded
 @given(random=st.randoms(use_true_random=False))
 def test_damaged_files_make_no_trouble(client, random):
-    post(client, {"image": (io.BytesIO(damaged(random, SEEDS)), "damaged")})
+    post(client, {"image": (io.BytesIO(damage(random, SEEDS)), "damaged")})
 
 
 FRAGMENTS = [
@@ -207,4 +207,4 @@ def test_odd_paths_make_no_trouble(client, path, method):
 def test_the_seeds_hold_every_format_and_damage_changes_them():
     assert {Image.open(io.BytesIO(seed)).format for seed in SEEDS} >= {"PNG", "JPEG", "TIFF", "GIF"}
     random = Random(1)
-    assert sum(damaged(random, SEEDS) not in SEEDS for _ in range(100)) > 90
+    assert sum(damage(random, SEEDS) not in SEEDS for _ in range(100)) > 90

@@ -8,11 +8,11 @@ from benchmarks.latency import (
     post,
     retry_after_s,
 )
-from benchmarks.plan import Rhythm
+from benchmarks.plan import Repetitions
 from core.images import decode_image
 from tests.support.stand_in_server import stand_in_server
 
-ONCE = Rhythm(seconds=0, least=1, most=1)
+ONCE = Repetitions(seconds=0, least=1, most=1)
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,11 @@ ONCE = Rhythm(seconds=0, least=1, most=1)
         ("", None),
     ],
 )
-def test_the_networks_time_is_that_of_server_timing(timing, expected):
+def test_the_time_in_the_network_comes_from_server_timing(timing, expected):
     assert inference_ms({"Server-Timing": timing}) == expected
 
 
-def test_a_server_need_not_say_what_its_network_took():
+def test_the_time_in_the_network_is_optional():
     assert inference_ms({}) is None
 
 
@@ -41,7 +41,7 @@ def test_a_server_need_not_say_what_its_network_took():
         ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, 1.0),
     ],
 )
-def test_a_client_comes_back_when_it_is_told(headers, expected):
+def test_a_client_retries_after_retry_after(headers, expected):
     assert retry_after_s(headers) == expected
 
 
@@ -58,12 +58,12 @@ def test_an_answer_is_timed_as_a_whole():
     assert answer.end_to_end_ms > 0
 
 
-def test_a_picture_that_is_not_upscaled_is_no_measurement():
+def test_a_picture_that_is_not_upscaled_is_an_error():
     with stand_in_server(413) as url, pytest.raises(UnexpectedAnswer, match="Received: 413"):
         measure_end_to_end(url, 5, 3, ONCE)
 
 
-def test_a_server_that_is_gone_is_an_answer_too():
+def test_a_failed_connection_is_an_outcome():
     with stand_in_server() as url:
         pass
     assert post(url, b"").status == "ConnectionError"

@@ -5,7 +5,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks.report import first_mark, last_mark
 from benchmarks.results import read_results, write_results
-from tests.support.example_process import RESULTS
+from tests.support.example_results import RESULTS
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def run(monkeypatch):
     return run
 
 
-def test_kept_results_are_shown_again(run, monkeypatch, tmp_path, capsys):
+def test_saved_results_are_reported_again(run, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(command, "draw", lambda _results: {})
     kept, readme, out = (tmp_path / name for name in ("kept.json", "README.md", "out"))
     write_results(kept, RESULTS)
@@ -51,7 +51,7 @@ def test_one_part_can_be_measured_alone(run, monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("known_machine")
-def test_what_was_measured_is_kept_if_a_later_part_breaks(run, monkeypatch, tmp_path):
+def test_results_are_saved_if_a_later_part_fails(run, monkeypatch, tmp_path):
     monkeypatch.setattr(command, "measure_speeds", lambda *_: {"speeds": RESULTS.speeds})
 
     def break_down(_plan):

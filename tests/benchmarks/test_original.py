@@ -25,7 +25,7 @@ def frozen(graph_def):
 
 @pytest.fixture(scope="module")
 def written():
-    """The network as the original runs it."""
+    """The network with variables, as the original runs it."""
     from benchmarks.original_network import load_original
 
     return load_original("by channel")

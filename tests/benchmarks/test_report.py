@@ -4,12 +4,12 @@ import pytest
 
 from benchmarks.load import Load
 from benchmarks.plots import draw
-from benchmarks.report import first_mark, join, last_mark, render, write_sections
+from benchmarks.report import first_mark, last_mark, render, render_page, write_sections
 from benchmarks.results import read_results, write_results
-from tests.support.example_process import RESULTS
+from tests.support.example_results import RESULTS
 
 
-def test_a_run_is_read_as_it_was_written(tmp_path):
+def test_results_are_read_as_they_were_written(tmp_path):
     path = tmp_path / "results.json"
     for results in (RESULTS, replace(RESULTS, beside=None, speeds=[])):
         write_results(path, results)
@@ -34,11 +34,11 @@ def test_a_run_is_read_as_it_was_written(tmp_path):
         ("memory", "| 20 | 700 | 800 | 19 | 0 | 1 x 500 |"),
     ],
 )
-def test_a_line_of_a_table(section, line):
+def test_a_table_contains_the_row(section, line):
     assert line in render(RESULTS)[section].splitlines()
 
 
-def test_every_table_says_where_and_when():
+def test_every_table_states_date_and_machine():
     for part in render(RESULTS).values():
         assert part.startswith("2026-11-21, Abacus without bfloat16 instructions, 2 cores, 8 GB")
         assert "200 GFLOP/s in float32;" in part
@@ -50,25 +50,25 @@ def test_all_rows_of_a_table_have_as_many_cells():
         assert len({row.count("|") for row in rows}) == 1
 
 
-def test_what_was_not_measured_has_no_table():
+def test_parts_that_were_not_measured_have_no_table():
     only_load = replace(RESULTS, speeds=[], beside=None, memory=[])
     assert list(render(only_load)) == ["load"]
     assert list(draw(only_load)) == ["load"]
 
 
-def test_a_load_without_an_answer_still_has_its_line():
+def test_a_load_without_an_answer_has_a_row():
     dead = replace(RESULTS, loads=[Load(1, 2.0, {"ConnectionError": 5}, [])])
     assert "| 1 | 0.0 | - | - | - | 0 | 0 | 5 x ConnectionError |" in render(dead)["load"]
     draw(dead)
 
 
-def test_a_quick_run_says_that_it_is_one():
-    assert "A quick run" in join(replace(RESULTS, quick=True))
-    assert "A quick run" not in join(RESULTS)
+def test_a_quick_run_is_marked_as_such():
+    assert "A quick run" in render_page(replace(RESULTS, quick=True))
+    assert "A quick run" not in render_page(RESULTS)
 
 
-def test_the_caption_stands_once_on_the_page():
-    assert join(RESULTS).count("Abacus") == 1
+def test_the_caption_occurs_once_on_the_page():
+    assert render_page(RESULTS).count("Abacus") == 1
 
 
 def test_every_figure_is_drawn(tmp_path):

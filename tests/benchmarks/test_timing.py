@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.plan import Rhythm
+from benchmarks.plan import Repetitions
 from benchmarks.timing import percentile, repeat
 
 
@@ -17,9 +17,9 @@ def test_of_few_values_the_95th_percentile_is_the_largest():
 
 def test_the_first_call_does_not_count():
     calls = iter(range(100))
-    assert repeat(lambda: next(calls), Rhythm(seconds=0, least=3, most=5)) == [1, 2, 3]
+    assert repeat(lambda: next(calls), Repetitions(seconds=0, least=3, most=5)) == [1, 2, 3]
 
 
 def test_no_more_calls_are_made_than_allowed():
     calls = iter(range(100))
-    assert len(repeat(lambda: next(calls), Rhythm(seconds=60, least=1, most=5))) == 5
+    assert len(repeat(lambda: next(calls), Repetitions(seconds=60, least=1, most=5))) == 5

@@ -1,4 +1,4 @@
-"""Damage to files: what goes wrong on its way, and what somebody makes go wrong."""
+"""Damage files at random, as faulty transfers or attackers do."""
 
 import struct
 import zlib
@@ -6,80 +6,89 @@ from collections.abc import Sequence
 from random import Random
 from typing import Literal
 
-MOST_DAMAGE = 6
+MOST_MUTATIONS = 6
 NUMBERS = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-"""Where counters overflow."""
+"""Values at which counters overflow."""
 
 ORDERS: tuple[Literal["big", "little"], ...] = ("big", "little")
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def damaged(random: Random, seeds: Sequence[bytes]) -> bytes:
-    """One of the seeds, damaged in a few ways; a PNG often with its checksums put right."""
+def damage(random: Random, seeds: Sequence[bytes]) -> bytes:
+    """Return one of the seeds with a few mutations; half of the PNG get valid checksums."""
     data = random.choice(seeds)
-    for _ in range(random.randint(1, MOST_DAMAGE)):
-        data = random.choice(DAMAGES)(random, data, seeds)
-    return with_checksums(data) if random.random() < 0.5 else data
+    for _ in range(random.randint(1, MOST_MUTATIONS)):
+        data = random.choice(MUTATIONS)(random, data, seeds)
+    return fix_checksums(data) if random.random() < 0.5 else data
 
 
-def cut(random: Random, data: bytes, _seeds: Sequence[bytes]) -> bytes:
-    return data[: place(random, data)]
+def cut_end(random: Random, data: bytes, _seeds: Sequence[bytes]) -> bytes:
+    """Cut the end off."""
+    return data[: choose_position(random, data)]
 
 
-def without_a_piece(random: Random, data: bytes, _seeds: Sequence[bytes]) -> bytes:
-    begin = place(random, data)
+def delete_bytes(random: Random, data: bytes, _seeds: Sequence[bytes]) -> bytes:
+    """Delete 1 to 16 bytes."""
+    begin = choose_position(random, data)
     return data[:begin] + data[begin + random.randint(1, 16) :]
 
 
-def with_a_piece_twice(random: Random, data: bytes, _seeds: Sequence[bytes]) -> bytes:
-    begin = place(random, data)
+def repeat_bytes(random: Random, data: bytes, _seeds: Sequence[bytes]) -> bytes:
+    """Repeat 1 to 64 bytes."""
+    begin = choose_position(random, data)
     return data[: begin + random.randint(1, 64)] + data[begin:]
 
 
-def with_other_bytes(random: Random, data: bytes, _seeds: Sequence[bytes]) -> bytes:
-    return put(data, place(random, data), random.randbytes(random.randint(1, 4)))
+def replace_bytes(random: Random, data: bytes, _seeds: Sequence[bytes]) -> bytes:
+    """Replace 1 to 4 bytes by random ones."""
+    position = choose_position(random, data)
+    return overwrite(data, position, random.randbytes(random.randint(1, 4)))
 
 
-def with_another_bit(random: Random, data: bytes, _seeds: Sequence[bytes]) -> bytes:
-    begin = place(random, data)
+def flip_bit(random: Random, data: bytes, _seeds: Sequence[bytes]) -> bytes:
+    """Flip one bit."""
+    begin = choose_position(random, data)
     old = data[begin : begin + 1] or b"\0"
-    return put(data, begin, bytes([old[0] ^ 1 << random.randrange(8)]))
+    return overwrite(data, begin, bytes([old[0] ^ 1 << random.randrange(8)]))
 
 
-def with_another_number(random: Random, data: bytes, _seeds: Sequence[bytes]) -> bytes:
+def replace_number(random: Random, data: bytes, _seeds: Sequence[bytes]) -> bytes:
+    """Replace 2 or 4 bytes by a number at which counters overflow."""
     size, order = random.choice((2, 4)), random.choice(ORDERS)
     number = random.choice(NUMBERS) % 256**size
-    return put(data, place(random, data), number.to_bytes(size, order))
+    return overwrite(data, choose_position(random, data), number.to_bytes(size, order))
 
 
-def with_another_end(random: Random, data: bytes, seeds: Sequence[bytes]) -> bytes:
+def replace_end(random: Random, data: bytes, seeds: Sequence[bytes]) -> bytes:
+    """Replace the end by the end of another seed."""
     other = random.choice(seeds)
-    return data[: place(random, data)] + other[place(random, other) :]
+    return data[: choose_position(random, data)] + other[choose_position(random, other) :]
 
 
-DAMAGES = (
-    cut,
-    without_a_piece,
-    with_a_piece_twice,
-    with_other_bytes,
-    with_another_bit,
-    with_another_number,
-    with_another_end,
+MUTATIONS = (
+    cut_end,
+    delete_bytes,
+    repeat_bytes,
+    replace_bytes,
+    flip_bit,
+    replace_number,
+    replace_end,
 )
 
 
-def place(random: Random, data: bytes) -> int:
-    """Anywhere; every second time in the first bytes, where the header is."""
+def choose_position(random: Random, data: bytes) -> int:
+    """Return a position in the file; half of them in the first bytes, where the header is."""
     most = min(len(data), 64) if random.random() < 0.5 else len(data)
     return random.randint(0, most)
 
 
-def put(data: bytes, begin: int, piece: bytes) -> bytes:
+def overwrite(data: bytes, begin: int, piece: bytes) -> bytes:
+    """Replace bytes from a position on."""
     return data[:begin] + piece + data[begin + len(piece) :]
 
 
-def with_checksums(data: bytes) -> bytes:
-    """A PNG as if its writer had meant it: else its damage would be found before it is read."""
+def fix_checksums(data: bytes) -> bytes:
+    """Give a PNG valid checksums; otherwise a decoder rejects it before it reads the damage."""
     if not data.startswith(SIGNATURE):
         return data
     parts, begin = [SIGNATURE], len(SIGNATURE)

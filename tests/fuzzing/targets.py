@@ -1,4 +1,4 @@
-"""What damaged files are thrown at: decoders in processes, or a server that is running."""
+"""Targets of damaged files: decoders in processes, or a running server."""
 
 import io
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from core.images import Limits
 from core.sandbox.decoder import SandboxedDecoder, decoding_bytes
 from core.sandbox.process import WorkerDied
 
-PATIENCE_S = 330  # more than the server's own deadline
+REQUEST_TIMEOUT_S = 330  # longer than the deadline of the server
 
 HARM = {WorkerDied: "crash", TimeoutError: "timeout", MemoryError: "memory"}
-"""What a decoder is protected from, by the cause of the error that tells of it."""
+"""Harm from which the sandbox protects the service, by the cause of its error."""
 
 
 class Outcome(NamedTuple):
-    """What became of a file.
+    """The outcome of a file.
 
     Attributes:
-        name: a status, or the kind of an error.
-        is_offence: whether it should not have happened, though the service survived it.
+        name: a status, or the name of an error.
+        is_offence: whether it is a fault, even if the service survived it.
     """
 
     name: str
@@ -34,7 +34,7 @@ Target = Callable[[bytes], Outcome]
 
 
 class DecoderTarget:
-    """Reads headers and decodes, as the service does with its default settings."""
+    """Reads the header of a file and decodes it, as the service does."""
 
     def __init__(self, decoders: SandboxedDecoder, limits: Limits) -> None:
         self._decoders = decoders
@@ -54,7 +54,7 @@ class DecoderTarget:
 
 
 class ServerTarget:
-    """Posts to a server."""
+    """Posts a file to a server."""
 
     def __init__(self, url: str) -> None:
         self._url = f"{url}/model/predict"
@@ -62,14 +62,14 @@ class ServerTarget:
 
     def __call__(self, data: bytes) -> Outcome:
         try:
-            answer = self._session.post(self._url, files={"image": data}, timeout=PATIENCE_S)
+            answer = self._session.post(self._url, files={"image": data}, timeout=REQUEST_TIMEOUT_S)
         except requests.RequestException as error:
             return Outcome(type(error).__name__, True)
         return Outcome(str(answer.status_code), answer.status_code >= 500)
 
 
 def default_decoders() -> DecoderTarget:
-    """Decoders as the service has them without settings."""
+    """Return decoders with the default settings of the service."""
     settings = Settings()
     memory_bytes = decoding_bytes(settings.max_pixels)
     decoders = SandboxedDecoder(1, memory_bytes=memory_bytes, wall_s=settings.decode_timeout_s)

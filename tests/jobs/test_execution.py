@@ -8,7 +8,7 @@ from core.errors import RequestAbandoned
 from core.options import OutputOptions
 from core.picture import Header, Picture
 from core.runtime.scheduler import RequestDeadline
-from core.temporal.coherence import MOST_BYTES, PIXEL_BYTES
+from core.temporal.coherence import FUSION_BYTES_PER_PIXEL, MAX_CACHE_BYTES
 from jobs.execution import file_digest, frame_bytes
 from tests.support.stand_ins import make_card
 
@@ -34,7 +34,7 @@ def test_a_frame_of_a_clip_also_needs_memory_for_earlier_frames(context):
     alone, of_clip = (
         frame_bytes(context.upscaler, header, is_clip=is_clip) for is_clip in (False, True)
     )
-    assert of_clip - alone == MOST_BYTES + PIXEL_BYTES * 32 * 48
+    assert of_clip - alone == MAX_CACHE_BYTES + FUSION_BYTES_PER_PIXEL * 32 * 48
 
 
 def test_the_memory_of_a_frame_is_held_until_the_upscaler_is_closed(context, medium):

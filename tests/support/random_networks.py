@@ -1,4 +1,4 @@
-"""Weights of no meaning, in the shapes of the networks that judge pictures."""
+"""Random weights in the shapes of VGG-19 and SqueezeNet."""
 
 import numpy as np
 
@@ -17,13 +17,13 @@ WIDE = {2: 128, 3: 128, 4: 256, 5: 256, 6: 384, 7: 384, 8: 512, 9: 512}
 
 
 def random_vgg():
-    """VGG-19 up to conv3_1."""
+    """Return weights of VGG-19 up to conv3_1."""
     rng = np.random.default_rng(0)
     return dict(kernels_and_biases(VGG_SHAPES, rng))
 
 
 def random_squeezenet():
-    """SqueezeNet 1.1 and the heads of LPIPS."""
+    """Return weights of SqueezeNet 1.1 and the heads of LPIPS."""
     rng = np.random.default_rng(0)
     weights = dict(kernels_and_biases(squeezenet_shapes(), rng))
     for index, name in enumerate(COMPARED):
@@ -33,6 +33,7 @@ def random_squeezenet():
 
 
 def squeezenet_shapes():
+    """Return the shapes of the kernels, by layer."""
     shapes = {"conv1": (3, 3, 3, 64)}
     channels = 64
     for index in SQUEEZED:
@@ -45,6 +46,7 @@ def squeezenet_shapes():
 
 
 def kernels_and_biases(shapes, rng):
+    """Yield names and arrays, scaled so that activations keep their size."""
     for name, shape in shapes.items():
         scale = np.sqrt(2 / np.prod(shape[:-1]))
         yield f"{name}/kernel", (scale * rng.normal(size=shape)).astype(np.float32)

@@ -1,10 +1,10 @@
-"""Recipes as files."""
+"""Write recipes as TOML."""
 
 import json
 
 
 def as_toml(recipe):
-    """A recipe as a TOML file states it: strings and numbers, quoted as JSON quotes them."""
+    """Return a recipe as TOML; its values are written as JSON, which TOML accepts."""
     lines = []
     for table, settings in recipe.as_dict().items():
         if settings is not None:

@@ -1,4 +1,4 @@
-"""An HTTP server in a thread that answers with given statuses, in turn and then again."""
+"""An HTTP server in a thread that answers with given statuses, in a cycle."""
 
 import itertools
 import threading
@@ -10,7 +10,7 @@ TIMING = "decode;dur=1.5, inference;dur=2.5, encode;dur=3.5"
 
 @contextmanager
 def stand_in_server(*statuses, retry_after="0"):
-    """Its URL."""
+    """Run the server; yield its URL."""
     turns = itertools.cycle(statuses or (200,))
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Runs as they are saved."""
+"""Read the saved state of runs."""
 
 from training.loop.run import CHECKPOINT, load_checkpoint
 
@@ -6,6 +6,6 @@ GROUPS = ["generator", "optimizer", "ema"]
 
 
 def state(folder):
-    """The step of a run in the first stage, and all its arrays."""
+    """Return the step of a run in the first stage, and all its arrays."""
     step, groups = load_checkpoint(folder / CHECKPOINT, GROUPS)
     return step, [array for group in GROUPS for array in groups[group]]

@@ -1,4 +1,4 @@
-"""A server of files that behaves as it is told: whole, in ranges, broken off, refusing."""
+"""A web server whose answers a test plans: whole files, ranges, broken transfers, errors."""
 
 import json
 import threading
@@ -10,14 +10,15 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass
 class Page:
-    """What is at a path.
+    """The file at a path, and how it is served.
 
     Attributes:
         body: the whole file.
-        etag, changed: headers that tell its versions apart; empty for none.
+        etag: header ETag; empty for none.
+        changed: header Last-Modified; empty for none.
         ranges: whether ranges are served.
-        answers: what is sent first, one a request: a status with headers, or a number
-            of bytes after which the connection is cut.
+        answers: answers to the first requests: a status with headers, or a number of bytes
+            after which the connection is cut.
     """
 
     body: bytes = b""
@@ -28,20 +29,22 @@ class Page:
 
 
 class Web:
-    """Pages by path, a Pixabay of `hits`, and the requests that came."""
+    """Pages by path, a stand-in for Pixabay's API with `hits`, and the received requests."""
 
     def __init__(self):
         self.pages = {}
         self.requests = []  # (path, headers)
         self.hits = []
         self.total = None
-        self.quota = []  # X-RateLimit-Remaining and -Reset of the next answers
+        self.quota = []  # headers X-RateLimit-Remaining and -Reset of the next answers
         self.url = ""
 
     def ranges_asked(self):
+        """Return the header Range of every request."""
         return [headers.get("Range") for _, headers in self.requests]
 
     def answer(self, handler):
+        """Answer a request."""
         self.requests.append((handler.path, dict(handler.headers)))
         address = urlsplit(handler.path)
         if address.path == "/api/" and "/api/" not in self.pages:
@@ -55,6 +58,7 @@ class Web:
         return serve(handler, page, planned)
 
     def find(self, handler, query):
+        """Answer a search as Pixabay does."""
         page, per_page = int(query["page"][0]), int(query["per_page"][0])
         hits = self.hits[(page - 1) * per_page : page * per_page]
         total = len(self.hits) if self.total is None else self.total
@@ -63,6 +67,7 @@ class Web:
 
 
 def send(handler, status, headers=None, body=b"", cut_after=None):
+    """Send an answer, and cut the body after some bytes if asked for."""
     handler.send_response(status)
     for name, value in (headers or {}).items():
         handler.send_header(name, value)
@@ -73,6 +78,7 @@ def send(handler, status, headers=None, body=b"", cut_after=None):
 
 
 def serve(handler, page, cut_after):
+    """Send a page, or the range of it that the request asks for."""
     headers = {"ETag": page.etag, "Last-Modified": page.changed}
     headers = {name: value for name, value in headers.items() if value}
     asked = handler.headers.get("Range") if page.ranges else None
@@ -87,6 +93,7 @@ def serve(handler, page, cut_after):
 
 @contextmanager
 def serving():
+    """Run the server in a thread."""
     web = Web()
 
     class Handler(BaseHTTPRequestHandler):

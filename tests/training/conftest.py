@@ -40,7 +40,7 @@ def recipe():
 
 @pytest.fixture
 def degradation():
-    """Blur, noise and compression of every patch."""
+    """A degradation with blur, noise and compression of every patch."""
     return Degradation(
         blur_sigma=[0.2, 1.5],
         noise_sigma=[1.0, 5.0],
@@ -93,7 +93,7 @@ def test_sets(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def run_folder(photos_folder, tmp_path_factory):
-    """A run of the tiny recipe, to its last step."""
+    """A finished run of the tiny recipe."""
     folder = tmp_path_factory.mktemp("run")
     train(TINY, photos_folder, folder, max_minutes=1)
     return folder
@@ -101,7 +101,7 @@ def run_folder(photos_folder, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def other_folder(run_folder, photos_folder, tmp_path_factory):
-    """A run that began with `run_folder` and has gone on from there."""
+    """A finished run that started from `run_folder`."""
     folder = tmp_path_factory.mktemp("other") / "run"
     train(TINY, photos_folder, folder, 1, start_from=run_folder)
     return folder
@@ -117,19 +117,18 @@ def assets(run_folder, photos_folder, tmp_path_factory):
 
 @pytest.fixture
 def card_path(assets, tmp_path):
-    """The card of a tiny frozen graph, in a folder of the test's own."""
+    """The card of a tiny frozen graph, copied to a folder of the test."""
     return shutil.copytree(assets, tmp_path / "assets") / "tiny.json"
 
 
 @pytest.fixture(autouse=True)
-def brisk(monkeypatch):
-    """Nobody waits long between attempts."""
-    monkeypatch.setattr("training.data.download.BACKOFF_S", 0.01)
+def short_backoff(monkeypatch):
+    """Retry after a short delay."""
     monkeypatch.setattr("training.data.download.BACKOFF_S", 0.01)
 
 
 @pytest.fixture
 def web():
-    """A server on this machine."""
+    """A web server on this machine."""
     with serving() as web:
         yield web

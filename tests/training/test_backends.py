@@ -1,4 +1,4 @@
-"""One code path: a run in a process of its own, on another backend, on two devices, killed."""
+"""Runs in a separate process: killed, on another backend, on two devices."""
 
 import csv
 import os
@@ -20,23 +20,23 @@ from training.loop.train import train
 
 pytestmark = pytest.mark.thorough
 
-PATIENCE_S = 300  # a machine with other work takes minutes to compile
+TIMEOUT_S = 300  # compiling takes minutes on a busy machine
 ADVERSARIAL = AdversarialSettings(
     pixel_weight=0.1,
     content_weight=0.1,
-    adversarial_weight=1e-6,  # every backend draws another discriminator
+    adversarial_weight=1e-6,  # backends initialise the discriminator differently
     discriminator_filters=4,
 )
 TWO_DEVICES = {
     "KERAS_BACKEND": "jax",
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # which take longer than these few steps
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # optimizing takes longer than these few steps
     "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
 }
 
 
 @pytest.fixture
 def start(tmp_path, photos_folder):
-    """Start a run in a process of its own."""
+    """Start a run in a separate process."""
 
     def start(recipe, run_folder, *options, **environ):
         path = tmp_path / "recipe.toml"
@@ -51,25 +51,25 @@ def start(tmp_path, photos_folder):
 
 
 def finish(process):
-    _, errors = process.communicate(timeout=PATIENCE_S)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, errors
 
 
-def test_a_killed_run_ends_as_an_undisturbed_one(recipe, photos_folder, start, tmp_path):
+def test_a_killed_run_ends_as_an_uninterrupted_one(recipe, photos_folder, start, tmp_path):
     training = replace(recipe.training, steps=400, validate_every=40)
     recipe = replace(recipe, training=training)
     killed = start(recipe, tmp_path / "killed")
-    wait_until((tmp_path / "killed" / CHECKPOINT).exists, PATIENCE_S)
+    wait_until((tmp_path / "killed" / CHECKPOINT).exists, TIMEOUT_S)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     step, _ = state(tmp_path / "killed")
     assert 0 < step < 400
     finish(start(recipe, tmp_path / "killed"))
-    train(recipe, photos_folder, tmp_path / "undisturbed", max_minutes=2)
-    step, undisturbed = state(tmp_path / "undisturbed")
+    train(recipe, photos_folder, tmp_path / "uninterrupted", max_minutes=2)
+    step, uninterrupted = state(tmp_path / "uninterrupted")
     resumed_step, resumed = state(tmp_path / "killed")
     assert step == resumed_step == 400
-    for expected, received in zip(undisturbed, resumed, strict=True):
+    for expected, received in zip(uninterrupted, resumed, strict=True):
         np.testing.assert_array_equal(received, expected)
 
 

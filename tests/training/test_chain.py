@@ -1,4 +1,4 @@
-"""The whole chain as a user runs it, in small: `make train-smoke`."""
+"""The whole chain from photographs to measured graphs, with tiny networks."""
 
 import json
 import sys
@@ -14,18 +14,18 @@ from core.model.card import read_card
 from core.model.upscaler import load_upscaler
 from core.picture import Picture
 from tests.support.recipes import as_toml
-from training.evaluation.outputs import FIRST_MARK, LAST_MARK
+from training.evaluation.evaluate import FIRST_MARK, LAST_MARK
 from training.loop.recipe import AdversarialSettings
 
 ORIGINALS = sorted((ROOT / "samples" / "test_examples" / "original").glob("*.png"))
-GREY = ("coins.png", "photographer.png")  # not fit to train on: they are the test set
+GREY = ("coins.png", "photographer.png")  # rejected for training, so they are the test set
 ADVERSARIAL = AdversarialSettings(
     pixel_weight=0.1, content_weight=0.1, adversarial_weight=0.01, discriminator_filters=4
 )
 
 
 def tiny(path):
-    """A photograph made small enough for a smoke test: 96 x 128 px."""
+    """Return a photograph shrunk to 96 x 128 px."""
     return resize_bicubic(decode_image(path.read_bytes()).pixels, 96, 128)
 
 
@@ -105,14 +105,14 @@ def test_photographs_become_two_measured_graphs(
         (["evaluate", "nowhere.json", "--test-sets", "."], "nowhere.json must be a model card"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_a_line(run, tmp_path, monkeypatch, arguments, message):
+def test_an_error_is_reported_in_one_line(run, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wrong.toml").write_text("[generator]\nfilters = 8\n")
     with pytest.raises(SystemExit, match=f"python -m training: .*{message}"):
         run(*arguments)
 
 
-def test_an_interruption_is_no_failure_of_the_program(run, monkeypatch):
+def test_an_interruption_ends_the_program_with_the_status_of_a_shell(run, monkeypatch):
     def interrupted(*_arguments):
         raise KeyboardInterrupt
 

@@ -34,7 +34,7 @@ def test_pictures_become_a_collection_with_a_report(monkeypatch, capsys, picture
     )
 
 
-def test_pictures_that_are_not_fit_are_told(monkeypatch, pictures, tmp_path):
+def test_a_folder_without_acceptable_pictures_is_reported(monkeypatch, pictures, tmp_path):
     with pytest.raises(SystemExit, match="python -m training: SOURCE must hold a photograph"):
         run(
             monkeypatch,
@@ -62,7 +62,7 @@ def test_a_list_is_downloaded(monkeypatch, capsys, web, tmp_path):
 
 
 @pytest.mark.parametrize("place", ["option", "environment", "nowhere"])
-def test_pixabay_is_asked_with_a_key(monkeypatch, capsys, web, tmp_path, place):
+def test_a_pixabay_search_needs_a_key(monkeypatch, capsys, web, tmp_path, place):
     monkeypatch.delenv("PIXABAY_API_KEY", raising=False)
     key = ["--key", "secret"] if place == "option" else []
     if place == "environment":
@@ -82,7 +82,7 @@ def test_pixabay_is_asked_with_a_key(monkeypatch, capsys, web, tmp_path, place):
     ("option", "value"),
     [("--min-side", "0"), ("--min-side", "x"), ("--workers", "-1")],
 )
-def test_numbers_must_make_sense(monkeypatch, capsys, option, value):
+def test_invalid_numbers_are_refused(monkeypatch, capsys, option, value):
     with pytest.raises(SystemExit) as caught:
         run(monkeypatch, "prepare", "source", "target", option, value)
     assert caught.value.code == 2
@@ -90,7 +90,7 @@ def test_numbers_must_make_sense(monkeypatch, capsys, option, value):
 
 
 @pytest.mark.parametrize("value", ["0", "-3", "inf", "nan"])
-def test_a_pace_must_be_a_number_above_zero(monkeypatch, capsys, value):
+def test_the_request_rate_must_be_a_number_above_zero(monkeypatch, capsys, value):
     with pytest.raises(SystemExit) as caught:
         run(monkeypatch, "download", "urls", "l", "t", f"--requests-per-minute={value}")
     assert caught.value.code == 2

@@ -1,1 +1,1 @@
-"""Photographs: downloaded, selected, degraded, cut into patches."""
+"""Photographs and drawings: download, select, degrade, cut into patches."""

@@ -1,9 +1,8 @@
-"""A folder of photographs becomes a collection to train on, whole or not at all.
+"""Prepare a collection to train on: check photographs, select them, store them.
 
-A collection is what `training.data.photos` reads: photographs, and `manifest.csv` beside
-them. `refused.csv` says of every other file why it was not taken.
-
-The folder that is trained on: photographs under names of their own, and the manifest.
+A collection is what `training.data.photos` reads: photographs under unique names, with
+`manifest.csv` beside them. `refused.csv` gives the reason for every file that was not
+accepted. A run that is stopped leaves the manifest that was there before.
 """
 
 import csv
@@ -20,9 +19,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from core.files import atomic_write
 from core.images import SUFFIXES
-from training.data.photos import Origin, Photo, Row, read_origins, split_photos, write_table
+from training.data.photos import (
+    MANIFEST,
+    Origin,
+    Photo,
+    Row,
+    read_origins,
+    split_photos,
+    write_table,
+)
 from training.data.selection import (
     Candidate,
     HashIndex,
@@ -33,16 +39,70 @@ from training.data.selection import (
 )
 from training.errors import CommandFailed
 
-MANIFEST = "manifest.csv"
+REFUSED = "refused.csv"
 COLUMNS = ("file", "width", "height", "licence", "source", "author", "sha256", "split")
-STEM_CHARACTERS = 40  # of the original name; the rest is cut
+STEM_CHARACTERS = 40  # length to which the original name is cut
+
+Refusals = dict[Path, Rejection]
+
+
+@dataclass(frozen=True)
+class PhotoRequirements:
+    """What a photograph must fulfil, and how many are checked at the same time.
+
+    Attributes:
+        licence: licence of all files that no table names; None if every file must be named.
+        test_sets: folder with `<set>/HR/*.png`, which must not be trained on, or None.
+        min_side: least width and height, px.
+        workers: files checked at the same time; None for one per core.
+    """
+
+    licence: str | None = None
+    test_sets: Path | None = None
+    min_side: int = 192  # a patch of 48 LR px
+    workers: int | None = None
+
+
+def prepare(source: Path, target: Path, requirements: PhotoRequirements) -> str:
+    """Store the photographs that fulfil the requirements in a collection.
+
+    The result depends on the files alone, not on the workers or on earlier runs.
+
+    Args:
+        source: folder of photographs with subfolders; links to folders are not followed.
+        target: folder to write; it is created if it does not exist.
+        requirements: what a photograph must fulfil.
+
+    Returns:
+        Numbers of accepted and refused files, as lines of text.
+
+    Raises:
+        CommandFailed: if the folders cannot be used, or no file is accepted.
+    """
+    check_folders(source, target)
+    paths = list_photographs(source)
+    test_pictures = read_test_pictures(requirements.test_sets)
+    origins = find_origins(source, paths, requirements.licence)
+    candidates, refusals = check_files(paths, origins, requirements)
+    photos, repeated = select(source, candidates, test_pictures)
+    rows, vanished = store_all(photos, target)
+    refusals |= repeated | vanished
+    write_refusals(source, target, refusals)
+    if not rows:
+        raise CommandFailed(
+            "SOURCE must hold a photograph that passes every check. "
+            f"Received: {len(paths)} that do not, see {target / REFUSED}."
+        )
+    rows = assign_splits(rows)
+    write_manifest(target, rows)
+    return summarise(rows, refusals)
 
 
 def check_folders(source: Path, target: Path) -> None:
-    """Make the target, if it is one that may be written.
+    """Check both folders, and create the target.
 
     Raises:
-        CommandFailed: if the source is no folder, or the target would spoil something.
+        CommandFailed: if the source is not a folder, or the target must not be overwritten.
     """
     if not source.is_dir():
         raise CommandFailed(f"SOURCE must be a folder. Received: {source}.")
@@ -56,7 +116,7 @@ def check_folders(source: Path, target: Path) -> None:
 
 
 def check_manifest(path: Path) -> None:
-    """Refuse to replace a manifest that was not written here."""
+    """Raise CommandFailed if there is a manifest that `prepare` did not write."""
     if not path.exists():
         return
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
@@ -68,118 +128,11 @@ def check_manifest(path: Path) -> None:
         )
 
 
-def file_name(photo: Candidate) -> str:
-    """A name that is readable anywhere, and that no other photograph has.
-
-    The original name in ASCII, for a person, then the beginning of the sha256.
-    """
-    ascii_only = unicodedata.normalize("NFKD", photo.path.stem).encode("ascii", "ignore").decode()
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", ascii_only)[:STEM_CHARACTERS].strip("-")
-    return f"{stem}-{photo.sha256[:16]}{photo.path.suffix.lower()}".lstrip("-")
-
-
-def store(photo: Candidate, target: Path) -> Row:
-    """Put a photograph into the collection, and describe it.
-
-    Raises:
-        OSError: if it cannot be read any more, or not be written.
-    """
-    name = file_name(photo)
-    link_or_copy(photo.path.resolve(), target / name)
-    return {
-        "file": name,
-        "width": photo.width,
-        "height": photo.height,
-        "licence": photo.origin.licence,
-        "source": photo.origin.source,
-        "author": photo.origin.author,
-        "sha256": photo.sha256,
-    }
-
-
-def split(rows: Sequence[Row]) -> list[Row]:
-    """Say of every row of a manifest what its photograph will be used for."""
-    photos = [Photo(Path(row["file"]), row["licence"], row["sha256"]) for row in rows]
-    validation = split_photos(photos)[1] if len(photos) > 1 else []
-    kept = {photo.sha256 for photo in validation}
-    return [row | {"split": "validation" if row["sha256"] in kept else "training"} for row in rows]
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """The same bytes under another name, without a second copy where that can be had."""
-    with atomic_write(target) as partial:
-        try:
-            partial.hardlink_to(source)
-        except OSError:  # another file system, or one without links
-            shutil.copyfile(source, partial)
-
-
-def write_manifest(target: Path, rows: Iterable[Row]) -> None:
-    """Write the manifest, in the order of the names."""
-    write_table(target / MANIFEST, COLUMNS, sorted(rows, key=lambda row: row["file"]))
-
-
-REFUSED = "refused.csv"
-
-Refusals = dict[Path, Rejection]
-
-
-@dataclass(frozen=True)
-class PhotoRequirements:
-    """What is asked of a photograph.
-
-    Attributes:
-        licence: of all files that no table names; None if every file must be named.
-        test_sets: folder with `<set>/HR/*.png`, which may not be trained on, or None.
-        min_side: least width and height, px.
-        workers: files checked at once; None for one a core.
-    """
-
-    licence: str | None = None
-    test_sets: Path | None = None
-    min_side: int = 192  # a patch of 48 LR px
-    workers: int | None = None
-
-
-def prepare(source: Path, target: Path, checks: PhotoRequirements) -> str:
-    """Put the photographs that are fit to train on into a collection.
-
-    The result depends on the files alone, not on the workers or on earlier runs.
-
-    Args:
-        source: folder of photographs, searched throughout; links to folders are not followed.
-        target: folder to write; made if it is not there.
-        checks: what is asked of a photograph.
-
-    Returns:
-        How many were accepted, and how many refused for what, as lines of text.
-
-    Raises:
-        CommandFailed: if the folders cannot be used, or no file is accepted.
-    """
-    check_folders(source, target)
-    paths = list_photographs(source)
-    test_pictures = read_test_pictures(checks.test_sets)
-    candidates, refusals = check_files(paths, find_origins(source, paths, checks.licence), checks)
-    photos, repeated = select(source, candidates, test_pictures)
-    rows, vanished = store_all(photos, target)
-    refusals |= repeated | vanished
-    write_refusals(source, target, refusals)
-    if not rows:
-        raise CommandFailed(
-            "SOURCE must hold a photograph that passes every check. "
-            f"Received: {len(paths)} that do not, see {target / REFUSED}."
-        )
-    rows = split(rows)
-    write_manifest(target, rows)
-    return summarise(rows, refusals)
-
-
 def list_photographs(source: Path) -> list[Path]:
-    """Every file of a folder that has the suffix of a picture, in order of its path.
+    """Return every file of a folder that has the suffix of a picture, sorted by path.
 
     Raises:
-        CommandFailed: if there is none, or a folder cannot be searched.
+        CommandFailed: if there is none, or a subfolder cannot be read.
     """
 
     def fail(error: OSError) -> None:
@@ -197,29 +150,29 @@ def list_photographs(source: Path) -> list[Path]:
 def find_origins(
     source: Path, paths: Sequence[Path], licence: str | None
 ) -> dict[Path, Origin | None]:
-    """Origin of every file: from a table, else from the licence given for the others."""
+    """Return the origin of every file: from a table, else from the given licence, else None."""
     stated = read_origins(source)
     others = Origin(licence.strip()) if licence and licence.strip() else None
     return {path: stated.get(path, others) for path in paths}
 
 
 def check_files(
-    paths: Sequence[Path], origins: dict[Path, Origin | None], checks: PhotoRequirements
+    paths: Sequence[Path], origins: dict[Path, Origin | None], requirements: PhotoRequirements
 ) -> tuple[list[Candidate], Refusals]:
-    """Judge all files, several at once.
+    """Check all files, several at the same time.
 
-    Threads, because decoding, resizing and hashing release the interpreter; nothing has
-    to be copied between processes, and none is forked under a running library.
+    Threads suffice, because decoding, resizing and hashing release the interpreter. Nothing
+    has to be copied between processes, and no process is forked under a running library.
     """
 
     def check(path: Path) -> Candidate | Rejection:
         try:
-            return check_file(path, origins[path], checks.min_side)
+            return check_file(path, origins[path], requirements.min_side)
         except Rejection as refusal:
             return Rejection(refusal.kind, refusal.reason)  # its traceback would hold the pixels
 
-    with ThreadPool(checks.workers) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow, about metadata; not of what is judged
+    with ThreadPool(requirements.workers) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of metadata, which does not matter here
         bar = tqdm(pool.imap(check, paths), total=len(paths), unit="photo", disable=None)
         verdicts = list(bar)
     refusals = {p: v for p, v in zip(paths, verdicts, strict=True) if isinstance(v, Rejection)}
@@ -229,7 +182,7 @@ def check_files(
 def select(
     source: Path, candidates: Sequence[Candidate], test_pictures: HashIndex
 ) -> tuple[list[Candidate], Refusals]:
-    """Photographs that are new; of several that show the same, the one with most pixels."""
+    """Reject duplicates and test pictures; of duplicates, keep the one with most pixels."""
     selection = Selection(test_pictures, len(candidates))
     chosen, refusals = [], {}
     for photo in sorted(candidates, key=lambda photo: (-photo.height * photo.width, photo.path)):
@@ -242,7 +195,7 @@ def select(
 
 
 def store_all(photos: Sequence[Candidate], target: Path) -> tuple[list[Row], Refusals]:
-    """Put photographs into the collection, except those that have vanished meanwhile."""
+    """Store photographs in the collection, except those that were deleted meanwhile."""
     rows, refusals = [], {}
     for photo in tqdm(photos, unit="photo", disable=None):
         try:
@@ -253,7 +206,61 @@ def store_all(photos: Sequence[Candidate], target: Path) -> tuple[list[Row], Ref
     return rows, refusals
 
 
+def store(photo: Candidate, target: Path) -> Row:
+    """Store a photograph in the collection, and return its row without the split.
+
+    Raises:
+        OSError: if it can no longer be read, or cannot be written.
+    """
+    name = make_file_name(photo)
+    link_or_copy(photo.path.resolve(), target / name)
+    return {
+        "file": name,
+        "width": photo.width,
+        "height": photo.height,
+        "licence": photo.origin.licence,
+        "source": photo.origin.source,
+        "author": photo.origin.author,
+        "sha256": photo.sha256,
+    }
+
+
+def make_file_name(photo: Candidate) -> str:
+    """Return a unique name: the original name in ASCII, then the start of the sha256."""
+    ascii_only = unicodedata.normalize("NFKD", photo.path.stem).encode("ascii", "ignore").decode()
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", ascii_only)[:STEM_CHARACTERS].strip("-")
+    return f"{stem}-{photo.sha256[:16]}{photo.path.suffix.lower()}".lstrip("-")
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Create a hard link to a file, or a copy where hard links are not possible."""
+    partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        try:
+            partial.hardlink_to(source)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(source, partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def assign_splits(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of a manifest with their split, `training` or `validation`."""
+    photos = [Photo(Path(row["file"]), row["licence"], row["sha256"]) for row in rows]
+    validation = split_photos(photos)[1] if len(photos) > 1 else []
+    kept = {photo.sha256 for photo in validation}
+    return [row | {"split": "validation" if row["sha256"] in kept else "training"} for row in rows]
+
+
+def write_manifest(target: Path, rows: Iterable[Row]) -> None:
+    """Write the manifest, sorted by file name."""
+    write_table(target / MANIFEST, COLUMNS, sorted(rows, key=lambda row: row["file"]))
+
+
 def write_refusals(source: Path, target: Path, refusals: Refusals) -> None:
+    """Write `refused.csv`, sorted by path."""
     rows = (
         {"file": path.relative_to(source).as_posix(), "reason": refusals[path].reason}
         for path in sorted(refusals)
@@ -262,6 +269,7 @@ def write_refusals(source: Path, target: Path, refusals: Refusals) -> None:
 
 
 def summarise(rows: Sequence[Row], refusals: Refusals) -> str:
+    """Return the numbers of accepted files per split, and of refused files per kind."""
     splits = Counter(row["split"] for row in rows)
     kinds = Counter(refusal.kind for refusal in refusals.values())
     lines = [f"{len(rows)} accepted"]

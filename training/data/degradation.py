@@ -1,7 +1,7 @@
-"""How a picture from the wild becomes small: blurred, downscaled, noisy, compressed.
+"""Degrade HR to LR as cameras and web sites do: blur, downscale, add noise, compress.
 
-The classical model in its first order, LR = JPEG((HR * blur) downscaled + noise), every
-strength drawn anew for every patch from the ranges of a recipe.
+This is the classical degradation model of first order: LR = JPEG((HR * blur) downscaled +
+noise). Every strength is drawn anew for every patch from the ranges in a recipe.
 
 Source: Wang et al. 2021, Real-ESRGAN, arXiv:2107.10833, sec. 3.1, eq. 1.
 """
@@ -19,21 +19,21 @@ from training.data.photos import Pair
 from training.errors import CommandFailed
 from training.models.networks import SCALE
 
-BLUR_REACH = 3  # standard deviations, where the kernel is cut off
-BICUBIC_REACH = 2 * SCALE  # HR px a side that one LR pixel sees when downscaled
-JPEG_BLOCK = 8  # px a side that are compressed together
-JPEG_UNIT = 16  # px until the grid of blocks repeats: chroma has half the resolution
+BLUR_REACH = 3  # standard deviations at which the kernel is cut off
+BICUBIC_REACH = 2 * SCALE  # HR px on each side that one LR pixel depends on when downscaled
+JPEG_BLOCK = 8  # px a side of a block that is compressed as a whole
+JPEG_UNIT = 16  # px after which the grid of blocks repeats: chroma has half the resolution
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """Ranges [lowest, highest] that strengths are drawn from, all values equally likely."""
+    """Table `[degradation]`: ranges [lowest, highest] from which strengths are drawn uniformly."""
 
-    blur_sigma: list[float]  # of a Gaussian, HR px, drawn for each axis by itself
-    noise_sigma: list[float]  # of a Gaussian on the LR grid, 8-bit levels
-    jpeg_quality: list[int]  # of the LR, 1 to 100
-    grey_noise_share: float  # of the degraded patches: the same noise in all channels
-    clean_share: float  # of all patches: downscaled and nothing else
+    blur_sigma: list[float]  # width of a Gaussian, HR px, drawn separately for each axis
+    noise_sigma: list[float]  # deviation of Gaussian noise on LR, 8-bit levels
+    jpeg_quality: list[int]  # quality of LR, 1 to 100
+    grey_noise_share: float  # share of degraded patches with the same noise in all channels
+    clean_share: float  # share of all patches that are only downscaled
 
     def __post_init__(self) -> None:
         self._check_range("blur_sigma", float, 0, 100)
@@ -59,16 +59,21 @@ class Degradation:
 
     @property
     def margin(self) -> int:
-        """LR pixels around a patch that it depends on: by blur and downscaling, or by JPEG."""
+        """LR pixels around a patch on which it depends, through blur and downscaling, or JPEG."""
         reach = ceil(BLUR_REACH * self.blur_sigma[1]) + BICUBIC_REACH
         return max(ceil(reach / SCALE), JPEG_BLOCK)
 
 
 def degrade(hr: np.ndarray, degradation: Degradation, rng: np.random.Generator) -> np.ndarray:
-    """HR (4H, 4W, 3) uint8 -> LR (H, W, 3) uint8, a function of the generator's state.
+    """Degrade HR (4H, 4W, 3) uint8 to LR (H, W, 3) uint8.
 
-    Nothing moves: LR pixel (y, x) shows the 4 x 4 HR pixels from (4y, 4x) on. Beyond the
-    edges the picture goes on with the pixels of the edge.
+    LR and HR stay aligned: LR pixel (y, x) shows the 4 x 4 HR pixels from (4y, 4x) on. Beyond
+    the edges, the pixels of the edge are repeated.
+
+    Args:
+        hr: picture to degrade.
+        degradation: ranges of the strengths.
+        rng: source of random numbers; its state determines the result.
     """
     height, width = (side // SCALE for side in hr.shape[:2])
     if rng.random() < degradation.clean_share:
@@ -79,14 +84,14 @@ def degrade(hr: np.ndarray, degradation: Degradation, rng: np.random.Generator) 
 
 
 def blur(pixels: np.ndarray, sigma_y: float, sigma_x: float) -> np.ndarray:
-    """(H, W, 3) uint8, convolved with a Gaussian of its own width along each axis, px."""
+    """Convolve (H, W, 3) uint8 with a Gaussian; its width can differ between axes, px."""
     blurred = convolve_rows(pixels.astype(np.float32), gaussian(sigma_y))
     blurred = convolve_rows(blurred.swapaxes(0, 1), gaussian(sigma_x)).swapaxes(0, 1)
     return np.rint(blurred).astype(np.uint8)
 
 
 def gaussian(sigma: float) -> np.ndarray:
-    """Kernel of odd length and sum 1; that of width zero changes nothing."""
+    """Return a kernel of odd length and sum 1; a kernel of width zero changes nothing."""
     radius = ceil(BLUR_REACH * sigma)
     offsets = np.arange(-radius, radius + 1) / (sigma or 1)
     kernel = np.exp(-(offsets**2) / 2)
@@ -94,14 +99,14 @@ def gaussian(sigma: float) -> np.ndarray:
 
 
 def convolve_rows(pixels, kernel):
-    """Weighted sums of each row and its neighbours above and below; edges repeated."""
+    """Return weighted sums of each row and its neighbours above and below; edges are repeated."""
     radius, height = len(kernel) // 2, len(pixels)
     padded = np.pad(pixels, ((radius, radius), (0, 0), (0, 0)), mode="edge")
     return sum(weight * padded[k : k + height] for k, weight in enumerate(kernel))
 
 
 def add_noise(lr: np.ndarray, degradation: Degradation, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise on (H, W, 3) uint8, in colour or the same in all channels."""
+    """Add Gaussian noise to (H, W, 3) uint8, in colour or the same in all channels."""
     sigma = rng.uniform(*degradation.noise_sigma)
     channels = 1 if rng.random() < degradation.grey_noise_share else 3
     noise = rng.normal(0, sigma, (*lr.shape[:2], channels))
@@ -109,9 +114,9 @@ def add_noise(lr: np.ndarray, degradation: Degradation, rng: np.random.Generator
 
 
 def compress(lr: np.ndarray, quality: int, rng: np.random.Generator) -> np.ndarray:
-    """(H, W, 3) uint8 through JPEG, with the grid of blocks beginning anywhere.
+    """Compress (H, W, 3) uint8 as JPEG and decode it, with a random offset of the block grid.
 
-    A patch is cut from anywhere in a picture, so its corner is no corner of a block.
+    A patch is cut from anywhere in a picture, so its corner need not be that of a block.
     """
     dy, dx = rng.integers(JPEG_UNIT, size=2)
     padded = np.pad(lr, ((dy, 0), (dx, 0), (0, 0)), mode="edge")
@@ -121,7 +126,7 @@ def compress(lr: np.ndarray, quality: int, rng: np.random.Generator) -> np.ndarr
 def crop_lr(
     pair: Pair, box: Box, degradation: Degradation | None, rng: np.random.Generator
 ) -> np.ndarray:
-    """LR pixels inside `box`, made from the HR pixels around it if there is a degradation."""
+    """Return the LR pixels inside `box`, degraded from HR if there is a degradation."""
     if degradation is None:
         return box.crop(pair.lr)
     window = box.grown(degradation.margin, *pair.lr.shape[:2])
@@ -130,10 +135,10 @@ def crop_lr(
 
 
 def degrade_pairs(pairs: Sequence[Pair], degradation: Degradation | None, seed: int) -> list[Pair]:
-    """The pairs with degraded LR, each a function of the seed and its place in the list."""
+    """Return the pairs with degraded LR; the seed and the index in the list determine each."""
     if degradation is None:
         return list(pairs)
     return [
-        Pair(pair.hr, degrade(pair.hr, degradation, np.random.default_rng((seed, place))))
-        for place, pair in enumerate(pairs)
+        Pair(pair.hr, degrade(pair.hr, degradation, np.random.default_rng((seed, index))))
+        for index, pair in enumerate(pairs)
     ]

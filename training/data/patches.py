@@ -1,7 +1,7 @@
-"""Training patches: aligned random crops of pairs, flipped and turned at random.
+"""Training patches: aligned random crops of pairs, mirrored and rotated at random.
 
-A batch is a function of the seed and the step alone. There is no random state to
-save: a run resumed at a step sees exactly the batches it would have seen.
+The seed and the step alone determine a batch, so there is no random state to save: a
+resumed run gets exactly the batches that an uninterrupted run gets.
 """
 
 from collections.abc import Sequence
@@ -16,18 +16,21 @@ from training.data.photos import Pair
 from training.errors import CommandFailed
 from training.models.networks import SCALE
 
-PREPARED_AHEAD = 8  # batches drawn while the network computes
+PREPARED_AHEAD = 8  # number of batches drawn while the network computes
 
 
 class PatchSampler:
-    """Draws batches of (LR, HR) patches, every LR pixel equally likely.
+    """Draws batches of (LR, HR) patches; every LR pixel is equally likely.
 
     Args:
-        pairs: photographs, each at least `patch` LR pixels high and wide.
-        patch: side of a LR patch, px.
+        pairs: photographs; those smaller than a patch are ignored.
+        patch: side of an LR patch, px.
         batch: patches in a batch.
-        seed: with the step, all there is to know about a batch.
-        degradation: how LR patches are made from HR; None for those of the pairs.
+        seed: together with the step, it determines a batch.
+        degradation: how LR is made from HR; None for the LR of the pairs.
+
+    Raises:
+        CommandFailed: if all photographs are smaller than a patch.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class PatchSampler:
         self.degradation = degradation
 
     def draw(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Batch of one step: LR (B, h, w, 3) and HR (B, 4h, 4w, 3), unit float32."""
+        """Return the batch of a step: LR (B, h, w, 3) and HR (B, 4h, 4w, 3), unit float32."""
         rng = np.random.default_rng((self.seed, step))
         chosen = rng.choice(len(self.pairs), self.batch, p=self.weights)
         patches = [self._draw_one(self.pairs[index], rng) for index in chosen]
@@ -59,7 +62,7 @@ class PatchSampler:
         return unit_from_uint8(lr), unit_from_uint8(hr)
 
     def batches(self, first_step: int):
-        """Endless batches from `first_step` on, drawn ahead in a thread."""
+        """Yield batches from `first_step` on, endlessly; a thread draws them ahead."""
         with ThreadPoolExecutor(max_workers=1) as pool:
             ahead = [pool.submit(self.draw, first_step + k) for k in range(PREPARED_AHEAD)]
             step = first_step + PREPARED_AHEAD
@@ -79,12 +82,12 @@ class PatchSampler:
 
 
 def orient(pixels: np.ndarray, turns: int, mirrored: int) -> np.ndarray:
-    """One of the eight orientations of pictures (..., H, W, C)."""
+    """Rotate pictures (..., H, W, C) by quarter turns, then mirror them if asked for."""
     turned = np.rot90(pixels, turns, axes=(-3, -2))
     return turned[..., ::-1, :] if mirrored else turned
 
 
 def orient_back(pixels: np.ndarray, turns: int, mirrored: int) -> np.ndarray:
-    """What `orient` was given, from what it gave."""
+    """Undo `orient`."""
     turned = pixels[..., ::-1, :] if mirrored else pixels
     return np.rot90(turned, -turns, axes=(-3, -2))

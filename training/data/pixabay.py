@@ -1,7 +1,7 @@
-"""Photographs that Pixabay finds for a query.
+"""Download photographs that a Pixabay search finds.
 
-Its rules: at most 100 requests in 60 seconds, answers to be kept for 24 hours, files to
-be downloaded rather than linked to, no systematic mass downloads.
+Pixabay's rules: at most 100 requests in 60 seconds; cache answers for 24 hours; download
+files instead of linking to them; no systematic mass downloads.
 
 Source: https://pixabay.com/api/docs/
 """
@@ -17,14 +17,13 @@ from urllib.parse import quote_plus
 
 import requests
 
-from core.files import atomic_write
 from training.data.download import (
     LONGEST_WAIT_S,
     TIMEOUT_S,
     Download,
     DownloadOutcome,
     RequestPacer,
-    download,
+    download_all,
     open_session,
     suffix_of,
 )
@@ -33,19 +32,19 @@ from training.errors import CommandFailed
 
 BASE_URL = "https://pixabay.com/api/"
 LICENCE = "Pixabay Content License"
-FEWEST_PER_PAGE, MOST_PER_PAGE = 3, 200  # that the service accepts
-KEEP_ANSWERS_S = 24 * 3600
+FEWEST_PER_PAGE, MOST_PER_PAGE = 3, 200  # limits of the service
+CACHE_S = 24 * 3600
 
 
 @dataclass(frozen=True)
 class PixabaySearch:
-    """What to look for.
+    """What to search for.
 
     Attributes:
         query: up to 100 characters.
-        count: photographs wanted; fewer come if there are fewer (the service stops at 500).
-        key: of the user, secret: it is sent, but never written.
-        base_url: of the service.
+        count: number of photographs; the search may find fewer (the service stops at 500).
+        key: the user's API key, a secret: it is sent, but never written.
+        base_url: address of the API.
     """
 
     query: str
@@ -55,44 +54,52 @@ class PixabaySearch:
 
 
 def download_found(search: PixabaySearch, target: Path, per_minute: float) -> DownloadOutcome:
-    """Download the photographs of a search.
+    """Download the photographs that a search finds.
 
     Args:
-        search: what to look for.
-        target: folder to write; made if it is not there. Answers are kept in `.pixabay`.
-        per_minute: requests, at most, for answers and photographs together.
+        search: what to search for.
+        target: folder to write; it is created if it does not exist. Answers are cached in
+            its subfolder `.pixabay`.
+        per_minute: greatest number of requests per minute, for answers and photographs.
 
     Raises:
-        CommandFailed: if the service does not answer as it should.
+        CommandFailed: if the service does not answer as documented.
     """
     pace = RequestPacer(per_minute)
     with open_session(pace) as session:
-        jobs = PixabayFinder(search, target / ".pixabay", session, pace).find()
-        return download(jobs, target, session)
+        downloads = PixabayFinder(search, target / ".pixabay", session, pace).find()
+        return download_all(downloads, target, session)
 
 
 class PixabayFinder:
-    """Asks for page after page, and keeps the answers."""
+    """Requests the pages of a search, and caches the answers.
+
+    Args:
+        search: what to search for.
+        cache: folder of cached answers.
+        session: session that makes the requests.
+        pace: its pacer, which is paused when the quota is used up.
+    """
 
     def __init__(
-        self, search: PixabaySearch, answers: Path, session: requests.Session, pace: RequestPacer
+        self, search: PixabaySearch, cache: Path, session: requests.Session, pace: RequestPacer
     ) -> None:
         self._session = session
         self._search = search
-        self._answers = answers
+        self._cache = cache
         self._pace = pace
 
     def find(self) -> list[Download]:
-        """As many photographs as are wanted, without repetition."""
-        jobs: dict[str, Download] = {}
+        """Return as many photographs as asked for, without repetition."""
+        downloads: dict[str, Download] = {}
         for hits in self.pages():
-            jobs |= {job.name: job for job in map(job_of, hits)}
-            if len(jobs) >= self._search.count:
+            downloads |= {download.name: download for download in map(as_download, hits)}
+            if len(downloads) >= self._search.count:
                 break
-        return list(jobs.values())[: self._search.count]
+        return list(downloads.values())[: self._search.count]
 
     def pages(self) -> Iterator[list]:
-        """Hits of every page, until the last or an empty one."""
+        """Yield the hits of every page, until the last or an empty one."""
         per_page = min(max(self._search.count, FEWEST_PER_PAGE), MOST_PER_PAGE)
         page, total = 1, 1
         while (page - 1) * per_page < total:
@@ -108,30 +115,32 @@ class PixabayFinder:
             yield answer["hits"]
             page += 1
 
-    def answer_to(self, question: dict[str, str | int]) -> dict:
-        """The answer kept from the last 24 hours, or a new one."""
-        asked = json.dumps([self._search.base_url, question])
-        path = self._answers / f"{sha256(asked.encode()).hexdigest()}.json"
-        if path.exists() and time.time() - path.stat().st_mtime < KEEP_ANSWERS_S:
+    def answer_to(self, params: dict[str, str | int]) -> dict:
+        """Return the cached answer to a request if it is recent, else request it."""
+        cache_key = json.dumps([self._search.base_url, params])
+        path = self._cache / f"{sha256(cache_key.encode()).hexdigest()}.json"
+        if path.exists() and time.time() - path.stat().st_mtime < CACHE_S:
             return json.loads(path.read_text(encoding="utf-8"))
-        answer = read_answer(self.ask(question))
-        with atomic_write(path) as partial:
-            partial.write_text(json.dumps(answer), encoding="utf-8")
+        answer = parse_answer(self.request(params))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(answer), encoding="utf-8")
+        partial.replace(path)
         return answer
 
-    def ask(self, question: dict[str, str | int]) -> requests.Response:
-        """Ask the service; what goes wrong is told without the address, which holds the key."""
+    def request(self, params: dict[str, str | int]) -> requests.Response:
+        """Send a request; errors do not show the address, because it holds the key."""
         try:
             response = self._session.get(
                 self._search.base_url,
-                params={"key": self._search.key, **question},
+                params={"key": self._search.key, **params},
                 timeout=TIMEOUT_S,
                 allow_redirects=False,
             )
         except requests.RequestException as error:
             kind = type(error).__name__
             raise CommandFailed(f"Pixabay must answer. Received: {kind}.") from None
-        self.obey(response)
+        self.respect_quota(response)
         if response.status_code != HTTPStatus.OK:
             text = response.text
             for key in (self._search.key, quote_plus(self._search.key)):
@@ -141,15 +150,15 @@ class PixabayFinder:
             )
         return response
 
-    def obey(self, response: requests.Response) -> None:
-        """Stand still until the next window when this one is used up."""
+    def respect_quota(self, response: requests.Response) -> None:
+        """Pause until the quota is renewed if this response used it up."""
         if response.headers.get("X-RateLimit-Remaining") == "0":
             reset = response.headers.get("X-RateLimit-Reset", "")
             self._pace.pause(int(reset) if reset.isdigit() else LONGEST_WAIT_S)
 
 
-def read_answer(response: requests.Response) -> dict:
-    """What is needed of an answer: `totalHits`, and of each hit what a job is made of."""
+def parse_answer(response: requests.Response) -> dict:
+    """Return what is needed of an answer: `totalHits`, and four fields of each hit."""
     try:
         answer = response.json()
         hits = [
@@ -169,6 +178,7 @@ def read_answer(response: requests.Response) -> dict:
         ) from error
 
 
-def job_of(hit: dict) -> Download:
+def as_download(hit: dict) -> Download:
+    """Return the download of a hit."""
     name = f"pixabay-{hit['id']}{suffix_of(hit['largeImageURL'])}"
     return Download(hit["largeImageURL"], name, Origin(LICENCE, hit["pageURL"], hit["user"]))

@@ -1,244 +1,77 @@
-"""Whether two files show the same picture: a perceptual hash, and the search for it.
+"""Decide which photographs to accept: check each file, then reject duplicates.
 
-The hash is the 64-bit DCT hash that ImageHash calls `phash` (0.4 of its 64 bits
-differ on average), in a few lines of NumPy, since ImageHash brings 150 MB of SciPy and
-PyWavelets with it; and the hash of the mirrored picture comes for nothing.
+`check_file` judges a single file. `Selection` rejects a photograph that shows the same
+picture as another one, or as a picture of a test set.
+
+Two files show the same picture if their perceptual hashes are close. The hash is the 64-bit
+DCT hash that ImageHash calls `phash` (0.4 of its 64 bits differ on average). It is a few
+lines of NumPy here, because ImageHash depends on 150 MB of SciPy and PyWavelets, and because
+the hash of the mirrored picture comes at no extra cost.
 
 Source: Zauner 2010, "Implementation and benchmarking of perceptual image hash
 functions", sec. 3.2.1; https://www.hackerfactor.com/blog/index.php?/archives/432-Looks-Like-It.html
-
-What can be said of a photograph in numbers: size, sharpness, colour.
-
-Whether a single file is a photograph to train on.
-
-Whether a photograph is new: not the same as another one, nor as a test picture.
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from core.errors import SuperResolutionError
 from core.images import Limits, decode_rgb, resize_bicubic
-from training.data.photos import Origin, Photo
+from training.data.photos import Origin
 from training.errors import CommandFailed
 from training.evaluation.metrics import LUMA
 
+LIMITS = Limits(max_pixels=80_000_000, max_side=30_000)
+"""Larger files are not photographs, but attacks or panoramas. Below Pillow's own limit."""
 
-class PhotoMeasures(NamedTuple):
-    """Figures of one photograph; levels are those of 8 bits, [0, 255].
+MAX_FILE_BYTES = 256 * 2**20
 
-    Attributes:
-        height, width: px.
-        sharpness: variance of the Laplacian of luma, squared levels.
-        red, green, blue: means of the channels, levels.
-        luma: mean, levels.
-        saturation: mean of (greatest - least channel) / greatest channel, in [0, 1].
-    """
+GREY_LEVELS = 4
+"""Channels that differ by at most this are equal: JPEG files of grey pictures have such noise."""
 
-    height: int
-    width: int
-    sharpness: float
-    red: float
-    green: float
-    blue: float
-    luma: float
-    saturation: float
+COLOURED_SHARE = 1e-3
+"""Least share of pixels with unequal channels; photographs in colour have 0.07 or more."""
 
+THUMBNAIL_PX = 32  # side of the thumbnail that is hashed
+LOW = 8  # frequencies a side that make up the hash: 8 x 8 bits
 
-def measure_all(photos: Sequence[Photo]) -> list[PhotoMeasures]:
-    """Measures of every photograph, in the same order."""
-    with ThreadPool() as pool:
-        bar = tqdm(pool.imap(measure_file, photos), total=len(photos), unit="photo", disable=None)
-        return list(bar)
-
-
-def measure_file(photo: Photo) -> PhotoMeasures:
-    return measure(decode_rgb(photo.path.read_bytes()))
-
-
-def measure(pixels: np.ndarray) -> PhotoMeasures:
-    """Measures of a picture, (H, W, 3) uint8 in [0, 255]; H, W >= 3."""
-    luma = pixels.astype(np.float32) @ LUMA.astype(np.float32)
-    red, green, blue = (float(channel.mean()) for channel in np.moveaxis(pixels, -1, 0))
-    return PhotoMeasures(
-        *pixels.shape[:2],
-        float(laplacian(luma).var()),
-        red,
-        green,
-        blue,
-        float(luma.mean()),
-        saturation(pixels),
-    )
-
-
-def laplacian(luma: np.ndarray) -> np.ndarray:
-    """Four neighbours less four times the pixel: (H, W) -> (H - 2, W - 2) levels.
-
-    Its variance tells sharp pictures from blurred ones, noisy ones from both.
-
-    Source: Pech-Pacheco et al. 2000, doi:10.1109/ICPR.2000.903548, sec. 3.
-    """
-    neighbours = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]
-    return neighbours - 4 * luma[1:-1, 1:-1]
-
-
-def saturation(pixels: np.ndarray) -> float:
-    """Mean saturation of HSV, in [0, 1]; black has none."""
-    least, greatest = channel_range(pixels)
-    return float(((greatest - least) / np.maximum(greatest, 1).astype(np.float32)).mean())
-
-
-THUMBNAIL_PX = 32  # side of what is compared
-LOW = 8  # frequencies a side that make the hash: 8 x 8 bits
 NEAR_BITS = 8
-"""Hashes that differ in so many of 64 bits, or fewer, are of the same picture.
+"""Hashes that differ in at most this many of 64 bits are of the same picture.
 
 Measured on 585 photographs and 119 test pictures (247 456 pairs, mirrored too). Copies
 of a photograph (JPEG quality 30, a quarter of the size, 1.5 times the size, 128 px wide,
-mirrored) are at most 6 bits away from it, brighter and more contrasty ones at most 8.
+mirrored) differ in at most 6 bits, copies with more brightness or contrast in at most 8.
 All three pairs within 8 bits are true ones: a photograph in other colours, a photograph
-cropped differently, and a face that is in Set5 and in Set14. Then comes nothing but
-different photographs: 1 pair at 12 bits, 16 at 14, 109 at 16.
+cropped differently, and a face that is in Set5 and in Set14. Pairs that differ in more bits
+are different photographs: 1 pair at 12 bits, 16 at 14, 109 at 16.
 """
 
 DECISIVE_LEVELS = 4.0
 """A coefficient this far from the median gives a bit that a copy keeps.
 
-In levels of an orthonormal DCT; 99 of 100 coefficients of a photograph move by less
+In levels of an orthonormal DCT; 99 of 100 coefficients of a photograph change by less
 than 3.1 when it is saved as JPEG of quality 30.
 """
 
 FEWEST_DECISIVE = 16
-"""With fewer such coefficients of 64 a picture is featureless; photographs have 23 or more."""
+"""A picture with fewer decisive coefficients of 64 is featureless; photographs have 23 or more."""
 
 NEAR_LEVELS = 2.0
-"""Featureless pictures are the same if their thumbnails differ by less, on average.
+"""Featureless pictures are the same if their thumbnails differ by less than this on average.
 
 In 8-bit levels; photographs saved as JPEG of quality 30 differ by less than 1.9.
 """
 
 
-class PictureHash(NamedTuple):
-    """What is compared of a picture.
-
-    Attributes:
-        bits: the hash, and the hash of the mirrored picture, (2,) uint64.
-        thumbnail: the whole picture, (32, 32, 3) uint8 in [0, 255].
-        is_featureless: True if the hash is mere noise (a clear sky, a wall).
-    """
-
-    bits: np.ndarray
-    thumbnail: np.ndarray
-    is_featureless: bool
-
-
-def likeness_of(pixels: np.ndarray) -> PictureHash:
-    """What to compare of a picture, (H, W, 3) uint8 in [0, 255], H, W >= 1."""
-    thumbnail = resize_bicubic(pixels, THUMBNAIL_PX, THUMBNAIL_PX)
-    low = low_frequencies(thumbnail @ LUMA)
-    decisive = np.abs(low - np.median(low)) > DECISIVE_LEVELS
-    bits = np.array([hash_bits(low), hash_bits(low * MIRROR)], np.uint64)
-    return PictureHash(bits, thumbnail, bool(decisive.sum() < FEWEST_DECISIVE))
-
-
-def dct_matrix(size: int, frequencies: int) -> np.ndarray:
-    """First rows of the orthonormal DCT-II, (frequencies, size) float64."""
-    places = np.arange(size) + 0.5
-    rows = np.cos(np.pi / size * np.arange(frequencies)[:, None] * places)
-    rows[0] /= np.sqrt(2)
-    return rows * np.sqrt(2 / size)
-
-
-DCT = dct_matrix(THUMBNAIL_PX, LOW)
-MIRROR = (-1) ** np.arange(LOW)  # mirrored left to right, odd waves change their sign
-
-
-def low_frequencies(luma: np.ndarray) -> np.ndarray:
-    """(32, 32) levels -> (8, 8) coefficients, the coarsest."""
-    return DCT @ luma @ DCT.T
-
-
-def hash_bits(low: np.ndarray) -> np.uint64:
-    """One bit a coefficient: is it above the median?"""
-    return np.packbits(low > np.median(low)).view(np.uint64)[0]
-
-
-class HashIndex:
-    """Pictures to look others up in; a look-up takes time linear in their number."""
-
-    def __init__(self, capacity: int) -> None:
-        self._names: list[str] = []
-        self._hashes = np.zeros(capacity, np.uint64)
-        self._featureless: dict[str, np.ndarray] = {}
-
-    def add(self, name: str, likeness: PictureHash) -> None:
-        if likeness.is_featureless:
-            self._featureless[name] = likeness.thumbnail
-        else:
-            self._hashes[len(self._names)] = likeness.bits[0]
-            self._names.append(name)
-
-    def find(self, likeness: PictureHash) -> str | None:
-        """Name of the first picture that shows the same, upright or mirrored, or None."""
-        if likeness.is_featureless:
-            same = (n for n, t in self._featureless.items() if look_alike(t, likeness.thumbnail))
-            return next(same, None)
-        hashes = self._hashes[: len(self._names), None]
-        distances = np.bitwise_count(hashes ^ likeness.bits).min(axis=1)
-        near = np.flatnonzero(distances <= NEAR_BITS)
-        return self._names[near[0]] if near.size else None
-
-
-def look_alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two thumbnails, (32, 32, 3) uint8, are the same, upright or mirrored."""
-    apart = [np.abs(one.astype(np.int16) - t).mean() for t in (other, other[:, ::-1])]
-    return bool(min(apart) < NEAR_LEVELS)
-
-
-LIMITS = Limits(max_pixels=80_000_000, max_side=30_000)
-"""Larger files are no photographs, but traps or panoramas. Below Pillow's own limit."""
-
-MAX_FILE_BYTES = 256 * 2**20
-
-GREY_LEVELS = 4
-"""Channels that differ by no more are equal: JPEG files of grey pictures have such noise."""
-
-COLOURED_SHARE = 1e-3
-"""Of a grey picture, fewer pixels have unequal channels; photographs have 0.07 or more."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A photograph that has passed every check that concerns itself alone.
-
-    Attributes:
-        path: where it is.
-        height, width: of the upright picture, px.
-        sha256: of the file, hexadecimal.
-        origin: its licence, and where it is from.
-        likeness: what near-duplicates are found by.
-    """
-
-    path: Path
-    height: int
-    width: int
-    sha256: str
-    origin: Origin
-    likeness: PictureHash
-
-
 class Rejection(Exception):
-    """A file is not taken.
+    """A file is not accepted.
 
     Attributes:
-        kind: one or two words, to count by.
+        kind: one or two words, for counting.
         reason: what was expected, and what was received.
     """
 
@@ -248,11 +81,51 @@ class Rejection(Exception):
         self.reason = reason
 
 
+class PictureHash(NamedTuple):
+    """What is compared of a picture.
+
+    Attributes:
+        bits: hash of the picture and hash of the mirrored picture, (2,) uint64.
+        thumbnail: the whole picture, (32, 32, 3) uint8 in [0, 255].
+        is_featureless: True if the hash is only noise (a clear sky, a wall).
+    """
+
+    bits: np.ndarray
+    thumbnail: np.ndarray
+    is_featureless: bool
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A photograph that has passed every check of a single file.
+
+    Attributes:
+        path: where it is.
+        height: height of the upright picture, px.
+        width: width of the upright picture, px.
+        sha256: of the file, hexadecimal.
+        origin: its licence, source and author.
+        hash: its perceptual hash.
+    """
+
+    path: Path
+    height: int
+    width: int
+    sha256: str
+    origin: Origin
+    hash: PictureHash
+
+
 def check_file(path: Path, origin: Origin | None, min_side: int) -> Candidate:
-    """Judge a file by its licence, its bytes, its size and its colours.
+    """Check the licence, bytes, size and colours of a file.
+
+    Args:
+        path: the file.
+        origin: its licence, source and author; None if unknown.
+        min_side: least width and height, px.
 
     Raises:
-        Refusal: if it is not to be trained on.
+        Rejection: if the file must not be trained on.
     """
     if origin is None:
         raise Rejection(
@@ -265,10 +138,11 @@ def check_file(path: Path, origin: Origin | None, min_side: int) -> Candidate:
     check_size(*pixels.shape[:2], min_side)
     check_colours(pixels)
     sha256 = hashlib.sha256(data).hexdigest()
-    return Candidate(path, *pixels.shape[:2], sha256, origin, likeness_of(pixels))
+    return Candidate(path, *pixels.shape[:2], sha256, origin, hash_picture(pixels))
 
 
 def read_file(path: Path) -> bytes:
+    """Return the bytes of a regular file of at most `MAX_FILE_BYTES`."""
     try:
         if not path.is_file():
             raise Rejection(
@@ -286,6 +160,7 @@ def read_file(path: Path) -> bytes:
 
 
 def decode(data: bytes) -> np.ndarray:
+    """Return the picture in a file, (H, W, 3) uint8."""
     try:
         return decode_rgb(data, LIMITS)
     except SuperResolutionError as error:
@@ -293,6 +168,7 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def check_size(height: int, width: int, min_side: int) -> None:
+    """Raise Rejection if a side is shorter than `min_side`."""
     if min(height, width) < min_side:
         raise Rejection(
             "too small",
@@ -302,7 +178,7 @@ def check_size(height: int, width: int, min_side: int) -> None:
 
 
 def check_colours(pixels: np.ndarray) -> None:
-    """Refuse grey pictures: a network for colour learns nothing about it from them."""
+    """Raise Rejection for a grey picture: it teaches a network nothing about colour."""
     least, greatest = channel_range(pixels)
     coloured = float((greatest - least > GREY_LEVELS).mean())
     if coloured < COLOURED_SHARE:
@@ -314,9 +190,10 @@ def check_colours(pixels: np.ndarray) -> None:
 
 
 def channel_range(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest channel of every pixel: (H, W, 3) -> twice (H, W).
+    """Return the least and the greatest channel of every pixel: (H, W, 3) -> twice (H, W).
 
-    Channel by channel, which is a hundred times faster than `min` and `max` of the axis.
+    It compares channel by channel, which is a hundred times faster than `min` and `max`
+    along the axis.
     """
     red, green, blue = np.moveaxis(pixels, -1, 0)
     least = np.minimum(np.minimum(red, green), blue)
@@ -324,8 +201,78 @@ def channel_range(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return least, greatest
 
 
+def hash_picture(pixels: np.ndarray) -> PictureHash:
+    """Return the perceptual hash of a picture, (H, W, 3) uint8 in [0, 255], H, W >= 1."""
+    thumbnail = resize_bicubic(pixels, THUMBNAIL_PX, THUMBNAIL_PX)
+    low = low_frequencies(thumbnail @ LUMA)
+    decisive = np.abs(low - np.median(low)) > DECISIVE_LEVELS
+    bits = np.array([hash_bits(low), hash_bits(low * MIRROR)], np.uint64)
+    return PictureHash(bits, thumbnail, bool(decisive.sum() < FEWEST_DECISIVE))
+
+
+def dct_matrix(size: int, frequencies: int) -> np.ndarray:
+    """Return the first rows of the orthonormal DCT-II, (frequencies, size) float64."""
+    positions = np.arange(size) + 0.5
+    rows = np.cos(np.pi / size * np.arange(frequencies)[:, None] * positions)
+    rows[0] /= np.sqrt(2)
+    return rows * np.sqrt(2 / size)
+
+
+DCT = dct_matrix(THUMBNAIL_PX, LOW)
+MIRROR = (-1) ** np.arange(LOW)
+"""Factors that mirror a picture left to right: odd frequencies change their sign."""
+
+
+def low_frequencies(luma: np.ndarray) -> np.ndarray:
+    """Return the lowest DCT coefficients: (32, 32) levels -> (8, 8)."""
+    return DCT @ luma @ DCT.T
+
+
+def hash_bits(low: np.ndarray) -> np.uint64:
+    """Return one bit per coefficient: whether it is above the median."""
+    return np.packbits(low > np.median(low)).view(np.uint64)[0]
+
+
+class HashIndex:
+    """Finds a picture among known ones; a search takes time linear in their number.
+
+    Args:
+        capacity: greatest number of pictures.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._names: list[str] = []
+        self._hashes = np.zeros(capacity, np.uint64)
+        self._featureless: dict[str, np.ndarray] = {}
+
+    def add(self, name: str, picture_hash: PictureHash) -> None:
+        """Add a picture."""
+        if picture_hash.is_featureless:
+            self._featureless[name] = picture_hash.thumbnail
+        else:
+            self._hashes[len(self._names)] = picture_hash.bits[0]
+            self._names.append(name)
+
+    def find(self, picture_hash: PictureHash) -> str | None:
+        """Return the name of the first picture that shows the same, also mirrored, or None."""
+        if picture_hash.is_featureless:
+            thumbnail = picture_hash.thumbnail
+            same = (n for n, t in self._featureless.items() if thumbnails_match(t, thumbnail))
+            return next(same, None)
+        hashes = self._hashes[: len(self._names), None]
+        distances = np.bitwise_count(hashes ^ picture_hash.bits).min(axis=1)
+        near = np.flatnonzero(distances <= NEAR_BITS)
+        return self._names[near[0]] if near.size else None
+
+
+def thumbnails_match(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether two thumbnails, (32, 32, 3) uint8, show the same, also mirrored."""
+    apart = [np.abs(one.astype(np.int16) - t).mean() for t in (other, other[:, ::-1])]
+    return bool(min(apart) < NEAR_LEVELS)
+
+
 def read_test_pictures(folder: Path | None) -> HashIndex:
-    """Every `<set>/HR/*.png` in a folder; nothing without a folder.
+    """Return an index of every `<set>/HR/*.png` in a folder; empty without a folder.
 
     Raises:
         CommandFailed: if the folder holds none, or one cannot be decoded.
@@ -335,18 +282,23 @@ def read_test_pictures(folder: Path | None) -> HashIndex:
         raise CommandFailed(
             f"--test-sets must be a folder that holds <set>/HR/*.png. Received: {folder}."
         )
-    gallery = HashIndex(len(paths))
+    index = HashIndex(len(paths))
     for path in paths:
         try:
             pixels = decode_rgb(path.read_bytes())
         except (SuperResolutionError, OSError) as error:
             raise CommandFailed(f"{path} must be a picture. {error}") from error
-        gallery.add(path.relative_to(folder).as_posix(), likeness_of(pixels))
-    return gallery
+        index.add(path.relative_to(folder).as_posix(), hash_picture(pixels))
+    return index
 
 
 class Selection:
-    """Photographs of which no two show the same, and none a test picture."""
+    """Photographs of which no two show the same picture, and none a test picture.
+
+    Args:
+        test_pictures: index of the pictures to keep out.
+        capacity: greatest number of photographs.
+    """
 
     def __init__(self, test_pictures: HashIndex, capacity: int) -> None:
         self._test_pictures = test_pictures
@@ -357,17 +309,18 @@ class Selection:
         """Add a photograph.
 
         Raises:
-            Refusal: if it is in already, in whatever size, quality or direction.
+            Rejection: if it is already in the selection or in a test set, in any size or
+                quality, also mirrored.
         """
-        if twin := self._files.get(photo.sha256):
-            raise Rejection("duplicate", f"File must be new. Received: the same bytes as {twin}.")
-        if twin := self._test_pictures.find(photo.likeness):
+        if match := self._files.get(photo.sha256):
+            raise Rejection("duplicate", f"File must be new. Received: the same bytes as {match}.")
+        if match := self._test_pictures.find(photo.hash):
             raise Rejection(
-                "in a test set", f"Image must be in no test set. Received: one that shows {twin}."
+                "in a test set", f"Image must be in no test set. Received: one that shows {match}."
             )
-        if twin := self._photographs.find(photo.likeness):
+        if match := self._photographs.find(photo.hash):
             raise Rejection(
-                "near-duplicate", f"Image must be new. Received: one that shows {twin}."
+                "near-duplicate", f"Image must be new. Received: one that shows {match}."
             )
         self._files[photo.sha256] = name
-        self._photographs.add(name, photo.likeness)
+        self._photographs.add(name, photo.hash)

@@ -1,1 +1,1 @@
-"""Quality measured on test sets and clips."""
+"""Metrics, and their measurement on test sets and clips."""

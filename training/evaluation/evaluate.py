@@ -1,146 +1,87 @@
-"""Measure models beside interpolation and other systems, and write down what came out.
+"""Measure models on test sets beside other outputs, and record the figures.
 
-Contact sheets: the same picture from every output, side by side, for the eye.
-
-The upper row shows whole pictures, one screen pixel a pixel; the lower row the place
-with the most detail, enlarged without smoothing.
-
-One picture for the eye: bicubic interpolation, the model, the original.
+The figures are measured per picture, averaged per test set, and written to the models'
+cards, to tables in Markdown documents, and to a report.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from core.images import encode_png
 from core.model.card import read_card
-from core.picture import Picture
-from core.pixels import LEVELS
 from training.errors import CommandFailed
+from training.evaluation.metrics import (
+    LearnedDistance,
+    Metric,
+    colour_shift,
+    grid_share,
+    psnr_y,
+    ssim_y,
+)
 from training.evaluation.outputs import (
-    FORMATS,
-    Means,
     Output,
-    PictureFigures,
     TestPicture,
-    as_table,
     bicubic,
-    choose_metrics,
     from_folder,
     list_peers,
     list_test_pictures,
     list_test_sets,
-    mean_figures,
-    measure,
-    pick_outputs,
     through_core,
     through_service,
-    write_into,
-    write_report,
+    write_sheet,
 )
 from training.export import save_card
 
-DPI = 100  # of the canvas: positions in pixels are inches times this
-CAPTION_PX = 36  # height of two lines of text
-LEAST_ZOOM = 3  # also keeps columns wide enough for their captions
-CROP_PX = 96  # side of the place that is enlarged, on the SR grid
-CROP_STEP_PX = 16  # between the places that are tried
-PAPER = 255  # background level
+BASELINE = "bicubic"  # the output whose figures a card holds beside the model's own
+SHIFT, GRID = "colour_shift_levels", "grid_share"
+HEADINGS = {
+    "psnr_y_db": "PSNR-Y dB",
+    "ssim_y": "SSIM-Y",
+    "lpips_sq": "LPIPS-sq",
+    GRID: "grid",
+    SHIFT: "colour shift",
+}
+FORMATS = {
+    "psnr_y_db": "{:.2f}",
+    "ssim_y": "{:.4f}",
+    "lpips_sq": "{:.4f}",
+    GRID: "{:.1%}",
+    SHIFT: "{:.1f}",
+}
+
+FIRST_MARK = "<!-- quality: written by python -m training evaluate -->"
+LAST_MARK = "<!-- end of quality -->"
+
+Means = dict[str, dict[str, dict[str, float]]]
+"""Test set -> output -> figure -> mean over the pictures; for the colour shift, the largest."""
 
 
-def write_sheet(
-    path: Path,
-    picture: TestPicture,
-    upscaled: Mapping[str, np.ndarray],
-    captions: Mapping[str, str],
-) -> None:
-    """Draw LR, every output and HR as a PNG.
+@dataclass(frozen=True)
+class PictureFigures:
+    """The figures of one output on one picture."""
 
-    Args:
-        path: file to write; its folder is made.
-        picture: what to show.
-        upscaled: what to compare, by name: SR, (4H, 4W, 3) uint8.
-        captions: text under a name, its figures for one.
-    """
-    hr = picture.decode_hr()
-    shown = {"LR": picture.decode_lr().repeat(4, axis=0).repeat(4, axis=1)}
-    shown |= upscaled
-    shown["HR"] = hr
-    top, left = busiest_place(hr)
-    zoom = max(LEAST_ZOOM, hr.shape[1] // CROP_PX)
-    columns = [
-        column(pixels, pixels[top : top + CROP_PX, left : left + CROP_PX], zoom)
-        for pixels in shown.values()
-    ]
-    sheet = np.concatenate(columns, axis=1)
-    texts = [f"{name}\n{captions.get(name, '')}" for name in shown]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draw(path, sheet, texts, columns[0].shape[1])
-
-
-def busiest_place(hr: np.ndarray) -> tuple[int, int]:
-    """Top and left of the square with the strongest gradients, HR px."""
-    luma = hr.astype(np.float32).mean(axis=-1)
-    energy = np.abs(np.diff(luma, axis=0))[:, :-1] + np.abs(np.diff(luma, axis=1))[:-1]
-    tops = range(0, max(1, energy.shape[0] - CROP_PX), CROP_STEP_PX)
-    lefts = range(0, max(1, energy.shape[1] - CROP_PX), CROP_STEP_PX)
-    return max(
-        ((top, left) for top in tops for left in lefts),
-        key=lambda place: energy[
-            place[0] : place[0] + CROP_PX, place[1] : place[1] + CROP_PX
-        ].mean(),
-    )
-
-
-def column(whole: np.ndarray, place: np.ndarray, zoom: int) -> np.ndarray:
-    """A whole picture above an enlarged place, on paper wide enough for both."""
-    enlarged = place.repeat(zoom, axis=0).repeat(zoom, axis=1)
-    width = max(whole.shape[1], enlarged.shape[1]) + 4
-    return np.concatenate([on_paper(part, width) for part in (whole, enlarged)])
-
-
-def on_paper(pixels: np.ndarray, width: int) -> np.ndarray:
-    height = pixels.shape[0] + 4
-    paper = np.full((height, width, 3), PAPER, np.uint8)
-    paper[: pixels.shape[0], : pixels.shape[1]] = pixels
-    return paper
-
-
-def draw(path: Path, sheet: np.ndarray, texts: list[str], column_px: int) -> None:
-    """Save an array pixel for pixel, with two lines of text above each column."""
-    height, width = sheet.shape[0] + CAPTION_PX, sheet.shape[1]
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-    figure.figimage(sheet / LEVELS, origin="upper")
-    for index, text in enumerate(texts):
-        x, y = index * column_px / width, (sheet.shape[0] + 6) / height
-        figure.text(x, y, text, fontsize=9, family="monospace")
-    figure.savefig(path, dpi=DPI)
-
-
-def compare(card_path: Path, picture: TestPicture) -> bytes:
-    """PNG of three pictures of the same size, side by side."""
-    shown = [bicubic(picture), through_core(card_path)(picture), picture.decode_hr()]
-    return encode_png(Picture(np.concatenate(shown, axis=1)))
-
-
-YARDSTICK = "bicubic"  # the output whose figures a card holds beside the model's own
+    test_set: str
+    picture: str
+    output: str
+    figures: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What to measure, and where to write it.
+    """What to measure, and where to write the figures.
 
     Attributes:
-        cards: of the models, each of another name; their `quality` is rewritten.
+        cards: cards of the models, each with another name; their `quality` is rewritten.
         test_sets: folder of test sets.
-        perceptual: folder of weights for LPIPS-sq; None to leave that out.
+        perceptual: folder with weights for LPIPS-sq; None to leave it out.
         peers: folder of other systems' outputs; None for none.
-        service: URL of a running service to measure the one card through; None for `core`.
-        readme: Markdown file with a table of quality; None to leave it alone.
+        service: URL of a running service to measure instead of running the card's graph;
+            None to run the graphs.
+        readme: Markdown file with a table of quality to rewrite; None for none.
         report: folder for every figure; None for none.
         sheets: folder for contact sheets; None for none.
     """
@@ -155,10 +96,10 @@ class Evaluation:
     sheets: Path | None = None
 
     def run(self) -> Means:
-        """Measure and write; the means over pictures.
+        """Measure, write the figures, and return the means over pictures.
 
         Raises:
-            CommandFailed: if a service is to be measured as several models.
+            CommandFailed: if a service is given and more than one card.
         """
         metrics = choose_metrics(self.perceptual)
         models = self._models()
@@ -166,12 +107,12 @@ class Evaluation:
         for test_set in list_test_sets(self.test_sets):
             outputs = self._outputs(test_set, models)
             for picture in tqdm(list_test_pictures(test_set), desc=test_set.name, unit="picture"):
-                rows += self._appraise(picture, outputs, metrics)
+                rows += self._measure(picture, outputs, metrics)
         self._write(rows)
-        return mean_figures(rows)
+        return mean_over_pictures(rows)
 
     def _models(self) -> dict[str, Output]:
-        """What is measured, by the name on its card."""
+        """Return the outputs of the models, by the names on their cards."""
         if self.service is None:
             return {read_card(card).name: through_core(card) for card in self.cards}
         if len(self.cards) != 1:
@@ -182,30 +123,127 @@ class Evaluation:
 
     def _outputs(self, test_set: Path, models: dict[str, Output]) -> dict[str, Output]:
         peers = list_peers(self.peers, test_set) if self.peers else []
-        return {YARDSTICK: bicubic, **{p.name: from_folder(p) for p in peers}, **models}
+        return {BASELINE: bicubic, **{p.name: from_folder(p) for p in peers}, **models}
 
-    def _appraise(self, picture, outputs, metrics):
-        """Figures and contact sheet of one picture, upscaled once for both."""
+    def _measure(self, picture, outputs, metrics):
+        """Return the figures of one picture; write its contact sheet if asked for."""
         upscaled = {name: output(picture) for name, output in outputs.items()}
         rows = measure(picture, upscaled, metrics)
         if self.sheets is not None:
             path = self.sheets / picture.test_set / f"{picture.name}.png"
-            write_sheet(path, picture, upscaled, {row.output: caption(row) for row in rows})
+            write_sheet(path, picture, upscaled, {row.output: make_caption(row) for row in rows})
         return rows
 
     def _write(self, rows):
-        means = mean_figures(rows)
+        means = mean_over_pictures(rows)
         names = {path: read_card(path).name for path in self.cards}
         for path, name in names.items():
-            noted = pick_outputs(means, (YARDSTICK, name))
-            save_card(path, replace(read_card(path), quality=noted))
+            quality = pick_outputs(means, (BASELINE, name))
+            save_card(path, replace(read_card(path), quality=quality))
         if self.readme is not None:
-            shown = pick_outputs(means, (YARDSTICK, *names.values()))
+            shown = pick_outputs(means, (BASELINE, *names.values()))
             write_into(self.readme, as_table(shown))
         if self.report is not None:
             write_report(self.report, rows)
 
 
-def caption(row: PictureFigures) -> str:
-    """The figures of a row, as a contact sheet shows them."""
+def choose_metrics(perceptual_folder: Path | None) -> dict[str, Metric]:
+    """Return PSNR-Y, SSIM-Y and, if there is a folder with its weights, LPIPS-sq."""
+    metrics: dict[str, Metric] = {"psnr_y_db": psnr_y, "ssim_y": ssim_y}
+    if perceptual_folder is not None:
+        metrics["lpips_sq"] = LearnedDistance(perceptual_folder)
+    return metrics
+
+
+def measure(
+    picture: TestPicture, upscaled: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]
+) -> list[PictureFigures]:
+    """Return the figures of every output on one picture.
+
+    Args:
+        picture: the test picture.
+        upscaled: SR by the name of its output, (4H, 4W, 3) uint8.
+        metrics: metrics by name, in addition to grid and colour shift.
+    """
+    lr, hr = picture.decode_lr(), picture.decode_hr()
+    return [
+        PictureFigures(
+            picture.test_set,
+            picture.name,
+            name,
+            {key: metric(sr, hr) for key, metric in metrics.items()}
+            | {GRID: grid_share(sr, hr), SHIFT: colour_shift(sr, lr)},
+        )
+        for name, sr in upscaled.items()
+    ]
+
+
+def make_caption(row: PictureFigures) -> str:
+    """Return the figures of a row as a contact sheet shows them."""
     return "  ".join(FORMATS[key].format(value) for key, value in row.figures.items())
+
+
+def mean_over_pictures(rows: Sequence[PictureFigures]) -> Means:
+    """Return means over pictures, rounded to four places, in the order of the rows."""
+    grouped: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for row in rows:
+        grouped.setdefault((row.test_set, row.output), []).append(row.figures)
+    means: Means = {}
+    for (test_set, output), figures in grouped.items():
+        means.setdefault(test_set, {})[output] = {
+            key: summarise(key, [f[key] for f in figures]) for key in figures[0]
+        }
+    return means
+
+
+def summarise(key: str, values: Sequence[float]) -> float:
+    """Return the mean; for the colour shift the largest, since one wrong picture is too many."""
+    return round(float(np.max(values) if key == SHIFT else np.mean(values)), 4)
+
+
+def pick_outputs(means: Means, names: Collection[str]) -> Means:
+    """Return the means of the named outputs only."""
+    return {
+        test_set: {name: figures for name, figures in outputs.items() if name in names}
+        for test_set, outputs in means.items()
+    }
+
+
+def as_table(means: Means) -> str:
+    """Return a Markdown table with one row per test set and output."""
+    keys = next(iter(next(iter(means.values())).values())).keys()
+    lines = [
+        f"| test set | output | {' | '.join(HEADINGS[key] for key in keys)} |",
+        "|---|---|" + "---|" * len(keys),
+    ]
+    for test_set, outputs in means.items():
+        for output, figures in outputs.items():
+            cells = " | ".join(FORMATS[key].format(figures[key]) for key in keys)
+            lines.append(f"| {test_set} | {output} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_report(folder: Path, rows: Sequence[PictureFigures]) -> None:
+    """Write `quality.json` with every figure, and `quality.md` with the table of means."""
+    folder.mkdir(parents=True, exist_ok=True)
+    means = mean_over_pictures(rows)
+    report = {"means": means, "pictures": [asdict(row) for row in rows]}
+    (folder / "quality.json").write_text(json.dumps(report, indent=2) + "\n")
+    (folder / "quality.md").write_text(as_table(means))
+
+
+def write_into(document: Path, table: str) -> None:
+    """Write the table of quality between its marks in a Markdown document."""
+    write_between(document, table, FIRST_MARK, LAST_MARK)
+
+
+def write_between(document: Path, table: str, first_mark: str, last_mark: str) -> None:
+    """Replace the text between two marks of a document by a table.
+
+    Raises:
+        ValueError: if a mark does not occur exactly once.
+    """
+    text = document.read_text(encoding="utf-8")
+    before, rest = text.split(first_mark)
+    _, after = rest.split(last_mark)
+    document.write_text(f"{before}{first_mark}\n{table}{last_mark}{after}", encoding="utf-8")

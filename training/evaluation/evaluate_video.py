@@ -1,31 +1,46 @@
-"""Measure what coherence does to clips, and write it down."""
+"""Measure models on clips, frame by frame and with temporal coherence, and record the figures.
+
+Test clips are folders of frames, or pans: slow moves over a picture, whose motion is known
+exactly. Each clip is upscaled in several ways, so that the figures show what every part of
+the coherence contributes.
+"""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
-from core.images import resize_bicubic
+from core.images import decode_rgb, resize_bicubic
 from core.model.card import read_card
 from core.picture import Picture
+from core.pixels import LEVELS
 from core.temporal.coherence import Coherence
-from core.temporal.fusion import Fusion, find_motion
-from training.evaluation.metrics import LearnedDistance, psnr_y, ssim_y
-from training.evaluation.motion import (
-    FrameMotion,
-    TestClip,
-    find_motion_by_farneback,
-    find_passage,
-    flow_distance,
-    make_pans,
-    perceived_flow,
-    read_clips,
-    warping_error,
+from core.temporal.fusion import (
+    FLOW_SCALE,
+    Fusion,
+    Motion,
+    enlarge_luma,
+    find_motion,
+    flow_confidence,
+    to_frame_grid,
 )
-from training.evaluation.outputs import load_for_measuring, write_between
+from training.data.photos import make_pair
+from training.errors import CommandFailed
+from training.evaluation.evaluate import write_between
+from training.evaluation.metrics import LearnedDistance
+from training.evaluation.motion import FARNEBACK, ClipMetrics, Frames
+from training.evaluation.outputs import load_for_measuring
+from training.models.networks import SCALE
+
+PAN_FRAMES = 10
+PAN_HEIGHT, PAN_WIDTH = 192, 256  # HR px
+PAN_STEP = (1.3, -0.7)  # HR px a frame, right and down: a third and a sixth of an LR px
+PAN_ZOOM = 0.002  # relative enlargement a frame
+NOISE_LEVELS = 2.5  # standard deviation of the noise in noisy pans, on the LR frames
 
 FIRST_MARK = "<!-- video: written by python -m training evaluate-video -->"
 LAST_MARK = "<!-- end of video -->"
@@ -49,6 +64,27 @@ Means = dict[str, dict[str, dict[str, float]]]
 
 
 @dataclass(frozen=True)
+class TestClip:
+    """A clip to measure: LR to upscale, and HR to compare with.
+
+    Attributes:
+        group: clips of the same group are averaged.
+        name: name of the clip in its group.
+        hr: (T, 4H, 4W, 3) uint8.
+        lr: (T, H, W, 3) uint8.
+        motions: motions between consecutive LR frames, if they are known exactly.
+    """
+
+    __test__ = False  # pytest would take it for a test, because of its name
+
+    group: str
+    name: str
+    hr: np.ndarray
+    lr: np.ndarray
+    motions: tuple[Motion, ...] = ()
+
+
+@dataclass(frozen=True)
 class ClipFigures:
     """The figures of one output on one clip."""
 
@@ -60,14 +96,14 @@ class ClipFigures:
 
 @dataclass(frozen=True)
 class VideoEvaluation:
-    """What to measure, and where to write it.
+    """What to measure, and where to write the figures.
 
     Attributes:
-        card: of the model.
+        card: card of the model.
         video: folder of clips; None for none.
-        pans: folder of pictures to pan over; None for none.
-        perceptual: folder of weights for LPIPS-sq and tLP; None to leave them out.
-        document: Markdown file with a table of the figures; None to leave it alone.
+        pans: folder of pictures to make pans from; None for none.
+        perceptual: folder with weights for LPIPS-sq and tLP; None to leave them out.
+        document: Markdown file with a table of the figures to rewrite; None for none.
         report: JSON file for every figure; None for none.
     """
 
@@ -79,18 +115,18 @@ class VideoEvaluation:
     report: Path | None = None
 
     def run(self) -> Means:
-        """Measure and write; the means over the clips of a group."""
+        """Measure, write the figures, and return the means over the clips of a group."""
         distance = LearnedDistance(self.perceptual) if self.perceptual else None
         name = read_card(self.card).name
         upscaler = load_for_measuring(self.card)
         rows: list[ClipFigures] = []
         for clip in tqdm(self._clips(), unit="clip"):
             apart = [upscaler.upscale(Picture(lr)).pixels for lr in clip.lr]
-            yardstick = ClipMetrics(clip.hr, distance)
+            metrics = ClipMetrics(clip.hr, distance)
             for output, frames in make_outputs(clip, apart, name):
-                figures = yardstick.measure(frames)
+                figures = metrics.measure(frames)
                 rows.append(ClipFigures(clip.group, clip.name, output, figures))
-        means = mean_figures(rows)
+        means = mean_over_clips(rows)
         self._write(rows, means)
         return means
 
@@ -106,12 +142,101 @@ class VideoEvaluation:
             write_between(self.document, as_table(means), FIRST_MARK, LAST_MARK)
 
 
-Frames = Sequence[np.ndarray]
-"""SR frames, (4H, 4W, 3) uint8 each."""
+def read_clips(folder: Path) -> list[TestClip]:
+    """Return the clips of a folder: every `<name>/HR` with frames as picture files, by name.
+
+    Raises:
+        CommandFailed: if there is no clip, or one with fewer than two frames.
+    """
+    folders = sorted(folder.glob("*/HR"))
+    if not folders:
+        raise CommandFailed(f"{folder} must hold folders <name>/HR of frames. Received: none.")
+    return [read_clip(path) for path in folders]
+
+
+def read_clip(folder: Path) -> TestClip:
+    """Return the clip whose HR frames are in a folder."""
+    paths = sorted(path for path in folder.iterdir() if path.is_file())
+    if len(paths) < 2:
+        raise CommandFailed(f"{folder} must hold two frames or more. Received: {len(paths)}.")
+    pairs = [make_pair(decode_rgb(path.read_bytes())) for path in paths]
+    name = folder.parent.name
+    return TestClip(name, name, np.stack([p.hr for p in pairs]), np.stack([p.lr for p in pairs]))
+
+
+def make_pans(folder: Path) -> list[TestClip]:
+    """Return two pans over each PNG of a folder, one of them with noise."""
+    pictures = {path.stem: decode_rgb(path.read_bytes()) for path in sorted(folder.glob("*.png"))}
+    clips = [make_pan(name, picture) for name, picture in pictures.items()]
+    return [*clips, *(add_noise(clip, seed) for seed, clip in enumerate(clips))]
+
+
+def make_pan(name: str, picture: np.ndarray) -> TestClip:
+    """Return a slow pan and zoom over (H, W, 3) uint8, by fractions of a pixel a frame."""
+    views = [view_matrix(number, picture.shape) for number in range(PAN_FRAMES)]
+    pairs = [make_pair(render_view(picture, matrix)) for matrix in views]
+    lr = np.stack([pair.lr for pair in pairs])
+    motions = tuple(
+        known_motion(present, before, lr.shape[1:3])
+        for before, present in zip(views, views[1:], strict=False)
+    )
+    return TestClip("pans", name, np.stack([pair.hr for pair in pairs]), lr, motions)
+
+
+def view_matrix(number: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the matrix, (2, 3), from pixels of a pan's frame to those of the picture."""
+    size = 1 / (1 + PAN_ZOOM * number)
+    centre_x, centre_y = (
+        side / 2 + step * (number - PAN_FRAMES / 2)
+        for side, step in zip(shape[1::-1], PAN_STEP, strict=True)
+    )
+    left, top = centre_x - size * PAN_WIDTH / 2, centre_y - size * PAN_HEIGHT / 2
+    return np.array([[size, 0, left], [0, size, top]])
+
+
+def render_view(picture: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return the frame of a pan that a view matrix describes."""
+    return cv2.warpAffine(
+        picture,
+        matrix,
+        (PAN_WIDTH, PAN_HEIGHT),
+        flags=cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+
+
+def known_motion(present: np.ndarray, before: np.ndarray, shape: tuple[int, int]) -> Motion:
+    """Return the motion between two views of a pan, LR px.
+
+    Args:
+        present: matrix of a frame.
+        before: matrix of the previous frame.
+        shape: height and width of the LR frames.
+    """
+    height, width = (FLOW_SCALE * side for side in shape)
+    step = SCALE / FLOW_SCALE
+    rows, columns = ((np.arange(n) + 0.5) * step - 0.5 for n in (height, width))  # HR px
+    x = (present[0, 0] * columns + present[0, 2] - before[0, 2]) / before[0, 0] - columns
+    y = (present[1, 1] * rows + present[1, 2] - before[1, 2]) / before[1, 1] - rows
+    flow = np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1)
+    return Motion((flow / SCALE).astype(np.float32), np.ones(shape, np.float32))
+
+
+def add_noise(clip: TestClip, seed: int) -> TestClip:
+    """Return the clip with noise on its LR frames, as from a small sensor."""
+    drawn = np.random.default_rng(seed).normal(0, NOISE_LEVELS, clip.lr.shape)
+    noisy = np.clip(np.rint(clip.lr + drawn), 0, LEVELS).astype(np.uint8)
+    return TestClip("noisy pans", clip.name, clip.hr, noisy, clip.motions)
 
 
 def make_outputs(clip: TestClip, apart: Frames, model: str) -> Iterator[tuple[str, Frames]]:
-    """Everything that is measured on a clip, and what it is called."""
+    """Yield the name and the frames of everything that is measured on a clip.
+
+    Args:
+        clip: the clip.
+        apart: its frames, upscaled one by one by the model.
+        model: name of the model.
+    """
     height, width = clip.hr.shape[1:3]
     yield ORIGINAL, clip.hr
     yield "bicubic", [resize_bicubic(lr, height, width) for lr in clip.lr]
@@ -136,7 +261,14 @@ def fuse(
     fusion: Fusion | None = None,
     find_motion: Callable = find_motion,
 ) -> Frames:
-    """The frames of a clip made coherent; the network has upscaled them already."""
+    """Return the frames of a clip made coherent.
+
+    Args:
+        clip: the clip.
+        apart: its frames, upscaled one by one.
+        fusion: settings of the fusion; None for those of the service.
+        find_motion: function that estimates the motion between frames.
+    """
     upscaled = iter(apart)
     advance = Coherence(
         lambda _: Picture(next(upscaled)), fusion=fusion or Fusion(), find_motion=find_motion
@@ -144,65 +276,19 @@ def fuse(
     return [advance(Picture(lr)).pixels for lr in clip.lr]
 
 
-class ClipMetrics:
-    """Measures outputs against the HR frames of a clip.
-
-    Args:
-        hr: (T, 4H, 4W, 3) uint8.
-        distance: LPIPS-sq; None to leave it and tLP out.
-    """
-
-    def __init__(self, hr: np.ndarray, distance: LearnedDistance | None) -> None:
-        self._hr = hr
-        self._distance = distance
-        pairs = list(zip(hr[1:], hr, strict=False))
-        self._passages: list[FrameMotion] = [find_passage(*pair) for pair in pairs]
-        self._flows = [perceived_flow(*pair) for pair in pairs]
-        self._seen = [distance.see(frame) for frame in hr] if distance else []
-
-    def measure(self, frames: Frames) -> dict[str, float]:
-        """Means over frames, or over pairs of consecutive ones, rounded to six places.
-
-        Of the original itself, the warping error only: what flow and its interpolation
-        leave when nothing flickers.
-        """
-        figures = {"warping_error": self._warping_error(frames)}
-        if frames is not self._hr:
-            figures["tof_px"] = self._tof(frames)
-            figures |= self._likeness(frames)
-            if self._distance:
-                figures |= self._perceived(self._distance, frames)
-        return {key: round(float(value), 6) for key, value in figures.items()}
-
-    def _warping_error(self, frames: Frames) -> float:
-        pairs = zip(frames[1:], frames, self._passages, strict=False)
-        return float(np.mean([warping_error(*pair) for pair in pairs]))
-
-    def _tof(self, frames: Frames) -> float:
-        flows = [perceived_flow(*pair) for pair in zip(frames[1:], frames, strict=False)]
-        return float(
-            np.mean([flow_distance(*pair) for pair in zip(flows, self._flows, strict=True)])
-        )
-
-    def _likeness(self, frames: Frames) -> dict[str, float]:
-        return {
-            key: float(np.mean([metric(*pair) for pair in zip(frames, self._hr, strict=True)]))
-            for key, metric in {"psnr_y_db": psnr_y, "ssim_y": ssim_y}.items()
-        }
-
-    def _perceived(self, distance: LearnedDistance, frames: Frames) -> dict[str, float]:
-        seen = [distance.see(frame) for frame in frames]
-        changes, due = (
-            [distance.between(*pair) for pair in zip(clip[1:], clip, strict=False)]
-            for clip in (seen, self._seen)
-        )
-        likeness = [distance.between(*pair) for pair in zip(seen, self._seen, strict=True)]
-        gaps = np.abs(np.subtract(changes, due))
-        return {"tlp": float(np.mean(gaps)), "lpips_sq": float(np.mean(likeness))}
+def find_motion_by_farneback(present: np.ndarray, before: np.ndarray) -> Motion:
+    """Return what `core.temporal.fusion.find_motion` returns, by Farneback's method."""
+    height, width = (FLOW_SCALE * side for side in present.shape)
+    pair = enlarge_luma(present), enlarge_luma(before)
+    back, forth = (
+        cv2.calcOpticalFlowFarneback(*ends, None, **FARNEBACK)[:height, :width] / FLOW_SCALE
+        for ends in (pair, pair[::-1])
+    )
+    return Motion(back, flow_confidence(to_frame_grid(back), to_frame_grid(forth)))
 
 
-def mean_figures(rows: Sequence[ClipFigures]) -> Means:
-    """Means over the clips of a group, in the order of the rows."""
+def mean_over_clips(rows: Sequence[ClipFigures]) -> Means:
+    """Return means over the clips of a group, in the order of the rows."""
     grouped: dict[str, dict[str, list[dict[str, float]]]] = {}
     for row in rows:
         grouped.setdefault(row.group, {}).setdefault(row.output, []).append(row.figures)
@@ -213,11 +299,12 @@ def mean_figures(rows: Sequence[ClipFigures]) -> Means:
 
 
 def mean_of(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of every figure, rounded to six places."""
     return {key: round(float(np.mean([f[key] for f in figures])), 6) for key in figures[0]}
 
 
 def as_table(means: Means) -> str:
-    """Markdown, one line a group and output."""
+    """Return a Markdown table with one row per group and output."""
     outputs = [figures for group in means.values() for figures in group.values()]
     keys = [key for key in HEADINGS if any(key in figures for figures in outputs)]
     lines = [
@@ -226,12 +313,13 @@ def as_table(means: Means) -> str:
     ]
     for group, figures_of in means.items():
         for output, figures in figures_of.items():
-            cells = " | ".join(cell(key, figures.get(key)) for key in keys)
+            cells = " | ".join(format_cell(key, figures.get(key)) for key in keys)
             lines.append(f"| {group} | {output} | {cells} |")
     return "\n".join(lines) + "\n"
 
 
-def cell(key: str, value: float | None) -> str:
+def format_cell(key: str, value: float | None) -> str:
+    """Return a figure in the unit of its column; a dash if it was not measured."""
     if value is None:
         return ABSENT
     return FORMATS.get(key, "{:.4f}").format(FACTORS.get(key, 1) * value)

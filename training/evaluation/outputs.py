@@ -1,46 +1,41 @@
-"""Figures of outputs on test sets: per picture, as means, as a table.
+"""Outputs to compare on test pictures: where they come from, and pictures of them side by side.
 
-Tables inside Markdown documents, between two marks.
-
-Where upscaled test pictures come from: models, interpolation, folders of files.
+An output is the SR of a test picture by a model, by interpolation, by a running service, or
+by another system whose files are in a folder. A contact sheet shows LR, all outputs and HR.
 """
 
-import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import requests
+from matplotlib.figure import Figure
 
-from core.images import decode_image, decode_rgb, resize_bicubic
+from core.images import decode_image, decode_rgb, encode_png, resize_bicubic
 from core.media.render import upscale_to_stream
 from core.model.upscaler import Upscaler, load_upscaler
 from core.options import OutputOptions
-from training.evaluation.metrics import LearnedDistance, colour_shift, grid_share, psnr_y, ssim_y
-
-
-def write_between(document: Path, table: str, first_mark: str, last_mark: str) -> None:
-    """Put a table between two marks of a document, in place of what is there.
-
-    Raises:
-        ValueError: if one of the marks is not there exactly once.
-    """
-    text = document.read_text(encoding="utf-8")
-    before, rest = text.split(first_mark)
-    _, after = rest.split(last_mark)
-    document.write_text(f"{before}{first_mark}\n{table}{last_mark}{after}", encoding="utf-8")
-
+from core.picture import Picture
+from core.pixels import LEVELS
 
 WINDOW = 256  # LR px
-PATIENCE_S = 600  # with one request
+REQUEST_TIMEOUT_S = 600
+
+DPI = 100  # of the canvas: positions in pixels are inches times this
+CAPTION_PX = 36  # height of two lines of text
+COLUMN_GAP_PX = 4  # to the right of a picture and below it
+MIN_ZOOM = 3  # also keeps columns wide enough for their captions
+CROP_PX = 96  # SR px, side of the square that is enlarged
+CROP_STEP_PX = 16  # SR px between the squares that are tried
+BACKGROUND = 255  # level
 
 
 @dataclass(frozen=True)
 class TestPicture:
-    """A picture of a test set: what is upscaled, and what should come out."""
+    """A picture of a test set: LR to upscale, and HR to compare with."""
 
-    __test__ = False  # not a test, whatever pytest thinks of the name
+    __test__ = False  # pytest would take it for a test, because of its name
 
     test_set: str
     lr_path: Path
@@ -52,9 +47,11 @@ class TestPicture:
         return self.hr_path.stem
 
     def decode_lr(self) -> np.ndarray:
+        """Return LR, (H, W, 3) uint8."""
         return decode_rgb(self.lr_path.read_bytes())
 
     def decode_hr(self) -> np.ndarray:
+        """Return HR, (4H, 4W, 3) uint8."""
         return decode_rgb(self.hr_path.read_bytes())
 
 
@@ -62,37 +59,29 @@ Output = Callable[[TestPicture], np.ndarray]
 """A test picture -> SR, (4H, 4W, 3) uint8, as an 8-bit PNG holds it."""
 
 
+def list_test_sets(folder: Path) -> list[Path]:
+    """Return every test set in a folder, the smallest first."""
+    test_sets = [path.parent for path in folder.glob("*/HR")]
+    return sorted(test_sets, key=lambda test_set: len(list_test_pictures(test_set)))
+
+
 def list_test_pictures(test_set: Path) -> list[TestPicture]:
-    """Pictures of a folder with `HR/<name>.png` and `LRx4/<name>.png`, by name."""
+    """Return the pictures of a folder with `HR/<name>.png` and `LRx4/<name>.png`, by name."""
     return [
         TestPicture(test_set.name, test_set / "LRx4" / hr_path.name, hr_path)
         for hr_path in sorted(test_set.glob("HR/*.png"))
     ]
 
 
-def list_test_sets(folder: Path) -> list[Path]:
-    """Every test set in a folder, the smallest first."""
-    test_sets = [path.parent for path in folder.glob("*/HR")]
-    return sorted(test_sets, key=lambda test_set: len(list_test_pictures(test_set)))
-
-
 def bicubic(picture: TestPicture) -> np.ndarray:
-    """The yardstick: classical interpolation."""
+    """Upscale a picture by bicubic interpolation, the baseline."""
     lr = picture.decode_lr()
     height, width = lr.shape[:2]
     return resize_bicubic(lr, 4 * height, 4 * width)
 
 
-def load_for_measuring(card_path: Path) -> Upscaler:
-    """A frozen graph in float32.
-
-    The service may compute in bfloat16; figures of weights must not depend on the processor.
-    """
-    return load_upscaler(card_path, window=WINDOW, threads=0, precision="float32")
-
-
 def through_core(card_path: Path) -> Output:
-    """A frozen graph, run and encoded as the service does it."""
+    """Return the output of a frozen graph, run and encoded as the service does it."""
     upscaler = load_for_measuring(card_path)
 
     def upscale(picture):
@@ -102,12 +91,20 @@ def through_core(card_path: Path) -> Output:
     return upscale
 
 
+def load_for_measuring(card_path: Path) -> Upscaler:
+    """Load a frozen graph in float32.
+
+    The service may compute in bfloat16; figures of weights must not depend on the processor.
+    """
+    return load_upscaler(card_path, window=WINDOW, threads=0, precision="float32")
+
+
 def through_service(url: str) -> Output:
-    """A running service, for example at `http://127.0.0.1:5000`."""
+    """Return the output of a running service, for example at `http://127.0.0.1:5000`."""
 
     def upscale(picture):
         files = {"image": picture.lr_path.read_bytes()}
-        answer = requests.post(f"{url}/model/predict", files=files, timeout=PATIENCE_S)
+        answer = requests.post(f"{url}/model/predict", files=files, timeout=REQUEST_TIMEOUT_S)
         answer.raise_for_status()
         return decode_rgb(answer.content)
 
@@ -115,7 +112,7 @@ def through_service(url: str) -> Output:
 
 
 def from_folder(folder: Path) -> Output:
-    """What another system made: `<folder>/<set>/<name>.png`."""
+    """Return the output of another system, in files `<folder>/<set>/<name>.png`."""
 
     def read(picture):
         path = folder / picture.test_set / picture.hr_path.name
@@ -125,120 +122,84 @@ def from_folder(folder: Path) -> Output:
 
 
 def list_peers(folder: Path, test_set: Path) -> list[Path]:
-    """Folders of other systems' outputs that have this test set."""
+    """Return the folders of other systems' outputs that contain a test set."""
     return sorted(path.parent for path in folder.glob(f"*/{test_set.name}"))
 
 
-Metric = Callable[[np.ndarray, np.ndarray], float]
-"""(SR, HR), both (H, W, 3) uint8 -> figure."""
-
-Means = dict[str, dict[str, dict[str, float]]]
-"""Test set -> output -> figure -> mean over the pictures; of the colour shift the largest."""
-
-SHIFT, GRID = "colour_shift_levels", "grid_share"
-HEADINGS = {
-    "psnr_y_db": "PSNR-Y dB",
-    "ssim_y": "SSIM-Y",
-    "lpips_sq": "LPIPS-sq",
-    GRID: "grid",
-    SHIFT: "colour shift",
-}
-FORMATS = {
-    "psnr_y_db": "{:.2f}",
-    "ssim_y": "{:.4f}",
-    "lpips_sq": "{:.4f}",
-    GRID: "{:.1%}",
-    SHIFT: "{:.1f}",
-}
-
-FIRST_MARK = "<!-- quality: written by python -m training evaluate -->"
-LAST_MARK = "<!-- end of quality -->"
+def compare(card_path: Path, picture: TestPicture) -> bytes:
+    """Return a PNG of bicubic interpolation, the model's output and HR, side by side."""
+    shown = [bicubic(picture), through_core(card_path)(picture), picture.decode_hr()]
+    return encode_png(Picture(np.concatenate(shown, axis=1)))
 
 
-@dataclass(frozen=True)
-class PictureFigures:
-    """The figures of one output on one picture."""
+def write_sheet(
+    path: Path,
+    picture: TestPicture,
+    upscaled: Mapping[str, np.ndarray],
+    captions: Mapping[str, str],
+) -> None:
+    """Write a contact sheet of LR, every output and HR as a PNG.
 
-    test_set: str
-    picture: str
-    output: str
-    figures: dict[str, float]
+    The upper row shows whole pictures, pixel for pixel. The lower row shows the square with
+    the most detail, enlarged without smoothing.
 
-
-def choose_metrics(perceptual_folder: Path | None) -> dict[str, Metric]:
-    """PSNR-Y and SSIM-Y; with the weights for it, LPIPS-sq too."""
-    metrics: dict[str, Metric] = {"psnr_y_db": psnr_y, "ssim_y": ssim_y}
-    if perceptual_folder is not None:
-        metrics["lpips_sq"] = LearnedDistance(perceptual_folder)
-    return metrics
-
-
-def measure(
-    picture: TestPicture, upscaled: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]
-) -> list[PictureFigures]:
-    """The figures of every output, by name, on one picture."""
-    lr, hr = picture.decode_lr(), picture.decode_hr()
-    return [
-        PictureFigures(
-            picture.test_set,
-            picture.name,
-            name,
-            {key: metric(sr, hr) for key, metric in metrics.items()}
-            | {GRID: grid_share(sr, hr), SHIFT: colour_shift(sr, lr)},
-        )
-        for name, sr in upscaled.items()
+    Args:
+        path: file to write; its folder is created.
+        picture: the test picture.
+        upscaled: SR by the name of its output, (4H, 4W, 3) uint8.
+        captions: text under the name of an output, for example its figures.
+    """
+    hr = picture.decode_hr()
+    shown = {"LR": picture.decode_lr().repeat(4, axis=0).repeat(4, axis=1)}
+    shown |= upscaled
+    shown["HR"] = hr
+    top, left = find_busiest_square(hr)
+    zoom = max(MIN_ZOOM, hr.shape[1] // CROP_PX)
+    columns = [
+        make_column(pixels, pixels[top : top + CROP_PX, left : left + CROP_PX], zoom)
+        for pixels in shown.values()
     ]
+    sheet = np.concatenate(columns, axis=1)
+    texts = [f"{name}\n{captions.get(name, '')}" for name in shown]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_with_captions(path, sheet, texts, columns[0].shape[1])
 
 
-def mean_figures(rows: Sequence[PictureFigures]) -> Means:
-    """Means over pictures, rounded to four places, in the order of the rows."""
-    grouped: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for row in rows:
-        grouped.setdefault((row.test_set, row.output), []).append(row.figures)
-    means: Means = {}
-    for (test_set, output), figures in grouped.items():
-        means.setdefault(test_set, {})[output] = {
-            key: summarise(key, [f[key] for f in figures]) for key in figures[0]
-        }
-    return means
+def find_busiest_square(hr: np.ndarray) -> tuple[int, int]:
+    """Return top and left of the square of `CROP_PX` with the strongest gradients, HR px."""
+    luma = hr.astype(np.float32).mean(axis=-1)
+    energy = np.abs(np.diff(luma, axis=0))[:, :-1] + np.abs(np.diff(luma, axis=1))[:-1]
+    tops = range(0, max(1, energy.shape[0] - CROP_PX), CROP_STEP_PX)
+    lefts = range(0, max(1, energy.shape[1] - CROP_PX), CROP_STEP_PX)
+    return max(
+        ((top, left) for top in tops for left in lefts),
+        key=lambda corner: energy[
+            corner[0] : corner[0] + CROP_PX, corner[1] : corner[1] + CROP_PX
+        ].mean(),
+    )
 
 
-def summarise(key: str, values: Sequence[float]) -> float:
-    """The mean; of the colour shift the largest, since one wrong picture is too many."""
-    return round(float(np.max(values) if key == SHIFT else np.mean(values)), 4)
+def make_column(whole: np.ndarray, square: np.ndarray, zoom: int) -> np.ndarray:
+    """Return a whole picture above an enlarged square, padded to the same width."""
+    enlarged = square.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    width = max(whole.shape[1], enlarged.shape[1]) + COLUMN_GAP_PX
+    return np.concatenate([pad(part, width) for part in (whole, enlarged)])
 
 
-def pick_outputs(means: Means, names: Collection[str]) -> Means:
-    """The means of some of the outputs."""
-    return {
-        test_set: {name: figures for name, figures in outputs.items() if name in names}
-        for test_set, outputs in means.items()
-    }
+def pad(pixels: np.ndarray, width: int) -> np.ndarray:
+    """Return a picture with background to its right up to `width`, and below it."""
+    height = pixels.shape[0] + COLUMN_GAP_PX
+    padded = np.full((height, width, 3), BACKGROUND, np.uint8)
+    padded[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return padded
 
 
-def as_table(means: Means) -> str:
-    """Markdown, one line a test set and output."""
-    keys = next(iter(next(iter(means.values())).values())).keys()
-    lines = [
-        f"| test set | output | {' | '.join(HEADINGS[key] for key in keys)} |",
-        "|---|---|" + "---|" * len(keys),
-    ]
-    for test_set, outputs in means.items():
-        for output, figures in outputs.items():
-            cells = " | ".join(FORMATS[key].format(figures[key]) for key in keys)
-            lines.append(f"| {test_set} | {output} | {cells} |")
-    return "\n".join(lines) + "\n"
-
-
-def write_report(folder: Path, rows: Sequence[PictureFigures]) -> None:
-    """`quality.json` with every figure, `quality.md` with the table of means."""
-    folder.mkdir(parents=True, exist_ok=True)
-    means = mean_figures(rows)
-    report = {"means": means, "pictures": [asdict(row) for row in rows]}
-    (folder / "quality.json").write_text(json.dumps(report, indent=2) + "\n")
-    (folder / "quality.md").write_text(as_table(means))
-
-
-def write_into(document: Path, table: str) -> None:
-    """Put a table between the two marks of a Markdown document."""
-    write_between(document, table, FIRST_MARK, LAST_MARK)
+def save_with_captions(path: Path, sheet: np.ndarray, texts: list[str], column_px: int) -> None:
+    """Save an array pixel for pixel, with two lines of text above each column."""
+    height, width = sheet.shape[0] + CAPTION_PX, sheet.shape[1]
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    figure.figimage(sheet / LEVELS, origin="upper")
+    for index, text in enumerate(texts):
+        x, y = index * column_px / width, (sheet.shape[0] + 6) / height
+        figure.text(x, y, text, fontsize=9, family="monospace")
+    figure.savefig(path, dpi=DPI)

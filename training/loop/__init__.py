@@ -1,1 +1,1 @@
-"""Training runs: recipes, steps, checkpoints."""
+"""Training runs: recipe, stages, checkpoints, the training loop, mixes of runs."""

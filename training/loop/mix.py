@@ -1,14 +1,12 @@
-"""Which shares of some runs make the best mix, a search by validation pictures.
+"""Mix the weights of several runs by shares, and search for the best shares.
 
-Means of runs are better than each run, and how much of which is best can only be tried. A
-mix is judged in seconds, and few numbers are chosen, so photographs that decide it are not
-learned by heart as they would be by training.
+Runs that started from the same weights can be averaged: the mean of their weights is often
+better than each of them. A negative share of what they started from extrapolates further in
+the direction of their training.
 
-A run whose weights are those of other runs, mixed by shares.
-
-Runs that began with the same weights and took different ways from there can be averaged:
-the mean of their weights is often better than each of them. A negative share of what they
-began with goes further along the way that they took.
+Which shares are best can only be tried. `search_shares` judges mixes on validation
+photographs, in seconds each. It chooses few numbers, so it does not overfit these
+photographs as training would.
 
 Source: Wortsman et al. 2022, arXiv:2203.05482 (means); Ilharco et al. 2023,
 arXiv:2212.04089, sec. 2 (sums and negative shares).
@@ -43,7 +41,7 @@ from training.loop.run import (
     ORIGIN,
     RECIPE,
     add_mix,
-    as_ancestors,
+    ancestry_of,
     load_checkpoint,
     save_checkpoint,
     write_json,
@@ -51,32 +49,39 @@ from training.loop.run import (
 from training.loop.stages import DISCRIMINATOR
 from training.loop.train import (
     centre_crop,
-    choose_figures,
-    find_distance,
+    choose_validation_metrics,
+    load_distance,
     load_validation,
-    mean_figures,
+    mean_over_pairs,
     upscale,
 )
 from training.models.networks import build_generator
 
-TOLERANCE = 1e-6  # of the sum of shares
+TOLERANCE = 1e-6  # difference from 1 that the sum of shares may have
+FIRST_STEP = 0.15  # change of shares with which the search starts
+LAST_STEP = 0.01  # change of shares at which it ends: less does not show in the figures
+DRAWINGS = 12  # drawings that judge a mix, if the first run was trained on drawings
 
-Weights = list[np.ndarray]  # of a generator
+Weights = list[np.ndarray]
+"""Arrays of a generator."""
+
+Objective = Callable[[list[np.ndarray]], float]
+"""SR of the search's pairs -> a figure; the lower, the better."""
 
 
 def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
     """Write mixed averaged weights as the checkpoint of a run of 0 steps.
 
-    It can be frozen, and other runs can start from it. Its recipe, and its discriminator if
-    there is one, are those of the first run mixed; what was mixed is told by `origin.json`,
-    and by the card once it is frozen.
+    It can be frozen, and other runs can start from it. The recipe, and the discriminator if
+    there is one, are those of the first run. `origin.json` states what was mixed, and so
+    does the card once the mix is frozen.
 
     Args:
-        shares: of the runs in these folders; they may be negative.
-        run_folder: to write.
+        shares: share of the run in each folder; may be negative.
+        run_folder: folder to write.
 
     Raises:
-        CommandFailed: unless the shares sum to 1 and all runs are of one architecture.
+        CommandFailed: unless the shares sum to 1 and all runs have the same architecture.
     """
     check_shares(shares)
     recipe = json.loads((next(iter(shares)) / RECIPE).read_text())
@@ -85,12 +90,12 @@ def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
     run_folder.mkdir(parents=True, exist_ok=True)
     save_checkpoint(run_folder / CHECKPOINT, 0, runs[0] | {"ema": mixed})
     write_json(run_folder / RECIPE, recipe)
-    families = [as_ancestors(folder) for folder in shares]
+    families = [ancestry_of(folder) for folder in shares]
     write_json(run_folder / ORIGIN, add_mix(families, list(shares.values())))
 
 
 def check_shares(shares: Mapping[Path, float]) -> None:
-    """Raise CommandFailed unless they sum to 1 and all runs are of one architecture."""
+    """Raise CommandFailed unless shares sum to 1 and all runs have the same architecture."""
     total = sum(shares.values())
     if abs(total - 1) > TOLERANCE:
         raise CommandFailed(f"The shares must sum to 1. Received: {total:g}.")
@@ -100,73 +105,74 @@ def check_shares(shares: Mapping[Path, float]) -> None:
 
 
 def blend(runs: Sequence[Weights], shares: Sequence[float]) -> Weights:
-    """The sum of the runs' arrays, each run by its share, float32."""
+    """Return the sum of the runs' arrays, each run multiplied by its share, float32."""
     return [
         np.float32(sum(share * array for share, array in zip(shares, arrays, strict=True)))
         for arrays in zip(*runs, strict=True)
     ]
 
 
-def judge(run_folder: Path, photos_folder: Path, perceptual: Path | None) -> dict[str, float]:
-    """The figures of a run's averaged weights, as training writes them into `log.csv`."""
+def validate_run(
+    run_folder: Path, photos_folder: Path, perceptual: Path | None
+) -> dict[str, float]:
+    """Return the figures of a run's averaged weights, as training writes them to `log.csv`.
+
+    Args:
+        run_folder: folder of the run.
+        photos_folder: collection with `manifest.csv`.
+        perceptual: folder with weights for LPIPS-sq; None for PSNR-Y only.
+    """
     recipe = read_recipe(run_folder / RECIPE)
     _, photos = split_photos(read_manifest(photos_folder))
     pairs = load_validation(photos, recipe.degradation, recipe.data.seed)
     generator = build_generator(recipe.generator)
     generator.set_weights(load_checkpoint(run_folder / CHECKPOINT, ["ema"])[1]["ema"])
     upscaled = [upscale(generator, pair.lr) for pair in pairs]
-    return mean_figures(upscaled, pairs, choose_figures(perceptual))
-
-
-FIRST_STEP = 0.15  # of shares, at which the search begins
-LAST_STEP = 0.01  # of shares, at which it ends: less is not seen in the figures
-DRAWINGS = 12  # that judge, if drawings were trained on
-
-Comparison = Callable[[list[np.ndarray]], float]  # of SR with HR; the lower the better
+    return mean_over_pairs(upscaled, pairs, choose_validation_metrics(perceptual))
 
 
 def search_shares(
-    start: Mapping[Path, float], photos_folder: Path, perceptual: Path | None, looks: int
+    start: Mapping[Path, float], photos_folder: Path, perceptual: Path | None, max_mixes: int
 ) -> dict[Path, float]:
-    """The best shares found, by LPIPS-sq if there are weights for it, otherwise by PSNR-Y.
+    """Return the best shares found, by LPIPS-sq if its weights are given, else by PSNR-Y.
 
-    Mixes are judged by the centre crops of validation photographs at all sizes that the first
-    run was trained on, and by drawings if it was trained on any, not those it has seen.
+    Mixes are judged on centre crops of validation photographs at all sizes that the first
+    run was trained on, and on new drawings if it was trained on drawings.
 
     Args:
-        start: shares of the runs in these folders, at which the search begins.
-        photos_folder: with `manifest.csv`.
-        perceptual: folder of weights for LPIPS-sq.
-        looks: mixes to judge at most.
+        start: share of the run in each folder at which the search starts.
+        photos_folder: collection with `manifest.csv`.
+        perceptual: folder with weights for LPIPS-sq; None for PSNR-Y.
+        max_mixes: greatest number of mixes to judge.
 
     Raises:
-        CommandFailed: if there is but one run, or they cannot be mixed so.
+        CommandFailed: if there is only one run, or the runs cannot be mixed.
     """
     if len(start) < 2:
         raise CommandFailed("A search must be among two runs or more. Received: one.")
     check_shares(start)
     recipe = read_recipe(next(iter(start)) / RECIPE)
     _, photos = split_photos(read_manifest(photos_folder))
-    pairs = load_judges(photos, recipe)
-    compare = choose_comparison(pairs, perceptual)
+    pairs = load_search_pairs(photos, recipe)
+    objective = choose_objective(pairs, perceptual)
     generator = build_generator(recipe.generator)
     runs = [load_checkpoint(folder / CHECKPOINT, ["ema"])[1]["ema"] for folder in start]
 
-    with tqdm(total=looks, unit="mix") as bar:
+    with tqdm(total=max_mixes, unit="mix") as bar:
 
         def judge(weights: Weights) -> float:
             generator.set_weights(weights)
-            distance = compare([upscale(generator, pair.lr) for pair in pairs])
-            bar.set_postfix_str(f"{distance:.5f}", refresh=False)
+            figure = objective([upscale(generator, pair.lr) for pair in pairs])
+            bar.set_postfix_str(f"{figure:.5f}", refresh=False)
             bar.update()
-            return distance
+            return figure
 
-        found = find_shares(runs, list(start.values()), judge, looks)
+        found = find_shares(runs, list(start.values()), judge, max_mixes)
     return dict(zip(start, found, strict=True))
 
 
-def load_judges(photos: Sequence[Photo], recipe: Recipe) -> list[Pair]:
-    """Centre crops of photographs at each of the sizes, of drawings at one each; as LR is made."""
+def load_search_pairs(photos: Sequence[Photo], recipe: Recipe) -> list[Pair]:
+    """Return the centre crops that judge mixes: photographs at every size, drawings at one."""
     data = recipe.data
     sizes = list(dict.fromkeys(data.sizes))
     drawings = draw_pictures(DRAWINGS if data.drawings else 0, data.seed + 1)
@@ -175,58 +181,65 @@ def load_judges(photos: Sequence[Photo], recipe: Recipe) -> list[Pair]:
     return degrade_pairs([centre_crop(pair) for pair in pairs], recipe.degradation, data.seed)
 
 
-def choose_comparison(pairs: list[Pair], perceptual: Path | None) -> Comparison:
-    """By LPIPS-sq if its weights are there, otherwise by PSNR-Y."""
-    distance = find_distance(perceptual)
-    return compare_by_pixel(pairs) if distance is None else compare_by_eye(pairs, distance)
+def choose_objective(pairs: list[Pair], perceptual: Path | None) -> Objective:
+    """Return mean LPIPS-sq if the folder holds its weights, else mean PSNR-Y, negated."""
+    distance = load_distance(perceptual)
+    return psnr_objective(pairs) if distance is None else lpips_objective(pairs, distance)
 
 
-def compare_by_pixel(pairs: list[Pair]) -> Comparison:
-    """SR of the pairs -> mean PSNR-Y, negative: the lower the better."""
+def psnr_objective(pairs: list[Pair]) -> Objective:
+    """Return a function from SR of the pairs to mean PSNR-Y, negated."""
 
-    def compare(upscaled: list[np.ndarray]) -> float:
-        return -mean_figures(upscaled, pairs, {"psnr": psnr_y})["psnr"]
+    def objective(upscaled: list[np.ndarray]) -> float:
+        return -mean_over_pairs(upscaled, pairs, {"psnr": psnr_y})["psnr"]
 
-    return compare
+    return objective
 
 
-def compare_by_eye(pairs: list[Pair], distance: LearnedDistance) -> Comparison:
-    """SR of the pairs -> mean LPIPS-sq. What it sees of HR is kept, about 9 MB a pair."""
-    truth = [distance.see(pair.hr) for pair in pairs]
+def lpips_objective(pairs: list[Pair], distance: LearnedDistance) -> Objective:
+    """Return a function from SR of the pairs to mean LPIPS-sq.
 
-    def compare(upscaled: list[np.ndarray]) -> float:
-        seen = zip(upscaled, truth, strict=True)
-        return float(np.mean([distance.between(distance.see(sr), hr) for sr, hr in seen]))
+    It keeps the features of HR, about 9 MB a pair.
+    """
+    hr_features = [distance.extract(pair.hr) for pair in pairs]
 
-    return compare
+    def objective(upscaled: list[np.ndarray]) -> float:
+        both = zip(upscaled, hr_features, strict=True)
+        return float(np.mean([distance.between(distance.extract(sr), hr) for sr, hr in both]))
+
+    return objective
 
 
 def find_shares(
-    runs: Sequence[Weights], start: Sequence[float], judge: Callable[[Weights], float], looks: int
+    runs: Sequence[Weights],
+    start: Sequence[float],
+    judge: Callable[[Weights], float],
+    max_mixes: int,
 ) -> list[float]:
-    """Shares that sum to what they sum to at first, whose mix is judged lowest.
+    """Return the shares, with the same sum as at the start, whose mix is judged lowest.
 
-    Models the judgement as a quadratic function of the shares and needs no derivatives.
+    The method models the judgement as a quadratic function of the shares and needs no
+    derivatives.
 
     Args:
-        runs: weights of each.
-        start: shares at which the search begins.
-        judge: of a mix; the lower the better.
-        looks: judgements at most.
+        runs: weights of each run.
+        start: shares at which the search starts.
+        judge: figure of a mix; the lower, the better.
+        max_mixes: greatest number of mixes to judge.
 
-    Source: Ragonneau 2022, arXiv:2210.12018 (COBYQA, as SciPy has it).
+    Source: Ragonneau 2022, arXiv:2210.12018 (COBYQA, as in SciPy).
     """
-    axes = helmert(len(runs))  # (n - 1, n): at right angles to each other and to sums
+    axes = helmert(len(runs))  # (n - 1, n): orthogonal to each other and to the sum
 
-    def shares_at(place: np.ndarray) -> list[float]:
-        return [float(share) for share in np.asarray(start) + place @ axes]
+    def shares_at(point: np.ndarray) -> list[float]:
+        return [float(share) for share in np.asarray(start) + point @ axes]
 
     found = minimize(
-        lambda place: judge(blend(runs, shares_at(place))),
+        lambda point: judge(blend(runs, shares_at(point))),
         np.zeros(len(axes)),
         method="COBYQA",
         options={
-            "maxfev": looks,
+            "maxfev": max_mixes,
             "initial_tr_radius": FIRST_STEP,
             "final_tr_radius": LAST_STEP,
         },

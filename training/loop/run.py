@@ -1,35 +1,25 @@
-"""A run: a generator in training, with all of its state, in a folder of its own.
+"""A run: a generator in training with its whole state, and the folder that keeps it.
 
-The folder holds `checkpoint.npz` (the whole state), `recipe.json` (what is being
-trained) and `origin.json` (what came before it, if it began with another run; see
-`training.loop.run`); `training.loop.train` adds what is worth reading.
+The folder holds:
 
-Everything a run needs to go on: weights, their average, the optimizer, the step.
+- `checkpoint.npz`: the whole state: weights, their moving average, optimizers, the step.
+- `recipe.json`: the recipe.
+- `origin.json`: the ancestors, if the run started from another run.
+- `log.csv` and `tensorboard/`: figures and sample pictures; `training.loop.train` writes them.
 
-One file, written beside its final name and then renamed, so that a run killed at any
-moment finds either the checkpoint before or the one after.
-
-Where the weights of a run come from: all runs before it, each told once.
-
-A list, the oldest first. An entry is a run, or a mix of runs:
+The ancestors of a run are a list, the oldest first. An entry is a run or a mix of runs:
 
     {"steps": 3000, "recipe": {...}, "began_with": 0}
     {"mixed": [{"ancestor": 1, "share": 0.6}, {"ancestor": 2, "share": 0.4}]}
 
-The numbers are places in the list; a run that began with random weights has None. The
-last entry is what the run itself began with; after random weights the list is empty.
-
-A teacher: what a run began with, shown every patch in another orientation.
-
-The mean of what a network makes of the eight orientations of a picture is closer to HR than
-each of them (0.13 dB here), but eight times the work. A network that learns to make of every
-orientation what another one makes of any other comes near that mean at no cost. And HR holds
-what cannot be told from LR, which is noise to whoever learns; the teacher's word is free of
-it, so much is learned in few steps.
+The numbers are indices in the list; `began_with` is null for a run that started with random
+weights. Every run is listed once. The last entry is the one that this run started from; the
+list is empty if this run started with random weights.
 """
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,126 +27,46 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from core.files import atomic_write
-from training.data.patches import orient, orient_back
 from training.errors import CommandFailed
 from training.loop.recipe import Recipe, read_recipe
-from training.loop.stages import DISCRIMINATOR, Losses, Stage, as_arrays, build_stage, copy_values
+from training.loop.stages import (
+    DISCRIMINATOR,
+    Losses,
+    Stage,
+    Teacher,
+    as_arrays,
+    build_stage,
+    copy_values,
+)
 from training.models.networks import build_generator
 
-Arrays = dict[str, list[np.ndarray]]
-
-
-def save_checkpoint(path: Path, step: int, groups: Arrays) -> None:
-    """Write named groups of arrays and the step; atomic on one file system."""
-    flat = {
-        f"{group}/{index}": array
-        for group, arrays in groups.items()
-        for index, array in enumerate(arrays)
-    }
-    with atomic_write(path, durable=True) as partial, partial.open("wb") as file:
-        np.savez(file, step=step, **flat)
-
-
-def load_checkpoint(path: Path, groups: Sequence[str]) -> tuple[int, Arrays]:
-    """The step and the named groups, as they were saved."""
-    with np.load(path) as file:
-        return int(file["step"]), {group: _group(file, group) for group in groups}
-
-
-def _group(file, group):
-    count = sum(name.startswith(f"{group}/") for name in file.files)
-    return [file[f"{group}/{index}"] for index in range(count)]
-
-
-Ancestors = list[dict]
-
-
-def add_run(ancestors: Ancestors, steps: int, recipe: dict) -> Ancestors:
-    """The ancestors of what begins with a run.
-
-    Args:
-        ancestors: of the run.
-        steps: that it has taken; one of none, as a mix, is what it began with.
-        recipe: of the run.
-    """
-    if ancestors and steps == 0:
-        return ancestors
-    before = len(ancestors) - 1 if ancestors else None
-    return [*ancestors, {"steps": steps, "recipe": recipe, "began_with": before}]
-
-
-def add_mix(families: Sequence[Ancestors], shares: Sequence[float]) -> Ancestors:
-    """The ancestors of what begins with a mix of the last of each family, by shares."""
-    merged: Ancestors = []
-    parts = [
-        {"ancestor": merge(family, merged), "share": share}
-        for family, share in zip(families, shares, strict=True)
-    ]
-    return [*merged, {"mixed": parts}]
-
-
-def merge(family: Ancestors, merged: Ancestors) -> int:
-    """Append to `merged` what is not there yet; the place of the family's last."""
-    places: list[int] = []
-    for ancestor in family:
-        moved = renumber(ancestor, places)
-        if moved not in merged:
-            merged.append(moved)
-        places.append(merged.index(moved))
-    return places[-1]
-
-
-def renumber(ancestor: dict, places: list[int]) -> dict:
-    """The same entry in a list where those before it have other places."""
-    if "mixed" in ancestor:
-        parts = [part | {"ancestor": places[part["ancestor"]]} for part in ancestor["mixed"]]
-        return {"mixed": parts}
-    before = ancestor["began_with"]
-    return ancestor | {"began_with": None if before is None else places[before]}
-
-
-class Teacher:
-    """Mixes what a network makes of patches into what is learned from them.
-
-    Args:
-        generator: the network, which is not trained.
-        share: of its word in the mix, in (0, 1]; HR has the rest.
-        seed: with the step, it decides on the orientation.
-
-    Source: Hinton et al. 2015, arXiv:1503.02531 (teachers); Timofte et al. 2016,
-    arXiv:1511.02228, sec. 3.5 (the mean over orientations).
-    """
-
-    def __init__(self, generator: keras.Model, share: float, seed: int) -> None:
-        self.generator = generator
-        self._share, self._seed = share, seed
-
-    def mix(self, lr: np.ndarray, hr: np.ndarray, step: int) -> np.ndarray:
-        """What is to be learned from LR (B, h, w, 3) and HR (B, 4h, 4w, 3), like HR."""
-        turns, mirrored = np.random.default_rng((self._seed, step)).integers((4, 2))
-        turned = orient(lr, turns, mirrored)
-        sr = np.asarray(self.generator.predict_on_batch(turned))
-        return (1 - self._share) * hr + self._share * orient_back(sr, turns, mirrored)
-
-
-TEACHER = "teacher"  # the group of its weights, in a checkpoint
-EMA_EVERY = 10  # steps between updates of the moving average; momentum is raised to it
 CHECKPOINT = "checkpoint.npz"
 RECIPE = "recipe.json"
 ORIGIN = "origin.json"
-SAME_IN_A_RUN = ("generator", "data", "degradation", "adversarial")  # tables of a recipe
+TEACHER = "teacher"  # name of the teacher's group of arrays in a checkpoint
+EMA_EVERY = 10  # steps between updates of the moving average; its momentum is raised to this power
+SAME_IN_A_RUN = ("generator", "data", "degradation", "adversarial")
+"""Tables of a recipe that must not change when a run is resumed."""
+
+Arrays = dict[str, list[np.ndarray]]
+"""Groups of arrays by name, as a checkpoint holds them."""
+
+Ancestors = list[dict]
+"""Entries as described at the top of this module."""
 
 
 @dataclass
 class Run:
-    """A generator in training, with all of its state.
+    """A generator in training, with its whole state.
 
     Attributes:
-        ema: moving average of the generator's weights, the weights worth keeping.
-        teacher: which has a word in what is learned, if there is one.
-        step: updates done so far.
-        losses: of the steps since they were last read.
+        recipe: settings of the run.
+        folder: where the state is saved.
+        stage: networks and optimizers.
+        ema: exponential moving average of the generator's weights; these are exported.
+        teacher: network whose SR is mixed into the targets; None for none.
+        step: number of updates done.
+        losses: losses of the steps since the last call of `pop_mean_losses`.
     """
 
     recipe: Recipe
@@ -169,6 +79,7 @@ class Run:
 
     @property
     def generator(self) -> keras.Model:
+        """The network in training."""
         return self.stage.generator
 
     @property
@@ -177,7 +88,7 @@ class Run:
         return self.step >= self.recipe.training.steps
 
     def update(self, lr: np.ndarray, hr: np.ndarray) -> Losses:
-        """One step on one batch of unit float32 patches; the losses before it."""
+        """Take one step on a batch of unit float32 patches; return the losses before it."""
         learning_rate = self.recipe.learning_rate_at(self.step)
         if self.teacher is not None:
             hr = self.teacher.mix(lr, hr, self.step)
@@ -193,20 +104,26 @@ class Run:
         for average, weight in zip(self.ema, self.generator.get_weights(), strict=True):
             average += (1 - momentum) * (weight - average)
 
-    def read_losses(self) -> Losses:
-        """Means since they were last read."""
+    def pop_mean_losses(self) -> Losses:
+        """Return the mean losses since the last call, and forget them."""
         means = {
-            name: mean_of_known([losses[name] for losses in self.losses]) for name in self.losses[0]
+            name: mean_without_nan([losses[name] for losses in self.losses])
+            for name in self.losses[0]
         }
         self.losses.clear()
         return means
 
     def save(self) -> None:
+        """Write the checkpoint."""
         groups = {name: as_arrays(group) for name, group in self._variables().items()}
         save_checkpoint(self.folder / CHECKPOINT, self.step, groups | {"ema": self.ema})
 
     def restore(self) -> None:
-        """Go back to the checkpoint in the folder."""
+        """Load the checkpoint in the folder.
+
+        Raises:
+            CommandFailed: if the checkpoint holds averaged weights only.
+        """
         variables = self._variables()
         step, groups = load_checkpoint(self.folder / CHECKPOINT, [*variables, "ema"])
         if not all(groups.values()):
@@ -219,12 +136,12 @@ class Run:
             copy_values(groups[name], group)
 
     def _variables(self) -> dict[str, list]:
-        taught = {} if self.teacher is None else {TEACHER: self.teacher.generator.weights}
-        return self.stage.variables() | taught
+        teacher = {} if self.teacher is None else {TEACHER: self.teacher.generator.weights}
+        return self.stage.variables() | teacher
 
 
-def mean_of_known(values: list[float]) -> float:
-    """Mean of those that are numbers; no number if none is."""
+def mean_without_nan(values: list[float]) -> float:
+    """Return the mean of the values that are not NaN; NaN if all are."""
     known = [value for value in values if not math.isnan(value)]
     return float(np.mean(known)) if known else math.nan
 
@@ -236,28 +153,28 @@ def start_run(
     content: keras.Model | None = None,
     start_from: Path | None = None,
 ) -> Run:
-    """A new run in `folder`, or the one that is there, at the step it had reached.
+    """Start a run in `folder`, or resume the one that is there.
 
     Args:
-        recipe: what to train, and how.
-        folder: of the run; it is made if it is not there.
-        content: what compares pictures in the second stage.
-        start_from: folder of a run whose averaged generator, and discriminator if it has one
-            of the same size, a new run begins with.
+        recipe: settings of the run.
+        folder: folder of the run; it is created if it does not exist.
+        content: VGG-19 features for the second stage; None for the first.
+        start_from: folder of another run. A new run starts from its averaged generator and
+            from its discriminator, if it has one of the same size.
 
     Raises:
-        CommandFailed: if the folder holds a run of another recipe's generator or data.
+        CommandFailed: if the folder holds a run with another generator or other data.
     """
     keras.utils.set_random_seed(recipe.data.seed)
     generator = build_generator(recipe.generator)
-    goes_on = (folder / CHECKPOINT).exists()
+    is_resumed = (folder / CHECKPOINT).exists()
     stage = build_stage(generator, recipe, content)
-    if start_from is not None and not goes_on:
-        begin_with(start_from, stage, folder)
+    if start_from is not None and not is_resumed:
+        initialise_from(start_from, stage, folder)
     average = [weight.copy() for weight in generator.get_weights()]
-    teacher = hire_teacher(recipe, average, has_learned=goes_on or start_from is not None)
+    teacher = build_teacher(recipe, average, is_trained=is_resumed or start_from is not None)
     run = Run(recipe, folder, stage, average, teacher)
-    if goes_on:
+    if is_resumed:
         check_same_run(run)
         run.restore()
     folder.mkdir(parents=True, exist_ok=True)
@@ -265,16 +182,35 @@ def start_run(
     return run
 
 
-def hire_teacher(recipe: Recipe, weights: list[np.ndarray], *, has_learned: bool) -> Teacher | None:
-    """The teacher that a recipe asks for, with the weights that a run begins with.
+def initialise_from(start_from: Path, stage: Stage, folder: Path) -> None:
+    """Load the averaged generator of another run into a stage, and write `origin.json`.
+
+    Its discriminator is loaded too if both have one of the same size.
+    """
+    _, groups = load_checkpoint(start_from / CHECKPOINT, ["ema", DISCRIMINATOR])
+    stage.generator.set_weights(groups["ema"])
+    own, other = stage.variables().get(DISCRIMINATOR, []), groups[DISCRIMINATOR]
+    if [variable.shape for variable in own] == [array.shape for array in other]:
+        copy_values(other, own)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / ORIGIN, ancestry_of(start_from))
+
+
+def build_teacher(recipe: Recipe, weights: list[np.ndarray], *, is_trained: bool) -> Teacher | None:
+    """Return the teacher that a recipe asks for; None if it asks for none.
+
+    Args:
+        recipe: settings of the run.
+        weights: weights that the run starts from.
+        is_trained: whether they are trained weights.
 
     Raises:
-        CommandFailed: if one is asked for that has not learned anything.
+        CommandFailed: if a teacher is asked for and the weights are not trained.
     """
     share = recipe.training.teacher_share
     if share == 0:
         return None
-    if not has_learned:
+    if not is_trained:
         raise CommandFailed(
             "A run with `teacher_share` must start from another one (--start-from)."
         )
@@ -283,40 +219,10 @@ def hire_teacher(recipe: Recipe, weights: list[np.ndarray], *, has_learned: bool
     return teacher
 
 
-def begin_with(start_from: Path, stage: Stage, folder: Path) -> None:
-    """Give a stage the averaged generator of another run, and note which in `origin.json`.
-
-    Its discriminator goes with it where both have one, of the same size.
-    """
-    _, groups = load_checkpoint(start_from / CHECKPOINT, ["ema", DISCRIMINATOR])
-    stage.generator.set_weights(groups["ema"])
-    own, other = stage.variables().get(DISCRIMINATOR, []), groups[DISCRIMINATOR]
-    if [variable.shape for variable in own] == [array.shape for array in other]:
-        copy_values(other, own)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / ORIGIN, as_ancestors(start_from))
-
-
-def as_ancestors(folder: Path) -> Ancestors:
-    """The run in a folder, after all that came before it."""
-    step, _ = load_checkpoint(folder / CHECKPOINT, [])
-    return add_run(read_ancestors(folder), step, json.loads((folder / RECIPE).read_text()))
-
-
-def read_ancestors(folder: Path) -> Ancestors:
-    """What came before the run in a folder."""
-    path = folder / ORIGIN
-    return json.loads(path.read_text()) if path.exists() else []
-
-
-def write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n")
-
-
 def check_same_run(run: Run) -> None:
-    """Raise CommandFailed unless the folder holds a run of the same networks and data.
+    """Raise CommandFailed unless the folder holds a run with the same networks and data.
 
-    A run of an earlier version has fewer settings: those it lacks are at what they were then.
+    A recipe of an earlier version may lack settings; they get their default values.
     """
     before, now = read_recipe(run.folder / RECIPE).as_dict(), run.recipe.as_dict()
     changed = [part for part in SAME_IN_A_RUN if before[part] != now[part]]
@@ -325,3 +231,99 @@ def check_same_run(run: Run) -> None:
             f"{run.folder} must hold a run of this recipe. "
             f"Received: a run with another [{'], ['.join(changed)}]."
         )
+
+
+def save_checkpoint(path: Path, step: int, groups: Arrays) -> None:
+    """Write the step and named groups of arrays.
+
+    The file is written beside its final name and then renamed, so that a run killed at any
+    moment leaves either the previous checkpoint or the new one.
+    """
+    flat = {
+        f"{group}/{index}": array
+        for group, arrays in groups.items()
+        for index, array in enumerate(arrays)
+    }
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, step=step, **flat)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path, groups: Sequence[str]) -> tuple[int, Arrays]:
+    """Return the step and the named groups; a group that is not in the file is empty."""
+    with np.load(path) as file:
+        return int(file["step"]), {group: _load_group(file, group) for group in groups}
+
+
+def _load_group(file, group):
+    count = sum(name.startswith(f"{group}/") for name in file.files)
+    return [file[f"{group}/{index}"] for index in range(count)]
+
+
+def read_ancestors(folder: Path) -> Ancestors:
+    """Return the ancestors of the run in a folder."""
+    path = folder / ORIGIN
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def ancestry_of(folder: Path) -> Ancestors:
+    """Return the ancestors of the run in a folder, followed by the run itself."""
+    step, _ = load_checkpoint(folder / CHECKPOINT, [])
+    return add_run(read_ancestors(folder), step, json.loads((folder / RECIPE).read_text()))
+
+
+def add_run(ancestors: Ancestors, steps: int, recipe: dict) -> Ancestors:
+    """Return the ancestors of whatever starts from a run.
+
+    Args:
+        ancestors: ancestors of the run.
+        steps: number of steps it has taken. A run of 0 steps, such as a mix, adds no entry.
+        recipe: recipe of the run.
+    """
+    if ancestors and steps == 0:
+        return ancestors
+    before = len(ancestors) - 1 if ancestors else None
+    return [*ancestors, {"steps": steps, "recipe": recipe, "began_with": before}]
+
+
+def add_mix(families: Sequence[Ancestors], shares: Sequence[float]) -> Ancestors:
+    """Return the ancestors of a mix of several runs.
+
+    Args:
+        families: for each run, its ancestors and itself; see `ancestry_of`.
+        shares: share of each run.
+    """
+    merged: Ancestors = []
+    parts = [
+        {"ancestor": merge_into(merged, family), "share": share}
+        for family, share in zip(families, shares, strict=True)
+    ]
+    return [*merged, {"mixed": parts}]
+
+
+def merge_into(merged: Ancestors, family: Ancestors) -> int:
+    """Append the entries that `merged` lacks; return the index there of the family's last."""
+    indices: list[int] = []
+    for ancestor in family:
+        moved = renumber(ancestor, indices)
+        if moved not in merged:
+            merged.append(moved)
+        indices.append(merged.index(moved))
+    return indices[-1]
+
+
+def renumber(ancestor: dict, indices: list[int]) -> dict:
+    """Return an entry that refers to other entries by their new indices."""
+    if "mixed" in ancestor:
+        parts = [part | {"ancestor": indices[part["ancestor"]]} for part in ancestor["mixed"]]
+        return {"mixed": parts}
+    before = ancestor["began_with"]
+    return ancestor | {"began_with": None if before is None else indices[before]}
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as indented JSON."""
+    path.write_text(json.dumps(value, indent=2) + "\n")

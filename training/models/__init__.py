@@ -1,1 +1,1 @@
-"""Networks and losses."""
+"""The networks and their losses."""

@@ -1,35 +1,37 @@
-"""The losses that compare SR with HR.
-
-How much of the grid of LR shows in SR, a loss of the second stage.
-
-How much texture SR has where HR has how much, a loss of the second stage.
-"""
+"""The losses that compare SR with HR without a network: pixels, lattice, texture."""
 
 import keras
 from keras import layers, ops
 
 from training.evaluation.metrics import LUMA
 from training.models.adversaries import high_frequencies
-from training.models.networks import edge
+from training.models.networks import slice_axis
+
+MIN_STEP = 1e-3  # difference of neighbouring pixels, unit; with less, no lattice could show
+CELL = 8  # px a side of the cells in which texture is compared as a whole
+MIN_STRENGTH = 4 / 255  # unit; texture well below this counts as none
+MIN_POWER = 1e-6  # squared unit; the square root has no derivative at zero
 
 
 @keras.saving.register_keras_serializable("enhancer")
 class PixelLoss(keras.losses.Loss):
     """Mean Charbonnier distance: absolute for large differences, squared for small ones.
 
-    Every channel of every pixel counts sqrt(d^2 + epsilon^2) - epsilon. With an epsilon
-    of 0 that is the mean absolute difference (L1); an epsilon well above the differences
-    that occur makes it as good as the mean squared difference, which PSNR measures.
+    Every channel of every pixel counts sqrt(d^2 + epsilon^2) - epsilon. With epsilon 0 that
+    is the mean absolute difference (L1). With epsilon well above the differences that occur,
+    it is proportional to the mean squared difference, which PSNR measures.
 
-    Figures of test sets are means over pictures of a logarithm. With a `log_floor` the loss
-    is one, too: of every patch the logarithm of its mean distance, so that an eighth less
-    counts the same in a smooth patch as in a busy one, instead of hardly at all.
+    The PSNR of a test set is a mean of logarithms, one per picture. With `log_floor` the loss
+    is one, too: the logarithm of each patch's mean distance. A distance that shrinks by an
+    eighth then counts the same in a smooth patch as in a busy one.
 
     Args:
         epsilon: in the unit of the pixels, at least 0.
-        chroma_weight: of colour, where luma counts once; None for all channels alike.
-        log_floor: distance below which a patch counts less and less, above 0; None for
-            the mean over all pixels of the batch.
+        chroma_weight: weight of chroma where luma has 1; None for RGB without weights.
+        log_floor: distance below which a patch counts less and less, above 0; None for the
+            mean over all pixels of the batch.
+        name: name of the loss.
+        **kwargs: other arguments of `keras.losses.Loss`.
 
     Source: Lai et al. 2017, LapSRN, arXiv:1704.03915, eq. 2; Chen et al. 2021, HINet,
     arXiv:2105.06086 (PSNR as a loss).
@@ -49,27 +51,29 @@ class PixelLoss(keras.losses.Loss):
         self.log_floor = log_floor
 
     def call(self, y_true, y_pred):
-        distance = self._of_pixels(y_pred - y_true)
+        """Return the distance of every pixel (B, H, W), or of every patch (B,) if logarithmic."""
+        distance = self._pixel_distance(y_pred - y_true)
         if self.log_floor is None:
             return distance
         return ops.log(ops.mean(distance, axis=(1, 2)) + self.log_floor)
 
-    def _of_pixels(self, difference):
+    def _pixel_distance(self, difference):
         """(B, H, W, C) -> (B, H, W)."""
         if self.chroma_weight is None:
-            return self._distance(difference)
+            return self._charbonnier(difference)
         luma = ops.matmul(difference, ops.convert_to_tensor(LUMA[:, None], difference.dtype))
-        chroma = self._distance(difference - luma)
-        return self._distance(luma) + self.chroma_weight * chroma
+        chroma = self._charbonnier(difference - luma)
+        return self._charbonnier(luma) + self.chroma_weight * chroma
 
-    def _distance(self, difference):
+    def _charbonnier(self, difference):
         """Mean over the channels, (..., C) -> (...)."""
-        if self.epsilon == 0.0:  # the root has no derivative where the pictures agree
+        if self.epsilon == 0.0:  # the square root has no derivative where the pictures agree
             return ops.mean(ops.abs(difference), axis=-1)
         distance = ops.sqrt(ops.square(difference) + self.epsilon**2) - self.epsilon
         return ops.mean(distance, axis=-1)
 
     def get_config(self):
+        """Return the constructor's arguments."""
         own = {
             "epsilon": self.epsilon,
             "chroma_weight": self.chroma_weight,
@@ -78,17 +82,20 @@ class PixelLoss(keras.losses.Loss):
         return super().get_config() | own
 
 
-LEAST_STEP = 1e-3  # of neighbouring pixels, unit: less is no texture that could show a lattice
-
-
 @keras.saving.register_keras_serializable("enhancer")
 class LatticeDistance(layers.Layer):
-    """SR and HR (B, H, W, C), unit -> how much of the grid of LR shows in SR (B, 1), float32.
+    """How much the grid of LR pixels shows in SR: (B, 1), float32.
 
-    In photographs, neighbouring pixels differ by as much on average wherever in the blocks of
-    `side` x `side` pixels they lie, that is, in those that one pixel of LR became. The distance
-    is the mean squared difference of SR and HR in what a place differs by, of the mean of all
-    places, along rows and columns: of the whole batch, every picture gets the same.
+    SR and HR are (B, H, W, C), unit. One LR pixel corresponds to a block of `side` x `side`
+    SR pixels. In photographs, neighbouring pixels differ by the same amount on average at
+    every position in these blocks. The distance compares, between SR and HR, the mean
+    difference at each position relative to the mean over all positions. It is the mean
+    square over positions, rows and columns, computed for the whole batch: every picture
+    gets the same value.
+
+    Args:
+        side: px a side of a block, the scale.
+        **kwargs: other arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, side: int, **kwargs):
@@ -96,52 +103,51 @@ class LatticeDistance(layers.Layer):
         self.side = side
 
     def call(self, sr, hr):
+        """Compare SR with HR."""
         distances = [
-            ops.mean(ops.square(self._places(steps(sr, axis)) - self._places(steps(hr, axis))))
+            ops.mean(ops.square(self._profile(sr, axis) - self._profile(hr, axis)))
             for axis in (1, 2)
         ]
         return ops.zeros_like(sr[:, 0, 0, :1]) + sum(distances) / len(distances)
 
-    def _places(self, differences):
-        """Mean step at each place of the blocks, of the mean of all, (side^2,)."""
-        places = [(row, column) for row in range(self.side) for column in range(self.side)]
-        means = [ops.mean(differences[:, r :: self.side, c :: self.side]) for r, c in places]
-        return ops.stack(means) / (sum(means) / len(means) + LEAST_STEP)
+    def _profile(self, pictures, axis):
+        """Mean difference at each position in the blocks, relative to their mean, (side^2,)."""
+        steps = neighbour_differences(pictures, axis)
+        positions = [(row, column) for row in range(self.side) for column in range(self.side)]
+        means = [ops.mean(steps[:, r :: self.side, c :: self.side]) for r, c in positions]
+        return ops.stack(means) / (sum(means) / len(means) + MIN_STEP)
 
     def get_config(self):
+        """Return the constructor's arguments."""
         return super().get_config() | {"side": self.side}
 
 
-def steps(pictures, axis):
-    """How much pixels (B, H, W, C) differ from those before them along an axis, 1 or 2."""
-    return ops.abs(edge(pictures, axis, 1, None) - edge(pictures, axis, None, -1))
-
-
-CELL = 8  # px a side, in which texture is compared as a whole
-FAINT = 4 / 255  # unit: texture well below that is as good as none
-ROUNDING = 1e-6  # squared unit: the root of nought has no derivative
+def neighbour_differences(pictures, axis):
+    """Return absolute differences of neighbouring pixels (B, H, W, C) along an axis, 1 or 2."""
+    return ops.abs(slice_axis(pictures, axis, 1, None) - slice_axis(pictures, axis, None, -1))
 
 
 @keras.saving.register_keras_serializable("enhancer")
 class TextureDistance(layers.Layer):
-    """SR and HR (B, H, W, 3), unit -> how unlike their strength of texture is (B, 1), float32.
+    """Difference between SR and HR in strength of texture: (B, 1), float32.
 
-    Texture is what a local mean leaves of luma; its strength is the root of its mean square in
-    cells of `CELL` pixels a side. The distance is the mean absolute difference of the logarithms
-    of strengths: what is missing of faint texture counts as much as of strong, and grain where
-    HR is even, around letters for example, counts as much as an edge that is not sharp. Where in
-    a cell the texture lies is not compared.
+    SR and HR are (B, H, W, 3), unit. Texture is luma less its local mean; its strength is the
+    root mean square in cells of `CELL` pixels a side. The distance is the mean absolute
+    difference of the logarithms of strengths. Faint texture that is missing counts as much
+    as strong texture, and grain where HR is smooth, for example around letters, as much as
+    an edge that is blurred. The position of texture within a cell does not count.
     """
 
     def __init__(self, **kwargs):
         super().__init__(**({"dtype": "float32"} | kwargs))
 
     def call(self, sr, hr):
-        return ops.mean(ops.abs(strength(sr) - strength(hr)), axis=(1, 2))
+        """Compare SR with HR."""
+        return ops.mean(ops.abs(log_strength(sr) - log_strength(hr)), axis=(1, 2))
 
 
-def strength(pictures):
-    """Logarithm of the strength of texture in the whole cells of pictures, (B, h, w, 1)."""
+def log_strength(pictures):
+    """Return the logarithm of the strength of texture in every whole cell, (B, h, w, 1)."""
     luma = ops.matmul(pictures, ops.convert_to_tensor(LUMA[:, None], "float32"))
     power = ops.average_pool(ops.square(high_frequencies(luma)), CELL, strides=CELL)
-    return ops.log(ops.sqrt(power + ROUNDING) + FAINT)
+    return ops.log(ops.sqrt(power + MIN_POWER) + MIN_STRENGTH)

@@ -12,8 +12,8 @@ from core.animation import Animation, read_animation
 from core.animation.animation import enlarge_mask, read_part, with_smooth_masks
 from core.errors import ImageTooLarge, InvalidOptions, UnsupportedImage
 from core.images import Limits
-from core.media.medium import FRAME, GLOBAL, WARM_UP, ClipLimits, Segment
-from core.options import PALETTES, OutputOptions
+from core.media.medium import WARM_UP, ClipLimits, Segment
+from core.options import FRAME_PALETTE, GLOBAL_PALETTE, PALETTES, OutputOptions
 from core.picture import Picture
 from tests.support.animations import (
     BACKGROUND,
@@ -166,7 +166,12 @@ def test_long_delays_with_fractions_are_kept(convert):
 
 @pytest.mark.parametrize(
     ("output_format", "palette"),
-    [("gif", GLOBAL), ("gif", FRAME), ("apng", FRAME), ("webp", FRAME)],
+    [
+        ("gif", GLOBAL_PALETTE),
+        ("gif", FRAME_PALETTE),
+        ("apng", FRAME_PALETTE),
+        ("webp", FRAME_PALETTE),
+    ],
 )
 def test_the_result_does_not_depend_on_the_segments(convert, output_format, palette):
     data = as_apng(noise_frames(count=7))
@@ -255,7 +260,7 @@ def test_a_global_palette_serves_all_frames(convert, decode_all):
     for palette in PALETTES:
         frames = decode_all(convert(data, format="gif", palette=palette))
         colours[palette] = len(np.unique(frames.reshape(-1, 4), axis=0))
-    assert colours[GLOBAL] <= 255 < colours[FRAME]
+    assert colours[GLOBAL_PALETTE] <= 255 < colours[FRAME_PALETTE]
 
 
 def read_note(output_format, file):

@@ -17,7 +17,7 @@ from training.data.degradation import (
 )
 from training.data.photos import make_pair
 
-STILL = Degradation(
+NONE = Degradation(
     blur_sigma=[0.0, 0.0],
     noise_sigma=[0.0, 0.0],
     jpeg_quality=[100, 100],
@@ -54,12 +54,12 @@ def grey(height, width):
         ({"grey_noise_share": -0.1}, "`grey_noise_share`"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(degradation, change, message):
+def test_invalid_settings_are_refused(degradation, change, message):
     with pytest.raises(ValueError, match=message):
         replace(degradation, **change)
 
 
-def test_a_degraded_picture_is_a_function_of_the_generator_alone(degradation, hr):
+def test_the_random_generator_determines_a_degraded_picture(degradation, hr):
     before = hr.copy()
     lr = degrade(hr, degradation, rng(1))
     assert (lr.shape, lr.dtype) == ((28, 36, 3), np.uint8)
@@ -68,7 +68,7 @@ def test_a_degraded_picture_is_a_function_of_the_generator_alone(degradation, hr
     np.testing.assert_array_equal(hr, before)
 
 
-def test_the_mean_of_degraded_pictures_is_the_clean_one_and_nothing_moves(degradation, hr):
+def test_degraded_pictures_stay_aligned_with_hr(degradation, hr):
     clean = luma(resize_bicubic(hr, 28, 36))
     generator = rng()
     mean = np.mean([luma(degrade(hr, degradation, generator)) for _ in range(200)], axis=0)
@@ -80,24 +80,24 @@ def test_the_mean_of_degraded_pictures_is_the_clean_one_and_nothing_moves(degrad
 
 
 def luma(pixels):
-    """What JPEG keeps at full resolution."""
+    """Return luma, which JPEG keeps at full resolution."""
     return pixels @ np.array([0.299, 0.587, 0.114])
 
 
-def find_shift(moved, still):
-    """By how many pixels `moved` lies further down and right, in the least squares sense."""
-    gradients = [np.gradient(still, axis=axis)[2:-2, 2:-2].ravel() for axis in (0, 1)]
-    difference = (still - moved)[2:-2, 2:-2].ravel()
+def find_shift(moved, fixed):
+    """Return by how many pixels `moved` is shifted down and right, by least squares."""
+    gradients = [np.gradient(fixed, axis=axis)[2:-2, 2:-2].ravel() for axis in (0, 1)]
+    difference = (fixed - moved)[2:-2, 2:-2].ravel()
     return np.linalg.lstsq(np.stack(gradients, axis=1), difference, rcond=None)[0]
 
 
-def test_a_shift_of_a_tenth_of_a_pixel_would_be_seen(hr):
+def test_the_alignment_test_notices_a_shift_of_a_tenth_of_a_pixel(hr):
     clean = luma(resize_bicubic(hr, 28, 36))
     moved = 0.9 * clean + 0.1 * np.roll(clean, 1, axis=1)
     assert find_shift(moved, clean)[1] == pytest.approx(0.1, abs=0.02)
 
 
-def test_clean_patches_are_those_of_the_benchmark(degradation):
+def test_clean_patches_are_downscaled_by_bicubic_interpolation(degradation):
     pair = make_pair(noise(96, 120))
     clean = replace(degradation, clean_share=1.0)
     for box in (Box(0, 0, 8, 8), Box(9, 11, 17, 19), Box(16, 22, 24, 30)):
@@ -116,17 +116,17 @@ BOXES = [Box(0, 0, 12, 12), Box(10, 13, 22, 25), Box(28, 38, 40, 50)]
 
 
 @pytest.mark.parametrize("box", BOXES, ids=["corner", "middle", "opposite corner"])
-def test_a_patch_is_what_the_degraded_photograph_shows_there(box):
+def test_a_degraded_patch_equals_that_part_of_the_degraded_photograph(box):
     pair = make_pair(grey(160, 200))
-    blurred = replace(STILL, blur_sigma=[3.0, 3.0])
+    blurred = replace(NONE, blur_sigma=[3.0, 3.0])
     whole = degrade(pair.hr, blurred, rng())
     patch = crop_lr(pair, box, blurred, rng())
     assert np.abs(patch - box.crop(whole).astype(int)).max() <= 2
 
 
-def test_a_patch_without_its_margin_would_be_another(monkeypatch):
+def test_a_patch_degraded_without_its_margin_differs(monkeypatch):
     pair = make_pair(grey(160, 200))
-    blurred = replace(STILL, blur_sigma=[3.0, 3.0])
+    blurred = replace(NONE, blur_sigma=[3.0, 3.0])
     whole = degrade(pair.hr, blurred, rng())
     monkeypatch.setattr(Degradation, "margin", 0)
     patch = crop_lr(pair, BOXES[1], blurred, rng())
@@ -142,15 +142,15 @@ def test_a_point_is_blurred_to_a_gaussian_of_each_axis():
     np.testing.assert_allclose(blurred, expected, atol=0.8)
 
 
-def test_a_blur_of_no_width_and_one_of_a_flat_picture_change_nothing():
+def test_a_blur_of_zero_width_and_a_blur_of_a_flat_picture_change_nothing():
     pixels = noise(9, 13)
     np.testing.assert_array_equal(blur(pixels, 0.0, 0.0), pixels)
     flat = np.full((9, 13, 3), 201, np.uint8)
     np.testing.assert_array_equal(blur(flat, 2.7, 0.4), flat)
 
 
-def test_noise_has_the_width_asked_for_and_its_share_of_grey():
-    half = replace(STILL, noise_sigma=[6.0, 6.0], grey_noise_share=0.5)
+def test_noise_has_the_stated_deviation_and_share_of_grey():
+    half = replace(NONE, noise_sigma=[6.0, 6.0], grey_noise_share=0.5)
     flat = np.full((20, 30, 3), 128, np.uint8)
     generator = rng()
     noises = [add_noise(flat, half, generator) - 128.0 for _ in range(100)]
@@ -160,11 +160,11 @@ def test_noise_has_the_width_asked_for_and_its_share_of_grey():
 
 
 def test_noise_does_not_wrap_around():
-    loud = replace(STILL, noise_sigma=[20.0, 20.0])
+    loud = replace(NONE, noise_sigma=[20.0, 20.0])
     assert add_noise(np.full((20, 20, 3), 255, np.uint8), loud, rng()).min() > 100
 
 
-def test_blocks_begin_anywhere():
+def test_jpeg_blocks_can_begin_anywhere():
     ramp = np.linspace(50, 150, 80).astype(np.uint8)
     lr = np.broadcast_to(ramp[:, None], (24, 80, 3))
     for axis, turned in enumerate((lr.swapaxes(0, 1), lr)):
@@ -173,12 +173,12 @@ def test_blocks_begin_anywhere():
 
 
 def find_blocks(pixels, axis):
-    """Row or column, modulo 8, after which levels change most: where blocks meet."""
+    """Return the row or column, modulo 8, after which levels change most: the block border."""
     steps = np.abs(np.diff(pixels[..., 0].astype(int), axis=axis)).mean(axis=1 - axis)
     return int(np.argmax([steps[start::8].mean() for start in range(8)]))
 
 
-def test_pairs_are_degraded_each_by_seed_and_place(degradation):
+def test_seed_and_index_determine_a_degraded_pair(degradation):
     pair = make_pair(noise(64, 80))
     first, second = degrade_pairs([pair, pair], degradation, seed=9)
     assert not np.array_equal(first.lr, second.lr)

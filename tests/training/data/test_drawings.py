@@ -27,18 +27,18 @@ def test_surfaces_are_even_and_edges_are_sharp(drawings):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_font_is_there(family):
+def test_every_font_exists(family):
     assert findfont(family, fallback_to_default=False)
 
 
 @pytest.mark.parametrize("ground", [(0, 0, 0), (1, 1, 1), (0.2, 0.9, 0.3), (0.9, 0.1, 0.2)])
-def test_letters_can_be_told_from_the_ground(ground):
+def test_letters_contrast_with_the_background(ground):
     rng, figure = np.random.default_rng(0), Figure(facecolor=ground)
     for _ in range(20):
         assert abs(np.mean(draw_ink(figure, rng)) - np.mean(ground)) > 0.15
 
 
-def test_a_page_is_written_from_side_to_side_and_from_top_to_bottom():
+def test_a_page_of_text_fills_the_whole_picture():
     inches = SIDE_PX / 72
     figure = Figure(figsize=(inches, inches), dpi=72, facecolor="white")
     draw_page(figure, np.random.default_rng(1))
@@ -47,7 +47,7 @@ def test_a_page_is_written_from_side_to_side_and_from_top_to_bottom():
     assert min(text.get_position()[1] for text in figure.texts) < 0.2
 
 
-def test_words_are_so_many_letters():
+def test_words_have_the_requested_number_of_letters():
     text = draw_words(np.random.default_rng(0), 100)
     assert 100 <= len(text.replace(" ", "")) < 110
     assert len(text.split()) > 10

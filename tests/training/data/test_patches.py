@@ -6,13 +6,13 @@ import pytest
 from core.images import resize_bicubic
 from core.pixels import unit_from_uint8
 from tests.support.stand_ins import noise, repeat
-from training.data.patches import PatchSampler, orient
+from training.data.patches import PatchSampler, orient, orient_back
 from training.data.photos import Pair, make_pair
 
 
 @pytest.fixture
 def pairs():
-    """Pairs whose HR is the LR with every pixel repeated, so that alignment shows."""
+    """Pairs whose HR is LR with every pixel repeated, so that misalignment shows."""
     lrs = [noise(12, 20, seed=1), noise(30, 9, seed=2)]
     return [Pair(repeat(lr), lr) for lr in lrs]
 
@@ -48,7 +48,7 @@ def test_a_batch_depends_on_seed_and_step_alone(pairs):
     assert not np.array_equal(first, sampler(pairs, seed=6).draw(7)[0])
 
 
-def test_a_clean_batch_draws_nothing_but_photographs_places_and_orientations(pairs):
+def test_a_batch_without_degradation_draws_only_photographs_positions_and_orientations(pairs):
     rng = np.random.default_rng((5, 7))  # seed, step
     chosen = rng.choice(2, 16, p=np.array([240, 270]) / 510)
     for received, lr in zip(sampler(pairs).draw(7)[0], [pairs[k].lr for k in chosen], strict=True):
@@ -71,7 +71,7 @@ def test_a_degraded_batch_depends_on_seed_and_step_alone(degradation):
     assert not np.array_equal(first[0], sampler(pairs, degradation=degradation).draw(8)[0])
 
 
-def test_degraded_patches_are_oriented_as_hr(degradation):
+def test_degraded_patches_have_the_orientation_of_hr(degradation):
     pair = make_pair(resize_bicubic(noise(9, 12, seed=3), 144, 192))
     lr, hr = sampler([pair], batch=64, degradation=degradation).draw(0)
     clean = hr.reshape(64, 8, 4, 8, 4, 3).mean(axis=(2, 4))
@@ -84,3 +84,18 @@ def test_photographs_smaller_than_a_patch_are_left_out(pairs):
     assert len(sampler(pairs, patch=10).pairs) == 1
     with pytest.raises(ValueError, match="must be 52 px high and wide"):
         sampler(pairs, patch=13)
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("mirrored", range(2))
+def test_orient_back_inverts_orient(turns, mirrored):
+    pictures = np.random.default_rng(0).random((2, 6, 4, 3))
+    turned = orient(pictures, turns, mirrored)
+    assert turned.shape == ((2, 6, 4, 3) if turns % 2 == 0 else (2, 4, 6, 3))
+    np.testing.assert_array_equal(orient_back(turned, turns, mirrored), pictures)
+
+
+def test_the_eight_orientations_differ():
+    pictures = np.random.default_rng(0).random((1, 4, 4, 1))
+    seen = {orient(pictures, k, m).tobytes() for k in range(4) for m in range(2)}
+    assert len(seen) == 8

@@ -4,15 +4,89 @@ import numpy as np
 import pytest
 
 from core.images import resize_bicubic
+from tests.support.photographs import rows_of
 from tests.support.stand_ins import noise
 from training.data.photos import (
+    Origin,
     Photo,
     count_licences,
     load_pairs,
     make_pair,
     read_manifest,
+    read_origins,
+    read_table,
     split_photos,
+    write_table,
 )
+from training.errors import CommandFailed
+
+
+def test_a_written_table_can_be_read(tmp_path):
+    rows = [{"file": "a, b.jpg", "reason": 'said "no"\nand left'}, {"file": "é.png", "reason": ""}]
+    write_table(tmp_path / "t.csv", ("file", "reason"), rows)
+    assert read_table(tmp_path / "t.csv", ("file",)) == rows
+    assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_an_interrupted_write_leaves_the_previous_table(tmp_path):
+    def rows():
+        yield {"file": "b"}
+        raise KeyboardInterrupt
+
+    write_table(tmp_path / "t.csv", ("file",), [{"file": "a"}])
+    with pytest.raises(KeyboardInterrupt):
+        write_table(tmp_path / "t.csv", ("file",), rows())
+    assert rows_of(tmp_path / "t.csv") == [{"file": "a"}]
+    assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_a_file_name_in_another_encoding_can_be_written(tmp_path):
+    write_table(tmp_path / "t.csv", ("file",), [{"file": "b\udce4r.jpg"}])
+    assert rows_of(tmp_path / "t.csv") == [{"file": r"b\udce4r.jpg"}]
+
+
+def test_a_table_can_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "t.csv").write_text("file,licence\na,CC0\n", encoding="utf-8-sig")
+    assert read_table(tmp_path / "t.csv", ("file", "licence"))[0]["file"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name,licence\n", "columns file, licence. Received: name, licence"),
+        (b"", "Received: no columns"),
+        (b"file,licence\n\xff", "CSV table in UTF-8"),
+        (None, "No such file"),
+    ],
+)
+def test_an_invalid_table_is_reported(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(CommandFailed, match=message):
+        read_table(tmp_path / "t.csv", ("file", "licence"))
+
+
+def test_the_nearest_table_prevails(tmp_path):
+    (tmp_path / "web").mkdir()
+    (tmp_path / "manifest.csv").write_text("file,licence\nweb/a.jpg,unclear\nb.jpg,CC0\n")
+    (tmp_path / "web" / "licences.csv").write_text(
+        "file,licence,source,author\na.jpg, CC BY 4.0 ,https://example.org/a,Ann\n"
+    )
+    assert read_origins(tmp_path) == {
+        tmp_path / "web" / "a.jpg": Origin("CC BY 4.0", "https://example.org/a", "Ann"),
+        tmp_path / "b.jpg": Origin("CC0"),
+    }
+
+
+def test_in_the_same_folder_licences_csv_prevails_over_manifest_csv(tmp_path):
+    (tmp_path / "licences.csv").write_text("file,licence\na.jpg,CC0\n")
+    (tmp_path / "manifest.csv").write_text("file,licence\na.jpg,unclear\n")
+    assert read_origins(tmp_path) == {tmp_path / "a.jpg": Origin("CC0")}
+
+
+def test_a_row_without_a_licence_is_ignored(tmp_path):
+    (tmp_path / "licences.csv").write_text("file,licence\na.jpg, \nb.jpg\n")
+    assert read_origins(tmp_path) == {}
 
 
 def test_the_split_follows_the_content_and_leaves_most_for_training(photos_folder):

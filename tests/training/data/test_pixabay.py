@@ -37,12 +37,12 @@ def find(web, target):
     return find
 
 
-def questions(web):
+def queries(web):
     addresses = [urlsplit(path) for path, _ in web.requests]
     return [parse_qs(a.query) for a in addresses if a.path == "/api/"]
 
 
-def test_photographs_come_with_licence_page_and_author(find, web, target):
+def test_photographs_have_licence_page_and_author(find, web, target):
     assert find(4) == (4, 0, 0)
     rows = rows_of(target / "licences.csv")
     assert rows[1] == {
@@ -52,8 +52,8 @@ def test_photographs_come_with_licence_page_and_author(find, web, target):
         "author": "user 1",
     }
     assert (target / "pixabay-1001.png").read_bytes() == web.pages["/get/1.png"].body
-    (question,) = questions(web)
-    assert question == {
+    (query,) = queries(web)
+    assert query == {
         "key": [KEY],
         "q": ["yellow flowers"],
         "image_type": ["photo"],
@@ -62,57 +62,57 @@ def test_photographs_come_with_licence_page_and_author(find, web, target):
     }
 
 
-def test_pages_are_asked_for_until_there_are_enough(find, web, monkeypatch):
+def test_pages_are_requested_until_there_are_enough_hits(find, web, monkeypatch):
     monkeypatch.setattr("training.data.pixabay.MOST_PER_PAGE", 3)
     assert find(5) == (5, 0, 0)
-    assert [question["page"] for question in questions(web)] == [["1"], ["2"]]
+    assert [query["page"] for query in queries(web)] == [["1"], ["2"]]
 
 
-def test_what_is_found_may_be_less_than_what_is_wanted(find, web, monkeypatch):
+def test_a_search_can_find_fewer_photographs_than_requested(find, web, monkeypatch):
     monkeypatch.setattr("training.data.pixabay.MOST_PER_PAGE", 4)
     assert find(100) == (7, 0, 0)
-    assert len(questions(web)) == 2
+    assert len(queries(web)) == 2
 
 
-def test_an_empty_page_is_the_last(find, web, monkeypatch):
+def test_an_empty_page_ends_the_search(find, web, monkeypatch):
     monkeypatch.setattr("training.data.pixabay.MOST_PER_PAGE", 4)
     web.total = 500
     assert find(100) == (7, 0, 0)
-    assert len(questions(web)) == 3
+    assert len(queries(web)) == 3
 
 
-def test_fewer_than_a_page_can_be_had(find, web):
+def test_fewer_photographs_than_a_page_can_be_requested(find, web):
     assert find(1) == (1, 0, 0)
-    assert questions(web)[0]["per_page"] == ["3"]
+    assert queries(web)[0]["per_page"] == ["3"]
 
 
-def test_answers_are_kept_for_a_day(find, web, target):
+def test_answers_are_cached_for_a_day(find, web, target):
     find(4)
     assert find(4) == (0, 4, 0)
-    assert len(questions(web)) == 1
+    assert len(queries(web)) == 1
     find(4, query="trees")
-    assert len(questions(web)) == 2
+    assert len(queries(web)) == 2
     yesterday = time.time() - 25 * 3600
     for path in (target / ".pixabay").iterdir():
         os.utime(path, (yesterday, yesterday))
     find(4)
-    assert len(questions(web)) == 3
+    assert len(queries(web)) == 3
 
 
-def test_the_key_is_written_nowhere(find, web, target, capfd, caplog):
+def test_the_key_is_never_written(find, web, target, capfd, caplog):
     web.pages["/api/"] = Page(b"", answers=[(503,), (400, {}, f"Invalid {KEY}".encode())])
     with pytest.raises(CommandFailed, match=r"Received: 400, Invalid \.\.\.\.$"):
         find(4)
     del web.pages["/api/"]
     find(4)
     written = [p.read_bytes() for p in target.rglob("*") if p.is_file()]
-    told = "".join(capfd.readouterr()) + caplog.text
+    output = "".join(capfd.readouterr()) + caplog.text
     assert len(written) == 4 + 3
-    assert not any(b"secret" in content for content in [*written, told.encode()])
+    assert not any(b"secret" in content for content in [*written, output.encode()])
 
 
 @pytest.mark.parametrize("key", [KEY, quote_plus(KEY)])
-def test_an_answer_that_quotes_the_key_is_told_without_it(find, web, key):
+def test_an_error_answer_is_reported_without_the_key(find, web, key):
     web.pages["/api/"] = Page(b"", answers=[(400, {}, b"." * 195 + key.encode())])
     with pytest.raises(CommandFailed) as caught:
         find(4)
@@ -120,7 +120,7 @@ def test_an_answer_that_quotes_the_key_is_told_without_it(find, web, key):
     assert key[:3] not in str(caught.value)
 
 
-def test_a_service_that_is_not_there_is_told_without_the_key(target, caplog):
+def test_an_unreachable_service_is_reported_without_the_key(target, caplog):
     search = PixabaySearch("trees", 3, KEY, "http://127.0.0.1:9/api/")
     with pytest.raises(CommandFailed, match=r"Received: ConnectionError\.$") as caught:
         download_found(search, target, 60_000)
@@ -136,7 +136,7 @@ def test_the_key_does_not_follow_a_redirect(find, web):
 
 
 @pytest.mark.parametrize(("reset", "waited"), [("7", 7), ("soon", 120)])
-def test_a_used_up_quota_is_waited_for(find, web, monkeypatch, reset, waited):
+def test_requests_wait_when_the_quota_is_used_up(find, web, monkeypatch, reset, waited):
     pauses = []
     monkeypatch.setattr(
         "training.data.pixabay.RequestPacer.pause", lambda _pace, s: pauses.append(s)
@@ -152,32 +152,32 @@ def test_a_used_up_quota_is_waited_for(find, web, monkeypatch, reset, waited):
 
 def test_a_used_up_quota_delays_the_next_request(find, web):
     web.quota = [{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}]
-    begun = time.monotonic()
+    started = time.monotonic()
     find(3)
-    assert time.monotonic() - begun >= 1
+    assert time.monotonic() - started >= 1
 
 
-def test_the_reset_is_waited_for_when_too_much_was_asked(find, web):
+def test_too_many_requests_wait_for_the_reset(find, web):
     web.pages["/api/"] = Page(
         b'{"totalHits": 0, "hits": []}', answers=[(429, {"X-RateLimit-Reset": "1"})]
     )
-    begun = time.monotonic()
+    started = time.monotonic()
     assert find(3) == (0, 0, 0)
-    assert time.monotonic() - begun >= 1
+    assert time.monotonic() - started >= 1
 
 
 @pytest.mark.parametrize(
     "body",
     [b"<html>", b"[]", b"{}", b'{"totalHits": 1, "hits": [{"id": "../../a"}]}', b'{"hits": []}'],
 )
-def test_an_answer_of_another_kind_is_told(find, web, target, body):
+def test_an_answer_in_another_format_is_reported(find, web, target, body):
     web.pages["/api/"] = Page(body)
     with pytest.raises(CommandFailed, match="must answer with totalHits and hits"):
         find(3)
     assert not target.exists()
 
 
-def test_a_hit_that_is_gone_is_listed(find, web, target):
+def test_a_hit_that_no_longer_exists_is_listed_as_failed(find, web, target):
     del web.pages["/get/0.png"]
     assert find(3) == (2, 0, 1)
     assert "404" in rows_of(target / "failed.csv")[0]["reason"]

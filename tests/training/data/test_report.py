@@ -8,8 +8,14 @@ from core.images import decode_image
 from tests.support.photographs import encoded, photograph
 from training.data.collect import PhotoRequirements, prepare
 from training.data.photos import read_manifest
-from training.data.report import patch_of, refused_section, sample, write_report
-from training.data.selection import laplacian, measure
+from training.data.report import (
+    busiest_patch,
+    choose_sample,
+    laplacian,
+    measure,
+    render_refused,
+    write_report,
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +58,13 @@ def test_the_same_collection_gives_the_same_page(collection, page, tmp_path):
 
 def test_nothing_refused_needs_no_table(page):
     assert "<table>" in page
-    assert "<table>" not in refused_section([])
+    assert "<table>" not in render_refused([])
 
 
 def test_the_sample_does_not_depend_on_the_order(collection):
     photos = read_manifest(collection)
-    assert sample(photos) == sample(photos[::-1])
-    pair = patch_of(photos[0])
+    assert choose_sample(photos) == choose_sample(photos[::-1])
+    pair = busiest_patch(photos[0])
     assert (pair.hr.shape, pair.lr.shape) == ((96, 96, 3), (24, 24, 3))
 
 

@@ -2,23 +2,21 @@ import hashlib
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from core.images import decode_image, encode_png
 from core.model.card import read_card
 from core.picture import Picture
-from training.evaluation.evaluate import CROP_PX, Evaluation, busiest_place
-from training.evaluation.outputs import (
+from training.evaluation.evaluate import (
     FIRST_MARK,
     LAST_MARK,
+    Evaluation,
     PictureFigures,
     as_table,
-    bicubic,
     choose_metrics,
-    list_test_pictures,
-    mean_figures,
+    mean_over_pictures,
 )
+from training.evaluation.outputs import bicubic, list_test_pictures
 from training.export import freeze
 
 
@@ -33,19 +31,19 @@ def peers(test_sets, tmp_path):
 
 
 @pytest.fixture
-def twin_path(card_path, recipe, run_folder, photos_folder):
-    """The card of a second model beside the first, at the other end of its knob."""
-    path = card_path.with_name("twin.json")
+def second_path(card_path, recipe, run_folder, photos_folder):
+    """The card of a second model whose faithful graph is the first."""
+    path = card_path.with_name("second.json")
     freeze(recipe, run_folder, photos_folder, path, version="0.2", faithful="tiny")
     return path
 
 
 @pytest.fixture
-def evaluation(card_path, twin_path, test_sets, peers, tmp_path):
+def evaluation(card_path, second_path, test_sets, peers, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{FIRST_MARK}\n{LAST_MARK}\nafter\n")
     return Evaluation(
-        cards=[card_path, twin_path],
+        cards=[card_path, second_path],
         test_sets=test_sets,
         peers=peers,
         readme=readme,
@@ -54,19 +52,19 @@ def evaluation(card_path, twin_path, test_sets, peers, tmp_path):
     )
 
 
-def test_everything_is_measured_and_written_down(evaluation):
+def test_an_evaluation_measures_everything_and_writes_all_its_files(evaluation):
     means = evaluation.run()
-    assert list(means["Set2"]) == ["bicubic", "somebody", "tiny", "twin"]
+    assert list(means["Set2"]) == ["bicubic", "somebody", "tiny", "second"]
     assert means["Set2"]["somebody"] == means["Set2"]["bicubic"]
 
     for path in evaluation.cards:
-        noted = read_card(path).quality
-        assert noted == {"Set2": {name: means["Set2"][name] for name in ("bicubic", path.stem)}}
+        quality = read_card(path).quality
+        assert quality == {"Set2": {name: means["Set2"][name] for name in ("bicubic", path.stem)}}
     del means["Set2"]["somebody"]
     assert as_table(means) in evaluation.readme.read_text()
 
     report = json.loads((evaluation.report / "quality.json").read_text())
-    assert list(report["means"]["Set2"]) == ["bicubic", "somebody", "tiny", "twin"]
+    assert list(report["means"]["Set2"]) == ["bicubic", "somebody", "tiny", "second"]
     assert len(report["pictures"]) == 2 * 4
     assert (evaluation.report / "quality.md").read_text() == as_table(report["means"])
 
@@ -80,10 +78,10 @@ def test_the_sums_of_the_assets_follow_the_card(evaluation):
     folder = evaluation.cards[0].parent
     lines = (folder / "SHA256SUMS").read_text().splitlines()
     assert [line.split()[1] for line in lines] == [
+        "second.json",
+        "second.pb",
         "tiny.json",
         "tiny.pb",
-        "twin.json",
-        "twin.pb",
     ]
     for line in lines:
         expected, name = line.split()
@@ -96,7 +94,7 @@ def test_a_mean_is_taken_over_the_pictures_of_a_set():
         PictureFigures("A", "2", "model", {"psnr_y_db": 30.0}),
         PictureFigures("B", "1", "model", {"psnr_y_db": 40.0}),
     ]
-    assert mean_figures(rows) == {
+    assert mean_over_pictures(rows) == {
         "A": {"model": {"psnr_y_db": 25.0}},
         "B": {"model": {"psnr_y_db": 40.0}},
     }
@@ -107,7 +105,7 @@ def test_the_largest_colour_shift_counts_not_the_mean():
         PictureFigures("A", str(n), "model", {"colour_shift_levels": shift})
         for n, shift in enumerate([3, 1])
     ]
-    assert mean_figures(rows) == {"A": {"model": {"colour_shift_levels": 3.0}}}
+    assert mean_over_pictures(rows) == {"A": {"model": {"colour_shift_levels": 3.0}}}
 
 
 def test_a_service_is_measured_as_one_model(evaluation):
@@ -115,19 +113,5 @@ def test_a_service_is_measured_as_one_model(evaluation):
         replace(evaluation, service="http://127.0.0.1:1").run()
 
 
-def test_without_weights_for_it_the_learned_distance_is_left_out():
+def test_without_weights_lpips_is_left_out():
     assert list(choose_metrics(None)) == ["psnr_y_db", "ssim_y"]
-
-
-def test_the_enlarged_place_is_the_one_with_detail():
-    hr = np.full((300, 400, 3), 90, np.uint8)
-    hr[160:220:2, 240:300:2] = 200
-    top, left = busiest_place(hr)
-    assert top <= 160
-    assert top + CROP_PX >= 220
-    assert left <= 240
-    assert left + CROP_PX >= 300
-
-
-def test_a_picture_smaller_than_the_place_is_shown_whole():
-    assert busiest_place(np.zeros((40, 48, 3), np.uint8)) == (0, 0)

@@ -8,7 +8,9 @@ from core.images import decode_image, encode_png
 from core.picture import Picture
 from tests.support.stand_ins import repeat
 from training.evaluation.outputs import (
+    CROP_PX,
     bicubic,
+    find_busiest_square,
     from_folder,
     list_peers,
     list_test_pictures,
@@ -72,3 +74,17 @@ def test_a_running_service_is_posted_to(picture):
         np.testing.assert_array_equal(output(picture), repeat(picture.decode_lr()))
         server.shutdown()
     assert seen == [("/model/predict", True)]
+
+
+def test_the_enlarged_square_is_the_one_with_the_most_detail():
+    hr = np.full((300, 400, 3), 90, np.uint8)
+    hr[160:220:2, 240:300:2] = 200
+    top, left = find_busiest_square(hr)
+    assert top <= 160
+    assert top + CROP_PX >= 220
+    assert left <= 240
+    assert left + CROP_PX >= 300
+
+
+def test_a_picture_smaller_than_the_square_is_shown_whole():
+    assert find_busiest_square(np.zeros((40, 48, 3), np.uint8)) == (0, 0)

@@ -29,7 +29,7 @@ def test_a_recipe_with_a_misspelt_setting_is_refused(tmp_path, change, message):
 
 
 @pytest.mark.parametrize("name", ["srresnet", "srgan"])
-def test_a_wild_recipe_is_the_clean_one_with_a_degradation(name):
+def test_a_wild_recipe_differs_from_the_clean_one_by_its_degradation(name):
     clean, wild = (read_recipe(RECIPES[0].with_name(f"{name}{x}.toml")) for x in ("", "-wild"))
     assert clean.degradation is None
     assert wild.degradation == read_recipe(RECIPES[0].with_name("srresnet-wild.toml")).degradation
@@ -38,7 +38,7 @@ def test_a_wild_recipe_is_the_clean_one_with_a_degradation(name):
     assert replace(wild, data=data, degradation=None) == clean
 
 
-def test_a_degradation_that_makes_no_sense_is_refused_with_the_name_of_the_file(tmp_path):
+def test_an_invalid_degradation_is_refused_with_the_name_of_the_file(tmp_path):
     wild = RECIPES[0].with_name("srresnet-wild.toml").read_text()
     path = tmp_path / "recipe.toml"
     path.write_text(wild.replace("[30, 95]", "[95, 30]", 1))
@@ -55,13 +55,13 @@ def test_a_degradation_that_makes_no_sense_is_refused_with_the_name_of_the_file(
         ({"drawings": -1}, "`drawings` must be 0 or more. Received: -1"),
     ],
 )
-def test_data_that_cannot_be_made_are_refused(recipe, settings, message):
+def test_invalid_data_settings_are_refused(recipe, settings, message):
     with pytest.raises(ValueError, match=message):
         replace(recipe.data, **settings)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_is_the_same_as_json(path, tmp_path):
+def test_a_recipe_read_from_json_is_the_same(path, tmp_path):
     recipe = read_recipe(path)
     as_json = tmp_path / "recipe.json"
     as_json.write_text(json.dumps(recipe.as_dict()))
@@ -69,13 +69,13 @@ def test_a_recipe_is_the_same_as_json(path, tmp_path):
 
 
 @pytest.mark.parametrize("scales", [(), (0.0, 0.0)])
-def test_content_is_compared_at_some_scale(scales):
+def test_content_scales_need_a_weight_other_than_zero(scales):
     path = RECIPES[0].with_name("srgan.toml")
     with pytest.raises(ValueError, match="content_scales` must hold a weight other than 0"):
         replace(read_recipe(path).adversarial, content_scales=scales)
 
 
-def test_the_rate_begins_to_rise_once_the_generator_learns(recipe):
+def test_the_warm_up_begins_when_the_generator_is_trained(recipe):
     settings = AdversarialSettings(0.1, 0.1, 0.1, 4, discriminator_first=5)
     rates = [replace(recipe, adversarial=settings).learning_rate_at(step) for step in range(20)]
     assert rates[:5] == [1e-3] * 5
@@ -88,3 +88,11 @@ def test_the_learning_rate_rises_stays_and_falls(recipe):
     assert rates[0] == pytest.approx(0.5e-3)
     assert rates[2:16] == [1e-3] * 14
     assert rates[16:] == pytest.approx([1e-3, 0.75e-3, 0.5e-3, 0.25e-3])
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_teacher_share_outside_0_to_1_is_refused(recipe, share):
+    with pytest.raises(
+        ValueError, match=rf"`teacher_share` must be in \[0, 1\]. Received: {share}"
+    ):
+        replace(recipe.training, teacher_share=share)

@@ -1,17 +1,37 @@
 import csv
-import json
-import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+import core.runtime.machine
+from config import ROOT
+from core.images import decode_image
+from tests.support.stand_ins import noise, repeat
 from tests.support.states import state
 from training.data.drawings import SIDE_PX, draw_pictures
-from training.data.photos import read_manifest
-from training.loop.run import CHECKPOINT, RECIPE, load_checkpoint, save_checkpoint, start_run
-from training.loop.train import load_training, train
+from training.data.photos import Pair, read_manifest
+from training.evaluation.metrics import psnr_y
+from training.loop.run import CHECKPOINT, start_run
+from training.loop.train import (
+    EVENTS,
+    RunLog,
+    centre_crop,
+    choose_validation_metrics,
+    draw_sample,
+    load_training,
+    mean_over_pairs,
+    share_batches,
+    train,
+    upscale,
+    upscale_all,
+    use_precision,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -32,51 +52,30 @@ def test_training_makes_the_loss_smaller(recipe, photos_folder, tmp_path):
     assert losses[-1] < losses[0]
 
 
-def test_a_resumed_run_ends_as_an_undisturbed_one(recipe, photos_folder, tmp_path):
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    recipe, photos_folder, tmp_path
+):
     recipe = replace(recipe, training=replace(recipe.training, decay_steps=1))
-    train(recipe, photos_folder, tmp_path / "undisturbed", max_minutes=1)
+    train(recipe, photos_folder, tmp_path / "uninterrupted", max_minutes=1)
     train(until(recipe, 11), photos_folder, tmp_path / "resumed", max_minutes=1)
-    # The 11th step was the last of the shorter recipe, taken at full rate all the same.
+    # The 11th step was the last one of the shorter recipe, but at the full learning rate.
     train(recipe, photos_folder, tmp_path / "resumed", max_minutes=1)
-    step, undisturbed = state(tmp_path / "undisturbed")
+    step, uninterrupted = state(tmp_path / "uninterrupted")
     resumed_step, resumed = state(tmp_path / "resumed")
     assert step == resumed_step == 20
-    for expected, received in zip(undisturbed, resumed, strict=True):
+    for expected, received in zip(uninterrupted, resumed, strict=True):
         np.testing.assert_array_equal(received, expected)
 
 
-def test_the_average_lags_behind_the_weights(recipe, photos_folder, tmp_path):
+def test_the_moving_average_differs_from_the_weights(recipe, photos_folder, tmp_path):
     run = train(recipe, photos_folder, tmp_path, max_minutes=1)
     weights = run.generator.get_weights()
     assert any(not np.array_equal(a, w) for a, w in zip(run.ema, weights, strict=True))
 
 
-def test_losses_that_were_not_computed_are_left_out_of_means(recipe, tmp_path):
-    run = start_run(recipe, tmp_path)
-    run.losses = [{"pixel": 1.0, "content": n} for n in (math.nan, 2.0, 4.0)]
-    assert run.read_losses() == {"pixel": 1.0, "content": 3.0}
-    run.losses = [{"content": math.nan}]
-    assert math.isnan(run.read_losses()["content"])
-
-
-def test_time_may_run_out(recipe, photos_folder, tmp_path):
+def test_training_stops_at_the_time_limit(recipe, photos_folder, tmp_path):
     assert train(recipe, photos_folder, tmp_path, max_minutes=0).step == 0
     assert (tmp_path / CHECKPOINT).exists()
-
-
-def test_a_run_of_another_generator_is_not_gone_on_with(recipe, photos_folder, tmp_path):
-    train(recipe, photos_folder, tmp_path, max_minutes=0)
-    other = replace(recipe, generator=replace(recipe.generator, filters=16))
-    with pytest.raises(ValueError, match=r"another \[generator\]"):
-        start_run(other, tmp_path)
-
-
-def test_a_run_of_a_version_with_fewer_settings_is_gone_on_with(recipe, photos_folder, tmp_path):
-    train(recipe, photos_folder, tmp_path, max_minutes=0)
-    older = json.loads((tmp_path / RECIPE).read_text())
-    del older["data"]["sizes"], older["data"]["drawings"], older["degradation"]
-    (tmp_path / RECIPE).write_text(json.dumps(older))
-    assert start_run(recipe, tmp_path).step == 0
 
 
 def test_drawings_are_trained_on_among_the_photographs_at_every_size(recipe, photos_folder):
@@ -88,7 +87,7 @@ def test_drawings_are_trained_on_among_the_photographs_at_every_size(recipe, pho
     np.testing.assert_array_equal(pairs[6].hr, draw_pictures(1, data.seed)[0])
 
 
-def test_a_run_on_degraded_pictures_is_gone_on_with(recipe, degradation, photos_folder, tmp_path):
+def test_a_run_with_a_degradation_is_resumed(recipe, degradation, photos_folder, tmp_path):
     wild = replace(until(recipe, 10), degradation=degradation)
     train(wild, photos_folder, tmp_path, max_minutes=1)
     assert train(until(wild, 11), photos_folder, tmp_path, max_minutes=1).step == 11
@@ -96,11 +95,11 @@ def test_a_run_on_degraded_pictures_is_gone_on_with(recipe, degradation, photos_
         start_run(replace(wild, degradation=None), tmp_path)
 
 
-def test_validation_is_on_degraded_pictures_that_are_always_the_same(
+def test_validation_pictures_are_degraded_always_in_the_same_way(
     recipe, degradation, photos_folder, tmp_path
 ):
     noisy = replace(degradation, noise_sigma=[40.0, 40.0])
-    # Zero learning rate: the same weights are measured twice, on the first and the last step.
+    # With a learning rate of zero, the same weights are validated twice.
     still = replace(until(recipe, 20), training=replace(recipe.training, learning_rate=0.0))
     clean = validation_psnr(still, photos_folder, tmp_path / "clean")
     wild = validation_psnr(replace(still, degradation=noisy), photos_folder, tmp_path / "wild")
@@ -114,24 +113,131 @@ def validation_psnr(recipe, photos_folder, folder):
         return [float(line["validation_psnr_y_db"]) for line in csv.DictReader(file)]
 
 
-def test_a_checkpoint_that_is_cut_off_leaves_the_one_before(tmp_path, monkeypatch):
-    path = tmp_path / CHECKPOINT
-    save_checkpoint(path, 1, {"ema": [np.ones(3)]})
-
-    def killed(*_args, **_kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(np, "savez", killed)
-    with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(path, 2, {"ema": [np.zeros(3)]})
-    step, groups = load_checkpoint(path, ["ema"])
-    assert step == 1
-    np.testing.assert_array_equal(groups["ema"][0], np.ones(3))
+def pair(height, width, seed=0):
+    lr = noise(height, width, seed=seed)
+    return Pair(repeat(lr), lr)
 
 
-def test_groups_come_back_in_order(tmp_path):
-    arrays = [np.full(2, index) for index in range(12)]
-    save_checkpoint(tmp_path / CHECKPOINT, 3, {"ema": arrays, "optimizer": arrays[::-1]})
-    _, groups = load_checkpoint(tmp_path / CHECKPOINT, ["ema", "optimizer"])
-    assert [int(array[0]) for array in groups["ema"]] == list(range(12))
-    assert [int(array[0]) for array in groups["optimizer"]] == list(range(12))[::-1]
+def test_validation_uses_the_averaged_weights_and_keeps_the_trained_ones(recipe, tmp_path):
+    run = start_run(recipe, tmp_path)
+    trained = [weight.copy() for weight in run.generator.get_weights()]
+    run.ema = [np.zeros_like(weight) for weight in trained]
+    flat = Pair(np.full((40, 48, 3), 77, np.uint8), np.full((10, 12, 3), 77, np.uint8))
+    (sr,) = upscale_all(run, [flat])
+    np.testing.assert_array_equal(sr, flat.hr)  # with weights of zero only the base is left
+    for before, after in zip(trained, run.generator.get_weights(), strict=True):
+        np.testing.assert_array_equal(after, before)
+
+
+def test_sharing_batches_among_devices_changes_nothing(recipe, tmp_path):
+    generator = start_run(recipe, tmp_path).generator
+    lr = noise(9, 11)
+    one, two = upscale(generator, lr), upscale(generator, lr, devices=2)
+    assert np.abs(one.astype(int) - two).max() <= 1
+
+
+def test_figures_are_means_over_the_pairs():
+    pairs = [pair(10, 12, seed=1), pair(10, 12, seed=2)]
+    upscaled = [p.hr // 2 for p in pairs]
+    expected = np.mean([psnr_y(p.hr // 2, p.hr) for p in pairs])
+    assert mean_over_pairs(upscaled, pairs, {"psnr": psnr_y}) == {"psnr": pytest.approx(expected)}
+
+
+def test_the_centre_of_large_pairs_is_cut_out():
+    large = pair(100, 80)
+    crop = centre_crop(large)
+    np.testing.assert_array_equal(crop.lr, large.lr[18:82, 8:72])
+    np.testing.assert_array_equal(crop.hr, repeat(crop.lr))
+    assert centre_crop(pair(10, 12)).lr.shape == (10, 10, 3)
+
+
+def test_a_sample_has_a_row_for_each_of_the_first_crops():
+    pairs = [pair(10, 10), pair(8, 8), pair(10, 10), pair(10, 10), pair(10, 10)]
+    sample = draw_sample([p.hr for p in pairs], pairs)
+    assert sample.shape == (40 + 32 + 40 + 40, 3 * 40, 3)
+    np.testing.assert_array_equal(sample[:40, 40:80], pairs[0].hr)
+
+
+def test_lpips_is_measured_only_with_its_weights(tmp_path):
+    assert list(choose_validation_metrics(tmp_path)) == ["validation_psnr_y_db"]
+    assert list(choose_validation_metrics(None)) == ["validation_psnr_y_db"]
+
+
+def read_events(folder):
+    """Yield (step, tag, value) of everything that TensorBoard would show."""
+    for path in sorted((folder / EVENTS).iterdir()):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                yield event.step, value.tag, value
+
+
+def test_figures_become_lines_and_scalars(tmp_path):
+    for step in (10, 20):  # a run that is resumed
+        with RunLog(tmp_path, step - 1) as log:
+            log.write(step, {"pixel": step / 100, "validation_psnr_y_db": 30.0})
+    with (tmp_path / "log.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["step"], line["pixel"]) for line in lines] == [("10", "0.1"), ("20", "0.2")]
+    scalars = {(step, tag): value.simple_value for step, tag, value in read_events(tmp_path)}
+    assert scalars[10, "pixel"] == np.float32(0.1)
+    assert scalars[20, "pixel"] == np.float32(0.2)
+    assert scalars[20, "validation_psnr_y_db"] == 30.0
+
+
+def test_samples_become_pictures(tmp_path):
+    sample = noise(12, 30)
+    with RunLog(tmp_path) as log:
+        log.write_sample(7, sample)
+    ((step, _, value),) = read_events(tmp_path)
+    assert step == 7
+    np.testing.assert_array_equal(decode_image(value.image.encoded_image_string).pixels, sample)
+
+
+TWO_DEVICES = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+
+
+@pytest.mark.parametrize(
+    ("cpu_info", "policy"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx2 avx512_bf16\n", "mixed_bfloat16"),
+        ("processor : 0\nflags\t\t: fpu amx_bf16\n", "mixed_bfloat16"),
+        ("processor : 0\nflags\t\t: fpu avx2\nbugs : avx512_bf16\n", "float32"),
+        (None, "float32"),
+    ],
+)
+def test_precision_follows_the_processor(monkeypatch, tmp_path, cpu_info, policy):
+    path = tmp_path / "cpuinfo"
+    if cpu_info is not None:
+        path.write_text(cpu_info)
+    monkeypatch.setattr(core.runtime.machine, "CPU_INFO", path)
+    assert use_precision("auto") == policy
+    assert keras.mixed_precision.global_policy().name == policy
+
+
+def test_an_accelerator_computes_in_bfloat16(monkeypatch, tmp_path):
+    monkeypatch.setattr(core.runtime.machine, "CPU_INFO", tmp_path / "nowhere")
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0"])
+    assert use_precision("auto") == "mixed_bfloat16"
+
+
+def test_a_recipe_can_state_a_precision():
+    assert use_precision("mixed_bfloat16") == "mixed_bfloat16"
+
+
+def test_backends_other_than_jax_use_one_device():
+    assert share_batches(7) == 1
+
+
+def in_a_process_of_two_devices(code):
+    command = [sys.executable, "-c", code]
+    environ = os.environ | TWO_DEVICES | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused():
+    ended = in_a_process_of_two_devices(
+        "from training.loop.train import share_batches\n"
+        "assert share_batches(4) == 2\n"
+        "share_batches(3)\n"
+    )
+    assert "multiple of the number of devices, 2. Received: 3" in ended.stderr

@@ -8,6 +8,9 @@ from training.models.networks import (
     SubPixelNearest,
     build_generator,
     count_parameters,
+    kernel_after_shuffle,
+    kernel_before_shuffle,
+    served_generator,
 )
 
 SMALL = Architecture(filters=8, blocks=2, x2_filters=8, x4_filters=4)
@@ -24,7 +27,7 @@ def upscale(generator, lr):
 
 
 def bilinear(lr):
-    """x4 by NumPy's linear interpolation, down and then across."""
+    """Upscale x4 by NumPy's linear interpolation, first down, then across."""
     for axis in (0, 1):
         centres = np.arange(lr.shape[axis]) * 4 + 1.5
         places = np.arange(4 * lr.shape[axis])
@@ -38,7 +41,7 @@ def test_an_untrained_generator_is_nearly_bilinear(generator):
 
 
 @pytest.mark.parametrize("shape", [(9, 14, 3), (1, 1, 3), (1, 5, 1)])
-def test_the_base_is_linear_between_pixels(shape):
+def test_the_base_interpolates_linearly_between_pixels(shape):
     lr = np.random.default_rng(0).random(shape, np.float32)
     np.testing.assert_allclose(upscale(Bilinear(4), lr), bilinear(lr), atol=1e-6)
 
@@ -69,7 +72,7 @@ def test_parameters_are_counted(generator):
     assert count_parameters(generator) == generator.count_params()
 
 
-def test_a_sub_pixel_kernel_starts_the_same_for_all_sub_pixels():
+def test_all_sub_pixels_start_with_the_same_kernel():
     kernel = np.asarray(SubPixelNearest(2, seed=3)((3, 3, 5, 12)))
     for sub_pixel in range(1, 4):
         np.testing.assert_array_equal(
@@ -77,8 +80,43 @@ def test_a_sub_pixel_kernel_starts_the_same_for_all_sub_pixels():
         )
 
 
-def test_a_generator_survives_saving(generator, tmp_path):
+def test_a_saved_generator_computes_the_same(generator, tmp_path):
     generator.save(tmp_path / "generator.keras")
     again = keras.saving.load_model(tmp_path / "generator.keras")
     lr = np.random.default_rng(2).random((5, 6, 3), np.float32)
     np.testing.assert_array_equal(upscale(again, lr), upscale(generator, lr))
+
+
+TINY = Architecture(filters=6, blocks=1, x2_filters=5, x4_filters=4)
+
+
+@pytest.fixture
+def strong_generator():
+    """A generator that changes its base a lot; an untrained one hardly changes it."""
+    generator, rng = build_generator(TINY), np.random.default_rng(1)
+    generator.set_weights([rng.normal(0, 0.4, w.shape) for w in generator.get_weights()])
+    return generator
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 2), (11, 13)])
+def test_the_served_generator_computes_the_same(strong_generator, shape):
+    lr = np.random.default_rng(0).random((2, *shape, 3), np.float32)
+    expected = np.asarray(strong_generator(lr))
+    assert np.asarray(served_generator(strong_generator, TINY)(lr)) == pytest.approx(
+        expected, rel=1e-4, abs=1e-3
+    )
+    assert np.ptp(expected) > 1
+
+
+def test_kernel_after_shuffle_inverts_kernel_before_shuffle():
+    kernel = np.random.default_rng(0).random((3, 3, 4, 3))
+    assert (kernel_after_shuffle(kernel_before_shuffle(kernel)) == kernel).all()
+
+
+def test_every_tap_occurs_once_for_every_sub_pixel():
+    kernel = 1 + np.arange(9.0).reshape(3, 3, 1, 1)
+    before = kernel_before_shuffle(kernel)
+    assert before.shape == (3, 3, 4, 4)
+    for sub_pixel in range(4):
+        taps = before[..., sub_pixel]
+        assert sorted(taps[taps > 0]) == list(range(1, 10))

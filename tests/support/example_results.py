@@ -1,4 +1,4 @@
-"""Results that nobody measured, in round numbers."""
+"""Example results of a benchmark, in round numbers."""
 
 from benchmarks.load import Beside, Load
 from benchmarks.memory import Memory

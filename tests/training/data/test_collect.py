@@ -46,7 +46,7 @@ def test_a_collection_can_be_trained_on(source, target):
     assert refusals(target) == {}
 
 
-def test_the_manifest_says_what_a_photograph_is(source, target):
+def test_the_manifest_states_the_properties_of_a_photograph(source, target):
     for seed in range(40):
         put(source, f"{seed}.png", seed)
     prepare(source, target, CC0)
@@ -115,13 +115,13 @@ def test_test_pictures_are_kept_out(source, target, tmp_path):
     assert len(read_manifest(target)) == 1
 
 
-def test_test_sets_that_hold_nothing_are_told(source, target, tmp_path):
+def test_empty_test_sets_are_reported(source, target, tmp_path):
     put(source, "a.png")
     with pytest.raises(CommandFailed, match="holds <set>/HR"):
         prepare(source, target, PhotoRequirements("CC0", test_sets=tmp_path))
 
 
-def test_a_test_picture_that_cannot_be_read_is_told(source, target, tmp_path):
+def test_an_unreadable_test_picture_is_reported(source, target, tmp_path):
     put(source, "a.png")
     broken = tmp_path / "eval" / "Set9" / "HR" / "bird.png"
     broken.parent.mkdir(parents=True)
@@ -130,7 +130,7 @@ def test_a_test_picture_that_cannot_be_read_is_told(source, target, tmp_path):
         prepare(source, target, PhotoRequirements("CC0", test_sets=tmp_path / "eval"))
 
 
-def test_odd_names_do_no_harm(source, target):
+def test_unusual_file_names_are_accepted(source, target):
     names = ("Größe 1.png", "two\nlines.PNG", "日本.png", "-", "..png", "a,b.jpeg")
     names = [name if "." in name[1:] else f"{name}.png" for name in names]
     for seed, name in enumerate(names):
@@ -162,7 +162,7 @@ def test_nothing_is_stored_twice_on_one_file_system(source, target):
     assert read_manifest(target)[0].path.samefile(path)
 
 
-def test_where_links_cannot_be_had_files_are_copied(source, target, monkeypatch):
+def test_without_hard_links_files_are_copied(source, target, monkeypatch):
     def fail(*_args):
         raise OSError(18, "Invalid cross-device link")
 
@@ -190,7 +190,7 @@ def test_a_file_that_vanishes_is_refused(source, target, monkeypatch):
     assert len(read_manifest(target)) == 1
 
 
-def test_an_interrupted_run_leaves_the_collection_before(source, target, monkeypatch):
+def test_an_interrupted_run_leaves_the_previous_collection(source, target, monkeypatch):
     put(source, "a.png", 1)
     prepare(source, target, CC0)
     before = (target / "manifest.csv").read_bytes()
@@ -205,7 +205,7 @@ def test_an_interrupted_run_leaves_the_collection_before(source, target, monkeyp
     assert (target / "manifest.csv").read_bytes() == before
 
 
-def test_if_nothing_is_accepted_the_reasons_are_there(source, target):
+def test_if_nothing_is_accepted_the_reasons_are_written(source, target):
     (source / "a.jpg").write_bytes(b"")
     with pytest.raises(CommandFailed, match=r"1 that do not, see .*refused\.csv"):
         prepare(source, target, CC0)
@@ -213,7 +213,7 @@ def test_if_nothing_is_accepted_the_reasons_are_there(source, target):
     assert not (target / "manifest.csv").exists()
 
 
-def test_a_refusal_holds_no_pixels(source):
+def test_a_refusal_does_not_keep_the_pixels_in_memory(source):
     paths = [put(source, "small.png", 1, (100, 100)), source / "broken.png"]
     paths[1].write_bytes(b"broken")
     candidates, refusals = check_files(paths, dict.fromkeys(paths, Origin("CC0")), CC0)
@@ -235,7 +235,7 @@ def test_a_refusal_holds_no_pixels(source):
         ("empty", "target", "SOURCE must hold pictures"),
     ],
 )
-def test_folders_that_cannot_be_used_are_told(tmp_path, source, target, message):
+def test_unusable_folders_are_reported(tmp_path, source, target, message):
     put(tmp_path / "full", "a.png")
     (tmp_path / "empty").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "full")
@@ -247,7 +247,7 @@ def test_folders_that_cannot_be_used_are_told(tmp_path, source, target, message)
         prepare(tmp_path / source, tmp_path / target, CC0)
 
 
-def test_a_folder_that_cannot_be_searched_is_told(source, target, monkeypatch):
+def test_a_folder_that_cannot_be_read_is_reported(source, target, monkeypatch):
     put(source, "closed/a.png")
     scandir = os.scandir
 
