@@ -257,7 +257,7 @@ def asks_for_one_part() -> bool:
 
 
 WATCHERS = "enhancer.watchers"  # among the extensions of an application
-MAY_BE_HELD = "enhancer.may_be_held"  # in the WSGI environment; false in threads of pictures
+MAY_STREAM = "enhancer.may_stream"  # in the WSGI environment; false in threads of pictures
 
 MIMETYPE = "text/event-stream"
 COME_BACK_MS = 2000
@@ -306,7 +306,7 @@ def stream(job_id: str) -> Response:
     if request.method == "HEAD":
         return as_events("")
     snapshots = engine.watch(job_id, seen)
-    if not request.environ.get(MAY_BE_HELD, True):
+    if not request.environ.get(MAY_STREAM, True):
         snapshots = iter([job])  # the client will be back, and be given another thread
     watchers: EventStreamLimit = current_app.extensions[WATCHERS]
     watchers.enter()

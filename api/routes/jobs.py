@@ -10,7 +10,7 @@ from werkzeug.datastructures import FileStorage
 from api.context import current_jobs, current_service, error_schema
 from api.forms import add_job_wishes, read_job_wish, read_upload
 from api.responses import accepted, add_key, job_schema, send_result, stream, tell
-from api.server.connection import accept_rate
+from api.server.connection import extend_read_timeout
 
 FIELD = "file"
 
@@ -67,7 +67,7 @@ class JobsRoute(Resource):
     def post(self) -> Response:
         """Hand in a file to be made four times as wide and high"""
         request.max_content_length = current_jobs().max_upload_bytes
-        accept_rate(request.environ, LEAST_RATE)
+        extend_read_timeout(request.environ, LEAST_RATE)
         file = read_upload(FIELD, "a picture, a clip or an archive")
         return accepted(file, read_job_wish(has_note=current_service().has_note))
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from api.server.worker import is_watcher
+from api.server.worker import is_event_request
 from tests.api.server.test_worker import address_of, figure, predict, workers_of
 from tests.support.media_files import pictures
 from tests.support.stand_in_app import TILE_S, stand_in_service
@@ -231,4 +231,4 @@ def test_who_watches_is_known_by_the_first_line(head, is_watching):
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(head)
-        assert is_watcher(ours) is is_watching
+        assert is_event_request(ours) is is_watching

@@ -276,7 +276,7 @@ def test_no_more_watch_than_may(app, client, post_job, ended):
 
 def test_in_a_thread_of_pictures_nobody_watches_for_long(client, post_job, held):
     link = post_job().json["links"]["events"]
-    response = client.get(link, environ_overrides={"enhancer.may_be_held": False})
+    response = client.get(link, environ_overrides={"enhancer.may_stream": False})
     (event,) = read_events(response.text)
     assert json.loads(event["data"])["state"] in ("queued", "running")
     held.set()

@@ -4,7 +4,13 @@ import time
 
 import pytest
 
-from api.server.connection import SOCKET, CallerSocket, RequestTimeout, accept_rate
+from api.server.connection import (
+    SOCKET,
+    ClientSocket,
+    RequestTimeout,
+    extend_read_timeout,
+    watch_client,
+)
 
 TIMEOUT_S = 0.2
 
@@ -15,14 +21,14 @@ def pair():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         caller = socket.create_connection(listener.getsockname())
         accepted, _ = listener.accept()
-    ours = CallerSocket(accepted, read_timeout_s=TIMEOUT_S, write_timeout_s=TIMEOUT_S)
+    ours = ClientSocket(accepted, read_timeout_s=TIMEOUT_S, write_timeout_s=TIMEOUT_S)
     with caller, ours:
         yield ours, caller
 
 
 def test_what_comes_is_read(pair):
     ours, caller = pair
-    ours.expect_request()
+    ours.start_read_timeout()
     caller.sendall(b"request")
     assert ours.recv(100) == b"request"
 
@@ -37,7 +43,7 @@ def test_a_request_that_trickles_runs_out_of_time(pair):
 
     thread = threading.Thread(target=trickle)
     thread.start()
-    ours.expect_request()
+    ours.start_read_timeout()
     read = 0
     with pytest.raises(RequestTimeout, match=r"within 0\.2 s"):
         while read < 100:
@@ -49,8 +55,8 @@ def test_a_request_that_trickles_runs_out_of_time(pair):
 
 def test_a_large_request_may_take_longer_if_it_keeps_its_rate(pair):
     ours, caller = pair
-    ours.expect_request()
-    accept_rate({SOCKET: ours}, 100.0)
+    ours.start_read_timeout()
+    extend_read_timeout({SOCKET: ours}, 100.0)
     for _ in range(3):
         caller.sendall(bytes(20))  # for which there are 0.2 s more
         assert len(ours.recv(20)) == 20
@@ -62,13 +68,13 @@ def test_a_large_request_may_take_longer_if_it_keeps_its_rate(pair):
 
 
 def test_elsewhere_there_is_no_rate_to_accept():
-    accept_rate({}, 100.0)
+    extend_read_timeout({}, 100.0)
 
 
 def test_what_is_there_already_is_read_even_late(pair):
     ours, caller = pair
     caller.sendall(b"all")
-    ours.expect_request()
+    ours.start_read_timeout()
     time.sleep(1.5 * TIMEOUT_S)
     assert ours.recv(100) == b"all"
 
@@ -114,3 +120,20 @@ def test_a_caller_who_takes_little_at_a_time_gets_everything(pair):
     ours.sendall(content)
     thread.join()
     assert taken == content
+
+
+def test_a_caller_who_hangs_up_is_noticed():
+    server, client = socket.socketpair()
+    is_gone = watch_client({SOCKET: server})
+    assert not is_gone()
+    client.send(b"one more byte")
+    assert not is_gone()
+    assert server.recv(100) == b"one more byte"  # looking takes nothing away
+    client.close()
+    assert is_gone()
+    server.close()
+    assert is_gone()
+
+
+def test_where_there_is_no_connection_to_see_nobody_is_gone():
+    assert not watch_client({})()

@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +15,12 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from api.server.worker import is_probe, is_question
+from api.server.worker import (
+    is_held_by,
+    is_probe,
+    is_progress_request,
+    reject_new_connections,
+)
 from tests.support.stand_in_app import LOAD_S, TILE_S, stand_in_service
 from tests.support.stand_ins import noise
 from tests.support.waiting import wait_until
@@ -307,4 +314,35 @@ def test_who_asks_for_a_picture_is_known_by_the_first_line(head, expected):
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(f"{head} HTTP/1.1\r\n\r\n".encode())
-        assert is_question(ours) is expected
+        assert is_progress_request(ours) is expected
+
+
+@pytest.fixture
+def listener():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def test_new_connections_are_dropped_and_others_go_on(listener):
+    with socket.create_connection(listener.getsockname()) as caller:
+        reject_new_connections(listener)
+        with pytest.raises(TimeoutError):
+            socket.create_connection(listener.getsockname(), timeout=0.2)
+        accepted, _ = listener.accept()
+        with accepted:
+            caller.sendall(b"hello")
+            assert accepted.recv(10) == b"hello"
+
+
+def test_the_holder_of_a_socket_is_known(listener):
+    with socket.socket() as other:
+        assert is_held_by(os.getpid(), listener)
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        with child:
+            assert not is_held_by(child.pid, listener)
+            assert not is_held_by(child.pid, other)
+            child.communicate(b"\n")
+
+
+def test_an_unknown_process_counts_as_a_holder(listener):
+    assert is_held_by(2**30, listener)
