@@ -87,8 +87,8 @@ def test_too_many_fields_or_too_long_ones_are_refused_precisely(upscaler, fields
     assert time.monotonic() - started < 1
     assert response.status_code == 413
     assert response.json["message"] == (
-        "Request must have at most 32 parts, and at most 131072 bytes in those that are no files. "
-        "Received: more."
+        "Request must have at most 32 parts, and at most 131072 bytes in the parts that are not "
+        "files. Received: more."
     )
 
 

@@ -261,7 +261,7 @@ def test_who_comes_back_is_told_what_is_new(client, post_job, ended):
 
 def test_no_more_watch_than_may(app, client, post_job, ended):
     link = ended(post_job())["links"]["events"]
-    watchers = app.extensions["enhancer.watchers"]
+    watchers = app.extensions["enhancer.event_streams"]
     for _ in range(watchers._limit):
         watchers.enter()
     response = client.get(link)
