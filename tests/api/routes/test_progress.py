@@ -15,7 +15,7 @@ PATIENCE_S = 10
 
 
 class Gates:
-    """A network whose tiles wait, each until it is let through."""
+    """A network whose tiles each wait for a gate."""
 
     def __init__(self):
         self._open = threading.Semaphore(0)
@@ -65,7 +65,7 @@ def state_of(app, name):
     return (ask(app, name).json or {}).get("state")
 
 
-def test_tiles_are_counted_until_the_answer_is_there(create, gates, pool, encode):
+def test_tiles_are_counted_until_the_response_ends(create, gates, pool, encode):
     app = create(memory_mb=64)
     sent = pool.submit(send, app, "mine", encode(noise(10, 30)))
     wait_until(lambda: state_of(app, "mine") == "computing")
@@ -82,7 +82,7 @@ def test_tiles_are_counted_until_the_answer_is_there(create, gates, pool, encode
     assert ask(app, "mine").status_code == 404
 
 
-def test_who_waits_for_the_network_is_told_how_many_are_before(create, pool, encode):
+def test_a_picture_waiting_for_the_network_knows_its_position(create, pool, encode):
     app = create(memory_mb=64)
     pool.submit(send, app, "first", encode(noise(10, 10)))
     wait_until(lambda: state_of(app, "first") == "computing")
@@ -94,7 +94,7 @@ def test_who_waits_for_the_network_is_told_how_many_are_before(create, pool, enc
     assert ask(app, "large").json["seconds_left"] > ask(app, "first").json["seconds_left"]
 
 
-def test_who_waits_for_memory_is_told_how_many_are_before(create, pool, encode):
+def test_a_picture_waiting_for_memory_knows_its_position(create, pool, encode):
     app = create(memory_mb=6)
     data = encode(noise(30, 30))
     pool.submit(send, app, "first", data)
@@ -106,7 +106,7 @@ def test_who_waits_for_memory_is_told_how_many_are_before(create, pool, encode):
         assert (told["pictures_before"], told["tiles_total"]) == (number, 0)
 
 
-def test_a_picture_that_is_decoded_is_told(create, pool, encode, monkeypatch):
+def test_decoding_is_a_state(create, pool, encode, monkeypatch):
     app, reached, go_on = create(memory_mb=64), threading.Event(), threading.Event()
     decoder = app.extensions["enhancer"].decoder
     decode = decoder.decode
@@ -123,7 +123,7 @@ def test_a_picture_that_is_decoded_is_told(create, pool, encode, monkeypatch):
     go_on.set()
 
 
-def test_a_picture_that_failed_is_not_known_any_more(create):
+def test_a_failed_picture_is_unknown(create):
     app = create(memory_mb=64)
     assert send(app, "mine", b"Hello, world").status_code == 400
     response = ask(app, "mine")
@@ -134,7 +134,7 @@ def test_a_picture_that_failed_is_not_known_any_more(create):
     }
 
 
-def test_pictures_of_other_keys_are_not_known(create, pool, encode):
+def test_pictures_of_other_keys_are_unknown(create, pool, encode):
     app = create(memory_mb=64, api_keys=KEYS)
     headers = [{"X-API-Key": key} for key in KEYS]
     pool.submit(send, app, "mine", encode(noise(10, 10)), **headers[0])
@@ -143,7 +143,7 @@ def test_pictures_of_other_keys_are_not_known(create, pool, encode):
     assert ask(app, "mine").status_code == 401
 
 
-def test_of_two_with_one_id_the_later_is_found(create, gates, pool, encode):
+def test_the_later_of_two_requests_with_one_id_is_found(create, gates, pool, encode):
     app = create(memory_mb=64)
     first = pool.submit(send, app, "mine", encode(noise(10, 10)))
     wait_until(lambda: state_of(app, "mine") == "computing")
@@ -154,7 +154,7 @@ def test_of_two_with_one_id_the_later_is_found(create, gates, pool, encode):
     assert ask(app, "mine").status_code == 200
 
 
-def test_answers_are_not_stored_and_not_logged(create, pool, encode, caplog):
+def test_progress_is_neither_cached_nor_logged(create, pool, encode, caplog):
     app = create(memory_mb=64)
     pool.submit(send, app, "mine", encode(noise(10, 10)))
     wait_until(lambda: state_of(app, "mine") == "computing")
