@@ -143,7 +143,7 @@ class Metrics:
         )
 
     def _declare_jobs(self, jobs: JobServiceContext) -> None:
-        """Gauges are the same in all processes; counters are per process and added up."""
+        """Declare metrics of jobs. Gauges are the same in all processes; counters are added up."""
         self.jobs = self._shared_gauge("jobs", "Number of jobs by state.", "state")
         self.jobs_disk = self._shared_gauge("jobs_disk_bytes", "Bytes used by files of jobs.")
         self.jobs_disk_budget = self._shared_gauge(

@@ -95,7 +95,7 @@ class JobRoute(Resource):
         return job_response(current_jobs().engine.get(job_id))
 
     @jobs.doc("cancel_job")
-    @jobs.response(204, "The job and its files are gone")
+    @jobs.response(204, "The job uses no more time or disk space, whatever its state was")
     @no_key
     @rate_limited
     def delete(self, job_id: str) -> tuple[str, HTTPStatus]:

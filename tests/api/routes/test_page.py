@@ -83,6 +83,19 @@ def test_an_unchanged_file_is_not_sent_again(client, validator, header):
     assert again.headers["Content-Security-Policy"] == POLICY
 
 
+@pytest.mark.parametrize("form", ["W/{}", '"another", {}'])
+def test_weak_etags_and_lists_of_etags_are_compared(client, form):
+    headers = {"If-None-Match": form.format(client.get("/app/main.js").headers["ETag"])}
+    assert client.get("/app/main.js", headers=headers).status_code == 304
+
+
+@pytest.mark.parametrize("name", ["main.js", "samples/cat.png"])
+def test_ranges_are_ignored(client, name):
+    whole = client.get(f"/app/{name}")
+    response = client.get(f"/app/{name}", headers={"Range": "bytes=0-0"})
+    assert (response.status_code, response.data) == (200, whole.data)
+
+
 def test_a_changed_file_is_sent_again(client):
     headers = {"If-None-Match": '"another"'}
     assert client.get("/app/main.js", headers=headers).status_code == 200
