@@ -29,7 +29,7 @@ from api.errors import InvalidHeader
 from core.media.medium import OutputOptions
 from jobs.engine import OpenResult
 from jobs.errors import TooManyWatchers
-from jobs.job import Job, JobState
+from jobs.job import Job, JobResult, JobState
 
 KEY_HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotent-Replayed"
@@ -166,18 +166,27 @@ def job_json(job: Job) -> dict[str, Any]:
         "expires": timestamp(job.expires),
         "error": job.error,
         "damage": job.damage,
-        "result": result
-        and {
-            "name": result.name,
-            "type": result.mimetype,
-            "bytes": result.size,
-            "sha256": result.digest,
-        },
-        "links": {
-            "self": url_for("jobs_job_route", job_id=job.id),
-            "events": url_for("jobs_job_events_route", job_id=job.id),
-            "result": url_for("jobs_job_result_route", job_id=job.id),
-        },
+        "result": result and result_json(result),
+        "links": job_links(job.id),
+    }
+
+
+def result_json(result: JobResult) -> dict[str, Any]:
+    """Return a result in the form of `result_schema`."""
+    return {
+        "name": result.name,
+        "type": result.mimetype,
+        "bytes": result.size,
+        "sha256": result.digest,
+    }
+
+
+def job_links(job_id: str) -> dict[str, str]:
+    """Return the addresses of a job in the form of `links_schema`."""
+    return {
+        "self": url_for("jobs_job_route", job_id=job_id),
+        "events": url_for("jobs_job_events_route", job_id=job_id),
+        "result": url_for("jobs_job_result_route", job_id=job_id),
     }
 
 

@@ -10,7 +10,7 @@ import { size } from "./wording.js";
 
 const ZOOM_STEP = Math.SQRT2;
 const WHEEL_STEP = 0.01;
-const MOVE_PX = 32; // that a key moves the picture or the loupe
+const MOVE_PX = 32; // distance that a key moves the picture or the loupe
 const APART_S = 0.05; // largest difference in time between the input and the result of a video
 
 const ARROWS = {
@@ -32,7 +32,7 @@ const [checks, canvas, lens, players, overlay, divider] =
 let [before, after] = [null, null];
 let picture = { width: 1, height: 1 }; // size of the result
 let view = { width: 1, height: 1 };
-let middle = { x: 0, y: 0 }; // of the view
+let middle = { x: 0, y: 0 }; // centre of the view
 let zoom = 1; // CSS pixels per pixel of the result
 let isFit = true;
 let centre = { x: 0, y: 0 };

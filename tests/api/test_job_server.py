@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from api.server.worker import is_event_request
-from tests.api.server.test_worker import address_of, figure, predict, workers_of
+from tests.api.server.test_worker import address_of, metric, predict, workers_of
 from tests.support.media_files import pictures
 from tests.support.stand_in_app import TILE_S, stand_in_service
 from tests.support.stand_ins import noise
@@ -42,14 +42,14 @@ def create(url, content, name="photos.zip", **headers):
     return answer.headers["Location"]
 
 
-def look(url, path):
+def get_job(url, path):
     return requests.get(url + path, timeout=TIMEOUT_S).json()
 
 
 def finish(url, path):
     """Wait until a job has succeeded. Return its path."""
-    wait_until(lambda: look(url, path)["state"] not in ("queued", "running"), 60)
-    assert look(url, path)["state"] == "succeeded"
+    wait_until(lambda: get_job(url, path)["state"] not in ("queued", "running"), 60)
+    assert get_job(url, path)["state"] == "succeeded"
     return path
 
 
@@ -80,7 +80,7 @@ def test_a_killed_server_continues_its_jobs_after_a_restart(tmp_path, archive, u
     assert 4 <= len(finished) < COUNT
     environ[TILE_S] = "0.05"
     with stand_in_service(**environ) as (url, _):
-        assert look(url, path)["state"] == "running"
+        assert get_job(url, path)["state"] == "running"
         wait_until(lambda: len(parts_of(tmp_path)) > len(finished))
         assert finished.items() <= parts_of(tmp_path).items()  # none of them was made again
         for one in (path, waiting):
@@ -91,7 +91,7 @@ def test_a_stopped_server_ends_at_once_and_continues_its_jobs_later(tmp_path, ar
     environ = {"ENHANCER_JOBS_FOLDER": str(tmp_path), **SLOW}
     with stand_in_service(**environ) as (url, process):
         path = create(url, archive)
-        wait_until(lambda: look(url, path)["frames_done"] >= 2)
+        wait_until(lambda: get_job(url, path)["frames_done"] >= 2)
         started = time.monotonic()
         process.terminate()
         assert process.wait(10) == 0
@@ -109,8 +109,8 @@ def test_several_processes_share_the_jobs(archive, undisturbed):
         os.kill(workers_of(process)[0], signal.SIGKILL)
         for path in paths:
             assert result(url, finish(url, path)) == undisturbed
-        wait_until(lambda: figure(url, 'jobs{state="succeeded"}') == 4)
-        assert figure(url, 'jobs{state="running"}') == 0
+        wait_until(lambda: metric(url, 'jobs{state="succeeded"}') == 4)
+        assert metric(url, 'jobs{state="running"}') == 0
 
 
 @pytest.mark.thorough
@@ -120,7 +120,7 @@ def test_two_servers_on_a_folder_compute_each_picture_once(tmp_path, archive, un
         paths = [create(url, archive) for _ in range(4)]
         for path in paths:
             assert result(other, finish(other, path)) == undisturbed
-        computed = [figure(server, "job_frames_total") for server in (url, other)]
+        computed = [metric(server, "job_frames_total") for server in (url, other)]
         assert sum(computed) == 4 * COUNT
         assert min(computed) > 0
 
@@ -144,12 +144,12 @@ def test_a_picture_is_not_kept_waiting_by_a_job(archive, encode):
     with stand_in_service(**SLOW) as (url, _):
         picture = encode(noise(40, 50))
         path = create(url, archive)
-        wait_until(lambda: look(url, path)["state"] == "running")
+        wait_until(lambda: get_job(url, path)["state"] == "running")
         for _ in range(3):
             started = time.monotonic()
             assert predict(url, picture).status_code == 200
             assert time.monotonic() - started < 1.0  # one tile of the job, and its own
-        assert look(url, path)["state"] == "running"
+        assert get_job(url, path)["state"] == "running"
 
 
 def watch(url, path, stop):
@@ -171,7 +171,7 @@ def test_event_streams_take_no_thread_from_pictures_and_have_a_limit(archive, en
     with stand_in_service(**environ) as (url, _), ThreadPoolExecutor(5) as pool:
         path = create(url, archive)
         watching = [pool.submit(watch, url, path, stop) for _ in range(3)]
-        wait_until(lambda: look(url, path)["state"] == "running")
+        wait_until(lambda: get_job(url, path)["state"] == "running")
         time.sleep(0.5)
         assert watch(url, path, stop) == 503
         assert predict(url, encode(noise(40, 50))).status_code == 200
@@ -187,7 +187,7 @@ def test_event_streams_end_when_the_server_is_stopped(archive):
     with stand_in_service(**SLOW) as (url, process), ThreadPoolExecutor(1) as pool:
         path = create(url, archive)
         watcher = pool.submit(watch, url, path, threading.Event())
-        wait_until(lambda: look(url, path)["state"] == "running")
+        wait_until(lambda: get_job(url, path)["state"] == "running")
         process.terminate()
         watcher.result(5)
         assert process.wait(10) == 0

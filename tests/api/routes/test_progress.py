@@ -11,7 +11,7 @@ from tests.support.stand_ins import blur_then_repeat, make_card, noise
 from tests.support.waiting import wait_until
 
 KEYS = ("the-first-of-two-keys", "the-second-of-two")
-PATIENCE_S = 10
+TIMEOUT_S = 10
 
 
 class Gates:
@@ -21,10 +21,10 @@ class Gates:
         self._open = threading.Semaphore(0)
 
     def run(self, window):
-        assert self._open.acquire(timeout=PATIENCE_S)
+        assert self._open.acquire(timeout=TIMEOUT_S)
         return blur_then_repeat(window)
 
-    def let(self, tiles):
+    def open(self, tiles):
         self._open.release(tiles)
 
 
@@ -48,7 +48,7 @@ def create(gates, monkeypatch):
 def pool(gates):
     with ThreadPoolExecutor(4) as pool:
         yield pool
-        gates.let(1000)
+        gates.open(1000)
 
 
 def send(app, name, data, **headers):
@@ -73,11 +73,11 @@ def test_tiles_are_counted_until_the_response_ends(create, gates, pool, encode):
     assert first["tiles_done"] == 0
     assert first["tiles_total"] == 3
     assert first["pictures_before"] is None
-    gates.let(2)
+    gates.open(2)
     wait_until(lambda: ask(app, "mine").json["tiles_done"] == 2)
     assert first["seconds_left"] >= 0
     assert ask(app, "mine").json["seconds_left"] is not None
-    gates.let(1)
+    gates.open(1)
     assert sent.result().headers["X-Tiles"] == "3"
     assert ask(app, "mine").status_code == 404
 
@@ -113,12 +113,12 @@ def test_decoding_is_a_state(create, pool, encode, monkeypatch):
 
     def wait_then_decode(*arguments):
         reached.set()
-        assert go_on.wait(PATIENCE_S)
+        assert go_on.wait(TIMEOUT_S)
         return decode(*arguments)
 
     monkeypatch.setattr(decoder, "decode", wait_then_decode)
     pool.submit(send, app, "mine", encode(noise(10, 10)))
-    assert reached.wait(PATIENCE_S)
+    assert reached.wait(TIMEOUT_S)
     assert state_of(app, "mine") == "decoding"
     go_on.set()
 
@@ -149,7 +149,7 @@ def test_the_later_of_two_requests_with_one_id_is_found(create, gates, pool, enc
     wait_until(lambda: state_of(app, "mine") == "computing")
     pool.submit(send, app, "mine", encode(noise(10, 100)))
     wait_until(lambda: ask(app, "mine").json["tiles_total"] == 10)
-    gates.let(1)
+    gates.open(1)
     assert first.result().status_code == 200
     assert ask(app, "mine").status_code == 200
 

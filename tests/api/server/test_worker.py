@@ -57,7 +57,7 @@ def status_of(url, path):
         return None
 
 
-def figure(url, name):
+def metric(url, name):
     """Return a metric of the service; None if it is missing."""
     try:
         text = requests.get(f"{url}/metrics", timeout=5).text
@@ -109,7 +109,7 @@ def test_a_stopping_server_answers_every_accepted_connection(picture, workers, k
 def test_a_stopping_server_refuses_connections_while_it_finishes(picture):
     with stand_in_service(**{TILE_S: "2"}) as (url, process), ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(predict, url, picture)
-        wait_until(lambda: figure(url, "memory_admitted_bytes"))
+        wait_until(lambda: metric(url, "memory_admitted_bytes"))
         process.terminate()
         wait_until(lambda: status_of(url, "/health/live") is None)
         assert not under_way.done()
@@ -143,7 +143,7 @@ def test_probes_are_answered_when_all_threads_are_busy(picture):
     environ = {TILE_S: "1.5", "ENHANCER_REQUEST_THREADS": "2"}
     with stand_in_service(**environ) as (url, _), ThreadPoolExecutor(3) as pool:
         busy = [pool.submit(predict, url, picture) for _ in range(3)]
-        wait_until(lambda: figure(url, "memory_admitted_bytes") > 0)
+        wait_until(lambda: metric(url, "memory_admitted_bytes") > 0)
         for path in ("/health/live", "/health/ready", "/metrics"):
             assert status_of(url, path) == 200
         assert not any(request.done() for request in busy)
@@ -167,11 +167,11 @@ def test_the_metrics_of_several_workers_are_added_up(picture):
     with stand_in_service(ENHANCER_WORKERS="2", ENHANCER_MEMORY_MB="50") as (url, process):
         for _ in range(6):
             assert predict(url, picture).status_code == 200
-        wait_until(lambda: figure(url, "memory_budget_bytes") == 100e6)
+        wait_until(lambda: metric(url, "memory_budget_bytes") == 100e6)
         os.kill(workers_of(process)[0], signal.SIGKILL)
-        wait_until(lambda: figure(url, "memory_budget_bytes") == 100e6)
+        wait_until(lambda: metric(url, "memory_budget_bytes") == 100e6)
         # Those of the killed one are not forgotten.
-        wait_until(lambda: figure(url, "tiles_total") == 6)
+        wait_until(lambda: metric(url, "tiles_total") == 6)
         folder = metrics_folder(process)
         assert folder.exists()
     assert not folder.exists()
@@ -243,8 +243,8 @@ def test_memory_is_freed_if_the_client_does_not_read(quick_server, encode):
         connection.sendall(b"POST /model/predict HTTP/1.1\r\nHost: a\r\n" + head.encode() + b"\r\n")
         connection.sendall(prepared.body)
         assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
-        wait_until(lambda: figure(quick_server, "memory_admitted_bytes") > 0)
-        wait_until(lambda: figure(quick_server, "memory_admitted_bytes") == 0, 30)
+        wait_until(lambda: metric(quick_server, "memory_admitted_bytes") > 0)
+        wait_until(lambda: metric(quick_server, "memory_admitted_bytes") == 0, 30)
         with pytest.raises(ConnectionError):
             while True:
                 connection.sendall(b".")
