@@ -1,19 +1,25 @@
-"""HTTP and nothing but HTTP: routes, headers, documentation, errors."""
+"""The HTTP API: routes, headers, OpenAPI document and error responses."""
 
 from flask import Flask
 from flask_restx import Api
 
-from api.access import SCHEMES, KeyRing, register_headers, register_keys, register_rate_limit
+from api.access import (
+    SECURITY_SCHEMES,
+    KeyRing,
+    register_keys,
+    register_rate_limit,
+    register_security_headers,
+)
 from api.context import EXTENSION, AccessPolicy, JobServiceContext, ServiceContext, model
 from api.errors import register_errors
 from api.observability.metrics import METRICS, Metrics, metrics
 from api.observability.tracing import register_tracing
-from api.responses import WATCHERS, EventStreamLimit
+from api.responses import STREAM_LIMIT, EventStreamLimit
 from api.routes import metadata, predict, progress
 from api.routes.health import health
 from api.routes.jobs import jobs
 from api.routes.page import register_page
-from api.routes.progress import ERRANDS, RequestProgressRegistry
+from api.routes.progress import PROGRESS_REGISTRY, RequestProgressRegistry
 
 __all__ = [
     "AccessPolicy",
@@ -28,8 +34,8 @@ __all__ = [
 TITLE = "MAX Image Resolution Enhancer"
 VERSION = "1.0.0"
 
-MOST_FORM_PARTS = 32
-MOST_FORM_BYTES = 128 * 1024  # of all fields that are no files; more than Werkzeug reads at once
+MAX_FORM_PARTS = 32
+MAX_FORM_BYTES = 128 * 1024  # of all text fields together; more than Werkzeug reads at once
 
 
 def create_api(
@@ -40,45 +46,33 @@ def create_api(
     shared_metrics: bool = False,
     has_page: bool = True,
 ) -> Api:
-    """Put the API on an application: its routes, its error answers, its headers.
+    """Add the API to an application: routes, error responses, headers, metrics.
 
     Args:
-        access: who may use it, and how often; None for everybody, always.
-        shared_metrics: whether other processes count in the same files.
-        has_page: whether there is a page for browsers too.
+        app: the application.
+        service: what the routes work with.
+        access: who may use the service, and how often; None for no limits.
+        shared_metrics: whether several processes count in the same files.
+        has_page: whether to serve the web page.
     """
     access = access or AccessPolicy()
     keys = KeyRing(access.keys)
-    app.config.update(
-        MAX_CONTENT_LENGTH=service.max_upload_bytes,
-        MAX_FORM_PARTS=MOST_FORM_PARTS,
-        MAX_FORM_MEMORY_SIZE=MOST_FORM_BYTES,
-        RESTX_MASK_SWAGGER=False,
-        ERROR_INCLUDE_MESSAGE=False,
-        SWAGGER_UI_DOC_EXPANSION="list",
-    )
-    app.extensions[EXTENSION] = service
+    configure(app, service)
     api = Api(
         app,
         version=VERSION,
         title=TITLE,
-        description=describe(service, has_page=has_page),
-        authorizations=SCHEMES if keys else None,
-        security=list(SCHEMES) if keys else None,
+        description=api_description(service, has_page=has_page),
+        authorizations=SECURITY_SCHEMES if keys else None,
+        security=list(SECURITY_SCHEMES) if keys else None,
         license="Apache-2.0",
         license_url="https://www.apache.org/licenses/LICENSE-2.0",
     )
-    app.extensions[ERRANDS] = RequestProgressRegistry()
-    namespaces = [model, health, metrics]
-    if service.jobs is not None:
-        namespaces.insert(1, jobs)
-        app.extensions[WATCHERS] = EventStreamLimit(service.jobs.watchers)
-    for namespace in namespaces:
-        api.add_namespace(namespace)
-    figures = app.extensions[METRICS] = Metrics(service, shared=shared_metrics, version=VERSION)
+    add_namespaces(api, service)
+    app.extensions[METRICS] = Metrics(service, shared=shared_metrics, version=VERSION)
     register_errors(app, api)
-    register_tracing(app, [figures.observe])  # first, so that refusals are traced too
-    register_headers(app)
+    register_tracing(app, [app.extensions[METRICS].observe])  # first, to trace refusals too
+    register_security_headers(app)
     register_keys(app, keys)
     register_rate_limit(app, access.rate_limit, access.rate_limit_storage)
     if has_page:
@@ -86,14 +80,39 @@ def create_api(
     return api
 
 
-def describe(service: ServiceContext, *, has_page: bool) -> str:
-    """What Swagger UI says above the routes, Markdown."""
+def configure(app: Flask, service: ServiceContext) -> None:
+    """Set the options of Flask and Flask-RESTX, and what routes find in the application."""
+    app.config.update(
+        MAX_CONTENT_LENGTH=service.max_upload_bytes,
+        MAX_FORM_PARTS=MAX_FORM_PARTS,
+        MAX_FORM_MEMORY_SIZE=MAX_FORM_BYTES,
+        RESTX_MASK_SWAGGER=False,
+        ERROR_INCLUDE_MESSAGE=False,
+        SWAGGER_UI_DOC_EXPANSION="list",
+    )
+    app.extensions[EXTENSION] = service
+    app.extensions[PROGRESS_REGISTRY] = RequestProgressRegistry()
+    if service.jobs is not None:
+        app.extensions[STREAM_LIMIT] = EventStreamLimit(service.jobs.watchers)
+
+
+def add_namespaces(api: Api, service: ServiceContext) -> None:
+    """Add the routes, in the order in which Swagger UI shows them."""
+    namespaces = [model, health, metrics]
+    if service.jobs is not None:
+        namespaces.insert(1, jobs)
+    for namespace in namespaces:
+        api.add_namespace(namespace)
+
+
+def api_description(service: ServiceContext, *, has_page: bool) -> str:
+    """Return the text that Swagger UI shows above the routes, in Markdown."""
     upscaler = service.upscaler
     sentences = [
-        f"Makes pictures {upscaler.scale} times as wide and high.",
+        f"Upscales pictures {upscaler.scale} times in width and height.",
         upscaler.card.description,
         "Details are invented, not recovered.",
     ]
     if has_page:
-        sentences.append("For pictures by hand there is [a page](app/).")
+        sentences.append("To upscale pictures by hand, open [the web page](app/).")
     return " ".join(sentences)

@@ -1,4 +1,4 @@
-"""What the routes share: the namespace they are in, and the service they speak for."""
+"""What all routes share: the namespace of the model and the context of the service."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -14,6 +14,7 @@ from core.sandbox.decoder import Decoder
 from jobs.engine import JobEngine
 
 EXTENSION = "enhancer"
+"""Name of the service context among the extensions of the application."""
 
 model = Namespace("model", description="The super-resolution model")
 
@@ -32,54 +33,71 @@ error_schema = model.model(
 
 @dataclass(frozen=True)
 class JobServiceContext:
-    """Jobs, and what is accepted for them."""
+    """The job engine behind the routes, and the limits of the routes.
+
+    Attributes:
+        engine: runs the jobs.
+        limits: on pictures, clips and archives.
+        max_upload_bytes: largest size of a request, including the multipart framing.
+        formats: accepted input formats, as people write them.
+        expiry_s: seconds after which a finished job is deleted.
+        watchers: largest number of event streams that this process sends at once.
+    """
 
     engine: JobEngine
     limits: ClipLimits
     max_upload_bytes: int
-    """Of a whole request, the multipart framing included."""
     formats: tuple[str, ...]
-    """Of files that are taken, as people write them."""
     expiry_s: int
-    """After which a job that has ended is deleted."""
     watchers: int
-    """That may be sent events at once, by this process."""
 
 
 @dataclass(frozen=True)
 class ServiceContext:
-    """The upscaler behind the routes, and what they accept for it."""
+    """The upscaler behind the routes, and the limits of the routes.
+
+    Attributes:
+        upscaler: runs the network.
+        limits: on pictures.
+        decoder: decodes pictures.
+        admission: admits pictures as far as there is memory.
+        deadline_s: seconds from the arrival of a picture to the last row of its result.
+        max_upload_bytes: largest size of a request, including the multipart framing.
+        has_note: whether results carry a note that their detail is synthetic.
+        jobs: job engine and limits; None where jobs are turned off.
+    """
 
     upscaler: Upscaler
     limits: Limits
     decoder: Decoder
     admission: Admission
     deadline_s: int
-    """From the arrival of a picture to its last row."""
     max_upload_bytes: int
-    """Of a whole request, the multipart framing included."""
     has_note: bool
-    """Whether files say that their detail is synthetic."""
     jobs: JobServiceContext | None = None
-    """None where there are no jobs."""
 
 
 @dataclass(frozen=True)
 class AccessPolicy:
-    """Who may use the service, and how often."""
+    """Who may use the service, and how often.
+
+    Attributes:
+        keys: API keys, one of which a request must carry; empty to need none.
+        rate_limit: number of requests per caller and period, such as `60/minute`; empty for no
+            limit.
+        rate_limit_storage: address of the storage in which requests are counted.
+    """
 
     keys: tuple[str, ...] = ()
-    """Of which a request must carry one; without any, it need not."""
     rate_limit: str = ""
-    """Requests of one caller, such as `60/minute`; empty for no limit."""
     rate_limit_storage: str = "memory://"
-    """Where they are counted."""
 
 
 def current_service() -> ServiceContext:
+    """Return the service context of the current application."""
     return cast(ServiceContext, current_app.extensions[EXTENSION])
 
 
 def current_jobs() -> JobServiceContext:
-    """Those of the service, which has them where there are routes to them."""
+    """Return the job context of the current application, for routes that exist only with jobs."""
     return cast(JobServiceContext, current_service().jobs)

@@ -1,4 +1,4 @@
-"""From errors to answers: one table, one place."""
+"""Error responses: the status, message and headers of every exception."""
 
 import sys
 from http import HTTPStatus
@@ -46,8 +46,11 @@ from jobs.errors import (
     UnknownJob,
 )
 
-LONGEST_QUOTE = 40  # characters of a caller's text in an answer
-CLIENT_CLOSED_REQUEST = 499  # for the log, as nginx has it: nobody reads the answer
+LONGEST_QUOTE = 40
+"""Largest number of characters of a caller's text in an error message."""
+
+CLIENT_CLOSED_REQUEST = 499
+"""Status that nginx logs for a client that hung up. Nobody reads the response."""
 
 STATUS: dict[type[SuperResolutionError], int] = {
     UnreadableImage: HTTPStatus.BAD_REQUEST,
@@ -72,52 +75,53 @@ STATUS: dict[type[SuperResolutionError], int] = {
     TooManyWatchers: HTTPStatus.SERVICE_UNAVAILABLE,
     EngineUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+"""Status by error of the core or of jobs; subclasses have that of their nearest ancestor."""
 
 
 class InvalidRequest(Exception):
-    """The request is not what the route takes."""
+    """The request is not one that the route accepts."""
 
 
 class InvalidUpload(InvalidRequest):
-    """The request does not carry exactly one file where it should."""
+    """The request does not carry exactly one file in the right field."""
 
 
 class InvalidField(InvalidRequest):
-    """A form field is none of what it may be."""
+    """A form field has a value that it must not have."""
 
 
 class InvalidHeader(InvalidRequest):
-    """A header is none of what it may be."""
+    """A header has a value that it must not have."""
 
 
 class UnknownRequest(InvalidRequest):
-    """There is no such request under way, in this process."""
+    """This process is working on no such request."""
 
 
 def register_errors(app: Flask, api: Api) -> None:
-    """Answer every error as `{"message": ...}`, on the API's routes and elsewhere.
+    """Answer every error with `{"message": ...}`, on the routes of the API and elsewhere.
 
-    Flask-RESTX takes the first handler that matches, not the nearest: so there is one.
+    There is one handler, because Flask-RESTX calls the first one that matches, not the nearest.
     """
-    api.errorhandler(Exception)(answer)
-    app.register_error_handler(Exception, answer_elsewhere)
+    api.errorhandler(Exception)(error_response)
+    app.register_error_handler(Exception, error_response_outside_api)
 
 
-def answer(error: Exception) -> ResponseReturnValue:
-    """Body, status and headers for an error."""
+def error_response(error: Exception) -> ResponseReturnValue:
+    """Return the body, status and headers for an error."""
     status = status_of(error)
     return {"message": message_of(error, status)}, status, headers_of(error)
 
 
-def answer_elsewhere(error: Exception) -> ResponseReturnValue:
-    """The same outside the API's routes, where Flask-RESTX logs no failure."""
+def error_response_outside_api(error: Exception) -> ResponseReturnValue:
+    """Log a failure, which only Flask-RESTX does by itself, and return the error response."""
     if status_of(error) == HTTPStatus.INTERNAL_SERVER_ERROR:
         current_app.log_exception(sys.exc_info())
-    return answer(error)
+    return error_response(error)
 
 
 def status_of(error: Exception) -> int:
-    """Status of the nearest listed ancestor; anything unlisted is our own fault."""
+    """Return the status of an error: 500 if neither it nor an ancestor is known."""
     if isinstance(error, HTTPException) and error.code is not None:
         return error.code
     if isinstance(error, UnknownRequest):
@@ -133,7 +137,7 @@ def status_of(error: Exception) -> int:
 
 
 def message_of(error: Exception, status: int) -> str:
-    """What the caller may read: of our own faults the phrase only, the rest is logged."""
+    """Return the message for the caller. Details of internal errors are only logged."""
     if isinstance(error, SuperResolutionError) and status != HTTPStatus.INTERNAL_SERVER_ERROR:
         return str(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -144,7 +148,7 @@ def message_of(error: Exception, status: int) -> str:
         allowed = ", ".join(error.valid_methods or ())
         return f"Method must be one of {allowed}. Received: {request.method}"
     if isinstance(error, RequestEntityTooLarge):
-        return describe_excess()
+        return exceeded_limit_message()
     if isinstance(error, RequestedRangeNotSatisfiable):
         return (
             f"Range must begin within the {error.length} bytes of the result. "
@@ -158,30 +162,31 @@ def message_of(error: Exception, status: int) -> str:
 
 
 def known_paths() -> list[str]:
-    """Paths of the documented routes."""
+    """Return the paths without parameters, for messages."""
     return sorted({rule.rule for rule in current_app.url_map.iter_rules() if not rule.arguments})
 
 
-def describe_excess() -> str:
-    """Which limit on the whole request is passed."""
+def exceeded_limit_message() -> str:
+    """Return a message that names the exceeded limit on the size of the request."""
     config, length = current_app.config, request.content_length
     limit = request.max_content_length
     if length is None or limit is None or length > limit:
         return f"Request must have at most {limit} bytes. Received: {received_length()}."
     parts, field_bytes = config["MAX_FORM_PARTS"], config["MAX_FORM_MEMORY_SIZE"]
     return (
-        f"Request must have at most {parts} parts, and at most {field_bytes} bytes in those "
-        "that are no files. Received: more."
+        f"Request must have at most {parts} parts, and at most {field_bytes} bytes in the "
+        "parts that are not files. Received: more."
     )
 
 
 def received_length() -> str:
+    """Return the length of the current request in words."""
     length = request.content_length
     return "more, of unstated length" if length is None else f"{length} bytes"
 
 
 def headers_of(error: Exception) -> dict[str, str]:
-    """Headers that belong to the status, as `Allow` does to 405."""
+    """Return the headers that the status requires, as 405 requires `Allow`."""
     if isinstance(error, MethodNotAllowed):
         return {"Allow": ", ".join(error.valid_methods or ())}
     if isinstance(error, Unauthorized):

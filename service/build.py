@@ -21,7 +21,7 @@ from werkzeug.routing import MapAdapter
 from api import AccessPolicy, JobServiceContext, ServiceContext, create_api
 from api.context import EXTENSION
 from api.errors import status_of
-from api.observability.tracing import TRUTH_HEADERS
+from api.observability.tracing import EXPOSED_HEADERS
 from config import Settings
 from core.files import MEGABYTE
 from core.images import Limits
@@ -241,7 +241,7 @@ def jobs_folder(settings: Settings) -> Path:
 
 def allow_origins(app: Flask, settings: Settings) -> None:
     """Add CORS headers for any origin, for the listed ones, or for none."""
-    exposed = [*TRUTH_HEADERS, "Retry-After"]
+    exposed = [*EXPOSED_HEADERS, "Retry-After"]
     if settings.cors:
         CORS(app, send_wildcard=True, expose_headers=exposed)
     elif settings.cors_origins:

@@ -1,8 +1,8 @@
-/** Elements of this page, new ones, its words, and what it does when something happens. */
+/** Access to the page: elements, texts, and handlers of events. */
 
 const words = byId("words").content;
 
-/** @type {Handlers} filled where the parts meet */
+/** @type {Handlers} set by main.js */
 export const on = {};
 
 export function byId(id) {
@@ -19,8 +19,8 @@ export function newElement(name, properties = {}, ...children) {
   return element;
 }
 
-/** Words of the HTML, their `{gaps}` filled; the usual ones if there are none of that name. */
-export function say(name, gaps = {}, usual = "") {
-  const found = words.getElementById(name) ?? words.getElementById(usual);
-  return found.textContent.replace(/\{(\w+)\}/g, (_, gap) => gaps[gap]);
+/** Returns a text of the HTML template with its `{gaps}` filled, or the fallback text. */
+export function say(name, gaps = {}, fallback = "") {
+  const text = words.getElementById(name) ?? words.getElementById(fallback);
+  return text.textContent.replace(/\{(\w+)\}/g, (_, gap) => gaps[gap]);
 }

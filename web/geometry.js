@@ -1,9 +1,9 @@
-/** Where a picture lies in its view: in CSS pixels, with centres in pixels of the result. */
+/** Position of the picture in its view, in CSS pixels. Centres are in pixels of the result. */
 
-export const MOST_ZOOM = 16;
+export const MAX_ZOOM = 16;
 
-export function clamp(value, least, most) {
-  return Math.min(Math.max(value, least), most);
+export function clamp(value, min, max) {
+  return Math.min(Math.max(value, min), max);
 }
 
 export function moved(p, by, times = 1) {
@@ -18,7 +18,7 @@ export function fitZoom(view, picture) {
   return Math.min(view.width / picture.width, view.height / picture.height);
 }
 
-export function place(view, picture, zoom, centre) {
+export function pictureRectangle(view, picture, zoom, centre) {
   return {
     left: view.width / 2 - zoom * centre.x,
     top: view.height / 2 - zoom * centre.y,
@@ -27,16 +27,16 @@ export function place(view, picture, zoom, centre) {
   };
 }
 
-/** With no more emptiness than there must be. */
-export function settle(view, picture, zoom, centre) {
+/** Returns the nearest centre that leaves no avoidable empty space in the view. */
+export function limitCentre(view, picture, zoom, centre) {
   return {
-    x: settleAlong(view.width / zoom, picture.width, centre.x),
-    y: settleAlong(view.height / zoom, picture.height, centre.y),
+    x: limitCentreAlong(view.width / zoom, picture.width, centre.x),
+    y: limitCentreAlong(view.height / zoom, picture.height, centre.y),
   };
 }
 
-function settleAlong(seen, whole, centre) {
-  return seen >= whole ? whole / 2 : clamp(centre, seen / 2, whole - seen / 2);
+function limitCentreAlong(shown, length, centre) {
+  return shown >= length ? length / 2 : clamp(centre, shown / 2, length - shown / 2);
 }
 
 export function visible(view, r) {

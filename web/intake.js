@@ -1,4 +1,4 @@
-/** Where pictures come from: chosen, dropped, pasted, or from the samples. */
+/** Input of pictures: chosen, dropped, pasted, or from the samples. */
 
 import { byId, on, say } from "./dom.js";
 
@@ -15,12 +15,12 @@ document.onpaste = (e) => {
 };
 document.ondragover = (e) => {
   e.preventDefault();
-  markDrop(true);
+  showDropTarget(true);
 };
-document.ondragleave = (e) => markDrop(e.relatedTarget !== null);
+document.ondragleave = (e) => showDropTarget(e.relatedTarget !== null);
 document.ondrop = (e) => {
   e.preventDefault();
-  markDrop(false);
+  showDropTarget(false);
   const files = [...e.dataTransfer.files];
   if (files.length) on.files(files);
   else on.notice(say("no-file"));
@@ -29,17 +29,17 @@ byId("samples").onclick = async ({ target }) => {
   const image = target.closest("button")?.querySelector("img");
   if (!image) return;
   try {
-    on.files([await fetched(image.src)]);
+    on.files([await fetchFile(image.src)]);
   } catch {
     on.notice(say("no-sample"));
   }
 };
 
-function markDrop(isOver) {
+function showDropTarget(isOver) {
   document.body.toggleAttribute("data-drop", isOver);
 }
 
-async function fetched(address) {
+async function fetchFile(address) {
   const response = await fetch(address);
   if (!response.ok) throw new Error(`Status ${response.status}`);
   const blob = await response.blob();

@@ -1,92 +1,92 @@
-/** Clips and archives: jobs of the service, followed to their end, and found again. */
+/** Clips and archives: jobs of the service, followed to their end, and restored on reload. */
 
 import {
-  ASK_MS, JOBS, Refusal, contentOf, formOf, modelOf, pause, send,
+  JOBS, POLL_MS, Refusal, formOf, jsonOf, modelOf, pause, send,
 } from "./service.js";
 
 const STORED_AS = "enhancer-jobs";
-const [THERE, GONE] = [200, 404];
-const FAILED = 410; // the status of its result
-const LEAST_PASSING = 429; // status
-const LATER_MS = 5000;
+const [FOUND, GONE] = [200, 404];
+const FAILED = 410; // status of the result of a failed job
+const FIRST_RETRYABLE = 429; // this status and higher ones are temporary
+const RETRY_MS = 5000;
 
-/** Names, by id. */
+/** Returns the file names of the jobs by id. */
 function knownJobs() {
   return JSON.parse(localStorage.getItem(STORED_AS) ?? "{}");
 }
 
-/** Without a name, the job is forgotten. */
+/** Stores the name of a job; without a name, forgets the job. */
 function remember(id, name) {
   localStorage.setItem(STORED_AS, JSON.stringify({ ...knownJobs(), [id]: name }));
 }
 
-/** What has expired is forgotten. */
+/** Returns the jobs that still exist, and forgets the others. */
 export async function findJobs() {
   const found = [];
   for (const [id, name] of Object.entries(knownJobs())) {
     const { status } = await send("GET", addressOf(id)).catch((error) => error);
-    if (status === THERE) found.push({ id, name });
+    if (status === FOUND) found.push({ id, name });
     if (status === GONE) remember(id);
   }
   return found;
 }
 
-/** As `upscale`; the signal discards the job, also afterwards. */
-export async function runJob({ file, job: begun }, wish, signal, onProgress) {
-  const id = begun ?? (await handIn(file, wish, signal, onProgress));
+/** Upscales a file by a job, like `upscale`. The signal deletes the job, even later. */
+export async function runJob({ file, job: restored }, options, signal, onProgress) {
+  const id = restored ?? (await submit(file, options, signal, onProgress));
   remember(id, file.name);
   signal.addEventListener("abort", () => discard(id));
   if (signal.aborted) discard(id);
-  const { job, model } = await end(id, signal, onProgress);
-  const { response } = await insist(`${addressOf(id)}/result`, signal, onProgress);
+  const { job, model } = await waitForEnd(id, signal, onProgress);
+  const { response } = await sendUntilAnswered(`${addressOf(id)}/result`, signal, onProgress);
   const tookMs = (since) => Date.parse(job.finished) - Date.parse(since);
   const [elapsedMs, computedMs] = [job.created, job.started].map(tookMs);
-  return { blob: response, wish, elapsedMs, computedMs, model, alpha: "", job };
+  return { blob: response, options, elapsedMs, computedMs, model, alpha: "", job };
 }
 
 function addressOf(id) {
   return `${JOBS}/${id}`;
 }
 
-/** What is sent becomes a job, so to abort that, its id is waited for. */
-async function handIn(file, wish, signal, onProgress) {
+/** Creates a job. Once the file is sent, waits for the id even if aborted, to delete the job. */
+async function submit(file, options, signal, onProgress) {
   const sending = new AbortController();
   let isSent = false;
   signal.addEventListener("abort", () => isSent || sending.abort(signal.reason));
-  const watch = (news) => {
-    isSent ||= news.stage === "computing";
-    onProgress(news);
+  const onSending = (progress) => {
+    isSent ||= progress.stage === "computing";
+    onProgress(progress);
   };
-  const form = formOf("file", file, wish);
-  const { id } = await contentOf(
-    await send("POST", JOBS, { form, signal: sending.signal, onProgress: watch }));
+  const form = formOf("file", file, options);
+  const { id } = await jsonOf(
+    await send("POST", JOBS, { form, signal: sending.signal, onProgress: onSending }));
   return id;
 }
 
 function discard(id) {
   remember(id);
-  send("DELETE", addressOf(id)).catch(() => {}); // then it expires
+  send("DELETE", addressOf(id)).catch(() => {}); // the job expires by itself
 }
 
-async function end(id, signal, onProgress) {
+async function waitForEnd(id, signal, onProgress) {
   for (;;) {
-    const request = await insist(addressOf(id), signal);
-    const job = await contentOf(request);
+    const request = await sendUntilAnswered(addressOf(id), signal);
+    const job = await jsonOf(request);
     if (job.state === "succeeded") return { job, model: modelOf(request) };
     if (job.finished) throw new Refusal(FAILED, job.error ?? "");
-    onProgress({ stage: "computing", place: job });
-    await pause(ASK_MS);
+    onProgress({ stage: "computing", report: job });
+    await pause(POLL_MS);
   }
 }
 
-/** A job goes on while nobody answers. */
-async function insist(address, signal, onProgress) {
+/** Repeats a request, because the job continues while the service does not answer. */
+async function sendUntilAnswered(address, signal, onProgress) {
   for (;;) {
     try {
       return await send("GET", address, { signal, onProgress });
     } catch (error) {
-      if (signal.aborted || error.status < LEAST_PASSING) throw error;
+      if (signal.aborted || error.status < FIRST_RETRYABLE) throw error;
     }
-    await pause(LATER_MS);
+    await pause(RETRY_MS);
   }
 }

@@ -1,4 +1,4 @@
-/** The API key: asked for when the service wants one, kept in this tab only. */
+/** The API key: asked for when the service needs one, kept in this tab only. */
 
 import { byId, write } from "./dom.js";
 
@@ -8,32 +8,32 @@ const UNAUTHORIZED = 401;
 const dialog = byId("key-dialog");
 const input = byId("key");
 
-let asking = null;
+let openDialog = null;
 
 export function keyHeaders() {
   const key = sessionStorage.getItem(STORED_AS);
   return key ? { "X-API-Key": key } : {};
 }
 
-/** If that is what is missing. Several callers share one dialog. @returns {Promise<boolean>} */
+/** Asks for a key if an error is about that. Requests share one dialog. @returns {Promise<boolean>} */
 export async function askForKey({ status, message }) {
   if (status !== UNAUTHORIZED) return false;
-  asking ??= ask(message).finally(() => {
-    asking = null;
+  openDialog ??= openKeyDialog(message).finally(() => {
+    openDialog = null;
   });
-  return asking;
+  return openDialog;
 }
 
-function ask(message) {
+function openKeyDialog(message) {
   write("key-told", message);
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.onclose = () => resolve(take());
+    dialog.onclose = () => resolve(storeKey());
   });
 }
 
-function take() {
+function storeKey() {
   const key = input.value.trim();
   input.value = "";
   if (dialog.returnValue !== "key" || !key) return false;

@@ -1,13 +1,13 @@
-/** Where the parts meet. */
+/** Connects the modules: files become pictures, pictures are shown as they change. */
 
 import { byId, on, say, write } from "./dom.js";
 import "./intake.js";
 import { findJobs } from "./jobs.js";
-import { showPanel, wishFor } from "./panel.js";
+import { optionsFor, showPanel } from "./panel.js";
 import { newPicture } from "./picture.js";
 import { OFFLINE, problemBefore, problemOf } from "./problems.js";
 import { showProblem, showProgress } from "./progress.js";
-import { cancel, hurry, put } from "./queue.js";
+import { cancel, enqueue, retryNow } from "./queue.js";
 import { add, pictures, select, selected, update } from "./roll.js";
 import { loadMetadata } from "./service.js";
 import { showView } from "./viewer.js";
@@ -15,34 +15,34 @@ import { bytes, pixels, seconds } from "./wording.js";
 
 const TICK_MS = 500;
 
-let metadata = null; // until the service told
+let metadata = null; // until the service answers
 
-async function take(files) {
-  tellNotice("");
-  await met; // what is a job is known by then
+async function addFiles(files) {
+  showNotice("");
+  await serviceLoaded; // then it is known which files become jobs
   for (const file of files) {
     const picture = await newPicture(file);
     add(picture);
     if (file === files[0]) select(picture);
-    begin(picture);
+    start(picture);
   }
 }
 
-function begin(picture) {
+function start(picture) {
   picture.isClip = picture.kind !== "picture" && Boolean(metadata?.jobs);
-  picture.wish = wishFor(picture.isClip);
+  picture.options = optionsFor(picture.isClip);
   picture.problem = problemBefore(picture, metadata);
-  if (!picture.problem) return put(picture);
+  if (!picture.problem) return enqueue(picture);
   picture.stage = "failed";
-  changed(picture);
+  showChange(picture);
 }
 
-function changed(picture) {
+function showChange(picture) {
   update(picture);
   if (picture === selected) show(picture);
 }
 
-function choose(picture) {
+function showSelected(picture) {
   show(picture);
   byId("stage").scrollIntoView({ block: "nearest" });
 }
@@ -58,26 +58,26 @@ function show(picture) {
   showView(picture, metadata?.weights.scale);
 }
 
-function tellNotice(message) {
+function showNotice(message) {
   write("notice", message);
   byId("notice").hidden = !message;
 }
 
-async function meet() {
+async function loadService() {
   try {
     metadata = await loadMetadata();
   } catch (error) {
-    const { title, advice, told } = problemOf(error);
-    return tellNotice(`${title} ${advice} ${told}`);
+    const { title, advice, message } = problemOf(error);
+    return showNotice(`${title} ${advice} ${message}`);
   }
   const { description, jobs, limits, weights } = metadata;
-  write("told-limits", say("limits-pictures", inWords(limits)));
-  write("told-clips", jobs ? say("limits-clips", inWords(jobs)) : say("limits-no-clips"));
+  write("told-limits", say("limits-pictures", limitTexts(limits)));
+  write("told-clips", jobs ? say("limits-clips", limitTexts(jobs)) : say("limits-no-clips"));
   write("about-model", say("model", { ...weights, description }));
-  if (jobs) void resume();
+  if (jobs) void restoreJobs();
 }
 
-function inWords(limits) {
+function limitTexts(limits) {
   return {
     ...limits,
     formats: limits.formats.join(", "),
@@ -87,34 +87,34 @@ function inWords(limits) {
   };
 }
 
-async function resume() {
+async function restoreJobs() {
   for (const { id, name } of await findJobs()) {
     const picture = await newPicture(new File([], name), id);
-    picture.wish = wishFor(true);
+    picture.options = optionsFor(true);
     add(picture);
     if (!selected) select(picture);
-    put(picture);
+    enqueue(picture);
   }
 }
 
-async function again(picture) {
-  if (!metadata) await meet();
-  if (picture.job) put(picture);
-  else begin(picture);
+async function retry(picture) {
+  if (!metadata) await loadService();
+  if (picture.job) enqueue(picture);
+  else start(picture);
 }
 
-async function goOn() {
-  tellNotice("");
-  if (!metadata) await meet();
-  hurry();
-  for (const picture of pictures()) if (picture.problem === OFFLINE) await again(picture);
+async function continueOnline() {
+  showNotice("");
+  if (!metadata) await loadService();
+  retryNow();
+  for (const picture of pictures()) if (picture.problem === OFFLINE) await retry(picture);
 }
 
-Object.assign(on, { files: take, notice: tellNotice, select: choose, step: changed });
+Object.assign(on, { files: addFiles, notice: showNotice, select: showSelected, step: showChange });
 byId("cancel").onclick = () => cancel(selected);
-byId("now").onclick = hurry;
-byId("retry").onclick = () => again(selected);
-addEventListener("offline", () => tellNotice(`${OFFLINE.title} ${OFFLINE.advice}`));
-addEventListener("online", goOn);
+byId("now").onclick = retryNow;
+byId("retry").onclick = () => retry(selected);
+addEventListener("offline", () => showNotice(`${OFFLINE.title} ${OFFLINE.advice}`));
+addEventListener("online", continueOnline);
 setInterval(() => showProgress(selected), TICK_MS);
-const met = meet();
+const serviceLoaded = loadService();

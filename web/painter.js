@@ -1,10 +1,10 @@
-/** Draws input and result beside the divider, and the loupe. */
+/** Draws the input and the result on both sides of the divider, and the loupe. */
 
 import { clamp, visible } from "./geometry.js";
 
 const LOUPE_SIDE = 168;
-const LOUPE_TIMES = 3; // of the zoom around it, or of 1:1
-const LOUPE_AWAY = 28; // from the finger
+const LOUPE_TIMES = 3; // magnification, relative to the zoom around it or to 1:1
+const LOUPE_AWAY = 28; // distance from the pointer
 
 export function paint(context, scene) {
   const { view, picture, dividerX } = scene;
@@ -15,7 +15,7 @@ export function paint(context, scene) {
   within(context, [right, 0, view.width - right, view.height], () => drawAfter(context, scene, picture));
 }
 
-/** Input and result of the same place, side by side. */
+/** Draws the input and the result at one point, side by side. */
 export function paintLoupe(context, scene) {
   const { view, zoom, loupeAt: at } = scene;
   context.clearRect(0, 0, view.width, view.height);
@@ -45,12 +45,12 @@ function drawBefore(context, scene, at) {
   draw(context, scene.before, at, !scene.hasPixels);
 }
 
-/** From 2x on, as its pixels. */
+/** Draws the result; at integer zooms from 2 on with sharp pixels. */
 function drawAfter(context, scene, at) {
   draw(context, scene.after, at, !(scene.zoom >= 2 && Number.isInteger(scene.zoom)));
 }
 
-/** Smooth means bicubic, where the browser has it. */
+/** Draws an image; smooth means bicubic where the browser supports it. */
 function draw(context, image, at, isSmooth) {
   if (!image) return;
   context.imageSmoothingEnabled = isSmooth;

@@ -1,15 +1,15 @@
-/** What is known of the result, how it is wished for, and the command. */
+/** The panel: options of the picture, facts about the result, and the curl command. */
 
 import { curlLine } from "./command.js";
 import { byId, on, say, write } from "./dom.js";
 import { sizeOf } from "./picture.js";
-import { put } from "./queue.js";
-import { nameToSave, showSave, wishToSave } from "./save.js";
+import { enqueue } from "./queue.js";
+import { nameToSave, optionsToSave, showSave } from "./save.js";
 import { bytes, seconds, size } from "./wording.js";
 
-const DEBOUNCE_MS = 400; // of the knob, so that only where it stops is asked for
+const DEBOUNCE_MS = 400; // after the slider has moved: only its last position is sent
 
-const knob = byId("detail");
+const slider = byId("detail");
 const coherence = byId("coherence");
 const command = byId("command");
 
@@ -18,19 +18,19 @@ let timer = 0;
 
 on.format = writeCommand;
 byId("copy").onclick = copy;
-knob.oninput = coherence.onchange = () => {
-  picture.wish = wishFor(picture.isClip);
+slider.oninput = coherence.onchange = () => {
+  picture.options = optionsFor(picture.isClip);
   writeDetail();
   clearTimeout(timer);
-  timer = setTimeout(put, DEBOUNCE_MS, picture);
+  timer = setTimeout(enqueue, DEBOUNCE_MS, picture);
 };
 
-export function wishFor(isClip) {
-  const detail = Number(knob.value);
+export function optionsFor(isClip) {
+  const detail = Number(slider.value);
   return isClip ? { detail, coherence: coherence.checked ? "on" : "off" } : { detail, format: "png" };
 }
 
-/** Of a clip also before there is a result, which may take long. */
+/** Shows the panel, for a clip even before there is a result, which may take long. */
 export function showPanel(shown, metadata) {
   const isShown = Boolean(shown?.answer || shown?.isClip);
   byId("panel").hidden = !isShown;
@@ -38,13 +38,13 @@ export function showPanel(shown, metadata) {
   if (shown !== picture) clearTimeout(timer);
   if (!isShown) return;
   picture = shown;
-  const { answer, file, isClip, kind, wish } = picture;
+  const { answer, file, isClip, kind, options } = picture;
   const { least, most } = metadata.detail;
-  Object.assign(knob, { min: least, max: most, value: wish.detail });
-  coherence.checked = wish.coherence !== "off";
+  Object.assign(slider, { min: least, max: most, value: options.detail });
+  coherence.checked = options.coherence !== "off";
   write("name", file.name);
   writeDetail();
-  const isFixed = file.size === 0; // a job that was found again, without its file
+  const isFixed = file.size === 0; // a restored job, without its file
   byId("detail-field").hidden = isFixed || least === most;
   byId("coherence-field").hidden = isFixed || !isClip || kind === "archive";
   byId("result").hidden = !answer;
@@ -55,11 +55,11 @@ export function showPanel(shown, metadata) {
 }
 
 function writeDetail() {
-  write("detail-value", Number(knob.value).toFixed(2));
+  write("detail-value", Number(slider.value).toFixed(2));
 }
 
 function writeCommand() {
-  write("command", curlLine(picture, wishToSave(), nameToSave()));
+  write("command", curlLine(picture, optionsToSave(), nameToSave()));
   write("copied", "");
 }
 
@@ -82,12 +82,12 @@ function writeFacts({ file, before, after, answer }) {
   }
 }
 
-function sized(told, image, { size: count }) {
-  const sides = told?.replace("x", " × ") ?? (image && size(sizeOf(image)));
+function sized(reported, image, { size: count }) {
+  const sides = reported?.replace("x", " × ") ?? (image && size(sizeOf(image)));
   return [sides, count && bytes(count)].filter(Boolean).join(", ");
 }
 
-/** Copy the command; pages that came without HTTPS may not, so it is selected for the user. */
+/** Copies the command. Without HTTPS, browsers forbid that; then selects it instead. */
 async function copy() {
   try {
     await navigator.clipboard.writeText(command.textContent);

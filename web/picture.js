@@ -1,21 +1,21 @@
-/** A picture or a clip on its way. */
+/** Pictures and clips: what they are, and whether the browser can show them. */
 
 import { newElement } from "./dom.js";
 
-const OVER = ["done", "cancelled", "failed"];
+const FINAL_STAGES = ["done", "cancelled", "failed"];
 
-const FIRST_BYTES = 2 ** 20; // of a file, in which an animation shows
+const FIRST_BYTES = 2 ** 20; // of a file, in which an animation can be recognised
 const VIDEO = /\.(mp4|m4v|mov|webm|mkv)$/i;
 const ARCHIVE = /\.zip$/i;
 const ANIMATIONS = [
-  /^GIF8([^]*?!\xf9\x04[^]{4}\0[,!]){2}/, // of a second frame, how it is shown
+  /^GIF8([^]*?!\xf9\x04[^]{4}\0[,!]){2}/, // graphic control of a second frame
   /^.PNG[^]*acTL/,
   /^RIFF[^]{4}WEBP[^]*ANIM/,
 ];
 
 let count = 0;
 
-/** @returns {Promise<Picture>} of a job, if it was begun before */
+/** Returns a picture of a file, or of a job if it is restored. @returns {Promise<Picture>} */
 export async function newPicture(file, job = null) {
   count += 1;
   const kind = await kindOf(file);
@@ -25,7 +25,7 @@ export async function newPicture(file, job = null) {
     job,
     kind,
     isClip: job !== null,
-    wish: {},
+    options: {},
     stage: "waiting",
     progress: {},
     before: job ? null : await showable(file),
@@ -44,7 +44,7 @@ async function kindOf(file) {
   return ANIMATIONS.some((pattern) => pattern.test(text)) ? "animation" : "picture";
 }
 
-/** An element; null if this browser cannot show it. */
+/** Returns an element that shows the file; null if the browser cannot show it. */
 export async function showable(blob) {
   const isVideo = blob.type.startsWith("video/") || VIDEO.test(blob.name);
   const properties = { muted: true, loop: true, playsInline: true, preload: "auto" };
@@ -64,7 +64,7 @@ export function sizeOf(image) {
 }
 
 export function isActive(picture) {
-  return Boolean(picture) && !OVER.includes(picture.stage);
+  return Boolean(picture) && !FINAL_STAGES.includes(picture.stage);
 }
 
 export function release(image) {

@@ -1,12 +1,12 @@
-/** What went wrong, in plain words, and what to do about it. */
+/** Problems: what went wrong and what to do about it, in plain words. */
 
 import { say } from "./dom.js";
 import { sizeOf } from "./picture.js";
 import { Refusal, Unreachable } from "./service.js";
 import { bytes, pixels, seconds, size } from "./wording.js";
 
-const FRAMING_BYTES = 2000; // of a request, around the file
-const PATIENCE_S = 5; // where the service does not say how long to wait
+const FRAMING_BYTES = 2000; // of a request, in addition to the file
+const DEFAULT_WAIT_S = 5; // if the service does not say how long to wait
 const BUSY = [429, 503, 507];
 const FINAL = [400, 403, 413, 415];
 
@@ -14,11 +14,11 @@ export const CANCELLED = problem("cancelled", true);
 export const OFFLINE = problem("offline", true);
 const INTERRUPTED = problem("interrupted", true);
 
-/** @returns {Problem} */
+/** Returns the problem that an error stands for. @returns {Problem} */
 export function problemOf(error) {
   if (error instanceof Refusal) return refused(error);
   if (error instanceof Unreachable) return unreachable();
-  throw error; // a fault of this page: for the console
+  throw error; // a bug of this page: for the console
 }
 
 function unreachable() {
@@ -26,18 +26,18 @@ function unreachable() {
 }
 
 function refused({ status, message, retryAfterS }) {
-  const wait = BUSY.includes(status) ? (retryAfterS ?? PATIENCE_S) : null;
-  return { ...problem(`problem-${status}`, !FINAL.includes(status), { status }), told: message, retryAfterS: wait };
+  const wait = BUSY.includes(status) ? (retryAfterS ?? DEFAULT_WAIT_S) : null;
+  return { ...problem(`problem-${status}`, !FINAL.includes(status), { status }), message, retryAfterS: wait };
 }
 
-/** What can be told before a byte is sent. */
+/** Returns the problem that is known before anything is sent; null if there is none. */
 export function problemBefore({ file, kind, isClip, before }, metadata) {
   if (!metadata) return unreachable();
   if (file.size === 0) return problem("empty", false);
   if (!isClip && ["video", "archive"].includes(kind)) return problem("no-clips", false);
   const limits = isClip ? metadata.jobs : metadata.limits;
-  const most = limits.max_upload_bytes - FRAMING_BYTES;
-  if (file.size > most) return tooLarge(bytes(file.size), bytes(most));
+  const maxBytes = limits.max_upload_bytes - FRAMING_BYTES;
+  if (file.size > maxBytes) return tooLarge(bytes(file.size), bytes(maxBytes));
   if (!before) return null;
   const { width, height } = sizeOf(before);
   const has = `${size(sizeOf(before))} pixels`;
@@ -53,8 +53,8 @@ function tooLarge(has, most) {
   return { ...problem, advice: `${say("too-large", { has, most })} ${problem.advice}` };
 }
 
-/** The first sentence is the title. @returns {Problem} */
+/** Returns a problem; the first sentence of its text is the title. @returns {Problem} */
 function problem(name, canRetry, gaps) {
   const [title, ...advice] = say(name, gaps, "problem").split(/(?<=\.) /);
-  return { title, advice: advice.join(" "), canRetry, told: "", retryAfterS: null };
+  return { title, advice: advice.join(" "), canRetry, message: "", retryAfterS: null };
 }

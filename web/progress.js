@@ -1,4 +1,4 @@
-/** How far a picture is, as honestly as can be known. */
+/** Shows the progress of a picture, as far as it is known. */
 
 import { byId, say, write } from "./dom.js";
 import { isActive } from "./picture.js";
@@ -9,12 +9,12 @@ const bar = byId("working-bar");
 export function showProgress(picture) {
   byId("working").hidden = !isActive(picture);
   if (!isActive(picture)) return;
-  write("working-text", words(picture));
+  write("working-text", progressWords(picture));
   byId("now").hidden = picture.stage !== "retrying";
-  const { place, ...sent } = picture.progress;
-  const { done, of } = place && picture.stage === "computing" ? worked(place) : sent;
+  const { report, ...transfer } = picture.progress;
+  const { done, of } = report && picture.stage === "computing" ? computed(report) : transfer;
   if (of) bar.value = Math.min(1, done / of);
-  else bar.removeAttribute("value"); // nobody knows
+  else bar.removeAttribute("value"); // not known
 }
 
 export function showProblem(picture) {
@@ -23,12 +23,12 @@ export function showProblem(picture) {
   if (!problem) return;
   write("problem-title", problem.title);
   write("problem-advice", problem.advice);
-  write("problem-told", problem.told && say("told", problem));
+  write("problem-told", problem.message && say("told", problem));
   byId("retry").hidden = !problem.canRetry;
 }
 
-function words({ stage, progress: { done, of, place }, problem, retryAt, since }) {
-  if (place && (stage === "computing" || of === null)) return placeWords(place);
+function progressWords({ stage, progress: { done, of, report }, problem, retryAt, since }) {
+  if (report && (stage === "computing" || of === null)) return reportWords(report);
   return say(of === null ? "streaming" : stage, {
     ...problem,
     done: bytes(done ?? 0),
@@ -38,20 +38,20 @@ function words({ stage, progress: { done, of, place }, problem, retryAt, since }
   });
 }
 
-/** Of what the service told, of a picture or of a job. */
-export function placeWords(place) {
-  const { unit, done, of } = worked(place);
-  const before = place.pictures_before ?? place.position ?? null;
+/** Returns a report of the service about a picture or a job, in words. */
+export function reportWords(report) {
+  const { unit, done, of } = computed(report);
+  const before = report.pictures_before ?? report.position ?? null;
   if (before !== null) return say(`${unit}-before-${Math.min(before, 2)}`, { before });
-  if (place.state === "decoding") return say("decoding");
-  const left = seconds(1000 * place.seconds_left);
-  const rate = place.frames_per_second?.toFixed(1);
-  return say(place.seconds_left === null ? `${unit}-begun` : unit, { done, of, left, rate });
+  if (report.state === "decoding") return say("decoding");
+  const left = seconds(1000 * report.seconds_left);
+  const rate = report.frames_per_second?.toFixed(1);
+  return say(report.seconds_left === null ? `${unit}-begun` : unit, { done, of, left, rate });
 }
 
-function worked(place) {
-  const unit = "tiles_total" in place ? "tiles" : "frames";
-  return { unit, done: place[`${unit}_done`], of: place[`${unit}_total`] };
+function computed(report) {
+  const unit = "tiles_total" in report ? "tiles" : "frames";
+  return { unit, done: report[`${unit}_done`], of: report[`${unit}_total`] };
 }
 
 export function briefly({ stage }) {

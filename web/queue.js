@@ -1,4 +1,4 @@
-/** Works off pictures and clips; comes back when the service is busy. */
+/** Queue of pictures and clips: sends them, and retries when the service is busy. */
 
 import { on } from "./dom.js";
 import { runJob } from "./jobs.js";
@@ -6,34 +6,34 @@ import { release, showable } from "./picture.js";
 import { CANCELLED, problemOf } from "./problems.js";
 import { upscale } from "./service.js";
 
-const AT_ONCE = 2;
+const MAX_RUNNING = 2; // pictures sent at once
 
-const running = new Set(); // controls of pictures: clips queue in the service
+const running = new Set(); // controllers of pictures; clips wait in the service instead
 let waiting = [];
-let quietUntil = 0; // as the service asked, ms
+let quietUntil = 0; // time before which the service asked for no request, ms
 
-/** Begin a picture, or begin it anew. */
-export function put(picture) {
+/** Queues a picture, or queues it again. */
+export function enqueue(picture) {
   stop(picture);
   picture.control = new AbortController();
   waiting.push(picture);
-  enter(picture, "waiting");
-  next();
+  setStage(picture, "waiting");
+  startNext();
 }
 
-/** A result that was there before stays. */
+/** Cancels a picture; keeps an earlier result. */
 export function cancel(picture) {
   stop(picture);
   const { answer } = picture;
-  if (answer) picture.wish = answer.wish;
+  if (answer) picture.options = answer.options;
   else picture.problem = CANCELLED;
-  enter(picture, answer ? "done" : "cancelled");
-  next();
+  setStage(picture, answer ? "done" : "cancelled");
+  startNext();
 }
 
-export function hurry() {
+export function retryNow() {
   quietUntil = 0;
-  next();
+  startNext();
 }
 
 function stop(picture) {
@@ -43,52 +43,52 @@ function stop(picture) {
   picture.problem = null;
 }
 
-function next() {
+function startNext() {
   const pauseMs = quietUntil - Date.now();
-  if (pauseMs > 0) return void setTimeout(next, pauseMs);
-  while (running.size < AT_ONCE && waiting.length) work(waiting.shift());
+  if (pauseMs > 0) return void setTimeout(startNext, pauseMs);
+  while (running.size < MAX_RUNNING && waiting.length) run(waiting.shift());
 }
 
-async function work(picture) {
+async function run(picture) {
   const { control } = picture;
   if (!picture.isClip) running.add(control);
   picture.problem = null;
   try {
-    await develop(picture, control.signal);
+    await process(picture, control.signal);
   } catch (error) {
-    if (!control.signal.aborted) fail(picture, error);
+    if (!control.signal.aborted) handleError(picture, error);
   } finally {
     running.delete(control);
-    next();
+    startNext();
   }
 }
 
-async function develop(picture, signal) {
-  const { file, isClip, kind, wish } = picture;
-  const note = (progress) => signal.aborted || enter(picture, progress.stage, progress);
-  note({ stage: "uploading", done: 0, of: file.size });
-  const answer = await (isClip ? runJob : upscale)(picture, wish, signal, note);
+async function process(picture, signal) {
+  const { file, isClip, kind, options } = picture;
+  const update = (progress) => signal.aborted || setStage(picture, progress.stage, progress);
+  update({ stage: "uploading", done: 0, of: file.size });
+  const answer = await (isClip ? runJob : upscale)(picture, options, signal, update);
   const after = await showable(answer.blob);
   if (signal.aborted) return release(after);
   release(picture.after);
   Object.assign(picture, { answer, after });
   if (kind === "animation") {
     release(picture.before);
-    picture.before = await showable(file); // anew, to begin together with its result
+    picture.before = await showable(file); // a new element, to start together with the result
   }
-  enter(picture, "done");
+  setStage(picture, "done");
 }
 
-function fail(picture, error) {
+function handleError(picture, error) {
   picture.problem = problemOf(error);
   const waitS = picture.problem.retryAfterS;
-  if (waitS === null) return enter(picture, "failed");
+  if (waitS === null) return setStage(picture, "failed");
   quietUntil = picture.retryAt = Date.now() + 1000 * waitS;
   waiting.unshift(picture);
-  enter(picture, "retrying");
+  setStage(picture, "retrying");
 }
 
-function enter(picture, stage, progress = {}) {
+function setStage(picture, stage, progress = {}) {
   if (picture.stage !== stage) picture.since = performance.now();
   Object.assign(picture, { stage, progress });
   on.step(picture);

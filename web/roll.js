@@ -1,4 +1,4 @@
-/** The film: all pictures of this visit, of which one is shown. */
+/** The list of all pictures of this visit. One of them is selected. */
 
 import { byId, newElement, on, say, write } from "./dom.js";
 import { release } from "./picture.js";
@@ -6,10 +6,10 @@ import { briefly } from "./progress.js";
 import { cancel } from "./queue.js";
 
 const list = byId("frames");
-const film = byId("roll");
-const frames = new Map(); // elements, by picture
+const section = byId("roll");
+const frames = new Map(); // elements by picture
 
-export let selected = null; // the picture that is shown
+export let selected = null; // the picture in the view
 
 export function pictures() {
   return [...frames.keys()];
@@ -19,7 +19,7 @@ export function add(picture) {
   const frame = newFrame(picture);
   frames.set(picture, frame);
   list.append(frame);
-  film.hidden = false;
+  section.hidden = false;
 }
 
 export function select(picture) {
@@ -30,7 +30,7 @@ export function select(picture) {
   on.select(picture);
 }
 
-/** Screen readers are told each stage once, and no numbers that run. */
+/** Shows a new stage. Screen readers announce each stage once, without changing numbers. */
 export function update(picture) {
   const frame = frames.get(picture);
   if (!frame || frame.dataset.stage === picture.stage) return;
@@ -40,14 +40,14 @@ export function update(picture) {
 }
 
 function remove(picture) {
-  const place = pictures().indexOf(picture);
+  const index = pictures().indexOf(picture);
   frames.get(picture).remove();
   frames.delete(picture);
   cancel(picture);
   release(picture.before);
   release(picture.after);
-  film.hidden = frames.size === 0;
-  const nearest = pictures()[place] ?? pictures().at(-1) ?? null;
+  section.hidden = frames.size === 0;
+  const nearest = pictures()[index] ?? pictures().at(-1) ?? null;
   if (picture === selected) select(nearest);
   (frames.get(nearest)?.firstElementChild ?? byId("choose")).focus();
 }
@@ -63,7 +63,7 @@ function newFrame(picture) {
   return newElement("li", {}, show, cross);
 }
 
-/** What moves is not shown here: it would move all the time. */
+/** Returns a thumbnail; for clips only the file type, because a clip would play all the time. */
 function thumbnail({ before, kind, file }) {
   if (before && kind === "picture") return newElement("img", { src: before.src, alt: "" });
   return newElement("span", { className: "kind" }, file.name.split(".").at(-1).slice(0, 5));

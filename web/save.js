@@ -1,24 +1,24 @@
-/** Saving the result: as it is, or once more from the service in another format. */
+/** Saves the result: as it is, or upscaled again in another format. */
 
 import { byId, newElement, on, say, write } from "./dom.js";
 import { runJob } from "./jobs.js";
 import { problemOf } from "./problems.js";
-import { briefly, placeWords } from "./progress.js";
+import { briefly, reportWords } from "./progress.js";
 import { upscale } from "./service.js";
 import { bytes } from "./wording.js";
 
-const KEPT_MS = 60_000; // for the browser, which may ask where to, first
+const KEPT_MS = 60_000; // until the browser has asked where to save
 const EXTENSIONS = { jpeg: "jpg", apng: "png" };
 const VIDEOS = ["mp4", "mov", "webm", "mkv"];
 const MOVING = ["gif", "apng", "webp", ...VIDEOS];
 
 const format = byId("format");
 const quality = byId("quality");
-const stills = [...format.options];
+const pictureFormats = [...format.options];
 
 let picture = null;
 let metadata = null;
-let control = null; // of the request under way
+let control = null; // of the current request
 
 format.onchange = () => {
   chooseFormat();
@@ -31,15 +31,15 @@ byId("save").onsubmit = (e) => {
   else void save(picture);
 };
 
-/** The first format is that of the result. */
-export function wishToSave() {
-  const { wish } = picture.answer;
-  if (!format.selectedIndex) return wish;
-  const chosen = { ...wish, format: format.value };
+/** Returns the options of the file to save. The first format is that of the result. */
+export function optionsToSave() {
+  const { options } = picture.answer;
+  if (!format.selectedIndex) return options;
+  const chosen = { ...options, format: format.value };
   return quality.disabled ? chosen : { ...chosen, quality: Number(quality.value) };
 }
 
-/** What jobs make is named by the service. */
+/** Returns the name of the file to save. The service names the results of jobs. */
 export function nameToSave() {
   const { file, answer: { job } } = picture;
   const extension = EXTENSIONS[format.value] ?? format.value;
@@ -48,8 +48,8 @@ export function nameToSave() {
   return format.selectedIndex && job.kind !== "pictures" ? `${stem(name)}.${extension}` : name;
 }
 
-export function showSave(shown, told) {
-  metadata = told;
+export function showSave(shown, loaded) {
+  metadata = loaded;
   if (shown !== picture) {
     control?.abort();
     picture = shown;
@@ -57,12 +57,13 @@ export function showSave(shown, told) {
     format.selectedIndex = 0;
     chooseFormat();
   }
-  label();
+  writeLabel();
 }
 
-/** A job that was found again has no file to be made into something else. */
+/** Returns the formats to choose from. A restored job has no file to upscale again. */
 function formats({ file, answer: { job } }) {
-  if (!job || job.kind === "pictures") return stills.slice(0, file.size ? stills.length : 1);
+  const count = file.size ? pictureFormats.length : 1;
+  if (!job || job.kind === "pictures") return pictureFormats.slice(0, count);
   const extension = job.result.name.split(".").at(-1);
   const own = extension === "png" ? "apng" : extension;
   const able = job.kind === "video" ? VIDEOS : MOVING;
@@ -71,47 +72,48 @@ function formats({ file, answer: { job } }) {
 }
 
 function chooseFormat() {
-  const { quality: usual } = format.selectedOptions[0].dataset;
-  byId("quality-field").hidden = quality.disabled = !usual;
-  if (usual) quality.value = usual;
-  note("");
-  label();
+  const { quality: suggested } = format.selectedOptions[0].dataset;
+  byId("quality-field").hidden = quality.disabled = !suggested;
+  if (suggested) quality.value = suggested;
+  showNote("");
+  writeLabel();
 }
 
-function label() {
+function writeLabel() {
   write("save-button", control ? say("stop") : say("save", { name: nameToSave() }));
 }
 
 async function save({ file, answer, isClip }) {
-  const [name, wish] = [nameToSave(), wishToSave()];
+  const [name, options] = [nameToSave(), optionsToSave()];
   if (!format.selectedIndex) return download(answer.blob, name);
   const { signal } = (control = new AbortController());
-  label();
+  writeLabel();
   try {
-    const { blob, alpha, job } = await (isClip ? runJob : upscale)({ file }, wish, signal, tell);
+    const run = isClip ? runJob : upscale;
+    const { blob, alpha, job } = await run({ file }, options, signal, showProgressNote);
     download(blob, job?.result.name ?? name);
-    note(`${bytes(blob.size)}. ${alpha && say("alpha", { alpha })}`);
+    showNote(`${bytes(blob.size)}. ${alpha && say("alpha", { alpha })}`);
   } catch (error) {
-    note(signal.aborted ? say("cancelled") : explain(error));
+    showNote(signal.aborted ? say("cancelled") : explain(error));
   } finally {
-    control.abort(); // what a job has made is here
+    control.abort(); // deletes the job, whose result is here
     control = null;
-    label();
+    writeLabel();
   }
 }
 
-function tell({ stage, place }) {
-  note(place ? placeWords(place) : `${briefly({ stage })} …`);
+function showProgressNote({ stage, report }) {
+  showNote(report ? reportWords(report) : `${briefly({ stage })} …`);
 }
 
-function note(text) {
+function showNote(text) {
   write("save-note", text);
 }
 
 function explain(error) {
-  const { title, advice, told, retryAfterS } = problemOf(error);
+  const { title, advice, message, retryAfterS } = problemOf(error);
   const next = retryAfterS === null ? advice : say("again", { left: retryAfterS });
-  return [title, next, told].filter(Boolean).join(" ");
+  return [title, next, message].filter(Boolean).join(" ");
 }
 
 function download(blob, filename) {

@@ -1,13 +1,13 @@
-/** Requests to the service, and what it says about its answers. */
+/** Requests to the service, and what its responses say. */
 
 import { askForKey, keyHeaders } from "./key.js";
 
 const MODEL = new URL("../model/", document.baseURI);
 export const PREDICT = new URL("predict", MODEL);
 export const JOBS = new URL("jobs", MODEL);
-export const ASK_MS = 1000; // between questions how far it is
+export const POLL_MS = 1000; // between requests for progress
 
-const TAIL_BYTES = 512; // of a PNG: its last text, and its end
+const TAIL_BYTES = 512; // end of a PNG, with its last text chunk
 const COMPUTED = /\bupscale;dur=([\d.]+)/;
 const CONSISTENCY = /Consistency-PSNR\0([\d.]+)/;
 
@@ -19,39 +19,39 @@ export class Refusal extends Error {
   }
 }
 
-/** Nothing was answered, or not all. */
+/** The service did not answer, or not completely. */
 export class Unreachable extends Error {}
 
-/** @returns {Promise<Metadata>} */
+/** Returns the limits and the model of the service. @returns {Promise<Metadata>} */
 export async function loadMetadata() {
-  return contentOf(await send("GET", new URL("metadata", MODEL)));
+  return jsonOf(await send("GET", new URL("metadata", MODEL)));
 }
 
-export async function contentOf({ response }) {
+export async function jsonOf({ response }) {
   return JSON.parse(await response.text());
 }
 
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** The signal ends the request itself. @returns {Promise<Answer>} */
-export async function upscale({ file }, wish, signal, onProgress) {
+/** Upscales a picture. The signal aborts the request. @returns {Promise<Answer>} */
+export async function upscale({ file }, options, signal, onProgress) {
   const started = performance.now();
   const id = crypto.getRandomValues(new Uint32Array(4)).join("-");
   const over = new AbortController();
-  const told = {};
-  const tell = (news) => onProgress(Object.assign(told, news));
-  const asking = AbortSignal.any([signal, over.signal]);
-  const follow = (news) => {
-    tell(news);
-    if (news.stage === "computing") void tellPlace(id, asking, tell);
+  const progress = {};
+  const update = (change) => onProgress(Object.assign(progress, change));
+  const polling = AbortSignal.any([signal, over.signal]);
+  const onChange = (change) => {
+    update(change);
+    if (change.stage === "computing") void pollProgress(id, polling, update);
   };
-  const options = { form: formOf("image", file, wish), headers: { "X-Request-Id": id } };
-  const request = await send("POST", PREDICT, { ...options, signal, onProgress: follow })
+  const content = { form: formOf("image", file, options), headers: { "X-Request-Id": id } };
+  const request = await send("POST", PREDICT, { ...content, signal, onProgress: onChange })
     .finally(() => over.abort());
   const header = (name) => request.getResponseHeader(name) ?? "";
   return {
     blob: request.response,
-    wish,
+    options,
     elapsedMs: performance.now() - started,
     computedMs: Number(COMPUTED.exec(header("Server-Timing"))?.[1]),
     inputSize: header("X-Input-Size"),
@@ -62,15 +62,15 @@ export async function upscale({ file }, wish, signal, onProgress) {
   };
 }
 
-/** Until it is not known: of several processes, one has the picture. */
-async function tellPlace(id, signal, tell) {
+/** Polls until there is no progress: another process of the service may have the picture. */
+async function pollProgress(id, signal, update) {
   const address = new URL(`progress/${id}`, MODEL);
   for (;;) {
-    await pause(ASK_MS);
+    await pause(POLL_MS);
     const request = await send("GET", address, { signal }).catch(() => null);
     if (!request) return;
-    const place = await contentOf(request);
-    if (!signal.aborted) tell({ place });
+    const report = await jsonOf(request);
+    if (!signal.aborted) update({ report });
   }
 }
 
@@ -78,18 +78,18 @@ export function modelOf(request) {
   return `${request.getResponseHeader("X-Model")} ${request.getResponseHeader("X-Model-Version")}`;
 }
 
-export function formOf(field, file, wish) {
+export function formOf(field, file, options) {
   const form = new FormData();
   form.append(field, file, file.name);
-  for (const [name, value] of Object.entries(wish)) form.append(name, value);
+  for (const [name, value] of Object.entries(options)) form.append(name, value);
   return form;
 }
 
-/** Asks for a key if need be. @returns {Promise<XMLHttpRequest>} that got what it asked for */
+/** Sends a request; asks for a key if needed. @returns {Promise<XMLHttpRequest>} successful */
 export async function send(method, address, options = {}) {
   const { form, headers, signal, onProgress } = options;
   const over = new AbortController();
-  const request = new XMLHttpRequest(); // fetch tells nothing of an upload
+  const request = new XMLHttpRequest(); // fetch has no progress events for uploads
   request.open(method, address);
   request.responseType = "blob";
   const all = Object.entries({ ...headers, ...keyHeaders() });
@@ -125,7 +125,7 @@ function messageIn(body) {
   }
 }
 
-/** A PNG that is sent while it is made has the figure at its end. */
+/** Returns the consistency in a PNG that was sent while it was encoded: it is at the end. */
 async function consistencyInside(blob) {
   const tail = await blob.slice(-TAIL_BYTES).arrayBuffer();
   return CONSISTENCY.exec(new TextDecoder("latin1").decode(tail))?.[1] ?? "";

@@ -1,9 +1,9 @@
 /**
- * What the modules hand to each other, for readers and editors; never served. Names tell the type:
- * a `picture` is a Picture, a `wish` a Wish; what is shown may be null.
+ * Types of the page's modules, for readers and editors. The service does not serve this file.
+ * Variables are named after their types: a `picture` is a Picture.
  */
 
-/** Where a picture is on its way. */
+/** What the page does with a picture. */
 type Stage =
   | "waiting" | "uploading" | "computing" | "downloading" | "retrying"
   | "done" | "cancelled" | "failed";
@@ -11,17 +11,16 @@ type Stage =
 interface Picture {
   /** Counted from 1. */
   number: number;
-  /** Empty, but for its name, of a job that was found again. */
+  /** Empty except for its name if the job was restored after a reload. */
   file: File;
-  /** Of a job that was found again. */
+  /** Id of a restored job. */
   job: string | null;
   kind: "picture" | "animation" | "video" | "archive";
-  /** Whether a job is made of it. */
+  /** Whether it is upscaled by a job. */
   isClip: boolean;
-  /** That is wanted. */
-  wish: Wish;
+  options: Options;
   stage: Stage;
-  /** Empty where there is none to tell. */
+  /** Empty in stages without progress. */
   progress: Partial<Progress>;
   /** When the stage began, ms of `performance.now()`. */
   since?: number;
@@ -33,21 +32,21 @@ interface Picture {
   after: HTMLImageElement | HTMLVideoElement | null;
   answer: Answer | null;
   problem: Problem | null;
-  /** Of the request under way. */
+  /** Aborts the current request. */
   control: AbortController;
 }
 
 interface Progress {
   stage: "uploading" | "computing" | "downloading";
-  /** Bytes. */
+  /** Bytes so far. */
   done?: number;
-  /** Bytes; null where the service does not say. */
+  /** Bytes in all; null if not known. */
   of?: number | null;
-  /** As the service tells it; without, it does not. */
-  place?: Job | Tiles;
+  /** What the service reports, if it reports anything. */
+  report?: Job | Tiles;
 }
 
-/** Of /model/progress. */
+/** Response of /model/progress. */
 interface Tiles {
   state: "waiting" | "decoding" | "computing";
   pictures_before: number | null;
@@ -56,7 +55,7 @@ interface Tiles {
   seconds_left: number | null;
 }
 
-/** Of /model/jobs. */
+/** Response of /model/jobs. */
 interface Job {
   id: string;
   state: "queued" | "running" | "succeeded" | "failed" | "cancelled";
@@ -74,23 +73,23 @@ interface Job {
   result: { name: string; type: string; bytes: number } | null;
 }
 
-/** What the page does when something happens; filled in main. */
+/** Handlers of events; main.js sets them. */
 interface Handlers {
   files(files: File[]): void;
-  /** An empty one takes the notice away. */
+  /** An empty message hides the notice. */
   notice(message: string): void;
-  /** Null for none. */
+  /** Null if no picture is left. */
   select(picture: Picture | null): void;
   step(picture: Picture): void;
-  /** Another format or quality is chosen. */
+  /** Another format or quality was chosen. */
   format(): void;
 }
 
-interface Wish {
+interface Options {
   detail: number;
-  /** Of clips, whether frames agree with those before. */
+  /** For clips: whether frames are consistent with the frames before. */
   coherence?: "on" | "off";
-  /** Without, that of the clip. */
+  /** Format of the clip if missing. */
   format?: string;
   quality?: number;
 }
@@ -98,40 +97,40 @@ interface Wish {
 interface Answer {
   /** Exactly what the service sent. */
   blob: Blob;
-  wish: Wish;
-  /** From the first byte sent to the last received. */
+  options: Options;
+  /** From the first byte sent to the last byte received. */
   elapsedMs: number;
   /** NaN if unknown. */
   computedMs: number;
-  /** Such as "113x75"; of pictures, as what follows. */
+  /** Such as "113x75"; for pictures only, like the next two. */
   inputSize?: string;
   outputSize?: string;
   /** Empty if unknown. */
   consistencyDb?: string;
   model: string;
-  /** That made it. */
+  /** The job that made it. */
   job?: Job;
-  /** What became of transparency, if anything. */
+  /** What happened to transparency; empty if nothing. */
   alpha: string;
 }
 
 interface Problem {
   title: string;
   advice: string;
-  /** By the service, or empty. */
-  told: string;
+  /** Message of the service; empty without one. */
+  message: string;
   canRetry: boolean;
-  /** When it may go better; null if waiting alone does not help. */
+  /** Seconds after which to retry; null if waiting does not help. */
   retryAfterS: number | null;
 }
 
-/** Of /model/metadata. */
+/** Limits in the response of /model/metadata. */
 interface Limits {
   max_pixels: number;
   max_side: number;
   max_upload_bytes: number;
   formats: string[];
-  /** Of clips. */
+  /** For clips only. */
   max_seconds?: number;
   max_frames: number;
   output_formats: string[];
@@ -140,7 +139,7 @@ interface Limits {
 interface Metadata {
   description: string;
   limits: Limits;
-  /** None where there are no jobs. */
+  /** Missing if jobs are turned off. */
   jobs?: Limits;
   detail: { least: number; most: number };
   weights: { name: string; version: string; scale: number };
@@ -161,17 +160,17 @@ interface Rectangle extends Size {
   top: number;
 }
 
-/** What is painted. Lengths are CSS pixels. */
+/** What the view shows. Lengths are in CSS pixels. */
 interface Scene {
   view: Size;
   picture: Rectangle;
   before: CanvasImageSource | null;
-  /** Null while there is no result. */
+  /** Null before there is a result. */
   after: CanvasImageSource | null;
   /** CSS pixels per pixel of the result. */
   zoom: number;
   dividerX: number;
-  /** Whether the input is shown as squares. */
+  /** Whether the pixels of the input are shown as squares. */
   hasPixels: boolean;
   loupeAt: Point | null;
 }

@@ -1,15 +1,17 @@
-/** The picture under the loupe: divider, zoom, pan; by mouse, touch and keyboard. */
+/** The view: divider, zoom, pan and loupe; by mouse, touch and keyboard. */
 
 import { byId, newElement, say, write } from "./dom.js";
-import { MOST_ZOOM, clamp, fitZoom, inside, moved, place, settle, visible } from "./geometry.js";
+import {
+  MAX_ZOOM, clamp, fitZoom, inside, limitCentre, moved, pictureRectangle, visible,
+} from "./geometry.js";
 import { paint, paintLoupe } from "./painter.js";
 import { sizeOf } from "./picture.js";
 import { size } from "./wording.js";
 
 const ZOOM_STEP = Math.SQRT2;
 const WHEEL_STEP = 0.01;
-const MOVE_PX = 32; // of picture or loupe, by key
-const APART_S = 0.05; // that input and result of a video may be
+const MOVE_PX = 32; // distance that a key moves the picture or the loupe
+const APART_S = 0.05; // largest difference in time between the input and the result of a video
 
 const ARROWS = {
   ArrowLeft: { x: -1, y: 0 },
@@ -24,36 +26,36 @@ const DIVIDER_STEPS = {
 const ZOOM_KEYS = { "+": "in", "=": "in", "-": "out", 0: "fit", 1: "1", 2: "2", 4: "4" };
 
 const box = byId("view");
-const [checks, canvas, lens, reels, overlay, divider] =
+const [checks, canvas, lens, players, overlay, divider] =
   ["checks", "canvas", "lens", "reels", "seen", "divider"].map(byId);
 
 let [before, after] = [null, null];
-let picture = { width: 1, height: 1 }; // the result
+let picture = { width: 1, height: 1 }; // size of the result
 let view = { width: 1, height: 1 };
-let middle = { x: 0, y: 0 }; // of the view
+let middle = { x: 0, y: 0 }; // centre of the view
 let zoom = 1; // CSS pixels per pixel of the result
 let isFit = true;
 let centre = { x: 0, y: 0 };
 let split = 0.5;
-let hasPixels = false; // squares instead of a smooth input
+let hasPixels = false; // whether the input is shown as squares
 let plays = !matchMedia("(prefers-reduced-motion: reduce)").matches;
-let loupeAt = null; // in the view
+let loupeAt = null; // position in the view; null without a loupe
 let drag = null; // "split", "pan", "loupe", or "pinch"
 let isDue = false;
-const pointers = new Map(); // points, by identifier
+const pointers = new Map(); // points by pointer id
 
 new ResizeObserver(resize).observe(box);
-box.onpointerdown = press;
-box.onpointermove = follow;
-box.onpointerup = box.onpointercancel = lift;
-box.onwheel = turn;
-box.onkeydown = type;
-box.ondblclick = () => zoomAs(isFit ? "1" : "fit");
+box.onpointerdown = onPointerDown;
+box.onpointermove = onPointerMove;
+box.onpointerup = box.onpointercancel = onPointerUp;
+box.onwheel = onWheel;
+box.onkeydown = onKey;
+box.ondblclick = () => zoomBy(isFit ? "1" : "fit");
 byId("loupe").onclick = toggleLoupe;
 byId("play").onclick = togglePlay;
 byId("tools").onclick = ({ target: { dataset } }) => {
   if (dataset.base) hasPixels = dataset.base === "pixels";
-  if (dataset.zoom) zoomAs(dataset.zoom);
+  if (dataset.zoom) zoomBy(dataset.zoom);
   else update();
 };
 
@@ -62,14 +64,14 @@ export function showView(shown, scale) {
   box.hidden = !image;
   if (!image) return;
   ({ before, after } = shown);
-  if (!before && !shown.isClip) before = madeSmall(after, scale);
+  if (!before && !shown.isClip) before = scaledDown(after, scale);
   const { width, height } = sizeOf(image);
   const grown = after ? 1 : scale;
   const result = { width: grown * width, height: grown * height };
   if (size(result) !== size(picture)) centre = { x: result.width / 2, y: result.height / 2 };
   picture = result;
   overlay.hidden = !(before && after);
-  setReels(shown.isClip && after ? [before, after].filter(Boolean) : []);
+  setPlayers(shown.isClip && after ? [before, after].filter(Boolean) : []);
   const { name } = shown.file;
   canvas.setAttribute("aria-label", after ? say("sides", { name, size: size(result) }) : name);
   write("tag-after", `${scale}×`);
@@ -77,35 +79,35 @@ export function showView(shown, scale) {
   update();
 }
 
-/** Elements that move; set anew, they would begin anew. */
-function setReels(moving) {
-  const { firstChild, lastChild } = reels;
-  if (moving.length && moving[0] === firstChild && moving.at(-1) === lastChild) return;
-  reels.replaceChildren(...moving);
-  if (after) after.ontimeupdate = keepInStep;
+/** Shows elements that play. The same ones stay in place, or they would start again. */
+function setPlayers(elements) {
+  const { firstChild, lastChild } = players;
+  if (elements.length && elements[0] === firstChild && elements.at(-1) === lastChild) return;
+  players.replaceChildren(...elements);
+  if (after) after.ontimeupdate = synchronise;
 }
 
-/** Two decoders drift apart. */
-function keepInStep() {
+/** Keeps the input at the time of the result: two decoders drift apart. */
+function synchronise() {
   const { currentTime } = after;
   if (Math.abs(before?.currentTime - currentTime) > APART_S) before.currentTime = currentTime;
 }
 
-function zoomAs(how) {
+function zoomBy(how) {
   const zooms = { in: zoom * ZOOM_STEP, out: zoom / ZOOM_STEP, fit: zoom };
   zoomTo(zooms[how] ?? Number(how), middle, how === "fit");
 }
 
-/** What is `at` this point of the view stays there. */
+/** Zooms; the point `at` of the view stays in place. */
 function zoomTo(wanted, at, fits = false) {
-  const next = clamp(wanted, Math.min(1, fitZoom(view, picture)), MOST_ZOOM);
+  const next = clamp(wanted, Math.min(1, fitZoom(view, picture)), MAX_ZOOM);
   centre = moved(centre, moved(at, middle, -1), 1 / zoom - 1 / next);
   zoom = next;
   isFit = fits;
   update();
 }
 
-/** The loupe holds still what moves. */
+/** Shows or hides the loupe. It pauses what plays. */
 function toggleLoupe() {
   loupeAt = loupeAt ? null : { x: view.width / 3, y: view.height / 2 };
   plays &&= !loupeAt;
@@ -118,8 +120,8 @@ function togglePlay() {
   update();
 }
 
-function wholePlace() {
-  return place(view, picture, zoom, centre);
+function currentRectangle() {
+  return pictureRectangle(view, picture, zoom, centre);
 }
 
 function resize() {
@@ -134,20 +136,20 @@ function resize() {
   update();
 }
 
-/** Draws once before the next frame. */
+/** Updates the controls, and draws once before the next frame. */
 function update() {
   if (isFit) zoom = fitZoom(view, picture);
-  centre = settle(view, picture, zoom, centre);
+  centre = limitCentre(view, picture, zoom, centre);
   box.toggleAttribute("data-moves", isPannable() || loupeAt !== null);
-  reels.hidden = !plays;
-  for (const reel of reels.children) reel[plays ? "play" : "pause"]?.()?.catch(() => {});
-  mark();
+  players.hidden = !plays;
+  for (const player of players.children) player[plays ? "play" : "pause"]?.()?.catch(() => {});
+  updateButtons();
   if (isDue) return;
   isDue = true;
   requestAnimationFrame(draw);
 }
 
-function mark() {
+function updateButtons() {
   write("zoom", `${Math.round(100 * zoom)} %`);
   write("play", say(plays ? "pause" : "play"));
   const [base, fit] = [hasPixels ? "pixels" : "smooth", isFit ? "fit" : zoom];
@@ -160,48 +162,49 @@ function mark() {
 
 function draw() {
   isDue = false;
-  const whole = wholePlace();
+  const whole = currentRectangle();
   const seen = visible(view, whole);
   const dividerX = seen.left + split * seen.width;
-  layOver(seen);
-  const isMoving = plays && reels.children.length > 0;
-  if (isMoving) layReels(whole, dividerX);
+  positionOverlay(seen);
+  const isMoving = plays && players.children.length > 0;
+  if (isMoving) positionPlayers(whole, dividerX);
   const scene = { view, picture: whole, before, after, zoom, dividerX, hasPixels };
   scene.loupeAt = loupeAt && inside(seen, loupeAt);
   paint(scaled(canvas), isMoving ? { ...scene, before: null, after: null } : scene);
   paintLoupe(scaled(lens), scene);
 }
 
-function layOver(seen) {
-  for (const element of [checks, overlay]) lay(element, seen);
+function positionOverlay(seen) {
+  for (const element of [checks, overlay]) setBox(element, seen);
   const percent = Math.round(100 * split);
   divider.style.left = `${100 * split}%`;
   divider.setAttribute("aria-valuenow", percent);
   divider.setAttribute("aria-valuetext", say("split", { percent }));
 }
 
-/** Both are cut: one would show through the other. */
-function layReels(whole, dividerX) {
+/** Clips both elements, or one would show through the other. */
+function positionPlayers(whole, dividerX) {
   const percent = before ? (100 * (dividerX - whole.left)) / whole.width : 0;
-  for (const reel of reels.children) {
-    lay(reel, whole);
-    reel.style.clipPath = reel === after ? `inset(0 0 0 ${percent}%)` : `inset(0 ${100 - percent}% 0 0)`;
+  for (const player of players.children) {
+    setBox(player, whole);
+    player.style.clipPath =
+      player === after ? `inset(0 0 0 ${percent}%)` : `inset(0 ${100 - percent}% 0 0)`;
   }
-  reels.toggleAttribute("data-pixels", hasPixels);
+  players.toggleAttribute("data-pixels", hasPixels);
 }
 
-function lay(element, where) {
+function setBox(element, where) {
   for (const [length, px] of Object.entries(where)) element.style[length] = `${px}px`;
 }
 
 function isPannable() {
-  const { width, height } = wholePlace();
+  const { width, height } = currentRectangle();
   return width > view.width + 1 || height > view.height + 1;
 }
 
-function press(e) {
+function onPointerDown(e) {
   if (e.button !== 0) return;
-  e.preventDefault(); // no text is selected, no image dragged
+  e.preventDefault(); // no selection of text, no dragging of images
   divider.focus({ preventScroll: true });
   box.setPointerCapture(e.pointerId);
   const at = pointOf(e);
@@ -213,7 +216,7 @@ function press(e) {
   dragTo(at, at);
 }
 
-function follow(e) {
+function onPointerMove(e) {
   const at = pointOf(e);
   if (loupeAt && e.pointerType === "mouse") moveLoupe(at);
   const from = pointers.get(e.pointerId);
@@ -223,13 +226,13 @@ function follow(e) {
   pointers.set(e.pointerId, at);
 }
 
-function lift(e) {
+function onPointerUp(e) {
   pointers.delete(e.pointerId);
-  drag = null; // what is left of a pinch moves nothing
+  drag = null; // the remaining finger of a pinch moves nothing
 }
 
 function dragTo(from, to) {
-  const seen = visible(view, wholePlace());
+  const seen = visible(view, currentRectangle());
   if (drag === "split") splitTo((to.x - seen.left) / seen.width);
   if (drag === "pan") pan(moved(to, from, -1));
   if (drag === "loupe") moveLoupe(to);
@@ -257,24 +260,24 @@ function moveLoupe(at) {
   update();
 }
 
-/** A pinch on a touchpad comes with Ctrl; a plain wheel scrolls the page. */
-function turn(e) {
+/** Zooms by wheel with Ctrl, which is also a pinch on a touchpad. Else the page scrolls. */
+function onWheel(e) {
   if (!e.ctrlKey && !e.metaKey) return;
   e.preventDefault();
   zoomTo(zoom * Math.exp(-WHEEL_STEP * clamp(e.deltaY, -50, 50)), pointOf(e));
 }
 
-function type(e) {
+function onKey(e) {
   if (e.ctrlKey || e.metaKey || e.altKey) return;
-  if (e.shiftKey && e.key in ARROWS) shove(ARROWS[e.key]);
+  if (e.shiftKey && e.key in ARROWS) moveByKey(ARROWS[e.key]);
   else if (e.key in DIVIDER_STEPS) splitTo(split + DIVIDER_STEPS[e.key]);
-  else if (e.key in ZOOM_KEYS) zoomAs(ZOOM_KEYS[e.key]);
+  else if (e.key in ZOOM_KEYS) zoomBy(ZOOM_KEYS[e.key]);
   else if (e.key.toLowerCase() === "l") toggleLoupe();
   else return;
   e.preventDefault();
 }
 
-function shove(direction) {
+function moveByKey(direction) {
   if (loupeAt) moveLoupe(moved(loupeAt, direction, MOVE_PX));
   else pan(direction, -MOVE_PX);
 }
@@ -291,8 +294,8 @@ function scaled(layer) {
   return context;
 }
 
-/** For an input that the browser cannot show. */
-function madeSmall(image, scale) {
+/** Returns the scaled-down result, for an input that the browser cannot show. */
+function scaledDown(image, scale) {
   const [width, height] = [image.width / scale, image.height / scale];
   const small = newElement("canvas", { width, height });
   const context = small.getContext("2d");

@@ -1,8 +1,8 @@
-/** Numbers as people read them. */
+/** Numbers with units, for people. */
 
 const UNITS = ["bytes", "kB", "MB", "GB"];
 
-/** Such as "3.1 MB". */
+/** Returns a size such as "3.1 MB". */
 export function bytes(count) {
   let power = 0;
   for (; count >= 1000 && power < 3; power += 1) count /= 1000;
@@ -18,7 +18,7 @@ export function size({ width, height }) {
   return `${width} × ${height}`;
 }
 
-/** Such as "0.8 s", or "12 min". */
+/** Returns a duration such as "0.8 s" or "12 min". */
 export function seconds(ms) {
   if (ms >= 300_000) return `${Math.round(ms / 60_000)} min`;
   return `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;

@@ -1,4 +1,4 @@
-"""How the service logs: one line a record, as JSON or as text, under the id of its request."""
+"""Logging: one line per record, as JSON or as text, with the id of its request."""
 
 import logging
 import re
@@ -9,7 +9,9 @@ from gunicorn.glogging import Logger
 from pythonjsonlogger.core import RESERVED_ATTRS
 
 QUERY = re.compile(r"\?[^\s'\"]+")
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # ends a line, or moves the cursor
+CONTROL_CHARACTERS = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
+)  # end a line, or move the cursor
 
 FORMATTERS: dict[str, dict[str, Any]] = {
     "json": {
@@ -23,13 +25,13 @@ FORMATTERS: dict[str, dict[str, Any]] = {
 
 
 def logging_config(log_format: str, level: str) -> dict[str, Any]:
-    """Configuration of all loggers, Gunicorn's own among them, for `logging.config`.
+    """Return the configuration of all loggers, including gunicorn's, for `logging.config`.
 
     Args:
         log_format: `json` or `text`.
-        level: lowest that is logged, in lower case.
+        level: lowest level that is logged, in lower case.
     """
-    ours = {"handlers": ["lines"], "level": level.upper(), "propagate": False}
+    logger = {"handlers": ["lines"], "level": level.upper(), "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -46,51 +48,59 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
             }
         },
         "root": {"handlers": ["lines"], "level": level.upper()},
-        "loggers": {"gunicorn.error": {**ours, "filters": ["query"]}},
+        "loggers": {"gunicorn.error": {**logger, "filters": ["query"]}},
     }
 
 
 class ServerLogger(Logger):
-    """Gunicorn's logger without its access log: the application knows more of a request."""
+    """Gunicorn's logger without the access log.
+
+    The application logs requests itself, because it knows more about them.
+    """
 
     def access(self, *_request: Any) -> None:
-        """Write nothing."""
+        """Log nothing."""
 
 
 class RequestId(logging.Filter):
-    """Gives what is logged on behalf of a request the id of that request."""
+    """Adds the id of the current request to a record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Add the id, unless the record has one. Keep every record."""
         if has_request_context() and "trace" in g and not hasattr(record, "request_id"):
             record.request_id = g.trace.request_id
         return True
 
 
 class WithoutQuery(logging.Filter):
-    """Takes query strings, which may hold secrets, out of what Gunicorn says of a request."""
+    """Removes query strings, which may hold secrets, from messages of gunicorn."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Replace query strings. Keep every record."""
         record.msg, record.args = QUERY.sub("?...", record.getMessage()), ()
         return True
 
 
 class TextLines(logging.Formatter):
-    """Time, level, logger, message, and what else is known as `name=value`.
+    """Formats a record as time, level, logger, message, and `name=value` for other fields.
 
-    Only a traceback takes more lines, which are indented: no caller can forge one.
+    Control characters are escaped, and only the indented lines of a traceback follow. So a
+    caller cannot forge a record.
     """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        known = record.__dict__.items()
-        others = (f" {name}={value!r}" for name, value in known if name not in RESERVED_ATTRS)
-        return CONTROL.sub(_escape, super().formatMessage(record) + "".join(others))
+        """Return the record as one line, without the traceback."""
+        fields = record.__dict__.items()
+        others = (f" {name}={value!r}" for name, value in fields if name not in RESERVED_ATTRS)
+        return CONTROL_CHARACTERS.sub(_escape, super().formatMessage(record) + "".join(others))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Return the traceback, indented."""
         lines = super().formatException(ei).splitlines()
-        return "\n".join("    " + CONTROL.sub(_escape, line) for line in lines)
+        return "\n".join("    " + CONTROL_CHARACTERS.sub(_escape, line) for line in lines)
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -1,7 +1,7 @@
-"""GET /metrics: what the service does, counted for Prometheus.
+"""GET /metrics: metrics of the service for Prometheus.
 
-Several server processes count in files that they share; which of them are read is the
-server's configuration's to say, by PROMETHEUS_MULTIPROC_DIR.
+Several worker processes count in shared files. Their folder is in the environment variable
+PROMETHEUS_MULTIPROC_DIR, which the configuration of the server sets.
 """
 
 import platform
@@ -25,42 +25,45 @@ from api.context import JobServiceContext, ServiceContext, error_schema
 from api.observability.tracing import RequestTrace
 from core.runtime.machine import resident_memory
 
-METRICS = "enhancer.metrics"  # among the extensions of an application
+METRICS = "enhancer.metrics"
+"""Name of the metrics among the extensions of the application."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 STAGES = ("queue", "decode", "upscale")
-OTHER = "other"  # instead of what a caller may make up
+OTHER = "other"  # label for methods and paths that callers make up
 
 SAMPLE_EVERY_S = 1.0
+
+# Upper bounds of the histograms.
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 300)
 MEGAPIXELS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32)
 DECIBELS = (20, 25, 30, 35, 40, 45, 50, 55, 60)
 
-metrics = Namespace("metrics", description="For those who run the service", path="/metrics")
+metrics = Namespace("metrics", description="Metrics for operators", path="/metrics")
 
 text_schema = metrics.schema_model("Metrics", {"type": "string"})
 
 
 @metrics.route("")
 class MetricsRoute(Resource):
-    """All figures, in the format of Prometheus."""
+    """All metrics of the service."""
 
     @metrics.doc("metrics")
     @metrics.produces(["text/plain"])
-    @metrics.response(200, "Figures in the format of Prometheus", text_schema)
+    @metrics.response(200, "Metrics in the text format of Prometheus", text_schema)
     @metrics.response(401, "No key, or a wrong one, where keys are set", error_schema)
     def get(self) -> Response:
-        """Figures for Prometheus"""
+        """Get the metrics in the text format of Prometheus."""
         return Response(current_metrics().exposition(), content_type=CONTENT_TYPE_LATEST)
 
 
 class Metrics:
-    """All figures of one service.
+    """All metrics of one service.
 
     Args:
-        service: whose queues and memory are looked at.
-        shared: whether other processes count too, in the same files.
-        version: of the service.
+        service: the service, whose queues and memory are sampled.
+        shared: whether other processes count in the same files.
+        version: version of the service.
     """
 
     def __init__(self, service: ServiceContext, *, shared: bool, version: str) -> None:
@@ -72,26 +75,29 @@ class Metrics:
         self._declare_state()
         if service.jobs is not None:
             self._declare_jobs(service.jobs)
-        self._describe(version)
+        self._declare_info(version)
         service.upscaler.scheduler.on_done = self.observe_tile
         if shared:
-            threading.Thread(target=self._sample_for_ever, name="metrics", daemon=True).start()
+            threading.Thread(target=self._sample_forever, name="metrics", daemon=True).start()
 
     def _declare_requests(self) -> None:
         names, registry = ("method", "route"), self._registry
         self.requests = Counter(
-            "enhancer_requests", "Requests answered.", (*names, "status"), registry=registry
+            "enhancer_requests",
+            "Number of requests answered.",
+            (*names, "status"),
+            registry=registry,
         )
         self.request_seconds = Histogram(
             "enhancer_request_seconds",
-            "From the header of a request to the last byte of its answer.",
+            "Seconds from the header of a request to the last byte of its response.",
             names,
             buckets=SECONDS,
             registry=registry,
         )
         self.stage_seconds = Histogram(
             "enhancer_stage_seconds",
-            "Of pictures, by stage; `upscale` ends with the last byte of the answer.",
+            "Seconds per picture and stage; `upscale` ends with the last byte of the response.",
             ("stage",),
             buckets=SECONDS,
             registry=registry,
@@ -101,49 +107,62 @@ class Metrics:
         registry = self._registry
         self.picture_megapixels = Histogram(
             "enhancer_picture_megapixels",
-            "Sizes of decoded pictures.",
+            "Sizes of decoded pictures in LR megapixels.",
             buckets=MEGAPIXELS,
             registry=registry,
         )
         self.consistency_psnr_db = Histogram(
             "enhancer_consistency_psnr_db",
-            "PSNR between pictures and their results, made small again.",
+            "PSNR in dB between a picture and its downscaled result.",
             buckets=DECIBELS,
             registry=registry,
         )
         self.megapixels = Counter(
-            "enhancer_megapixels", "Of pictures whose whole answer was sent.", registry=registry
+            "enhancer_megapixels",
+            "LR megapixels of pictures whose whole response was sent.",
+            registry=registry,
         )
-        self.tiles = Counter("enhancer_tiles", "Tiles computed.", registry=registry)
+        self.tiles = Counter("enhancer_tiles", "Number of tiles computed.", registry=registry)
         self.inference_seconds = Counter(
-            "enhancer_inference_seconds", "Time that tiles took.", registry=registry
+            "enhancer_inference_seconds", "Seconds spent computing tiles.", registry=registry
         )
 
     def _declare_state(self) -> None:
-        self.pictures_waiting = self._gauge("pictures_waiting", "Pictures waiting for memory.")
-        self.tiles_waiting = self._gauge("tiles_waiting", "Tiles not yet begun.")
-        self.memory_admitted = self._gauge("memory_admitted_bytes", "Promised to pictures.")
-        self.memory_budget = self._gauge("memory_budget_bytes", "For all pictures at once.")
-        self.resident_memory = self._gauge("resident_memory_bytes", "Of the server processes.")
+        self.pictures_waiting = self._gauge(
+            "pictures_waiting", "Number of pictures waiting for memory."
+        )
+        self.tiles_waiting = self._gauge("tiles_waiting", "Number of tiles not started yet.")
+        self.memory_admitted = self._gauge(
+            "memory_admitted_bytes", "Bytes admitted for pictures under way."
+        )
+        self.memory_budget = self._gauge(
+            "memory_budget_bytes", "Bytes available for all pictures under way."
+        )
+        self.resident_memory = self._gauge(
+            "resident_memory_bytes", "Resident bytes of the worker processes."
+        )
 
     def _declare_jobs(self, jobs: JobServiceContext) -> None:
-        """Those that are there are the same for all processes; each counts what it does."""
-        self.jobs = self._shared_gauge("jobs", "Jobs that are there.", "state")
-        self.jobs_disk = self._shared_gauge("jobs_disk_bytes", "Taken by files of jobs.")
+        """Declare metrics of jobs. Gauges are the same in all processes; counters are added up."""
+        self.jobs = self._shared_gauge("jobs", "Number of jobs by state.", "state")
+        self.jobs_disk = self._shared_gauge("jobs_disk_bytes", "Bytes used by files of jobs.")
         self.jobs_disk_budget = self._shared_gauge(
-            "jobs_disk_budget_bytes", "That files of jobs may take."
+            "jobs_disk_budget_bytes", "Bytes that files of jobs may use."
         )
         self.jobs_ended = Counter(
-            "enhancer_jobs_ended", "Jobs come to their end.", ("state",), registry=self._registry
+            "enhancer_jobs_ended",
+            "Number of jobs ended, by state.",
+            ("state",),
+            registry=self._registry,
         )
         self.job_frames = Counter(
-            "enhancer_job_frames", "Frames of jobs computed.", registry=self._registry
+            "enhancer_job_frames", "Number of frames of jobs computed.", registry=self._registry
         )
         jobs.engine.on_frames = self.job_frames.inc
         jobs.engine.on_final = lambda state: self.jobs_ended.labels(state.value).inc()
 
     def _shared_gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
-        """A figure of which every process knows the whole."""
+        """Return a gauge whose value is the same in every process."""
         return Gauge(
             f"enhancer_{name}",
             help_text,
@@ -153,19 +172,20 @@ class Metrics:
         )
 
     def _gauge(self, name: str, help_text: str) -> Gauge:
-        """A figure that is the sum over all processes that live."""
+        """Return a gauge that is summed over all living processes."""
         return Gauge(
             f"enhancer_{name}", help_text, multiprocess_mode="livesum", registry=self._registry
         )
 
-    def _describe(self, version: str) -> None:
+    def _declare_info(self, version: str) -> None:
+        """Declare gauges that are always 1 and carry names and versions as labels."""
         card = self._service.upscaler.card
         model = {"name": card.name, "version": card.version, "sha256": card.sha256}
         build = {"version": version, "python": platform.python_version()}
         for name, labels in (("model", model), ("build", build)):
             info = Gauge(
                 f"enhancer_{name}_info",
-                f"What {name} this is; always 1.",
+                f"Labels that identify the {name}; always 1.",
                 tuple(labels),
                 multiprocess_mode="livemax",
                 registry=self._registry,
@@ -173,7 +193,7 @@ class Metrics:
             info.labels(**labels).set(1)
 
     def observe(self, trace: RequestTrace) -> None:
-        """Count a request whose answer has ended."""
+        """Count a request whose response has ended."""
         method = trace.method if trace.method in METHODS else OTHER
         route = trace.route or OTHER
         self.requests.labels(method, route, trace.status).inc()
@@ -192,12 +212,16 @@ class Metrics:
                 self.stage_seconds.labels(stage).observe(trace.timings_ms[stage] / 1000)
 
     def observe_tile(self, seconds: float) -> None:
-        """Count a tile that the network has computed in so many seconds."""
+        """Count a tile.
+
+        Args:
+            seconds: time that the network took for it.
+        """
         self.tiles.inc()
         self.inference_seconds.inc(seconds)
 
     def sample(self) -> None:
-        """Look at what cannot be counted: how much there is at the moment."""
+        """Set the gauges to their current values."""
         admission = self._service.admission
         self.pictures_waiting.set(admission.waiting)
         self.memory_admitted.set(admission.taken)
@@ -208,20 +232,20 @@ class Metrics:
             self._sample_jobs(self._service.jobs)
 
     def _sample_jobs(self, jobs: JobServiceContext) -> None:
-        figures = jobs.engine.stats()
-        for state, count in figures.jobs.items():
+        numbers = jobs.engine.stats()
+        for state, count in numbers.jobs.items():
             self.jobs.labels(state.value).set(count)
-        self.jobs_disk.set(figures.disk_bytes)
-        self.jobs_disk_budget.set(figures.disk_budget_bytes)
+        self.jobs_disk.set(numbers.disk_bytes)
+        self.jobs_disk_budget.set(numbers.disk_budget_bytes)
 
-    def _sample_for_ever(self) -> None:
-        """Another process, which answers `GET /metrics`, reads what this one wrote last."""
+    def _sample_forever(self) -> None:
+        """Write the gauges every second, for the process that answers `GET /metrics`."""
         while True:
             self.sample()
             time.sleep(SAMPLE_EVERY_S)
 
     def exposition(self) -> bytes:
-        """All figures, in the text format of Prometheus."""
+        """Return all metrics in the text format of Prometheus."""
         self.sample()
         if not self._shared:
             return generate_latest(self._registry)
@@ -231,5 +255,5 @@ class Metrics:
 
 
 def current_metrics() -> Metrics:
-    """Of the application that answers the current request."""
+    """Return the metrics of the current application."""
     return cast(Metrics, current_app.extensions[METRICS])

@@ -1,4 +1,4 @@
-"""Every answer says what was done, under an id that is also in the log line."""
+"""Tracing: response headers and one log line say what each request did, under one id."""
 
 import logging
 import re
@@ -19,18 +19,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("enhancer.requests")
 
-TRACE = "enhancer.trace"  # in the WSGI environment, which outlives Flask's request
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # of a caller's own id, to be logged as is
+TRACE = "enhancer.trace"
+"""Name of the trace in the WSGI environment, which outlives the request of Flask."""
 
-ASKED_AGAIN = (
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""A caller's request id that is safe to log."""
+
+POLLED_ROUTES = (
     "/health/live",
     "/health/ready",
     "/metrics",
     "/model/progress/<string:request_id>",
 )
-"""Asked every few seconds by machines: logged only where debugging."""
+"""Routes that machines poll every few seconds: logged at level DEBUG only."""
 
-TRUTH_HEADERS = [
+EXPOSED_HEADERS = [
     "X-Request-Id",
     "X-Model",
     "X-Model-Version",
@@ -51,76 +54,90 @@ TRUTH_HEADERS = [
     "Content-Disposition",
     "ETag",
 ]
-"""Also readable by pages of other origins, where CORS is enabled."""
+"""Response headers that pages of other origins may read where CORS is enabled."""
 
 
 @dataclass
 class RequestTrace:
-    """What is known of a request, from its arrival to the last byte of its answer."""
+    """What is known about a request, from its arrival to the last byte of its response.
+
+    Attributes:
+        request_id: the caller's id, or a random one.
+        method: HTTP method.
+        path: path without the secret part of a job's id.
+        route: template of the path; empty if there is no such route.
+        started: clock time of the arrival, s.
+        status: status of the response; 0 before there is one.
+        sent_bytes: number of bytes of the body that were sent.
+        is_whole: whether the whole response was sent.
+        seconds: time from the header of the request to the last byte of the response.
+        picture_headers: response headers about the picture.
+        timings_ms: milliseconds of each finished stage.
+        pixels: number of LR pixels of the picture; 0 without one.
+        consistency: of the SR picture with the LR picture.
+        response_started: clock time at which the response with the picture began, s.
+    """
 
     request_id: str
     method: str
     path: str
     route: str
-    """Template of the path; empty where there is no such path."""
     started: float = field(default_factory=time.perf_counter)
     status: int = 0
-    """Of the answer; 0 as long as there is none."""
     sent_bytes: int = 0
     is_whole: bool = False
-    """Whether all of the answer was sent."""
     seconds: float = 0.0
-    """From the arrival of the header to the last byte."""
-    truth: dict[str, str] = field(default_factory=dict)
-    """Headers that say what was done."""
+    picture_headers: dict[str, str] = field(default_factory=dict)
     timings_ms: dict[str, float] = field(default_factory=dict)
-    """By stage, as far as they are over."""
     pixels: int = 0
-    """Of the picture, LR; 0 without one."""
     consistency: Consistency | None = None
-    """Of the answer with its picture."""
-    described: float = 0.0
-    """When the picture was under way."""
+    response_started: float = 0.0
 
 
 Observer = Callable[[RequestTrace], None]
-"""Told of every request once its answer has been sent, or given up."""
+"""Function that is called with every request once its response has ended."""
 
 
 def register_tracing(app: Flask, observers: Iterable[Observer] = ()) -> None:
+    """Trace and log every request.
+
+    Args:
+        app: the application.
+        observers: called after the log line is written.
+    """
     app.before_request(start_trace)
     app.after_request(finish_trace)
-    app.wsgi_app = TracedApplication(app.wsgi_app, [write_line, *observers])  # type: ignore[method-assign]
+    app.wsgi_app = TracedApplication(app.wsgi_app, [log_request, *observers])  # type: ignore[method-assign]
 
 
 def start_trace() -> None:
-    """Take the caller's id, if it is one, or make one."""
+    """Start the trace of a request, with the caller's id if it is valid."""
     given = request.headers.get("X-Request-Id", "")
     g.trace = RequestTrace(
         request_id=given if REQUEST_ID.fullmatch(given) else uuid4().hex,
         method=request.method,
-        path=shown_path(),
+        path=loggable_path(),
         route="" if request.url_rule is None else request.url_rule.rule,
     )
     request.environ[TRACE] = g.trace
 
 
-def shown_path() -> str:
-    """The path as the log may have it: who reads an id in full has its job."""
+def loggable_path() -> str:
+    """Return the path for the log, with the job id shortened, which is a secret."""
     job_id = (request.view_args or {}).get("job_id")
     return request.path if job_id is None else request.path.replace(job_id, f"{job_id[:6]}...")
 
 
 @dataclass
 class PictureFacts:
-    """What is known of the work on a picture.
+    """Facts about the picture of a request.
 
     Attributes:
-        lr: the decoded input.
-        frames: in its file; 0 if that is not known.
-        tiles: that it is cut into.
-        detail: of the network that is used.
-        consistency: of the answer, complete when all of it is sent.
+        lr: LR picture.
+        frames: number of frames in its file; 0 if not known.
+        tiles: number of tiles of the picture.
+        detail: detail of the SR picture.
+        consistency: of the SR picture with the LR picture; complete once all is sent.
     """
 
     lr: Picture
@@ -130,15 +147,15 @@ class PictureFacts:
     consistency: Consistency
 
 
-def describe(facts: PictureFacts, timings_ms: dict[str, float]) -> None:
-    """Note the work on a picture, for its headers and its log line.
+def trace_picture(facts: PictureFacts, timings_ms: dict[str, float]) -> None:
+    """Add a picture to the trace of the current request.
 
     Args:
-        facts: of the work.
-        timings_ms: milliseconds by stage, as far as they are over.
+        facts: facts about the picture.
+        timings_ms: milliseconds of each finished stage.
     """
     lr, scale = facts.lr, current_service().upscaler.scale
-    g.trace.truth = {
+    g.trace.picture_headers = {
         "X-Scale": str(scale),
         "X-Detail": f"{facts.detail:g}",
         "X-Input-Size": f"{lr.width}x{lr.height}",
@@ -147,21 +164,21 @@ def describe(facts: PictureFacts, timings_ms: dict[str, float]) -> None:
         "Server-Timing": ", ".join(f"{name};dur={ms:.1f}" for name, ms in timings_ms.items()),
     }
     if facts.frames > 1:
-        g.trace.truth["X-Frames"] = f"1 of {facts.frames}"
+        g.trace.picture_headers["X-Frames"] = f"1 of {facts.frames}"
     g.trace.consistency = facts.consistency
     g.trace.timings_ms = timings_ms
     g.trace.pixels = lr.height * lr.width
-    g.trace.described = time.perf_counter()
+    g.trace.response_started = time.perf_counter()
 
 
 def finish_trace(response: Response) -> Response:
-    """Put the headers on an answer."""
+    """Add the trace to the headers of a response."""
     card = current_service().upscaler.card
     headers = {
         "X-Request-Id": g.trace.request_id,
         "X-Model": card.name,
         "X-Model-Version": card.version,
-        **g.trace.truth,
+        **g.trace.picture_headers,
     }
     response.headers.update(headers)
     g.trace.status = response.status_code
@@ -169,7 +186,7 @@ def finish_trace(response: Response) -> Response:
 
 
 class TracedApplication:
-    """A WSGI application whose observers learn how each of its answers ended."""
+    """WSGI application that passes the trace of each request to observers."""
 
     def __init__(self, application: "WSGIApplication", observers: list[Observer]) -> None:
         self._application = application
@@ -178,13 +195,14 @@ class TracedApplication:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
+        """Return the body of the response, which tells the observers when it is closed."""
         body = self._application(environ, start_response)
         trace = environ.get(TRACE)
         return body if trace is None else TracedBody(body, trace, self._observers)
 
 
 class TracedBody:
-    """The parts of an answer, counted as they are sent."""
+    """Response body that counts its parts as they are sent."""
 
     def __init__(
         self, body: Iterable[bytes], trace: RequestTrace, observers: list[Observer]
@@ -207,14 +225,15 @@ class TracedBody:
         return part
 
     def _end(self) -> None:
-        """What is asked for the next part has sent the last one."""
+        """Complete the trace: when the server asks for another part, it has sent the last one."""
         trace, now = self._trace, time.perf_counter()
         trace.is_whole = True
         if "first" in trace.timings_ms and "upscale" not in trace.timings_ms:
-            rest_ms = 1000 * (now - trace.described)
+            rest_ms = 1000 * (now - trace.response_started)
             trace.timings_ms["upscale"] = trace.timings_ms["first"] + rest_ms
 
     def close(self) -> None:
+        """Close the body, then call the observers. The server calls this in any case."""
         close = getattr(self._body, "close", None)
         if close is not None:
             close()
@@ -223,20 +242,20 @@ class TracedBody:
             observe(self._trace)
 
 
-def write_line(trace: RequestTrace) -> None:
-    """Log a request: what was asked, what was answered, how long it took."""
-    level = logging.DEBUG if trace.route in ASKED_AGAIN else logging.INFO
-    log.log(level, "%s %s %d", trace.method, trace.path, trace.status, extra=fields_of(trace))
+def log_request(trace: RequestTrace) -> None:
+    """Write the log line of a request."""
+    level = logging.DEBUG if trace.route in POLLED_ROUTES else logging.INFO
+    log.log(level, "%s %s %d", trace.method, trace.path, trace.status, extra=log_fields(trace))
 
 
-def fields_of(trace: RequestTrace) -> dict[str, Any]:
-    """What a log line says of a request."""
+def log_fields(trace: RequestTrace) -> dict[str, Any]:
+    """Return the fields of the log line of a request."""
     timings = {f"{name}_ms": round(ms, 1) for name, ms in trace.timings_ms.items()}
-    truth = {field_name(name): value for name, value in trace.truth.items()}
-    truth.pop("server_timing", None)  # the same, as one text
-    found = {}
+    picture = {field_name(name): value for name, value in trace.picture_headers.items()}
+    picture.pop("server_timing", None)  # repeats the timings
+    quality = {}
     if trace.consistency is not None and trace.is_whole:
-        found["consistency_psnr_db"] = round(trace.consistency.psnr_db, 2)
+        quality["consistency_psnr_db"] = round(trace.consistency.psnr_db, 2)
     return {
         "request_id": trace.request_id,
         "method": trace.method,
@@ -245,14 +264,14 @@ def fields_of(trace: RequestTrace) -> dict[str, Any]:
         "bytes": trace.sent_bytes,
         "whole": trace.is_whole,
         "ms": round(1000 * trace.seconds, 1),
-        **truth,
-        **found,
+        **picture,
+        **quality,
         **timings,
     }
 
 
 def field_name(header: str) -> str:
-    """Name of a header's value in a log line.
+    """Return the name of a header in the log line.
 
     >>> field_name("X-Input-Size")
     'input_size'

@@ -1,4 +1,4 @@
-"""/model/jobs: work that takes longer than anybody waits for an answer."""
+"""/model/jobs: clips and archives, upscaled in the background."""
 
 from contextlib import ExitStack
 from http import HTTPStatus
@@ -9,16 +9,22 @@ from werkzeug.datastructures import FileStorage
 
 from api.context import current_jobs, current_service, error_schema
 from api.forms import document_options, read_job_options, read_upload
-from api.responses import accepted, add_key, job_schema, send_result, stream, tell
-from api.server.connection import accept_rate
-from core.options import JOB_OPTIONS
+from api.responses import (
+    document_idempotency_key,
+    event_stream_response,
+    job_accepted,
+    job_response,
+    job_schema,
+    result_response,
+)
+from api.server.connection import extend_read_timeout
 
 FIELD = "file"
 
-LEAST_RATE = 250_000
-"""Bytes a second at which a large file must come, beyond the time for any request."""
+MIN_UPLOAD_RATE = 250_000
+"""Bytes per second at which a file must arrive that takes longer than the read timeout."""
 
-jobs = Namespace("jobs", description="Clips and many pictures, as jobs", path="/model/jobs")
+jobs = Namespace("jobs", description="Clips and archives of pictures, as jobs", path="/model/jobs")
 
 upload = jobs.parser()
 upload.add_argument(
@@ -26,97 +32,99 @@ upload.add_argument(
     type=FileStorage,
     location="files",
     required=True,
-    help="A picture, or a ZIP archive of pictures; see `jobs` in /model/metadata.",
+    help="A clip, a picture or a ZIP archive of pictures; see `jobs` in /model/metadata.",
 )
 document_options(upload, JOB_OPTIONS)
-add_key(upload)
+document_idempotency_key(upload)
 
-watching = jobs.parser()
-watching.add_argument(
-    "Last-Event-ID", location="headers", help="Id of the last event that was received."
+event_headers = jobs.parser()
+event_headers.add_argument(
+    "Last-Event-ID", location="headers", help="Id of the last event received. Resumes the stream."
 )
 
-reading = jobs.parser()
-reading.add_argument("Range", location="headers", help="The part that is wanted, of bytes.")
-reading.add_argument("If-Range", location="headers", help="ETag for which `Range` holds.")
+result_headers = jobs.parser()
+result_headers.add_argument("Range", location="headers", help="Range of bytes to send.")
+result_headers.add_argument(
+    "If-Range", location="headers", help="ETag. With another one, the whole result is sent."
+)
 
 file_schema = jobs.schema_model("File", {"type": "string", "format": "binary"})
 events_schema = jobs.schema_model("Events", {"type": "string"})
 
 no_key = jobs.response(401, "No key, or a wrong one, where keys are set", error_schema)
-too_often = jobs.response(429, "Too many requests; Retry-After says when", error_schema)
-no_job = jobs.response(404, "No such job, or not any more", error_schema)
+rate_limited = jobs.response(429, "Too many requests; Retry-After says when", error_schema)
+no_job = jobs.response(404, "No such job, or it has been deleted", error_schema)
 
 
 @jobs.route("")
 class JobsRoute(Resource):
-    """Where jobs are made. There is no list of them: who knows an id may do all with its job."""
+    """All jobs. They cannot be listed, because anyone who knows an id can control the job."""
 
     @jobs.doc("create_job")
     @jobs.expect(upload)
-    @jobs.response(202, "The job; `Location` says where it is", job_schema)
-    @jobs.response(400, "No file that can be read in `file`, or a wrong field", error_schema)
+    @jobs.response(202, "The job. `Location` is its address", job_schema)
+    @jobs.response(400, "No readable file in `file`, or an invalid field", error_schema)
     @no_key
     @jobs.response(408, "The request did not arrive in time", error_schema)
     @jobs.response(413, "File or request over the limits", error_schema)
-    @jobs.response(415, "A kind of file that is not taken", error_schema)
-    @jobs.response(422, "The idempotency key came with other content before", error_schema)
-    @too_often
+    @jobs.response(415, "Unsupported kind of file", error_schema)
+    @jobs.response(422, "The idempotency key was used with other content", error_schema)
+    @rate_limited
     @jobs.response(503, "Too many jobs are waiting; Retry-After says when", error_schema)
-    @jobs.response(507, "No room for the file; Retry-After says when", error_schema)
-    @jobs.response(500, "A fault of the service; it is in the log", error_schema)
+    @jobs.response(507, "No disk space for the file; Retry-After says when", error_schema)
+    @jobs.response(500, "Internal error; see the log of the service", error_schema)
     def post(self) -> Response:
-        """Hand in a file to be made four times as wide and high"""
+        """Create a job that upscales a file four times."""
         request.max_content_length = current_jobs().max_upload_bytes
-        accept_rate(request.environ, LEAST_RATE)
+        extend_read_timeout(request.environ, MIN_UPLOAD_RATE)
         file = read_upload(FIELD, "a picture, a clip or an archive")
-        return accepted(file, read_job_options(has_note=current_service().has_note))
+        return job_accepted(file, read_job_options(has_note=current_service().has_note))
 
 
 @jobs.route("/<string:job_id>")
 class JobRoute(Resource):
-    """A job."""
+    """One job."""
 
     @jobs.doc("job")
-    @jobs.response(200, "The job as it is now", job_schema)
+    @jobs.response(200, "Current state of the job", job_schema)
     @no_key
     @no_job
-    @too_often
+    @rate_limited
     def get(self, job_id: str) -> Response:
-        """How far a job is"""
-        return tell(current_jobs().engine.get(job_id))
+        """Get the state of a job."""
+        return job_response(current_jobs().engine.get(job_id))
 
     @jobs.doc("cancel_job")
-    @jobs.response(204, "It takes no time and no room any more, whatever it was before")
+    @jobs.response(204, "The job uses no more time or disk space, whatever its state was")
     @no_key
-    @too_often
+    @rate_limited
     def delete(self, job_id: str) -> tuple[str, HTTPStatus]:
-        """Cancel a job; delete it, with its result, if it has ended"""
+        """Cancel a job, or delete it with its result if it has ended."""
         current_jobs().engine.cancel(job_id)
         return "", HTTPStatus.NO_CONTENT
 
 
 @jobs.route("/<string:job_id>/result")
 class JobResultRoute(Resource):
-    """The file that a job has made."""
+    """Result file of a job."""
 
     @jobs.doc("result")
-    @jobs.expect(reading)
+    @jobs.expect(result_headers)
     @jobs.produces(["application/octet-stream", "application/json"])
-    @jobs.response(200, "The result, of its own type", file_schema)
-    @jobs.response(206, "The part that was asked for", file_schema)
+    @jobs.response(200, "The whole result, with its media type", file_schema)
+    @jobs.response(206, "The requested range", file_schema)
     @no_key
     @no_job
     @jobs.response(409, "There is no result yet", error_schema)
     @jobs.response(410, "The job failed or was cancelled", error_schema)
-    @jobs.response(416, "There is no such part", error_schema)
-    @too_often
+    @jobs.response(416, "The range is outside the result", error_schema)
+    @rate_limited
     def get(self, job_id: str) -> Response:
-        """The result of a job"""
-        with ExitStack() as stack:  # closed here if something fails, else with the answer
+        """Download the result of a job."""
+        with ExitStack() as stack:  # closed here on an error, else after the response
             opened = stack.enter_context(current_jobs().engine.open_result(job_id))
-            response = send_result(opened)
-            if request.method == "HEAD":  # of which no body is taken, nor closed
+            response = result_response(opened)
+            if request.method == "HEAD":  # its body is never iterated nor closed
                 return response
             response.call_on_close(stack.pop_all().close)
         return response
@@ -124,17 +132,17 @@ class JobResultRoute(Resource):
 
 @jobs.route("/<string:job_id>/events")
 class JobEventsRoute(Resource):
-    """What happens to a job, while it happens."""
+    """Event stream of a job."""
 
     @jobs.doc("events")
-    @jobs.expect(watching)
+    @jobs.expect(event_headers)
     @jobs.produces(["text/event-stream", "application/json"])
     @jobs.response(200, "Events `state` and `progress`, each with the job as JSON", events_schema)
-    @jobs.response(204, "The last event was the last: do not come back")
+    @jobs.response(204, "There are no more events: do not reconnect")
     @no_key
     @no_job
-    @too_often
-    @jobs.response(503, "Too many watch jobs already; Retry-After says when", error_schema)
+    @rate_limited
+    @jobs.response(503, "Too many event streams; Retry-After says when", error_schema)
     def get(self, job_id: str) -> Response:
-        """Follow a job until it ends"""
-        return stream(job_id)
+        """Stream the progress of a job until it ends."""
+        return event_stream_response(job_id)

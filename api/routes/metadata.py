@@ -1,4 +1,4 @@
-"""GET /model/metadata: what the model is, and what it accepts."""
+"""GET /model/metadata: the model and the limits of the service."""
 
 from typing import Any
 
@@ -14,9 +14,11 @@ limits_schema = model.model(
         "max_pixels": fields.Integer(description="Width times height of a picture"),
         "max_side": fields.Integer(description="Width or height of a picture"),
         "max_upload_bytes": fields.Integer(description="Bytes of a whole request"),
-        "max_frames": fields.Integer(description="In a file, of which the first is taken"),
+        "max_frames": fields.Integer(
+            description="Frames of a file, of which the first is upscaled"
+        ),
         "formats": fields.List(fields.String, description="Accepted file formats"),
-        "output_formats": fields.List(fields.String, description="What `format` may be"),
+        "output_formats": fields.List(fields.String, description="Values of `format`"),
     },
 )
 
@@ -24,17 +26,19 @@ taken_schema = model.model(
     "Taken",
     {
         "format": fields.String,
-        "pictures": fields.String(description="Kinds that are read"),
-        "bits": fields.List(fields.Integer, description="Of a sample that are kept"),
-        "alpha": fields.Boolean(description="Whether there may be transparency"),
-        "profiles": fields.List(fields.String, description="Kinds of colour profiles obeyed"),
+        "pictures": fields.String(description="Kinds of pictures that are read"),
+        "bits": fields.List(fields.Integer, description="Bits per sample that are kept"),
+        "alpha": fields.Boolean(description="Whether transparency is kept"),
+        "profiles": fields.List(
+            fields.String, description="Kinds of colour profiles that are applied"
+        ),
     },
 )
 
 detail_schema = model.model(
     "Detail",
     {
-        "least": fields.Float(description="0, or 1 if the model has no faithful one beside it"),
+        "least": fields.Float(description="0, or 1 if there is no faithful model"),
         "most": fields.Float,
         "default": fields.Float,
     },
@@ -44,13 +48,13 @@ jobs_schema = model.model(
     "Jobs",
     {
         "max_upload_bytes": fields.Integer(description="Bytes of a whole request"),
-        "max_seconds": fields.Float(description="That a clip may last"),
-        "max_frames": fields.Integer(description="Of a clip, or pictures of an archive"),
+        "max_seconds": fields.Float(description="Duration of a clip"),
+        "max_frames": fields.Integer(description="Frames of a clip, or pictures of an archive"),
         "max_pixels": fields.Integer(description="Width times height of a frame"),
         "max_side": fields.Integer(description="Width or height of a frame"),
         "formats": fields.List(fields.String, description="Accepted file formats"),
-        "output_formats": fields.List(fields.String, description="What `format` may be"),
-        "expiry_seconds": fields.Integer(description="That a job is kept when it has ended"),
+        "output_formats": fields.List(fields.String, description="Values of `format`"),
+        "expiry_seconds": fields.Integer(description="Seconds that a finished job is kept"),
     },
 )
 
@@ -59,12 +63,14 @@ weights_schema = model.model(
     {
         "name": fields.String,
         "version": fields.String,
-        "faithful": fields.String(description="Name of the model at the other end of `detail`"),
-        "scale": fields.Integer(description="Factor on each side"),
-        "radius": fields.Integer(description="Input pixels a side that an output pixel sees"),
+        "faithful": fields.String(description="Name of the model for `detail` 0"),
+        "scale": fields.Integer(description="Factor of width and height"),
+        "radius": fields.Integer(
+            description="Input pixels on each side that affect an output pixel"
+        ),
         "parameters": fields.Integer,
-        "sha256": fields.String(description="Of the frozen graph"),
-        "quality": fields.Raw(description="Measured figures by test set"),
+        "sha256": fields.String(description="Checksum of the frozen graph"),
+        "quality": fields.Raw(description="Measured quality by test set"),
     },
 )
 
@@ -80,7 +86,7 @@ metadata_schema = model.model(
         "limits": fields.Nested(limits_schema),
         "pictures": fields.List(fields.Nested(taken_schema)),
         "detail": fields.Nested(detail_schema),
-        "jobs": fields.Nested(jobs_schema, description="Only where there are jobs"),
+        "jobs": fields.Nested(jobs_schema, description="Only if jobs are enabled"),
         "weights": fields.Nested(weights_schema),
     },
 )
@@ -88,14 +94,14 @@ metadata_schema = model.model(
 
 @model.route("/metadata")
 class MetadataRoute(Resource):
-    """What the original service published, and the limits."""
+    """The metadata that the original service published, and the limits."""
 
     @model.doc("metadata")
     @model.response(200, "Success", metadata_schema)
     @model.response(401, "No key, or a wrong one, where keys are set", error_schema)
     @model.response(429, "Too many requests; Retry-After says when", error_schema)
     def get(self) -> dict[str, Any]:
-        """What the model is and what it accepts"""
+        """Get the model and the limits of the service."""
         service = current_service()
         card = service.upscaler.card
         metadata = {
@@ -127,7 +133,7 @@ class MetadataRoute(Resource):
 
 
 def describe_jobs(jobs: JobServiceContext) -> dict[str, Any]:
-    """What is accepted for jobs."""
+    """Return the limits of jobs."""
     frame = jobs.limits.frame
     return {
         "max_upload_bytes": jobs.max_upload_bytes,

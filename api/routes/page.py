@@ -101,7 +101,9 @@ def send_file(files: PageFiles, name: str) -> ResponseReturnValue:
     file = files.files.get(PAGE_URL + name)
     if file is None:
         raise NotFound
+    # No ranges: WhiteNoise answers a range of one byte with 416.
+    environ = {**request.environ, "HTTP_RANGE": ""}
     # Buffered, so that the file is closed even if nobody reads the response.
-    response = Response.from_app(partial(files.serve, file), request.environ, buffered=True)
-    response.headers.update(HEADERS)  # on 304 too, from which browsers update what they hold
-    return response
+    response = Response.from_app(partial(files.serve, file), environ, buffered=True)
+    response.headers.update(HEADERS)  # on 304 too: browsers update stored headers from it
+    return response.make_conditional(request.environ)  # weak ETags and lists of them

@@ -13,9 +13,9 @@ from werkzeug.datastructures import FileStorage
 
 from api.context import ServiceContext, current_service, error_schema, model
 from api.forms import MEDIA_TYPES, document_options, read_picture_options, read_upload
-from api.observability.tracing import PictureFacts, describe
-from api.responses import accepted, add_key, job_schema, prefers_job
-from api.routes.progress import RequestProgress, current_errands
+from api.observability.tracing import PictureFacts, trace_picture
+from api.responses import document_idempotency_key, job_accepted, job_schema, prefers_job
+from api.routes.progress import RequestProgress, current_registry
 from api.server.connection import watch_client
 from core.images import FORMAT_NAMES, check_output_size
 from core.media.render import PictureEncoder
@@ -45,7 +45,7 @@ document_options(upload, PICTURE_OPTIONS)
 upload.add_argument(
     "Prefer", location="headers", help="`respond-async` asks for a job instead of the picture."
 )
-add_key(upload)
+document_idempotency_key(upload)
 
 picture_schema = model.schema_model("Picture", {"type": "string", "format": "binary"})
 
@@ -76,7 +76,7 @@ class PredictRoute(Resource):
         options = read_picture_options(has_note=service.has_note)
         service.upscaler.check_detail(options.detail)
         if service.jobs is not None and prefers_job():
-            return accepted(read_upload(FIELD), options, is_preferred=True)
+            return job_accepted(read_upload(FIELD), options, is_preferred=True)
         with ExitStack() as stack:  # closed here if something fails, else after the response
             prepared = prepare(service, options, stack)
             respond = respond_whole if prepared.plan.is_whole else respond_streaming
@@ -119,13 +119,13 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
     file = read_upload(FIELD).stream
     plan = plan_picture(service, file, options)
     progress = RequestProgress(deadline)
-    stack.enter_context(current_errands().noted(g.trace.request_id, progress))
+    stack.enter_context(current_registry().registered(g.trace.request_id, progress))
     with stopwatch(timings_ms, "queue"):
         stack.enter_context(service.admission.admit(plan.memory_bytes, deadline))
     with stopwatch(timings_ms, "decode"):
         lr = service.decoder.decode(file, service.limits)
     progress.tiles_total = plan.tiles
-    strips = service.upscaler.strips(lr, progress.tell, detail=options.detail, deadline=deadline)
+    strips = service.upscaler.strips(lr, progress.update, detail=options.detail, deadline=deadline)
     encoder = PictureEncoder(lr, options, service.upscaler.scale)
     return PreparedRequest(lr, options, plan, strips, encoder, timings_ms)
 
@@ -173,7 +173,7 @@ def make_response(prepared: PreparedRequest, body: bytes | Iterable[bytes]) -> R
         detail=prepared.options.detail,
         consistency=prepared.encoder.consistency,
     )
-    describe(facts, prepared.timings_ms)
+    trace_picture(facts, prepared.timings_ms)
     name = prepared.options.picture_format
     headers = {"Content-Disposition": f"inline; filename=result.{name}"}
     if prepared.lr.alpha is not None and name in WITHOUT_ALPHA:

@@ -1,7 +1,7 @@
-"""GET /model/progress/{id}: where a picture is whose request is under way.
+"""GET /model/progress/{id}: the progress of a request for a picture.
 
-Known are the requests of this process, as long as they are under way; so there are never more
-of them than threads. Another process, or another replica, knows its own only.
+Each process knows its own requests only, and only while they are being answered. So there are
+never more of them than threads.
 """
 
 import threading
@@ -19,11 +19,12 @@ from api.errors import LONGEST_QUOTE, UnknownRequest
 from api.responses import NOT_STORED, OrNull
 from core.runtime.scheduler import RequestDeadline
 
-ERRANDS = "enhancer.errands"  # among the extensions of an application
+PROGRESS_REGISTRY = "enhancer.progress"
+"""Name of the registry among the extensions of the application."""
 
 
 class ProgressState(StrEnum):
-    """What happens to a picture."""
+    """What the service does with a picture."""
 
     WAITING = "waiting"
     DECODING = "decoding"
@@ -34,121 +35,129 @@ progress_schema = model.model(
     "Progress",
     {
         "state": fields.String(required=True, enum=[state.value for state in ProgressState]),
-        "pictures_before": OrNull(fields.Integer(), "Null unless it is waiting"),
-        "tiles_done": fields.Integer(required=True),
-        "tiles_total": fields.Integer(required=True, description="0 before it is decoded"),
-        "seconds_left": OrNull(fields.Float(), "Of computing; null before it is computed"),
+        "pictures_before": OrNull(
+            fields.Integer(), "Number of pictures before this one. Null unless it is waiting"
+        ),
+        "tiles_done": fields.Integer(required=True, description="Number of tiles upscaled"),
+        "tiles_total": fields.Integer(
+            required=True, description="Number of tiles of the picture. 0 before it is decoded"
+        ),
+        "seconds_left": OrNull(
+            fields.Float(), "Estimated seconds to the last tile. Null before it is decoded"
+        ),
     },
 )
 
 
 @dataclass(eq=False)
 class RequestProgress:
-    """A picture under way, for those who ask from other threads.
+    """Progress of one picture, written by the thread of its request and read by others.
 
     Attributes:
-        patience: of its caller, by which queue and lane know it.
-        tiles_done: that the network has computed, and that were taken.
-        tiles_total: of the picture; 0 before it is decoded.
+        deadline: of the request; admission and the lane identify the picture by it.
+        tiles_done: number of tiles that are computed and taken from the lane.
+        tiles_total: number of tiles of the picture; 0 before it is decoded.
     """
 
-    patience: RequestDeadline
+    deadline: RequestDeadline
     tiles_done: int = 0
     tiles_total: int = 0
 
-    def tell(self, done: int, total: int) -> None:
-        """Note how many tiles are done; a `core.model.upscaler.Progress`."""
+    def update(self, done: int, total: int) -> None:
+        """Set how many tiles are done. Called by the upscaler after each tile."""
         self.tiles_done, self.tiles_total = done, total
 
 
 class RequestProgressRegistry:
-    """Pictures under way in this process, by the ids of their requests."""
+    """Pictures that this process is working on, by the ids of their requests."""
 
     def __init__(self) -> None:
-        self._errands: dict[tuple[bytes, str], RequestProgress] = {}
+        self._requests: dict[tuple[bytes, str], RequestProgress] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def noted(self, request_id: str, errand: RequestProgress) -> Iterator[None]:
-        """Let the current caller find an errand for as long as the block runs.
+    def registered(self, request_id: str, progress: RequestProgress) -> Iterator[None]:
+        """Let the current caller find the progress of a request while the block runs.
 
-        Of two with one id, the later is found.
+        If a caller uses an id twice at a time, the later request is found.
         """
-        name = name_of(request_id)
+        key = registry_key(request_id)
         with self._lock:
-            self._errands[name] = errand
+            self._requests[key] = progress
         try:
             yield
         finally:
             with self._lock:
-                if self._errands.get(name) is errand:
-                    del self._errands[name]
+                if self._requests.get(key) is progress:
+                    del self._requests[key]
 
     def find(self, request_id: str) -> RequestProgress:
-        """The errand of the current caller that has this id.
+        """Return the progress of the current caller's request with this id.
 
         Raises:
-            UnknownRequest: if there is none.
+            UnknownRequest: if this process is working on no such request.
         """
         with self._lock:
-            errand = self._errands.get(name_of(request_id))
-        if errand is None:
+            progress = self._requests.get(registry_key(request_id))
+        if progress is None:
             raise UnknownRequest(
                 "Request must be one for a picture that is under way in this process. "
                 f"Received: {request_id[:LONGEST_QUOTE]!r}"
             )
-        return errand
+        return progress
 
 
-def name_of(request_id: str) -> tuple[bytes, str]:
-    """The id among those of the caller's key: ids are made up, and may be guessed."""
+def registry_key(request_id: str) -> tuple[bytes, str]:
+    """Return the id with the caller's API key: another caller may guess the id."""
     return g.get("key_digest", b""), request_id
 
 
-def current_errands() -> RequestProgressRegistry:
-    return cast(RequestProgressRegistry, current_app.extensions[ERRANDS])
+def current_registry() -> RequestProgressRegistry:
+    """Return the registry of the current application."""
+    return cast(RequestProgressRegistry, current_app.extensions[PROGRESS_REGISTRY])
 
 
 @model.route("/progress/<string:request_id>")
 class ProgressRoute(Resource):
-    """A request for a picture, seen from another one."""
+    """Progress of a request that another connection waits for."""
 
     @model.doc("progress", params={"request_id": "The `X-Request-Id` that the picture came with"})
-    @model.response(200, "Where the picture is", progress_schema)
+    @model.response(200, "Progress of the picture", progress_schema)
     @model.response(401, "No key, or a wrong one, where keys are set", error_schema)
     @model.response(404, "Answered already, or not known to this process", error_schema)
     def get(self, request_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
-        """Where a picture is that was posted to /model/predict"""
-        errand = current_errands().find(request_id)
-        return describe(errand, current_service()), 200, {"Cache-Control": NOT_STORED}
+        """Get the progress of a picture posted to /model/predict."""
+        progress = current_registry().find(request_id)
+        return describe_progress(progress, current_service()), 200, {"Cache-Control": NOT_STORED}
 
 
-def describe(errand: RequestProgress, service: ServiceContext) -> dict[str, Any]:
-    """Where a picture is: in the line for memory, on its way to the lane, or in it."""
-    before = service.admission.before(errand.patience)
+def describe_progress(progress: RequestProgress, service: ServiceContext) -> dict[str, Any]:
+    """Return the progress as JSON: waiting for memory, decoding, waiting for the lane, in it."""
+    before = service.admission.before(progress.deadline)
     if before is not None:
-        return answer(errand, ProgressState.WAITING, before=before)
-    if not errand.tiles_total:
-        return answer(errand, ProgressState.DECODING)
-    standing = service.upscaler.scheduler.position(errand.patience)
-    if standing is None:  # about to come, or done: its file is being written
-        return answer(errand, ProgressState.COMPUTING, left_s=0.0)
-    if standing.before:
-        return answer(errand, ProgressState.WAITING, before=standing.before, left_s=standing.left_s)
-    return answer(errand, ProgressState.COMPUTING, left_s=standing.left_s)
+        return progress_json(progress, ProgressState.WAITING, before=before)
+    if not progress.tiles_total:
+        return progress_json(progress, ProgressState.DECODING)
+    position = service.upscaler.scheduler.position(progress.deadline)
+    if position is None:  # not in the lane yet, or done and being encoded
+        return progress_json(progress, ProgressState.COMPUTING, left_s=0.0)
+    state = ProgressState.WAITING if position.before else ProgressState.COMPUTING
+    before = position.before or None
+    return progress_json(progress, state, before=before, left_s=position.left_s)
 
 
-def answer(
-    errand: RequestProgress,
+def progress_json(
+    progress: RequestProgress,
     state: ProgressState,
     *,
     before: int | None = None,
     left_s: float | None = None,
 ) -> dict[str, Any]:
+    """Return the progress in the form of `progress_schema`."""
     return {
         "state": state.value,
         "pictures_before": before,
-        "tiles_done": errand.tiles_done,
-        "tiles_total": errand.tiles_total,
+        "tiles_done": progress.tiles_done,
+        "tiles_total": progress.tiles_total,
         "seconds_left": None if left_s is None else round(left_s, 1),
     }

@@ -1,18 +1,17 @@
-"""A server process: Gunicorn's threaded one, without what would let a caller down.
+"""The gunicorn worker class of the service.
 
-- It answers while the application is still being loaded: alive, not ready.
-- Probes have threads of their own, so they are answered when all others are busy; so have
-  those who ask where their picture is, and who watches a job, and keeps a thread for as long.
+It changes these things about gunicorn's threaded worker:
+
+- It loads the application in the background. Until then it answers probes: live, not ready.
+- Probes, progress requests and event streams have thread pools of their own, so they are
+  answered while all other threads wait for the network.
 - A connection takes a thread only once there is something to read.
-- Callers who are too slow lose their connection (`api.server.connection`).
-- When stopped, it may stay open for a while, not ready; then it takes every
-  connection that was made, and refuses the rest (`api.server.worker`).
+- Slow clients lose their connection (`api.server.connection`).
+- A stopped worker can stay open for a while, not ready (`WorkerTimeouts.drain_s`). Then it
+  accepts every connection that is already made, and refuses the rest (`close_listener`).
 
-The end of listening, at which no connection may be lost.
-
-Between the last look for waiting connections and the close of the listening socket, a
-caller can still connect, and would be cut off. So the first packet of a connection is
-thrown away before: its sender tries again in a second, and is then refused.
+The worker overrides methods that gunicorn does not document. `pyproject.toml` therefore pins
+gunicorn exactly, and `tests/api/server/test_gunicorn.py` checks what the worker relies on.
 """
 
 import ctypes
@@ -38,9 +37,42 @@ from typing import TYPE_CHECKING, Any
 from gunicorn import util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from api.responses import MAY_BE_HELD
+from api.responses import MAY_STREAM
 from api.routes.health import DRAINING, LIVE, STARTING
-from api.server.connection import SOCKET, CallerSocket, RequestTimeout
+from api.server.connection import SOCKET, ClientSocket, RequestTimeout
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+PROBE = re.compile(rb"GET (/health/live|/health/ready|/metrics)[? ].*\r\n\r\n", re.DOTALL)
+PROGRESS = re.compile(rb"GET /model/progress/[^/ ?]+[? ].*\r\n\r\n", re.DOTALL)
+EVENTS = re.compile(rb"GET /model/jobs/[^/ ?]+/events[? ]")
+PEEK_BYTES = 4096  # largest head of a request that is matched against these patterns
+
+PROBE_THREADS = 2
+PROGRESS_THREADS = 2
+REFUSING_THREADS = 4  # beyond the limit on event streams, to answer requests over the limit
+
+STARTING_RESPONSES = {
+    "/health/live": (HTTPStatus.OK, LIVE),
+    "/health/ready": (HTTPStatus.SERVICE_UNAVAILABLE, STARTING),
+    "/metrics": (HTTPStatus.SERVICE_UNAVAILABLE, STARTING),
+}
+"""Status and body by path, while the application is being loaded."""
+
+FIRST_BYTE_S = 5.0
+"""Seconds that a new connection may stay silent."""
+
+LINGER_S = 2.0
+LINGER_BYTES = 64 * 1024 * 1024
+"""Limits on what is read and discarded after the last response: a client that is still sending
+when the connection is closed gets a reset instead of the response."""
+
+NO_CONNECTION = {errno.EAGAIN, errno.EWOULDBLOCK}
+CONNECTION_GONE = {errno.ECONNABORTED}
+
+HANDSHAKE_S = 0.1
+"""Seconds in which handshakes that began before the filter can finish."""
 
 SO_ATTACH_FILTER = 26  # linux/asm-generic/socket.h
 
@@ -48,90 +80,26 @@ SO_ATTACH_FILTER = 26  # linux/asm-generic/socket.h
 LOAD_BYTE, AND, JUMP_IF_EQUAL, RETURN = 0x30, 0x54, 0x15, 0x06
 FLAGS_OFFSET = 13  # of the flags in a TCP header
 SYN, ACK = 0x02, 0x10
-NOTHING, ALL = 0, 0xFFFFFFFF  # bytes of a packet that are let through
+DROP_PACKET, PASS_PACKET = 0, 0xFFFFFFFF  # number of bytes of the packet to keep
 
-NO_NEWCOMERS = (
+DROP_SYN = (
     (LOAD_BYTE, 0, 0, FLAGS_OFFSET),
     (AND, 0, 0, SYN | ACK),
     (JUMP_IF_EQUAL, 0, 1, SYN),
-    (RETURN, 0, 0, NOTHING),
-    (RETURN, 0, 0, ALL),
+    (RETURN, 0, 0, DROP_PACKET),
+    (RETURN, 0, 0, PASS_PACKET),
 )
-
-
-def turn_newcomers_away(listener: socket.socket) -> None:
-    """Let no new connection begin, in any process that shares the socket; open ones go on.
-
-    Raises:
-        OSError: where the system does not offer that.
-    """
-    program = b"".join(struct.pack("HBBI", *instruction) for instruction in NO_NEWCOMERS)
-    code = ctypes.create_string_buffer(program)
-    address = struct.pack("HL", len(NO_NEWCOMERS), ctypes.addressof(code))
-    listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, address)
-
-
-def is_held_by(pid: int, listener: socket.socket) -> bool:
-    """True if a process has this very socket, or cannot be looked at."""
-    inode = os.fstat(listener.fileno()).st_ino
-    try:
-        return any(inode_of(path) == inode for path in Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:
-        return True
-
-
-def inode_of(path: Path) -> int | None:
-    """Of the file behind a descriptor; None if it was closed meanwhile."""
-    try:
-        return path.stat().st_ino
-    except FileNotFoundError:
-        return None
-
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-PROBE = re.compile(rb"GET (/health/live|/health/ready|/metrics)[? ].*\r\n\r\n", re.DOTALL)
-PROBE_BYTES = 4096  # at most, of what gets a thread of its own
-PROBE_THREADS = 2
-
-QUESTION = re.compile(rb"GET /model/progress/[^/ ?]+[? ].*\r\n\r\n", re.DOTALL)
-QUESTION_THREADS = 2
-
-EVENTS = re.compile(rb"GET /model/jobs/[^/ ?]+/events[? ]")
-REFUSING_THREADS = 4
-"""Beyond those that may watch: to tell others that there are too many."""
-
-EARLY_ANSWERS = {
-    "/health/live": (HTTPStatus.OK, LIVE),
-    "/health/ready": (HTTPStatus.SERVICE_UNAVAILABLE, STARTING),
-    "/metrics": (HTTPStatus.SERVICE_UNAVAILABLE, STARTING),
-}
-"""While there is no application."""
-
-FIRST_BYTE_S = 5.0
-"""How long a new connection may stay silent."""
-
-HANDSHAKE_S = 0.1
-"""For connections that were begun before newcomers were turned away."""
-
-LINGER_S = 2.0
-LINGER_BYTES = 64 * 1024 * 1024
-"""Read and thrown away after the last answer: a caller who is still sending must not be
-reset before the answer has been read."""
-
-NOT_NOW = {errno.EAGAIN, errno.EWOULDBLOCK}
-GONE = {errno.ECONNABORTED}
+"""Packet filter that drops the first packet of every new connection."""
 
 
 @dataclass(frozen=True)
 class WorkerTimeouts:
-    """How long a server process waits.
+    """Timeouts of a worker, in seconds.
 
     Attributes:
-        read_s: for a request, from its first byte.
-        write_s: for a caller to take anything of an answer.
-        drain_s: from the signal to stop until it does, not ready but still accepting.
+        read_s: in which a request must arrive, counted from its first byte.
+        write_s: in which the client must accept some bytes of a response.
+        drain_s: for which a worker accepts requests, not ready, after the signal to stop.
     """
 
     read_s: float
@@ -140,9 +108,14 @@ class WorkerTimeouts:
 
 
 class ClientConnection(TConn):
-    """A connection that can be closed twice, by a thread and by the main loop."""
+    """A connection that can be closed twice: by a thread and by the main loop."""
 
     def close(self, graceful: bool = False) -> None:
+        """Close the connection, unless it is closed already.
+
+        Args:
+            graceful: whether to read what the client still sends; see `LINGER_BYTES`.
+        """
         if self.sock.fileno() < 0:
             return
         if graceful:
@@ -152,15 +125,15 @@ class ClientConnection(TConn):
 
 
 class ServerWorker(ThreadWorker):
-    """A server process.
+    """A worker process of the server.
 
     Attributes:
-        patience: of all processes; set by `create_worker_class`.
-        watchers: who may be sent events by one process; likewise.
+        timeouts: of all workers; set by `create_worker_class`.
+        watchers: largest number of event streams of one worker; set likewise.
         is_draining: true from the signal to stop.
     """
 
-    patience: WorkerTimeouts
+    timeouts: WorkerTimeouts
     watchers: int
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -174,206 +147,250 @@ class ServerWorker(ThreadWorker):
     # Loading
 
     def init_process(self) -> None:
+        """Create the thread pools, then run the main loop."""
         self._probe_pool = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
-        self._question_pool = ThreadPoolExecutor(QUESTION_THREADS, thread_name_prefix="question")
+        self._progress_pool = ThreadPoolExecutor(PROGRESS_THREADS, thread_name_prefix="progress")
         threads = self.watchers + REFUSING_THREADS
         self._event_pool = ThreadPoolExecutor(threads, thread_name_prefix="events")
         super().init_process()
 
     def load_wsgi(self) -> None:
         """Load the application in the background."""
-        self.wsgi = self.answer
+        self.wsgi = self.call_application
         threading.Thread(target=self._load, name="load", daemon=True).start()
 
     def _load(self) -> None:
         try:
             self._application = self.app.wsgi()
-        except BaseException as error:  # it belongs to the main loop
+        except BaseException as error:  # the main loop raises it
             self._failure = error
         finally:
             self._loaded.set()
 
     def notify(self) -> None:
-        """Called by the main loop every second; ends it if there is no application to serve."""
+        """Tell the parent that the worker is alive; the main loop calls this every second.
+
+        Raises:
+            BaseException: what loading the application raised, which ends the worker.
+        """
         super().notify()
         if self._failure is not None:
-            self.booted = False  # tells Gunicorn that another process would fare no better
+            self.booted = False  # tells gunicorn that another worker would fail too
             raise self._failure
 
-    def answer(
+    def call_application(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """The application; before it is there, probes are answered and all others wait."""
+        """Call the application. Before it is loaded, answer probes; other requests wait."""
         if not self._loaded.is_set():
-            if environ["PATH_INFO"] in EARLY_ANSWERS:
-                return answer_early(environ["PATH_INFO"], start_response)
+            if environ["PATH_INFO"] in STARTING_RESPONSES:
+                return respond_starting(environ["PATH_INFO"], start_response)
             self._loaded.wait()
         environ[DRAINING] = self.is_draining
-        environ[MAY_BE_HELD] = environ[SOCKET].may_be_held
+        environ[MAY_STREAM] = environ[SOCKET].may_stream
         start = partial(self._start_response, environ[SOCKET], start_response)
         body: Iterable[bytes] = self._application(environ, start)
         return body
 
     def _start_response(
-        self,
-        connection: CallerSocket,
-        start_response: "StartResponse",
-        status: str,
-        *others: Any,
+        self, client: ClientSocket, start_response: "StartResponse", status: str, *others: Any
     ) -> Callable[[bytes], object]:
-        """Say `Connection: close` where there will be no next request."""
+        """Send `Connection: close` if the connection takes no other request."""
         if self.is_draining or status.startswith(f"{HTTPStatus.REQUEST_TIMEOUT:d} "):
-            connection.request.force_close()
+            client.request.force_close()
         return start_response(status, *others)
 
     # Connections
 
     def accept(self, listener: Any) -> None:
+        """Accept a waiting connection; the main loop calls this."""
         self._accept_one(listener)
 
     def _accept_one(self, listener: Any) -> bool:
-        """Take a connection that waits; false if there is none."""
+        """Accept a waiting connection. Return false if there is none."""
         try:
             accepted, address = listener.accept()
         except OSError as error:
-            if error.errno in NOT_NOW | GONE:
-                return error.errno in GONE
+            if error.errno in NO_CONNECTION | CONNECTION_GONE:
+                return error.errno in CONNECTION_GONE
             raise
         self.nr_conns += 1
-        connection = CallerSocket(
-            accepted, read_timeout_s=self.patience.read_s, write_timeout_s=self.patience.write_s
+        client = ClientSocket(
+            accepted, read_timeout_s=self.timeouts.read_s, write_timeout_s=self.timeouts.write_s
         )
-        self._await_request(ClientConnection(self.cfg, connection, address, listener.getsockname()))
+        self._await_request(ClientConnection(self.cfg, client, address, listener.getsockname()))
         return True
 
     def _await_request(self, conn: ClientConnection) -> None:
-        """Give it to a thread once there is something to read."""
+        """Give the connection to a thread once there is something to read."""
         conn.timeout = time.monotonic() + FIRST_BYTE_S
         self.pending_conns.append(conn)
         callback = partial(self.on_pending_socket_readable, conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, callback)
 
     def enqueue_req(self, conn: ClientConnection) -> None:
+        """Give the connection to a thread of the pool for its request."""
         pool = self._pool_for(conn.sock)
-        conn.sock.may_be_held = pool is self._event_pool
-        pool.submit(self.handle, conn).add_done_callback(partial(self._return, conn))
+        conn.sock.may_stream = pool is self._event_pool
+        pool.submit(self.handle, conn).add_done_callback(partial(self._finish, conn))
 
-    def _pool_for(self, connection: CallerSocket) -> ThreadPoolExecutor:
-        """The threads for what a caller asks."""
-        if is_probe(connection):
+    def _pool_for(self, client: ClientSocket) -> ThreadPoolExecutor:
+        if is_probe(client):
             return self._probe_pool
-        if is_question(connection):
-            return self._question_pool
-        pool: ThreadPoolExecutor = self._event_pool if is_watcher(connection) else self.tpool
+        if is_progress_request(client):
+            return self._progress_pool
+        pool: ThreadPoolExecutor = self._event_pool if is_event_request(client) else self.tpool
         return pool
 
-    def _return(self, conn: ClientConnection, done: "Future[Any]") -> None:
+    def _finish(self, conn: ClientConnection, done: "Future[Any]") -> None:
         self.method_queue.defer(self.finish_request, conn, done)
 
     def handle(self, conn: ClientConnection) -> Any:
-        """Answer a request, in a thread; true if there may be another on its connection."""
-        conn.sock.expect_request()
+        """Answer a request, in a thread. Return true if the connection takes another one."""
+        conn.sock.start_read_timeout()
         stays_open = super().handle(conn)
         if not stays_open:
-            conn.close(graceful=True)  # which may take seconds that the main loop has not
+            conn.close(graceful=True)  # may take seconds, for which the main loop cannot wait
         return stays_open
 
     def handle_request(self, req: Any, conn: ClientConnection) -> Any:
+        """Answer a parsed request."""
         conn.sock.request = req
         return super().handle_request(req, conn)
 
-    def handle_error(self, req: Any, client: CallerSocket, addr: Any, exc: Exception) -> None:
+    def handle_error(self, req: Any, client: ClientSocket, addr: Any, exc: Exception) -> None:
+        """Answer a request that could not be read."""
         if not isinstance(exc, RequestTimeout):
             super().handle_error(req, client, addr, exc)
             return
-        self.log.info("Request from %s came too slowly.", addr[0])
+        self.log.info("Request from %s timed out.", addr[0])
         with suppress(OSError):
             status = HTTPStatus.REQUEST_TIMEOUT
             util.write_error(client, status.value, status.phrase, str(exc))
 
-    # The end
+    # Stopping
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """Not be ready any more, and stop once that has got about."""
+        """Stop being ready, and stop the main loop after the drain time."""
         if self.is_draining:
             return
         self.is_draining = True
         self._stop_background()
         stop = super().handle_exit
-        if not self.patience.drain_s:
+        if not self.timeouts.drain_s:
             stop(sig, frame)
             return
         signal.signal(signal.SIGALRM, stop)
-        signal.setitimer(signal.ITIMER_REAL, self.patience.drain_s)
+        signal.setitimer(signal.ITIMER_REAL, self.timeouts.drain_s)
 
     def is_parent_alive(self) -> bool:
-        """Asked every second; when it is not, the process ends as if it was told to."""
+        """Return whether the parent lives; without it, the main loop stops the worker."""
         if super().is_parent_alive():
             return True
         self._stop_background()
         return False
 
     def _stop_background(self) -> None:
-        """End what goes on without a request, and requests that would last for ever."""
+        """Stop the background work of the application, and its endless responses."""
         stop = getattr(self._application, "stop", None)
         if stop is not None:
             stop()
 
     def set_accept_enabled(self, enabled: bool) -> None:
+        """Start or stop accepting; close the listeners if the worker is stopping."""
         super().set_accept_enabled(enabled)
         if not enabled and not self.alive:
-            self._stop_listening()
+            for listener in self.sockets:
+                self.close_listener(listener)
+            self.sockets = []
 
-    def _stop_listening(self) -> None:
-        """Take all connections that were made, then refuse others."""
-        for listener in self.sockets:
-            listener.setblocking(False)
-            if not is_held_by(self.ppid, listener):  # else other processes go on listening
-                with suppress(OSError):
-                    turn_newcomers_away(listener)
-                    time.sleep(HANDSHAKE_S)
-            while self._accept_one(listener):
-                pass
-            listener.close()
-        self.sockets = []
+    def close_listener(self, listener: socket.socket) -> None:
+        """Accept all connections that are made, then close the listener.
+
+        The kernel completes handshakes by itself and resets connections that nobody accepted
+        before the close. So a packet filter keeps new connections out before the last accept.
+        If the parent still has the listener, other workers go on accepting, and the filter
+        would apply to them too.
+        """
+        listener.setblocking(False)
+        if not is_held_by(self.ppid, listener):
+            with suppress(OSError):
+                reject_new_connections(listener)
+                time.sleep(HANDSHAKE_S)
+        while self._accept_one(listener):
+            pass
+        listener.close()
 
 
-def create_worker_class(patience: WorkerTimeouts, *, watchers: int) -> type[ServerWorker]:
-    """The class of server processes that wait so long.
+def create_worker_class(timeouts: WorkerTimeouts, *, watchers: int) -> type[ServerWorker]:
+    """Return the worker class with these limits.
 
     Args:
-        patience: with callers.
-        watchers: who may be sent events by one process.
+        timeouts: for clients, and for the end.
+        watchers: largest number of event streams of one worker.
     """
-    return type("Worker", (ServerWorker,), {"patience": patience, "watchers": watchers})
+    return type("Worker", (ServerWorker,), {"timeouts": timeouts, "watchers": watchers})
 
 
-def is_probe(connection: socket.socket) -> bool:
-    """True for a request that is all there and that no other may hold up."""
-    return PROBE.match(peek(connection)) is not None
+def is_probe(client: socket.socket) -> bool:
+    """Return whether a whole probe has arrived."""
+    return PROBE.match(peek(client)) is not None
 
 
-def is_question(connection: socket.socket) -> bool:
-    """True for a request, all there, of who waits for a picture and asks where it is."""
-    return QUESTION.match(peek(connection)) is not None
+def is_progress_request(client: socket.socket) -> bool:
+    """Return whether a whole request for the progress of a picture has arrived."""
+    return PROGRESS.match(peek(client)) is not None
 
 
-def is_watcher(connection: socket.socket) -> bool:
-    """True for a request, be it all there or not, whose answer is to last."""
-    return EVENTS.match(peek(connection)) is not None
+def is_event_request(client: socket.socket) -> bool:
+    """Return whether the first line of a request for an event stream has arrived."""
+    return EVENTS.match(peek(client)) is not None
 
 
-def peek(connection: socket.socket) -> bytes:
-    """The beginning of what a caller has sent, which is still there to be read."""
+def peek(client: socket.socket) -> bytes:
+    """Return the first bytes that the client has sent, and leave them to be read."""
     try:
-        return connection.recv(PROBE_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return client.recv(PEEK_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except OSError:
         return b""
 
 
-def answer_early(path: str, start_response: "StartResponse") -> list[bytes]:
-    status, content = EARLY_ANSWERS[path]
+def respond_starting(path: str, start_response: "StartResponse") -> list[bytes]:
+    """Respond to a probe while the application is being loaded."""
+    status, content = STARTING_RESPONSES[path]
     body = json.dumps(content).encode() + b"\n"
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     start_response(f"{status.value} {status.phrase}", headers)
     return [body]
+
+
+def reject_new_connections(listener: socket.socket) -> None:
+    """Drop new connections, in every process that shares the listener; open ones go on.
+
+    A client whose first packet is dropped sends it again after a second. It is then refused,
+    because the listener is closed.
+
+    Raises:
+        OSError: if the system has no packet filters.
+    """
+    program = b"".join(struct.pack("HBBI", *instruction) for instruction in DROP_SYN)
+    code = ctypes.create_string_buffer(program)
+    address = struct.pack("HL", len(DROP_SYN), ctypes.addressof(code))
+    listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, address)
+
+
+def is_held_by(pid: int, listener: socket.socket) -> bool:
+    """Return whether a process has this socket, or true if its files cannot be listed."""
+    inode = os.fstat(listener.fileno()).st_ino
+    try:
+        return any(inode_of(path) == inode for path in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return True
+
+
+def inode_of(path: Path) -> int | None:
+    """Return the inode behind a file descriptor; None if it was closed meanwhile."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None

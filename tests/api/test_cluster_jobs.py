@@ -1,4 +1,4 @@
-"""The service whose jobs are computed elsewhere."""
+"""The service with jobs that workers on other machines compute."""
 
 import io
 
@@ -53,7 +53,7 @@ def test_a_job_is_accepted_for_workers(create_client, redis_server, encode, tmp_
     assert not stored.exists()
 
 
-def test_without_redis_jobs_wait_and_pictures_do_not(create_client, encode):
+def test_jobs_wait_for_redis_and_pictures_do_not(create_client, encode):
     client = create_client("redis://127.0.0.1:1/0")
     answer = client.get("/model/jobs/nobody")
     assert answer.status_code == 503

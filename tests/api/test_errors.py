@@ -27,7 +27,7 @@ def faulty_app():
 
 
 @pytest.mark.parametrize("testing", [False, True])
-def test_a_fault_of_ours_is_a_500_that_tells_nothing_but_is_logged(
+def test_an_internal_error_is_a_500_without_details_and_is_logged(
     faulty_app, encode, caplog, testing
 ):
     faulty_app.testing = testing
@@ -40,7 +40,7 @@ def test_a_fault_of_ours_is_a_500_that_tells_nothing_but_is_logged(
     assert "a secret path" in caplog.text
 
 
-def test_a_refusal_is_no_fault_and_leaves_no_traceback(app, post, encode, caplog):
+def test_a_refused_request_is_logged_without_a_traceback(app, post, encode, caplog):
     admission = app.extensions["enhancer"].admission
     admission.queue = 0
     with admission.admit(admission.budget):
@@ -50,7 +50,7 @@ def test_a_refusal_is_no_fault_and_leaves_no_traceback(app, post, encode, caplog
     assert "may wait" in record.getMessage()
 
 
-def test_a_fault_outside_the_api_is_answered_and_logged_alike(app, caplog):
+def test_an_internal_error_outside_the_api_is_answered_and_logged_alike(app, caplog):
     app.add_url_rule("/elsewhere", view_func=lambda: faulty(None))
     response = app.test_client().get("/elsewhere")
     assert response.status_code == 500
@@ -58,7 +58,7 @@ def test_a_fault_outside_the_api_is_answered_and_logged_alike(app, caplog):
     assert "a secret path" in caplog.text
 
 
-def test_an_unknown_path_is_told_the_known_ones(client):
+def test_the_error_for_an_unknown_path_names_the_known_paths(client):
     response = client.get("/model/nothing")
     assert response.status_code == 404
     assert "/model/predict" in response.json["message"]
@@ -66,7 +66,7 @@ def test_an_unknown_path_is_told_the_known_ones(client):
 
 
 @pytest.mark.parametrize("path", ["/model/predict", "/model/metadata"])
-def test_a_wrong_method_is_told_the_right_ones(client, path):
+def test_the_error_for_a_wrong_method_names_the_allowed_methods(client, path):
     response = client.delete(path)
     assert response.status_code == 405
     assert "Received: DELETE" in response.json["message"]
@@ -76,7 +76,7 @@ def test_a_wrong_method_is_told_the_right_ones(client, path):
 @pytest.mark.parametrize(
     "fields", [[b"x"] * 50_000, [b"x"] * 33, [b"x" * 200_000]], ids=["very many", "many", "long"]
 )
-def test_too_many_fields_or_too_long_ones_are_refused_precisely(upscaler, fields):
+def test_too_many_or_too_long_fields_are_refused_with_the_limits(upscaler, fields):
     client = create_app(Settings(decoders=0), upscaler).test_client()
     heads = (b'--x\r\nContent-Disposition: form-data; name="f%d"\r\n\r\n' % n for n in count())
     body = b"".join(head + content + b"\r\n" for head, content in zip(heads, fields, strict=False))
@@ -87,12 +87,12 @@ def test_too_many_fields_or_too_long_ones_are_refused_precisely(upscaler, fields
     assert time.monotonic() - started < 1
     assert response.status_code == 413
     assert response.json["message"] == (
-        "Request must have at most 32 parts, and at most 131072 bytes in those that are no files. "
-        "Received: more."
+        "Request must have at most 32 parts, and at most 131072 bytes in the parts that are not "
+        "files. Received: more."
     )
 
 
-def test_a_request_that_comes_too_slowly_is_a_408(app):
+def test_a_request_that_arrives_too_slowly_is_a_408(app):
     def view():
         raise RequestTimeout("Request must arrive within 1 s. It did not.")
 
@@ -112,7 +112,7 @@ def test_any_other_http_error_keeps_its_status_and_description(app):
     assert "teapot" in response.json["message"]
 
 
-def test_every_error_of_core_that_a_caller_can_cause_has_a_status():
+def test_every_error_of_core_that_a_client_can_cause_has_a_status():
     ours = {errors.SuperResolutionError, errors.GraphMismatch}
     ours |= {job_errors.JobError, errors.RetryLater}
     ours |= {job_errors.JobInterrupted, job_errors.SegmentAbandoned}  # of workers
@@ -121,7 +121,7 @@ def test_every_error_of_core_that_a_caller_can_cause_has_a_status():
     assert classes - ours == set(STATUS)
 
 
-def test_the_nearest_ancestor_decides():
+def test_the_nearest_ancestor_of_an_error_decides_its_status():
     class StillTooLarge(errors.ImageTooLarge):
         pass
 
@@ -130,7 +130,7 @@ def test_the_nearest_ancestor_decides():
 
 
 @pytest.mark.parametrize("path", ["/model/metadata", "/model/predict", "/nope", "/"])
-def test_a_host_that_is_none_is_the_callers_fault(client, path):
+def test_an_invalid_host_header_is_a_client_error(client, path):
     response = client.get(path, headers={"Host": "a" * 64})
     assert response.status_code == 400
     assert response.json["message"]

@@ -1,4 +1,4 @@
-"""Hostile files through the whole service, with real processes that decode."""
+"""Hostile files through the whole service, with real decoder processes."""
 
 import io
 import os
@@ -15,7 +15,7 @@ from config import Settings
 from core.model.upscaler import Upscaler
 from core.sandbox.decoder import SandboxedDecoder
 from tests.support import hostile
-from tests.support.picture_files import encoded, png_of_rows
+from tests.support.picture_files import encoded, png
 from tests.support.stand_ins import blur_then_repeat, make_card, noise
 from tests.support.waiting import wait_until
 
@@ -32,7 +32,7 @@ def app():
 
 @pytest.fixture
 def decode_with(app):
-    """Let the service decode with another function, in processes."""
+    """Let the decoder processes of the service run another function."""
     made, service = [], app.extensions["enhancer"]
 
     def decode_with(decode, wall_s=20):
@@ -62,14 +62,14 @@ def post(app, data):
     return app.test_client().post("/model/predict", data=files, buffered=True)
 
 
-def test_the_answer_is_that_of_decoding_in_the_server_process(app, reference):
+def test_the_response_equals_that_of_decoding_in_the_server_process(app, reference):
     upscaler = app.extensions["enhancer"].upscaler
     here = create_app(Settings(decoders=0), upscaler)
     assert post(here, LR).data == reference
 
 
-def test_64_kb_that_announce_3600_megapixels_cost_nothing(app, reference):
-    bomb = png_of_rows(60_000, 60_000, bytes(15_000_000))
+def test_a_file_of_64_kb_that_announces_3600_megapixels_is_refused_cheaply(app, reference):
+    bomb = png(60_000, 60_000, bytes(15_000_000))
     assert reference and 60_000 < len(bomb) < 70_000
     began = time.perf_counter()
     response = post(app, bomb)
@@ -79,11 +79,11 @@ def test_64_kb_that_announce_3600_megapixels_cost_nothing(app, reference):
 
 
 def test_a_small_header_before_a_bomb_is_refused_or_decoded(app):
-    response = post(app, png_of_rows(20, 30, bytes(100_000_000)))
+    response = post(app, png(20, 30, bytes(100_000_000)))
     assert response.status_code in (200, 400)
 
 
-def test_a_decoder_that_is_killed_in_the_middle_costs_a_second_attempt(app, decode_with, tmp_path):
+def test_decoding_is_repeated_if_the_decoder_is_killed(app, decode_with, tmp_path):
     decode_with(hostile.decode_after_being_killed)
     path = tmp_path / "processes"
     killer = threading.Thread(target=kill_the_first_of, args=(path,))
@@ -109,14 +109,14 @@ def kill_the_first_of(path):
         (hostile.fault, 500, "Internal Server Error"),
     ],
 )
-def test_what_a_decoder_may_do_becomes_an_answer(app, decode_with, decode, status, message):
+def test_every_failure_of_a_decoder_becomes_a_response(app, decode_with, decode, status, message):
     decode_with(decode, wall_s=1)
     response = post(app, LR)
     assert response.status_code == status
     assert message in response.json["message"]
 
 
-def test_hostile_files_among_others_disturb_nobody(app, decode_with, reference):
+def test_hostile_files_do_not_disturb_other_requests(app, decode_with, reference):
     decode_with(hostile.segfault_if_told_so)
 
     def answer(number):

@@ -1,4 +1,4 @@
-"""Jobs in the production server, which is killed, stopped and crowded, with a stand-in network."""
+"""Jobs in the production server with a stand-in network: crashes, stops and many clients."""
 
 import os
 import signal
@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from api.server.worker import is_watcher
-from tests.api.server.test_worker import address_of, figure, predict, workers_of
+from api.server.worker import is_event_request
+from tests.api.server.test_worker import address_of, metric, predict, workers_of
 from tests.support.media_files import pictures
 from tests.support.stand_in_app import TILE_S, stand_in_service
 from tests.support.stand_ins import noise
@@ -29,27 +29,27 @@ def archive():
 
 @pytest.fixture(scope="module")
 def undisturbed(archive):
-    """The result of a job that nobody disturbed."""
+    """The result of an undisturbed job."""
     with stand_in_service(**{TILE_S: "0"}) as (url, _):
         return result(url, finish(url, create(url, archive)))
 
 
 def create(url, content, name="photos.zip", **headers):
-    """Hand in a job; its path."""
+    """Create a job. Return its path."""
     files = {"file": (name, content)}
     answer = requests.post(f"{url}/model/jobs", files=files, headers=headers, timeout=TIMEOUT_S)
     assert answer.status_code == 202, answer.text
     return answer.headers["Location"]
 
 
-def look(url, path):
+def get_job(url, path):
     return requests.get(url + path, timeout=TIMEOUT_S).json()
 
 
 def finish(url, path):
-    """Wait until a job has succeeded; its path."""
-    wait_until(lambda: look(url, path)["state"] not in ("queued", "running"), 60)
-    assert look(url, path)["state"] == "succeeded"
+    """Wait until a job has succeeded. Return its path."""
+    wait_until(lambda: get_job(url, path)["state"] not in ("queued", "running"), 60)
+    assert get_job(url, path)["state"] == "succeeded"
     return path
 
 
@@ -58,7 +58,7 @@ def result(url, path):
 
 
 def kill_group(process):
-    """SIGKILL to the server and all its processes, as if the machine had gone."""
+    """Kill the server and all its processes, as if the machine had crashed."""
     pids = [process.pid, *workers_of(process)]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
@@ -69,7 +69,7 @@ def parts_of(folder):
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("*/part-*")}
 
 
-def test_a_killed_server_goes_on_where_it_was(tmp_path, archive, undisturbed):
+def test_a_killed_server_continues_its_jobs_after_a_restart(tmp_path, archive, undisturbed):
     environ = {"ENHANCER_JOBS_FOLDER": str(tmp_path), **SLOW}
     with pytest.raises(ChildProcessError), stand_in_service(**environ) as (url, process):
         path = create(url, archive)
@@ -80,18 +80,18 @@ def test_a_killed_server_goes_on_where_it_was(tmp_path, archive, undisturbed):
     assert 4 <= len(finished) < COUNT
     environ[TILE_S] = "0.05"
     with stand_in_service(**environ) as (url, _):
-        assert look(url, path)["state"] == "running"
+        assert get_job(url, path)["state"] == "running"
         wait_until(lambda: len(parts_of(tmp_path)) > len(finished))
         assert finished.items() <= parts_of(tmp_path).items()  # none of them was made again
         for one in (path, waiting):
             assert result(url, finish(url, one)) == undisturbed
 
 
-def test_a_stopped_server_ends_at_once_and_goes_on_later(tmp_path, archive, undisturbed):
+def test_a_stopped_server_ends_at_once_and_continues_its_jobs_later(tmp_path, archive, undisturbed):
     environ = {"ENHANCER_JOBS_FOLDER": str(tmp_path), **SLOW}
     with stand_in_service(**environ) as (url, process):
         path = create(url, archive)
-        wait_until(lambda: look(url, path)["frames_done"] >= 2)
+        wait_until(lambda: get_job(url, path)["frames_done"] >= 2)
         started = time.monotonic()
         process.terminate()
         assert process.wait(10) == 0
@@ -109,8 +109,8 @@ def test_several_processes_share_the_jobs(archive, undisturbed):
         os.kill(workers_of(process)[0], signal.SIGKILL)
         for path in paths:
             assert result(url, finish(url, path)) == undisturbed
-        wait_until(lambda: figure(url, 'jobs{state="succeeded"}') == 4)
-        assert figure(url, 'jobs{state="running"}') == 0
+        wait_until(lambda: metric(url, 'jobs{state="succeeded"}') == 4)
+        assert metric(url, 'jobs{state="running"}') == 0
 
 
 @pytest.mark.thorough
@@ -120,19 +120,19 @@ def test_two_servers_on_a_folder_compute_each_picture_once(tmp_path, archive, un
         paths = [create(url, archive) for _ in range(4)]
         for path in paths:
             assert result(other, finish(other, path)) == undisturbed
-        computed = [figure(server, "job_frames_total") for server in (url, other)]
+        computed = [metric(server, "job_frames_total") for server in (url, other)]
         assert sum(computed) == 4 * COUNT
         assert min(computed) > 0
 
 
-def test_a_key_that_comes_twice_at_once_makes_one_job(archive):
+def test_two_simultaneous_requests_with_one_key_create_one_job(archive):
     with stand_in_service(ENHANCER_WORKERS="2") as (url, _), ThreadPoolExecutor(6) as pool:
         headers = {"Idempotency-Key": "once"}
         paths = list(pool.map(lambda _: create(url, archive, **headers), range(6)))
     assert len(set(paths)) == 1
 
 
-def test_who_goes_away_does_not_matter(archive, undisturbed):
+def test_a_job_continues_when_its_client_disconnects(archive, undisturbed):
     with stand_in_service(**{TILE_S: "0.05"}) as (url, _):
         path = create(url, archive)
         with requests.get(f"{url}{path}/events", stream=True, timeout=TIMEOUT_S) as events:
@@ -144,16 +144,16 @@ def test_a_picture_is_not_kept_waiting_by_a_job(archive, encode):
     with stand_in_service(**SLOW) as (url, _):
         picture = encode(noise(40, 50))
         path = create(url, archive)
-        wait_until(lambda: look(url, path)["state"] == "running")
+        wait_until(lambda: get_job(url, path)["state"] == "running")
         for _ in range(3):
             started = time.monotonic()
             assert predict(url, picture).status_code == 200
             assert time.monotonic() - started < 1.0  # one tile of the job, and its own
-        assert look(url, path)["state"] == "running"
+        assert get_job(url, path)["state"] == "running"
 
 
 def watch(url, path, stop):
-    """Hold a connection until it ends or is told to; the last line of it."""
+    """Read a stream until it ends or the event is set. Return its last line."""
     last = b""
     with requests.get(f"{url}{path}/events", stream=True, timeout=TIMEOUT_S) as answer:
         if answer.status_code != 200:
@@ -165,13 +165,13 @@ def watch(url, path, stop):
     return last
 
 
-def test_watchers_take_no_thread_from_pictures_and_have_a_limit(archive, encode):
+def test_event_streams_take_no_thread_from_pictures_and_have_a_limit(archive, encode):
     environ = {"ENHANCER_REQUEST_THREADS": "2", "ENHANCER_JOB_WATCHERS": "3", TILE_S: "0.3"}
     stop = threading.Event()
     with stand_in_service(**environ) as (url, _), ThreadPoolExecutor(5) as pool:
         path = create(url, archive)
         watching = [pool.submit(watch, url, path, stop) for _ in range(3)]
-        wait_until(lambda: look(url, path)["state"] == "running")
+        wait_until(lambda: get_job(url, path)["state"] == "running")
         time.sleep(0.5)
         assert watch(url, path, stop) == 503
         assert predict(url, encode(noise(40, 50))).status_code == 200
@@ -183,17 +183,17 @@ def test_watchers_take_no_thread_from_pictures_and_have_a_limit(archive, encode)
         wait_until(lambda: watch(url, path, threading.Event()) == b"")
 
 
-def test_watching_ends_when_the_server_is_stopped(archive):
+def test_event_streams_end_when_the_server_is_stopped(archive):
     with stand_in_service(**SLOW) as (url, process), ThreadPoolExecutor(1) as pool:
         path = create(url, archive)
         watcher = pool.submit(watch, url, path, threading.Event())
-        wait_until(lambda: look(url, path)["state"] == "running")
+        wait_until(lambda: get_job(url, path)["state"] == "running")
         process.terminate()
         watcher.result(5)
         assert process.wait(10) == 0
 
 
-def test_a_large_file_may_take_longer_if_it_keeps_coming():
+def test_a_large_upload_may_take_longer_if_it_keeps_its_rate():
     environ = {"ENHANCER_READ_TIMEOUT_S": "0.5", TILE_S: "0"}
     with stand_in_service(**environ) as (url, _):
         files = {"file": ("a.zip", os.urandom(600_000))}
@@ -206,7 +206,7 @@ def test_a_large_file_may_take_longer_if_it_keeps_coming():
 
 
 def answer_to_slow(connection, body, portions=12, pause_s=0.1):
-    """Send a body in portions; the first line of the answer, which may come before the end."""
+    """Send a body in portions. Return the first line of the response, which may come early."""
     size = len(body) // portions + 1
     for start in range(0, len(body), size):
         try:
@@ -227,8 +227,8 @@ def answer_to_slow(connection, body, portions=12, pause_s=0.1):
         (b"POST /model/jobs/abc/events HTTP/1.1\r\n", False),
     ],
 )
-def test_who_watches_is_known_by_the_first_line(head, is_watching):
+def test_a_request_for_events_is_recognised_by_its_first_line(head, is_watching):
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(head)
-        assert is_watcher(ours) is is_watching
+        assert is_event_request(ours) is is_watching

@@ -1,4 +1,4 @@
-"""The service keeps what its own OpenAPI document promises."""
+"""Responses of the service are those of its OpenAPI document."""
 
 import pytest
 import schemathesis
@@ -15,7 +15,7 @@ from core.model.upscaler import Upscaler
 from tests.support.stand_ins import between, blur_then_repeat, make_card
 
 NOT_EXPRESSIBLE = [positive_data_acceptance, negative_data_rejection]
-"""A document cannot say which files are pictures, nor a form that a list is empty."""
+"""Checks of what an OpenAPI document cannot express, such as which files are pictures."""
 
 GET = [
     "GET /model/metadata",
@@ -49,7 +49,7 @@ def operations(document):
     return {operation.label: operation for operation in found}
 
 
-def test_every_operation_is_tried(operations):
+def test_every_operation_is_tested(operations):
     assert set(operations) == {*GET, *POST}
 
 
@@ -61,7 +61,7 @@ def test_every_operation_is_tried(operations):
         *((label, GenerationMode.NEGATIVE) for label in POST),
     ],
 )
-def test_answers_are_those_of_the_document(operations, label, mode):
+def test_responses_match_the_openapi_document(operations, label, mode):
     @settings(
         max_examples=40,
         deadline=None,

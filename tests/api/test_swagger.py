@@ -8,18 +8,18 @@ def document(client):
     return client.get("/swagger.json").json
 
 
-def test_the_document_is_titled_as_the_original(document):
+def test_the_title_is_that_of_the_original_service(document):
     assert document["info"]["title"] == "MAX Image Resolution Enhancer"
     assert [tag["name"] for tag in document["tags"]] == ["model", "jobs", "health", "metrics"]
 
 
-def test_the_page_is_at_the_root(client):
+def test_swagger_ui_is_at_the_root(client):
     response = client.get("/")
     assert response.status_code == 200
     assert "swagger-ui" in response.text
 
 
-def test_predict_takes_one_file_and_gives_a_png(document):
+def test_predict_accepts_one_file_and_produces_pictures(document):
     predict = document["paths"]["/model/predict"]["post"]
     image = predict["parameters"][0]
     assert (image["name"], image["in"], image["type"], image["required"]) == (
@@ -43,20 +43,20 @@ def test_predict_takes_one_file_and_gives_a_png(document):
         ("metadata", "string", "drop"),
     ],
 )
-def test_predict_takes_wishes(document, name, kind, default):
+def test_predict_documents_its_options(document, name, kind, default):
     parameters = document["paths"]["/model/predict"]["post"]["parameters"]
-    (wish,) = [parameter for parameter in parameters if parameter["name"] == name]
-    assert (wish["in"], wish["type"], wish.get("default")) == ("formData", kind, default)
-    assert "required" not in wish
-    assert wish["description"]
+    (option,) = [parameter for parameter in parameters if parameter["name"] == name]
+    assert (option["in"], option["type"], option.get("default")) == ("formData", kind, default)
+    assert "required" not in option
+    assert option["description"]
 
 
 @pytest.mark.parametrize(("name", "most"), [("detail", 1), ("quality", 100)])
-def test_the_range_of_a_wish_is_told(document, name, most):
+def test_the_range_of_an_option_is_documented(document, name, most):
     parameters = document["paths"]["/model/predict"]["post"]["parameters"]
-    (wish,) = [parameter for parameter in parameters if parameter["name"] == name]
-    assert wish["maximum"] == most
-    assert "minimum" in wish
+    (option,) = [parameter for parameter in parameters if parameter["name"] == name]
+    assert option["maximum"] == most
+    assert "minimum" in option
 
 
 def test_every_response_has_a_description_and_a_schema_that_is_defined(document):
@@ -81,7 +81,7 @@ def test_every_status_of_the_error_table_is_documented(document):
     assert told <= documented
 
 
-def test_a_picture_may_be_asked_for_as_a_job(document):
+def test_predict_documents_jobs(document):
     predict = document["paths"]["/model/predict"]["post"]
     headers = [p["name"] for p in predict["parameters"] if p["in"] == "header"]
     assert headers == ["Prefer", "Idempotency-Key"]
@@ -89,7 +89,7 @@ def test_a_picture_may_be_asked_for_as_a_job(document):
         assert status in predict["responses"]
 
 
-def test_what_may_be_null_says_so(document):
+def test_nullable_fields_are_documented(document):
     job = document["definitions"]["Job"]["properties"]
     nullable = {name for name, field in job.items() if field.get("x-nullable")}
     assert {"started", "error", "result", "position"} <= nullable

@@ -10,7 +10,7 @@ from tests.support.stand_in_service import StandInService, running
 from tests.support.stand_ins import noise
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-PATIENCE_MS = 15_000
+TIMEOUT_MS = 15_000
 
 GIVE = """([event, files]) => {
   const given = new DataTransfer();
@@ -30,17 +30,17 @@ FORGET = """() => {
   return ids;
 }"""
 
-# What a browser writes by itself about a status, or about a connection that is not there.
-SAID_BY_THE_BROWSER = "Failed to load resource: "
+# What a browser logs by itself about an error status or a failed connection.
+BROWSER_MESSAGE = "Failed to load resource: "
 
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium; not for the whole run, because its event loop would be in the way of others."""
+    """Chromium, per module: its event loop would disturb the tests of other modules."""
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
-    expect.set_options(timeout=PATIENCE_MS)
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=program, args=["--no-sandbox", "--disable-gpu"]
@@ -62,27 +62,26 @@ def service(server):
 
 
 @pytest.fixture(scope="module")
-def desk(browser):
-    """A context that tests share, each with a page of its own: half the time of a new one."""
+def shared_context(browser):
+    """A browser context that tests share, each with its own page, which takes half the time."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     yield context
     context.close()
 
 
 @pytest.fixture
-def open_page(browser, desk, service):
-    """Open the page, as another device sees it if one is described.
+def open_page(browser, shared_context, service):
+    """Open the page, optionally as another device.
 
-    Afterwards, nothing may have gone wrong in it: the console must be empty, and no
-    request may have left the origin.
+    After the test, checks that the console is empty and that no request left the origin.
     """
     opened, faults, requested = [], [], []
 
     def open_page(**device):
-        context = browser.new_context(**device) if device else desk
+        context = browser.new_context(**device) if device else shared_context
         page = context.new_page()
         opened.append(context if device else page)
-        page.set_default_timeout(PATIENCE_MS)
+        page.set_default_timeout(TIMEOUT_MS)
         page.on("console", lambda said: faults.append(said.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("request", lambda request: requested.append(request.url))
@@ -95,7 +94,7 @@ def open_page(browser, desk, service):
         for tab in getattr(page, "pages", [page]):
             service.forget(tab.evaluate(FORGET))
         page.close()
-    assert [fault for fault in faults if not fault.startswith(SAID_BY_THE_BROWSER)] == []
+    assert [fault for fault in faults if not fault.startswith(BROWSER_MESSAGE)] == []
     origins = (service.url, "blob:", "data:")
     assert [url for url in requested if not url.startswith(origins)] == []
 
@@ -107,7 +106,7 @@ def page(open_page):
 
 @pytest.fixture
 def give():
-    """Drop files on the page, or paste them into it: pairs of name and bytes."""
+    """Drop files on the page, or paste them, as pairs of name and bytes."""
 
     def give(page, *files, event="drop", media_type="image/png"):
         given = [
@@ -127,7 +126,7 @@ def picture(encode):
 
 @pytest.fixture
 def answer(service):
-    """What the service answers to a picture, asked for without the page."""
+    """Return the result of a picture that the service upscales without the page."""
 
     def answer(data, **fields):
         client = service.app.test_client()

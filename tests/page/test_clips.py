@@ -1,4 +1,4 @@
-"""Clips and archives, from a file to what is saved, in a browser."""
+"""Clips and archives in a browser, from the file to the saved result."""
 
 import io
 import subprocess
@@ -38,7 +38,7 @@ def archive(picture):
 
 @pytest.fixture
 def result(service):
-    """What the service makes of a file as a job, asked for without the page."""
+    """Return the result of a job that the service runs without the page."""
 
     def result(data, name, **fields):
         client = service.app.test_client()
@@ -53,12 +53,12 @@ def result(service):
 
 
 def job_ids(page):
-    """Of the jobs that the page has begun and not yet discarded."""
+    """Return the ids of the jobs that the page has stored."""
     return list(page.evaluate("JSON.parse(localStorage.getItem('enhancer-jobs') ?? '{}')"))
 
 
 def state_of(service, job_id):
-    """None where there is no such job."""
+    """Return the state of a job; None if it does not exist."""
     return service.app.test_client().get(f"/model/jobs/{job_id}").json.get("state")
 
 
@@ -80,7 +80,7 @@ def test_an_animation_is_compared_and_saved_as_the_service_made_it(
     assert save(page) == ("cat_x4.gif", result(gif, "cat.gif"))
 
 
-def test_an_animation_and_its_result_are_in_step(page, give, encode):
+def test_an_animation_and_its_result_play_in_sync(page, give, encode):
     colours = [Image.new("RGB", (24, 16), (20 * number, 120, 0)) for number in range(12)]
     gif = encode(colours[0], "GIF", save_all=True, append_images=colours[1:], duration=100, loop=0)
     give(page, ("colours.gif", gif), media_type="image/gif")
@@ -106,7 +106,7 @@ def test_a_video_plays_beside_its_result(page, give, video, result):
     assert page.locator("#reels video").evaluate_all("(all) => all.every((e) => e.paused)")
 
 
-def test_an_archive_gives_an_archive_and_what_is_left_out_is_told(page, give, archive, result):
+def test_an_archive_gives_an_archive_and_lists_skipped_files(page, give, archive, result):
     give(page, ("photos.zip", archive), media_type="application/zip")
     wait_until_done(page)
     expect(page.locator("#unshown")).to_be_visible()
@@ -123,7 +123,9 @@ def test_a_still_gif_is_a_picture(page, give, encode, answer):
 
 
 @pytest.mark.parametrize(("name", "file_format"), [("a.png", "PNG"), ("a.webp", "WEBP")])
-def test_other_animations_are_known_by_their_first_bytes(page, give, encode, name, file_format):
+def test_other_animations_are_recognised_by_their_first_bytes(
+    page, give, encode, name, file_format
+):
     frames = [Image.fromarray(noise(16, 24, seed=seed)) for seed in range(2)]
     moving = encode(frames[0], file_format, save_all=True, append_images=frames[1:])
     give(page, (name, moving))
@@ -131,7 +133,7 @@ def test_other_animations_are_known_by_their_first_bytes(page, give, encode, nam
     expect(page.locator("#reels img")).to_have_count(2)
 
 
-def test_a_result_can_be_had_in_another_format(page, give, gif, result, service):
+def test_a_clip_can_be_saved_in_another_format(page, give, gif, result, service):
     give(page, ("cat.gif", gif), media_type="image/gif")
     wait_until_done(page)
     formats = page.locator("#format option").evaluate_all("(all) => all.map((e) => e.value)")
@@ -142,7 +144,7 @@ def test_a_result_can_be_had_in_another_format(page, give, gif, result, service)
     assert state_of(service, job_id) == "succeeded"
 
 
-def test_detail_and_coherence_are_obeyed(page, give, gif, result):
+def test_detail_and_coherence_are_sent(page, give, gif, result):
     give(page, ("cat.gif", gif), media_type="image/gif")
     wait_until_done(page)
     page.uncheck("#coherence")
@@ -166,17 +168,17 @@ def test_cancelling_cancels_the_job(page, give, gif, service):
     wait_until_done(page)
 
 
-def test_what_waits_is_told_how_many_are_before(page, give, gif, service):
+def test_a_waiting_job_shows_its_position(page, give, gif, service):
     service.gate.clear()
     words = ("0 of 4 frames.", "Yours is next.", "1 job before yours.", "2 jobs before yours.")
-    for number, told in enumerate(words):
+    for number, text in enumerate(words):
         give(page, (f"{number}.gif", gif), media_type="image/gif")
-        expect(page.locator("#working-text")).to_have_text(told)
+        expect(page.locator("#working-text")).to_have_text(text)
     service.gate.set()
     wait_until_done(page, 4)
 
 
-def test_a_reloaded_page_finds_its_jobs(page, give, gif, result, service):
+def test_a_reloaded_page_restores_its_jobs(page, give, gif, result, service):
     service.gate.clear()
     give(page, ("cat.gif", gif), media_type="image/gif")
     expect(page.locator("#working-text")).to_contain_text("frames.")
@@ -196,7 +198,7 @@ def test_a_reloaded_page_finds_its_jobs(page, give, gif, result, service):
     expect(page.locator("#roll")).to_be_hidden()
 
 
-def test_jobs_that_have_expired_vanish_quietly(page):
+def test_expired_jobs_disappear_without_a_message(page):
     page.evaluate("""localStorage.setItem("enhancer-jobs", '{"gone": "a.gif"}')""")
     page.reload()
     page.wait_for_function("() => localStorage.getItem('enhancer-jobs') === '{}'")
@@ -211,7 +213,7 @@ def test_a_busy_service_is_asked_again(page, give, gif, service):
     wait_until_done(page)
 
 
-def test_a_file_that_is_no_clip_is_told(page, give):
+def test_a_file_that_is_not_a_clip_is_a_problem(page, give):
     give(page, ("clip.mp4", b"Hello, world"), media_type="video/mp4")
     expect(page.locator("#problem-title")).to_have_text("This file cannot be read.")
     expect(page.locator("#problem-told")).to_contain_text("Hello, w")
@@ -220,11 +222,11 @@ def test_a_file_that_is_no_clip_is_told(page, give):
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("long.mp4", "video of 6 s", "It has 6.0 s, at most 5.0 s are taken."),
-        ("large.zip", bytes(160_000), "It has 160 kB, at most 148 kB are taken."),
+        ("long.mp4", "video of 6 s", "It has 6.0 s; the limit is 5.0 s."),
+        ("large.zip", bytes(160_000), "It has 160 kB; the limit is 148 kB."),
     ],
 )
-def test_what_is_beyond_the_limits_is_not_sent(page, give, service, tmp_path, name, content, why):
+def test_files_beyond_the_limits_are_not_sent(page, give, service, tmp_path, name, content, why):
     if name == "long.mp4":
         content = write_clip(tmp_path / name, scenes(60), rate=10).read_bytes()
     give(page, (name, content), media_type="")
@@ -242,7 +244,7 @@ def test_the_commands_do_the_same(page, give, gif, result, tmp_path):
     assert (tmp_path / "my cat_x4.gif").read_bytes() == result(gif, "my cat.gif")
 
 
-def test_who_wants_no_motion_sees_the_first_frames(open_page, give, gif):
+def test_reduced_motion_shows_the_first_frames(open_page, give, gif):
     page = open_page(reduced_motion="reduce")
     give(page, ("cat.gif", gif), media_type="image/gif")
     wait_until_done(page)
@@ -253,9 +255,7 @@ def test_who_wants_no_motion_sees_the_first_frames(open_page, give, gif):
     expect(page.locator("#reels")).to_be_hidden()
 
 
-def test_a_picture_is_told_how_many_are_before_and_how_many_tiles_are_done(
-    page, give, encode, picture, service
-):
+def test_a_picture_shows_its_position_and_its_tiles(page, give, encode, picture, service):
     service.gate.clear()
     large = encode(Image.fromarray(noise(150, 150)))
     give(page, ("small.png", picture))
@@ -276,12 +276,16 @@ def without_jobs(tmp_path, monkeypatch, service):
         yield other
 
 
-def test_where_there_are_no_jobs_the_page_says_so(without_jobs, open_page, give, gif, video):
+def test_the_page_says_that_jobs_are_turned_off(without_jobs, open_page, give, gif, video):
     page = open_page()
-    expect(page.locator("#told-clips")).to_contain_text("Of animations the first frame is taken")
+    expect(page.locator("#told-clips")).to_contain_text(
+        "Of animations, only the first frame is upscaled"
+    )
     give(page, ("cat.gif", gif), media_type="image/gif")
     wait_until_done(page)
     assert save(page)[0] == "cat_4x.png"
     give(page, ("clip.mp4", video), media_type="video/mp4")
-    expect(page.locator("#problem-title")).to_have_text("Videos and archives are not taken here.")
+    expect(page.locator("#problem-title")).to_have_text(
+        "Videos and archives are not accepted here."
+    )
     assert without_jobs.received == 1

@@ -1,4 +1,4 @@
-"""Light and dark, wide and narrow: contrast, names, sizes."""
+"""Accessibility and layout: contrast, names and sizes, light and dark, wide and narrow."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -37,7 +37,7 @@ def grave_violations(page):
     ]
 
 
-def test_everybody_can_use_it(looked_at, give, picture):
+def test_pictures_are_accessible(looked_at, give, picture):
     assert grave_violations(looked_at) == []
     give(looked_at, ("cat.png", picture))
     wait_until_done(looked_at)
@@ -50,7 +50,7 @@ def test_everybody_can_use_it(looked_at, give, picture):
     assert grave_violations(looked_at) == []
 
 
-def test_everybody_can_use_it_for_clips(looked_at, give, gif, service):
+def test_clips_are_accessible(looked_at, give, gif, service):
     service.gate.clear()
     give(looked_at, ("cat.gif", gif), media_type="image/gif")
     expect(looked_at.locator("#working-text")).to_contain_text("frames.")
@@ -70,20 +70,20 @@ def test_the_divider_is_as_large_as_a_finger(page, give, picture):
     assert 36 < grip["height"] < 48
 
 
-def test_the_checker_would_notice(page):
+def test_the_accessibility_check_finds_a_planted_problem(page):
     page.evaluate("document.getElementById('choose').setAttribute('aria-label', ' ')")
     page.evaluate("document.getElementById('choose').textContent = ''")
     assert [name for name, _ in grave_violations(page)] == ["button-name"]
 
 
-def test_nothing_is_too_small_to_hit_or_too_wide_to_see(sized, give, picture):
+def test_controls_are_large_enough_and_nothing_overflows(sized, give, picture):
     give(sized, ("a-rather-long-name-of-a-picture-of-a-cat.png", picture))
     wait_until_done(sized)
     assert sized.evaluate(SMALL_TARGETS, LEAST_TARGET_PX) == []
     assert sized.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_the_dark_is_dark_and_the_light_is_light(page):
+def test_the_page_follows_the_colour_scheme(page):
     levels = []
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)
@@ -118,7 +118,7 @@ def test_each_stage_is_announced_once(page, give, picture):
     assert len(heard) == len(set(heard)) <= 5
 
 
-def test_who_wants_no_motion_gets_none(open_page):
+def test_reduced_motion_stops_all_animation(open_page):
     page = open_page(reduced_motion="reduce")
     assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
     assert page.locator("#choose").evaluate("(e) => getComputedStyle(e).transitionDuration") == "0s"

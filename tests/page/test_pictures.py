@@ -1,4 +1,4 @@
-"""From a picture to what is saved, in a browser."""
+"""Pictures in a browser, from the file to the saved result."""
 
 import io
 import subprocess
@@ -50,13 +50,13 @@ def test_a_picture_can_be_pasted(page, give, picture, answer):
     assert save(page) == ("image_4x.png", answer(picture))
 
 
-def test_a_sample_can_be_taken(page, answer):
+def test_a_sample_can_be_upscaled(page, answer):
     page.click("#samples button:has-text('cat')")
     wait_until_done(page)
     assert save(page) == ("cat_4x.png", answer((SAMPLES / "cat.png").read_bytes()))
 
 
-def test_the_page_tells_what_the_service_told(page, give, picture):
+def test_the_page_shows_the_facts_about_the_result(page, give, picture):
     give(page, ("cat.png", picture))
     wait_until_done(page)
     facts = page.locator("#facts").inner_text()
@@ -75,7 +75,7 @@ def test_the_consistency_of_an_answer_without_that_header_is_read_from_its_end(
     assert "43.21 dB" in page.locator("#facts").inner_text()
 
 
-def test_several_pictures_are_worked_off_two_at_a_time(page, give, picture, service):
+def test_at_most_two_pictures_are_sent_at_a_time(page, give, picture, service):
     service.gate.clear()
     give(page, *((f"{name}.png", picture) for name in "abc"))
     expect(page.locator("#frames li")).to_have_count(3)
@@ -97,7 +97,7 @@ def test_a_picture_can_be_removed(page, give, picture):
     expect(page.locator("#panel")).to_be_hidden()
 
 
-def test_another_format_is_asked_of_the_service(page, give, picture, answer):
+def test_another_format_is_requested_from_the_service(page, give, picture, answer):
     give(page, ("cat.png", picture))
     wait_until_done(page)
     page.select_option("#format", "webp")
@@ -131,14 +131,14 @@ def test_the_command_can_be_copied(open_page, give, picture):
     assert copied == page.locator("#command").inner_text()
 
 
-def test_a_picture_that_the_browser_cannot_show_is_upscaled_all_the_same(page, give, encode):
+def test_a_picture_that_the_browser_cannot_show_is_upscaled(page, give, encode):
     tiff = encode(Image.fromarray(noise(16, 24)), "TIFF")
     give(page, ("scan.tif", tiff), media_type="image/tiff")
     wait_until_done(page)
-    expect(page.locator("#tag-before")).to_have_text("result, made small again")
+    expect(page.locator("#tag-before")).to_have_text("result, scaled down")
 
 
-def test_the_knob_aborts_the_request_before(page, give, picture, service, answer):
+def test_moving_the_detail_slider_aborts_the_request(page, give, picture, service, answer):
     give(page, ("cat.png", picture))
     wait_until_done(page)
     service.gate.clear()
@@ -155,7 +155,7 @@ def test_the_knob_aborts_the_request_before(page, give, picture, service, answer
     assert save(page) == ("cat_4x.png", answer(picture, detail="0.05"))
 
 
-def test_the_knob_waits_until_it_stops(page, give, picture, service):
+def test_only_the_last_position_of_the_slider_is_sent(page, give, picture, service):
     page.clock.install()  # a busy machine would make pauses between the keys
     give(page, ("cat.png", picture))
     wait_until_done(page)

@@ -1,4 +1,4 @@
-"""What the page says and does when something is wrong."""
+"""Problems: what the page shows and does."""
 
 import pytest
 from PIL import Image
@@ -13,7 +13,7 @@ def expect_problem(page, title, told=""):
     expect(page.locator("#problem-told")).to_contain_text(told)
 
 
-def test_a_file_that_is_no_picture_is_told_in_plain_words_and_in_those_of_the_service(page, give):
+def test_a_file_that_is_not_a_picture_is_explained_with_the_message_of_the_service(page, give):
     give(page, ("notes.png", b"Hello, world"))
     expect_problem(page, "This file cannot be read.", "begin with b'Hello, w'")
     expect(page.locator("#retry")).to_be_hidden()
@@ -22,8 +22,8 @@ def test_a_file_that_is_no_picture_is_told_in_plain_words_and_in_those_of_the_se
 @pytest.mark.parametrize(
     ("height", "width", "level", "why"),
     [
-        (200, 200, 0, "200 × 200 pixels, at most 30000 pixels"),
-        (4, 310, 0, "310 × 4 pixels, at most 300 a side"),
+        (200, 200, 0, "200 × 200 pixels; the limit is 30000 pixels"),
+        (4, 310, 0, "310 × 4 pixels; the limit is 300 a side"),
     ],
 )
 def test_a_picture_of_too_many_pixels_is_not_sent(
@@ -37,14 +37,14 @@ def test_a_picture_of_too_many_pixels_is_not_sent(
 
 def test_a_file_of_too_many_bytes_is_not_sent(page, give, service):
     give(page, ("large.png", bytes(130_000)))
-    expect(page.locator("#problem-advice")).to_contain_text(
-        "It has 130 kB, at most 118 kB are taken"
-    )
+    expect(page.locator("#problem-advice")).to_contain_text("It has 130 kB; the limit is 118 kB")
     assert service.received == 0
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_busy_service_is_asked_again_when_it_said(page, give, picture, service, answer, status):
+def test_a_busy_service_is_retried_after_the_time_it_asked_for(
+    page, give, picture, service, answer, status
+):
     service.instead = [refuse(status, "Come back later.", Retry_After="4")]
     give(page, ("cat.png", picture))
     expect(page.locator("#working-text")).to_contain_text("Next try in 4 s. Come back later.")
@@ -54,14 +54,14 @@ def test_a_busy_service_is_asked_again_when_it_said(page, give, picture, service
     assert save(page) == ("cat_4x.png", answer(picture))
 
 
-def test_a_busy_service_can_be_asked_at_once(page, give, picture, service):
+def test_a_busy_service_can_be_retried_at_once(page, give, picture, service):
     service.instead = [refuse(503, "Come back later.", Retry_After="600")]
     give(page, ("cat.png", picture))
     page.click("#now")
     wait_until_done(page)
 
 
-def test_what_waits_for_a_busy_service_can_be_cancelled(page, give, picture, service):
+def test_a_picture_waiting_for_a_busy_service_can_be_cancelled(page, give, picture, service):
     service.instead = [refuse(503, "Come back later.", Retry_After="1")]
     give(page, ("cat.png", picture))
     expect(page.locator("#working-text")).to_contain_text("Next try in")
@@ -84,7 +84,7 @@ def test_cancelling_ends_the_request(page, give, picture, service):
     wait_until_done(page)
 
 
-def test_an_answer_that_ends_early_is_no_answer(page, give, picture, service):
+def test_an_incomplete_response_is_a_problem(page, give, picture, service):
     service.instead = [break_off]
     give(page, ("cat.png", picture))
     expect_problem(page, "The service does not answer, or stopped in the middle.")
@@ -92,13 +92,13 @@ def test_an_answer_that_ends_early_is_no_answer(page, give, picture, service):
     wait_until_done(page)
 
 
-def test_a_fault_of_the_service_is_told(page, give, picture, service):
+def test_an_internal_error_of_the_service_is_a_problem(page, give, picture, service):
     service.instead = [refuse(500, "Internal Server Error")]
     give(page, ("cat.png", picture))
     expect_problem(page, "The service failed.", "Internal Server Error")
 
 
-def test_saving_tells_what_went_wrong(page, give, picture, service):
+def test_saving_shows_what_went_wrong(page, give, picture, service):
     give(page, ("cat.png", picture))
     wait_until_done(page)
     service.instead = [refuse(503, "Come back later.", Retry_After="7")]
@@ -124,14 +124,14 @@ def test_a_service_with_a_key_asks_for_it_and_the_tab_keeps_it(page, give, pictu
     assert "X-API-Key: $API_KEY" in page.locator("#command").text_content()
 
 
-def test_without_a_key_nothing_goes_on(page, give, picture, service):
+def test_a_picture_fails_without_a_key(page, give, picture, service):
     service.key = "open sesame"
     give(page, ("cat.png", picture))
     page.click("text=Not now")
-    expect_problem(page, "The service wants a key.", "Request must carry a key.")
+    expect_problem(page, "The service needs a key.", "Request must carry a key.")
 
 
-def test_offline_is_told_and_pictures_go_on_afterwards(page, give, picture):
+def test_pictures_continue_after_being_offline(page, give, picture):
     page.context.set_offline(True)
     expect(page.locator("#notice")).to_contain_text("You are offline.")
     give(page, ("cat.png", picture))
@@ -141,6 +141,6 @@ def test_offline_is_told_and_pictures_go_on_afterwards(page, give, picture):
     expect(page.locator("#notice")).to_be_hidden()
 
 
-def test_what_is_dropped_and_is_no_file_is_told(page, give):
+def test_dropping_something_other_than_a_file_shows_a_notice(page, give):
     give(page)
-    expect(page.locator("#notice")).to_contain_text("That was no file.")
+    expect(page.locator("#notice")).to_contain_text("That was not a file.")

@@ -1,4 +1,4 @@
-"""What the service writes, played where most people will play it."""
+"""Videos of the service, played in a browser."""
 
 import pytest
 from playwright.sync_api import expect
@@ -27,7 +27,7 @@ SEEK = """async (seconds) => {
 
 @pytest.fixture
 def play(browser):
-    """A page with the clip in it."""
+    """Open a page that contains the clip."""
     context = browser.new_context()
     page = context.new_page()
 
@@ -60,7 +60,7 @@ def play(browser):
         ("clip.mp4", "libx264", "aac", OutputOptions(codec="av1")),
     ],
 )
-def test_a_browser_plays_it_and_finds_every_frame(
+def test_a_browser_plays_the_video_and_finds_every_frame(
     play, tmp_path, monkeypatch, name, codec, sound, wish
 ):
     monkeypatch.setattr(module, "plan_segments", lambda frames: plan_segments(frames, 16))

@@ -1,4 +1,4 @@
-"""Looking at the result: by mouse, keyboard and touch."""
+"""The view of the result: mouse, keyboard and touch."""
 
 import pytest
 from playwright.sync_api import expect
@@ -16,7 +16,7 @@ PHONE = {
 
 @pytest.fixture
 def shown(page, give, picture):
-    """The page with a finished picture."""
+    """A page with a finished picture."""
     give(page, ("cat.png", picture))
     wait_until_done(page)
     expect(page.locator("#zoom")).not_to_have_text("1 %")  # the view's size comes a frame later
@@ -127,7 +127,7 @@ def test_the_loupe_follows_the_mouse(shown):
 
 
 class Fingers:
-    """Touches on a page, one event after the other."""
+    """Touch events on a page."""
 
     def __init__(self, page):
         self.page = page

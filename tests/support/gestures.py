@@ -1,31 +1,32 @@
-"""What the tests of the page do again and again."""
+"""Common actions and checks of the page tests."""
 
 from playwright.sync_api import expect
 
 
 def wait_until_done(page, count=1):
+    """Wait until so many pictures are done."""
     expect(page.locator("#frames li[data-stage=done]")).to_have_count(count)
 
 
 def divider_at(page):
-    """Position of the divider, percent."""
+    """Return the position of the divider in percent."""
     return int(page.locator("#divider").get_attribute("aria-valuenow"))
 
 
 def zoom_of(page):
-    """Zoom that is told, percent."""
+    """Return the displayed zoom in percent."""
     return int(page.locator("#zoom").inner_text().removesuffix(" %"))
 
 
 def save(page):
-    """Name and bytes of what the page saves."""
+    """Save the result. Return its file name and bytes."""
     with page.expect_download() as download:
         page.click("#save-button")
     return download.value.suggested_filename, download.value.path().read_bytes()
 
 
 def colours(page, canvas="#canvas"):
-    """How many colours a canvas shows, transparency not counted."""
+    """Return the number of colours of a canvas, without full transparency."""
     return page.locator(canvas).evaluate(
         """(canvas) => {
           const { width, height } = canvas;

@@ -1,4 +1,4 @@
-"""The service around a slow stand-in network, for production servers without TensorFlow."""
+"""The service with a slow stand-in network, for tests of the production server."""
 
 import os
 import sys
@@ -12,11 +12,13 @@ from config import ROOT, Settings
 from core.model.upscaler import Upscaler
 from tests.support.stand_ins import make_card, repeat
 
-TILE_S = "STAND_IN_TILE_S"  # variables of the environment, both in seconds
+TILE_S = "STAND_IN_TILE_S"
 LOAD_S = "STAND_IN_LOAD_S"
+"""Environment variables: seconds per tile and seconds to load the application."""
 
 
 def load():
+    """Return the application, after the time that loading takes."""
     time.sleep(float(os.environ.get(LOAD_S, "0")))
     tile_s = float(os.environ.get(TILE_S, "0.005"))
 
@@ -31,7 +33,7 @@ def load():
 
 @contextmanager
 def stand_in_service(**environ):
-    """A production server of it, with these variables; its URL and its process."""
+    """Run a production server with these environment variables. Yield its URL and process."""
     port = free_port()
     configuration = str(ROOT / "gunicorn.conf.py")
     application = "tests.support.stand_in_app:load()"

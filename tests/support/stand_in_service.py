@@ -1,4 +1,4 @@
-"""The service behind a real server, with a network that waits and answers that are chosen."""
+"""The service behind a real server, with a network that can be paused and chosen responses."""
 
 import threading
 from contextlib import contextmanager
@@ -17,14 +17,14 @@ JOBS = "/model/jobs"
 
 
 class StandInService:
-    """What a test steers, and what it looks at afterwards.
+    """WSGI application that a test controls.
 
     Attributes:
-        url: of its root.
-        gate: shut, the network waits at it.
+        url: URL of the root.
+        gate: event for which the network waits; set, the network runs.
         instead: WSGI applications that answer the next requests for pictures or jobs.
-        key: that requests for the model must carry; None for none.
-        received: requests for pictures or jobs, so far.
+        key: key that requests for the model must carry; None for no key.
+        received: number of requests for pictures or jobs so far.
     """
 
     def __init__(self, folder, **settings):
@@ -32,8 +32,8 @@ class StandInService:
         self.url = ""
         self.reset()
         card = make_card(faithful="plain")
-        network = self._behind_the_gate(blur_then_repeat)
-        interpolated = self._behind_the_gate(between)
+        network = self._gated(blur_then_repeat)
+        interpolated = self._gated(between)
         settings = Settings(
             max_pixels=30_000,
             max_side=300,
@@ -50,14 +50,14 @@ class StandInService:
         )
 
     def reset(self):
-        """Open and ready, as at first."""
+        """Return to the initial state."""
         self.gate.set()
         self.instead = []
         self.key = None
         self.received = 0
 
     def forget(self, job_ids):
-        """Cancel jobs that no other test may find."""
+        """Cancel jobs, so that no other test finds them."""
         jobs = self.app.extensions[EXTENSION].jobs
         for job_id in job_ids:
             jobs.engine.cancel(job_id)
@@ -72,7 +72,7 @@ class StandInService:
                 return self.instead.pop(0)(environ, start_response)
         return self.app(environ, start_response)
 
-    def _behind_the_gate(self, network):
+    def _gated(self, network):
         def wait_then_run(*args):
             self.gate.wait(30)
             return network(*args)
@@ -81,10 +81,10 @@ class StandInService:
 
 
 def refuse(status, message, **headers):
-    """A WSGI application that answers with an error of the service's form."""
+    """Return a WSGI application that answers with an error in the form of the service."""
 
     def application(environ, start_response):
-        take_body(environ)
+        read_body(environ)
         fields = Headers([("Content-Type", "application/json")])
         for name, value in headers.items():
             fields[name.replace("_", "-")] = value
@@ -95,10 +95,10 @@ def refuse(status, message, **headers):
 
 
 def answer_with(body):
-    """A WSGI application that sends a PNG and says nothing about it."""
+    """Return a WSGI application that answers with a PNG without headers about it."""
 
     def application(environ, start_response):
-        take_body(environ)
+        read_body(environ)
         start_response(
             "200 OK", [("Content-Type", "image/png"), ("Content-Length", str(len(body)))]
         )
@@ -108,19 +108,19 @@ def answer_with(body):
 
 
 def break_off(environ, start_response):
-    """A WSGI application that promises more than it sends."""
-    take_body(environ)
+    """Answer with fewer bytes than announced, as a WSGI application."""
+    read_body(environ)
     start_response("200 OK", [("Content-Type", "image/png"), ("Content-Length", "1000")])
     return [b"\x89PNG"]
 
 
-def take_body(environ):
-    """Read the request: a server that answers before may be seen as gone."""
+def read_body(environ):
+    """Read the request: a client may miss a response that comes before its request ends."""
     environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
 
 
 class Handler(WSGIRequestHandler):
-    """Keeps connections open, as servers of production do, and says nothing."""
+    """Keeps connections open, as production servers do, and logs nothing."""
 
     protocol_version = "HTTP/1.1"
 
@@ -130,6 +130,7 @@ class Handler(WSGIRequestHandler):
 
 @contextmanager
 def running(service):
+    """Run a server with the service for as long as the block lasts."""
     server = make_server("127.0.0.1", 0, service, threaded=True, request_handler=Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -13,7 +13,7 @@ FORGED = '/a\nERROR forged\r\x1b[2K\x85\u2028{"level": "ERROR"}'
 
 @pytest.fixture
 def lines(monkeypatch):
-    """What is logged in a format while a function runs, line by line."""
+    """Return the lines that are logged in a format while a function runs."""
 
     def lines(log_format, action, level="info"):
         names = (None, "gunicorn.error")
@@ -40,7 +40,7 @@ def forge():
     logging.getLogger("enhancer").info("GET %s", FORGED, extra={"path": FORGED})
 
 
-def test_json_is_one_object_a_line_whatever_the_path(lines):
+def test_json_has_one_object_per_line_for_any_path(lines):
     (line,) = lines("json", forge)
     record = json.loads(line)
     assert record["message"] == f"GET {FORGED}"
@@ -50,7 +50,7 @@ def test_json_is_one_object_a_line_whatever_the_path(lines):
     assert record["time"].endswith("+00:00")
 
 
-def test_text_is_one_line_whatever_the_path(lines):
+def test_text_has_one_line_per_record_for_any_path(lines):
     (line,) = lines("text", forge)
     assert r"GET /a\nERROR forged\r\x1b[2K" in line
     assert "INFO enhancer: GET" in line
@@ -64,19 +64,19 @@ def fail():
         logging.getLogger("enhancer").exception("Request failed")
 
 
-def test_a_traceback_is_within_its_object(lines):
+def test_a_traceback_is_inside_the_json_object(lines):
     (line,) = lines("json", fail)
     assert "ValueError: one\ntwo" in json.loads(line)["exc_info"]
 
 
-def test_a_traceback_of_the_text_form_is_indented(lines):
+def test_a_traceback_is_indented_in_text(lines):
     first, *others = lines("text", fail)
     assert first.endswith("Request failed")
     assert others
     assert all(line.startswith("    ") for line in others)
 
 
-def test_what_a_request_causes_bears_its_id(lines, app):
+def test_records_of_a_request_carry_its_id(lines, app):
     app.add_url_rule("/fault", view_func=lambda: 1 / 0)
     answers = []
     logged = lines("json", lambda: answers.append(app.test_client().get("/fault", buffered=True)))
@@ -85,7 +85,7 @@ def test_what_a_request_causes_bears_its_id(lines, app):
     assert len(logged) == 2
 
 
-def test_a_picture_leaves_numbers_in_the_log_and_no_content(lines, post, encode):
+def test_the_log_of_a_picture_has_numbers_but_no_content(lines, post, encode):
     (line,) = lines("json", lambda: post(encode(noise(9, 8)), buffered=True))
     record = json.loads(line)
     assert record["logger"] == "enhancer.requests"
@@ -94,7 +94,7 @@ def test_a_picture_leaves_numbers_in_the_log_and_no_content(lines, post, encode)
     assert "PNG" not in line
 
 
-def test_gunicorn_logs_in_the_same_form_without_queries(lines):
+def test_gunicorn_logs_in_the_same_format_without_query_strings(lines):
     def complain():
         logging.getLogger("gunicorn.error").error("Error handling request %s", "/a?key=secret")
 
@@ -103,7 +103,7 @@ def test_gunicorn_logs_in_the_same_form_without_queries(lines):
 
 
 @pytest.mark.parametrize(("level", "count"), [("debug", 2), ("info", 1), ("error", 0)])
-def test_the_level_decides(lines, level, count):
+def test_records_below_the_level_are_dropped(lines, level, count):
     def log():
         logging.getLogger("enhancer").debug("details")
         logging.getLogger("enhancer").info("news")

@@ -27,7 +27,7 @@ def test_a_request_is_logged_with_what_was_done(post, encode, caplog):
 
 
 @pytest.mark.usefixtures("sent_in_parts")
-def test_of_an_answer_in_parts_all_is_counted(post, encode, caplog):
+def test_a_streamed_response_is_logged_in_full(post, encode, caplog):
     response = post(encode(noise(60, 16)), buffered=True)
     (record,) = caplog.records
     assert record.bytes == len(response.data)
@@ -36,7 +36,7 @@ def test_of_an_answer_in_parts_all_is_counted(post, encode, caplog):
 
 @pytest.mark.usefixtures("sent_in_parts")
 @pytest.mark.parametrize("parts", [0, 1])
-def test_an_answer_that_breaks_off_is_not_whole(app, encode, caplog, parts):
+def test_an_aborted_response_is_logged_as_not_whole(app, encode, caplog, parts):
     data = {"image": (io.BytesIO(encode(noise(60, 16))), "a.png")}
     response = app.test_client().post("/model/predict", data=data, buffered=False)
     body = response.iter_encoded()
@@ -49,12 +49,13 @@ def test_an_answer_that_breaks_off_is_not_whole(app, encode, caplog, parts):
 
 
 @pytest.mark.usefixtures("sent_in_parts")
-def test_an_answer_that_fails_on_its_way_is_logged(app, encode, caplog, monkeypatch):
-    def fail(_encoder, _strips):
-        yield b"header and first rows"
+def test_a_response_that_fails_while_streaming_is_logged(app, encode, caplog, monkeypatch):
+    def fail(_rendering):
+        yield b"header"
+        yield b"first row"
         raise DeadlineExceeded
 
-    monkeypatch.setattr("core.media.render.PictureEncoder.stream", fail)
+    monkeypatch.setattr("core.media.render.PictureAnswer.parts", fail)
     data = {"image": (io.BytesIO(encode(noise(60, 16))), "a.png")}
     response = app.test_client().post("/model/predict", data=data, buffered=False)
     with pytest.raises(DeadlineExceeded):
@@ -63,30 +64,30 @@ def test_an_answer_that_fails_on_its_way_is_logged(app, encode, caplog, monkeypa
     assert not caplog.records[-1].whole
 
 
-def test_ids_differ(client):
+def test_request_ids_differ(client):
     ids = {client.get("/model/metadata").headers["X-Request-Id"] for _ in range(5)}
     assert len(ids) == 5
 
 
-def test_a_caller_may_bring_an_id(client):
+def test_a_client_can_set_the_request_id(client):
     response = client.get("/model/metadata", headers={"X-Request-Id": "order-66.a_b"})
     assert response.headers["X-Request-Id"] == "order-66.a_b"
 
 
 @pytest.mark.parametrize("given", ["", "two words", "x" * 65, "ü", 'a"b'])
-def test_an_id_that_could_disturb_the_log_is_replaced(client, given):
+def test_an_unsafe_request_id_is_replaced(client, given):
     response = client.get("/model/metadata", headers={"X-Request-Id": given})
     assert response.headers["X-Request-Id"] != given
 
 
 @pytest.mark.parametrize("path", ["/nope", "/model/predict", "/swagger.json"])
-def test_every_answer_names_model_and_request(client, path):
+def test_every_response_names_model_and_request(client, path):
     headers = client.get(path).headers
     assert headers["X-Model"] == "stand-in"
     assert headers["X-Request-Id"]
 
 
-def test_a_query_is_not_logged(client, caplog):
+def test_query_strings_are_not_logged(client, caplog):
     client.get("/model/metadata?key=a-secret", buffered=True)
     (record,) = caplog.records
     assert "a-secret" not in str(record.__dict__)

@@ -4,13 +4,13 @@ from api.routes.health import DRAINING
 
 
 @pytest.mark.parametrize(("path", "status"), [("live", "live"), ("ready", "ready")])
-def test_a_service_whose_network_has_answered_is_live_and_ready(client, path, status):
+def test_a_loaded_service_is_live_and_ready(client, path, status):
     response = client.get(f"/health/{path}")
     assert response.status_code == 200
     assert response.json == {"status": status}
 
 
-def test_a_server_that_is_being_stopped_is_live_but_not_ready(client):
+def test_a_stopping_server_is_live_but_not_ready(client):
     environ = {DRAINING: True}
     assert client.get("/health/live", environ_overrides=environ).status_code == 200
     response = client.get("/health/ready", environ_overrides=environ)

@@ -40,7 +40,7 @@ def engine(app):
 
 @pytest.fixture
 def ended(client):
-    """Wait for a job to end; what is told of it."""
+    """Wait for a job to end. Return it as JSON."""
 
     def ended(response):
         assert response.status_code == 202, response.json
@@ -53,7 +53,7 @@ def ended(client):
 
 @pytest.fixture
 def held(app):
-    """The network waits until it is told not to."""
+    """The network waits until this event is set."""
     through = threading.Event()
     upscaler = app.extensions["enhancer"].upscaler
     network = upscaler._network
@@ -84,7 +84,7 @@ def test_a_job_is_accepted_and_done(client, post_job, ended):
     np.testing.assert_array_equal(read_png(result.data), blur_then_repeat(LR))
 
 
-def test_a_job_is_what_the_document_says(client, post_job, ended):
+def test_a_job_matches_the_openapi_document(client, post_job, ended):
     definitions = client.get("/swagger.json").json["definitions"]
     accepted = post_job()
     for job in (accepted.json, ended(accepted)):
@@ -94,7 +94,7 @@ def test_a_job_is_what_the_document_says(client, post_job, ended):
     assert set(job["result"]) == set(definitions["JobResult"]["required"])
 
 
-def test_a_folder_of_pictures_is_a_job(client, post_job, ended):
+def test_an_archive_of_pictures_is_a_job(client, post_job, ended):
     job = ended(post_job(pictures(3), "holiday.zip", format="webp", quality="80"))
     assert (job["frames_total"], job["result"]["name"]) == (3, "holiday_x4.zip")
     result = client.get(job["links"]["result"])
@@ -103,7 +103,7 @@ def test_a_folder_of_pictures_is_a_job(client, post_job, ended):
         assert made.namelist() == [f"photos/{n:03d}.webp" for n in range(3)]
 
 
-def test_names_of_any_letters_come_back(client, post_job, ended):
+def test_file_names_with_any_letters_are_kept(client, post_job, ended):
     job = ended(post_job(filename="../Kätzchen 猫.png"))
     assert job["name"] == "Kätzchen 猫.png"
     told = client.get(job["links"]["result"]).headers["Content-Disposition"]
@@ -113,7 +113,7 @@ def test_names_of_any_letters_come_back(client, post_job, ended):
     )
 
 
-def test_predict_answers_with_a_job_where_that_is_preferred(client, ended):
+def test_predict_responds_with_a_job_if_the_client_prefers_it(client, ended):
     def post(**headers):
         data = {"image": (io.BytesIO(PNG), "cat.png"), "format": "jpg"}
         return client.post("/model/predict", data=data, headers=headers)
@@ -128,7 +128,7 @@ def test_predict_answers_with_a_job_where_that_is_preferred(client, ended):
 
 
 @pytest.mark.parametrize("quoted", ["", '"'])
-def test_a_key_makes_one_job(client, post_job, quoted):
+def test_an_idempotency_key_creates_one_job(client, post_job, quoted):
     headers = {"Idempotency-Key": f"{quoted}a-key{quoted}"}
     first, second = post_job(headers=headers), post_job(headers=headers)
     assert first.json["id"] == second.json["id"]
@@ -141,7 +141,7 @@ def test_a_key_makes_one_job(client, post_job, quoted):
 
 
 @pytest.mark.parametrize("key", ["", "x" * 201, "a\tb", "ä"])
-def test_what_is_no_key_is_refused(post_job, key):
+def test_an_invalid_idempotency_key_is_refused(post_job, key):
     response = post_job(headers={"Idempotency-Key": key})
     assert response.status_code == 400
     assert "`Idempotency-Key` must be" in response.json["message"]
@@ -177,7 +177,7 @@ def test_a_finished_job_is_deleted(client, post_job, ended):
         assert "Job must be one that exists" in response.json["message"]
 
 
-def test_a_part_of_a_result_can_be_had(client, post_job, ended):
+def test_a_range_of_a_result_can_be_requested(client, post_job, ended):
     link = ended(post_job())["links"]["result"]
     whole = client.get(link)
     assert whole.headers["Accept-Ranges"] == "bytes"
@@ -196,13 +196,13 @@ def test_a_part_of_a_result_can_be_had(client, post_job, ended):
 
 
 @pytest.mark.parametrize("asked", ["bytes=0-1,5-6", "lines=0-1", "bytes=x"])
-def test_parts_that_are_not_served_give_the_whole(client, post_job, ended, asked):
+def test_unsupported_ranges_give_the_whole_result(client, post_job, ended, asked):
     link = ended(post_job())["links"]["result"]
     response = client.get(link, headers={"Range": asked})
     assert (response.status_code, len(response.data)) == (200, len(client.get(link).data))
 
 
-def test_a_part_that_is_not_there_is_refused_with_the_length(client, post_job, ended):
+def test_a_range_outside_the_result_is_refused_with_its_length(client, post_job, ended):
     job = ended(post_job())
     response = client.get(job["links"]["result"], headers={"Range": "bytes=999999-"})
     assert response.status_code == 416
@@ -210,7 +210,7 @@ def test_a_part_that_is_not_there_is_refused_with_the_length(client, post_job, e
     assert "bytes=999999-" in response.json["message"]
 
 
-def test_the_head_of_a_result_tells_its_length(client, post_job, ended):
+def test_head_of_a_result_gives_its_length(client, post_job, ended):
     job = ended(post_job())
     response = client.head(job["links"]["result"])
     assert (response.status_code, response.data) == (200, b"")
@@ -218,7 +218,7 @@ def test_the_head_of_a_result_tells_its_length(client, post_job, ended):
 
 
 def read_events(text):
-    """Fields of the events in a stream."""
+    """Return the fields of the events in a stream."""
     blocks = [block for block in text.split("\n\n") if "data: " in block]
     return [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
 
@@ -233,7 +233,7 @@ def test_a_job_is_followed_to_its_end(client, post_job, ended):
     assert json.loads(event["data"]) == job
 
 
-def test_states_and_progress_are_told_as_they_come(client, post_job, held):
+def test_states_and_progress_are_sent_as_they_change(client, post_job, held):
     job = post_job(pictures(2), "a.zip").json
     response = client.get(job["links"]["events"], buffered=False)
     parts = response.iter_encoded()
@@ -248,7 +248,7 @@ def test_states_and_progress_are_told_as_they_come(client, post_job, held):
     assert ids == sorted(ids)
 
 
-def test_who_comes_back_is_told_what_is_new(client, post_job, ended):
+def test_a_reconnecting_client_receives_new_events_only(client, post_job, ended):
     links = ended(post_job())["links"]
     (event,) = read_events(client.get(links["events"]).text)
 
@@ -260,9 +260,9 @@ def test_who_comes_back_is_told_what_is_new(client, post_job, ended):
     assert read_events(again("nonsense").text) == [event]
 
 
-def test_no_more_watch_than_may(app, client, post_job, ended):
+def test_the_number_of_event_streams_is_limited(app, client, post_job, ended):
     link = ended(post_job())["links"]["events"]
-    watchers = app.extensions["enhancer.watchers"]
+    watchers = app.extensions["enhancer.event_streams"]
     for _ in range(watchers._limit):
         watchers.enter()
     response = client.get(link)
@@ -275,9 +275,9 @@ def test_no_more_watch_than_may(app, client, post_job, ended):
         assert client.head(link).status_code == 200
 
 
-def test_in_a_thread_of_pictures_nobody_watches_for_long(client, post_job, held):
+def test_an_event_stream_outside_its_threads_ends_after_one_event(client, post_job, held):
     link = post_job().json["links"]["events"]
-    response = client.get(link, environ_overrides={"enhancer.may_be_held": False})
+    response = client.get(link, environ_overrides={"enhancer.may_stream": False})
     (event,) = read_events(response.text)
     assert json.loads(event["data"])["state"] in ("queued", "running")
     held.set()
@@ -299,7 +299,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("fields", "message"), WRONG)
-def test_a_wrong_field_is_refused_with_what_came(post_job, fields, message):
+def test_an_invalid_field_is_refused_with_the_received_value(post_job, fields, message):
     response = post_job(**fields)
     assert response.status_code == 400
     assert message in response.json["message"]
@@ -315,19 +315,19 @@ def test_a_wrong_field_is_refused_with_what_came(post_job, fields, message):
         (encoded(noise(50, 50)), 413, "at most 2000 pixels"),
     ],
 )
-def test_a_wrong_file_is_refused_with_what_came(post_job, content, status, message):
+def test_an_invalid_file_is_refused_with_the_received_content(post_job, content, status, message):
     response = post_job(content)
     assert response.status_code == status
     assert message in response.json["message"]
 
 
-def test_a_request_without_the_file_is_told_what_came(client):
+def test_a_request_without_a_file_is_refused_with_what_it_has(client):
     response = client.post("/model/jobs", data={"image": (io.BytesIO(PNG), "a.png")})
     assert response.status_code == 400
     assert "one file in the field `file`. Received: the fields ['image']" in response.text
 
 
-def test_a_file_without_a_name_is_taken(client, ended):
+def test_a_file_without_a_name_is_accepted(client, ended):
     assert ended(client.post("/model/jobs", data={"file": (io.BytesIO(PNG), "")}))["name"] == "file"
 
 
@@ -337,7 +337,7 @@ def create_client(upscaler, tmp_path, **settings):
     return app, app.test_client()
 
 
-def test_files_for_jobs_have_a_limit_of_their_own(upscaler, tmp_path):
+def test_uploads_for_jobs_have_their_own_limit(upscaler, tmp_path):
     settings = {"max_upload_bytes": 1000, "max_job_bytes": 20_000}
     app, client = create_client(upscaler, tmp_path, **settings)
     middle = {"data": {"file": (io.BytesIO(encoded(noise(50, 60))), "a.png")}}
@@ -349,7 +349,7 @@ def test_files_for_jobs_have_a_limit_of_their_own(upscaler, tmp_path):
     app.extensions["enhancer"].jobs.engine.close()
 
 
-def test_a_full_disk_is_told(upscaler, tmp_path):
+def test_a_full_disk_is_a_507(upscaler, tmp_path):
     app, client = create_client(upscaler, tmp_path, jobs_disk_mb=1, max_pixels=10**6)
     file = FileStorage(io.BytesIO(bytes(2_000_000)), "a.png")
     boundary, body = encode_multipart({"file": file})
@@ -361,7 +361,7 @@ def test_a_full_disk_is_told(upscaler, tmp_path):
     app.extensions["enhancer"].jobs.engine.close()
 
 
-def test_jobs_can_be_left_out(upscaler, tmp_path):
+def test_jobs_can_be_turned_off(upscaler, tmp_path):
     app, client = create_client(upscaler, tmp_path, no_jobs=True)
     app.start()
     app.stop()
@@ -380,7 +380,7 @@ def test_jobs_need_a_key_where_keys_are_set(upscaler, tmp_path):
         assert client.open(f"/model/jobs{path}", method=method).status_code == 401
 
 
-def test_an_application_that_is_started_works_off_what_is_there(tmp_path):
+def test_a_started_application_continues_the_jobs_on_disk(tmp_path):
     def create(network):
         upscaler = Upscaler(make_card(), network, window=16)
         return create_client(upscaler, tmp_path)
@@ -399,7 +399,7 @@ def test_an_application_that_is_started_works_off_what_is_there(tmp_path):
     second.extensions["enhancer"].jobs.engine.close()
 
 
-def test_the_folder_is_that_of_the_settings_or_one_of_this_port(tmp_path):
+def test_the_jobs_folder_is_that_of_the_settings_or_of_the_port(tmp_path):
     assert jobs_folder(Settings(jobs_folder="/somewhere")) == jobs_folder(
         Settings(jobs_folder="/somewhere", port=1)
     )
@@ -407,7 +407,7 @@ def test_the_folder_is_that_of_the_settings_or_one_of_this_port(tmp_path):
     assert jobs_folder(Settings()) != jobs_folder(Settings(port=5001))
 
 
-def test_the_limits_are_told(client):
+def test_the_limits_of_jobs_are_in_the_metadata(client):
     limits = client.get("/model/metadata").json["jobs"]
     assert limits["max_upload_bytes"] == 256 * 1024 * 1024
     assert (limits["max_seconds"], limits["max_frames"]) == (600, 20_000)
@@ -415,7 +415,7 @@ def test_the_limits_are_told(client):
     assert limits["expiry_seconds"] == 86_400
 
 
-def test_jobs_are_measured(client, post_job, ended):
+def test_jobs_are_counted_in_the_metrics(client, post_job, ended):
     ended(post_job(pictures(3), "a.zip"))
     client.delete(post_job().headers["Location"])
 
@@ -431,7 +431,7 @@ def test_jobs_are_measured(client, post_job, ended):
     assert float(told["enhancer_jobs_disk_budget_bytes"]) == 4e9
 
 
-def test_ids_are_not_logged(client, post_job, caplog):
+def test_job_ids_are_not_logged(client, post_job, caplog):
     with caplog.at_level("INFO", "enhancer"):
         job_id = post_job().json["id"]
         client.get(f"/model/jobs/{job_id}", buffered=True)

@@ -10,7 +10,7 @@ def test_the_fields_of_the_original_are_there(client):
     assert metadata["source"].startswith("https://")
 
 
-def test_the_description_is_that_of_the_weights(client):
+def test_the_description_is_that_of_the_model(client):
     assert client.get("/model/metadata").json["description"] == "A stand-in that was never trained."
 
 
@@ -25,20 +25,20 @@ def test_the_limits_are_those_in_force(client):
     }
 
 
-def test_the_weights_are_named(client):
+def test_the_model_is_described(client):
     weights = client.get("/model/metadata").json["weights"]
     assert weights["name"] == "stand-in"
     assert weights["scale"] == 4
     assert weights["sha256"] == "0" * 64
 
 
-def test_the_range_of_detail_is_told(client):
+def test_the_range_of_detail_is_listed(client):
     metadata = client.get("/model/metadata").json
     assert metadata["detail"] == {"least": 0.0, "most": 1.0, "default": 1.0}
     assert metadata["weights"]["faithful"] == "plain"
 
 
-def test_the_kinds_of_pictures_are_those_of_the_readme(client):
+def test_the_kinds_of_pictures_match_the_readme(client):
     readme = (ROOT / "README.md").read_text()
     for taken in client.get("/model/metadata").json["pictures"]:
         bits, profiles = (", ".join(map(str, taken[name])) for name in ("bits", "profiles"))

@@ -12,8 +12,8 @@ from core.images import OUTPUT_FORMATS
 
 INDEX = (FILES / "index.html").read_text()
 SCRIPTS_AND_STYLES = [path for path in FILES.iterdir() if path.suffix in (".js", ".css")]
-MAX_CACHE_BYTES = 60_000  # of scripts and styles, as they are written
-MOST_SENT_BYTES = 30_000  # of them, as they are sent
+MOST_BYTES = 65_000  # of scripts and styles in the repository
+MOST_SENT_BYTES = 30_000  # of scripts and styles, compressed
 CONDITIONS = [("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since")]
 
 
@@ -27,7 +27,7 @@ CONDITIONS = [("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since")]
         ("samples/cat.png", "image/png"),
     ],
 )
-def test_a_file_is_served_under_its_type_and_a_strict_policy(client, name, media_type):
+def test_a_file_is_served_with_its_type_and_a_strict_policy(client, name, media_type):
     response = client.get(f"/app/{name}")
     assert response.status_code == 200
     assert response.content_type == media_type
@@ -35,20 +35,20 @@ def test_a_file_is_served_under_its_type_and_a_strict_policy(client, name, media
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_the_policy_lets_nothing_in_from_elsewhere_and_nothing_inline():
+def test_the_policy_allows_only_this_origin_and_nothing_inline():
     rules = dict(rule.split(" ", 1) for rule in POLICY.split("; "))
     assert rules["default-src"] == "'none'"
     assert rules["script-src"] == rules["style-src"] == rules["connect-src"] == "'self'"
     assert "unsafe" not in POLICY
 
 
-def test_the_page_has_nothing_inline_and_nothing_from_elsewhere():
+def test_the_page_has_nothing_inline_and_nothing_from_other_origins():
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", INDEX)
     for path in FILES.iterdir():
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", path.read_text()), path
 
 
-def test_what_the_page_names_is_there(client):
+def test_every_file_that_the_page_names_exists(client):
     names = re.findall(r'(?:src|href)="(?!#|\.\./)([^"]+)"', INDEX)
     names += [
         module
@@ -60,7 +60,7 @@ def test_what_the_page_names_is_there(client):
         assert client.get(f"/app/{name}").status_code == 200, name
 
 
-def test_every_module_is_loaded_at_once():
+def test_every_module_is_preloaded():
     ahead = set(re.findall(r'(?:modulepreload" href|module" src)="(\w+\.js)"', INDEX))
     assert ahead == {path.name for path in FILES.glob("*.js")}
 
@@ -81,6 +81,19 @@ def test_an_unchanged_file_is_not_sent_again(client, validator, header):
     again = client.get("/app/main.js", headers={header: first.headers[validator]})
     assert (again.status_code, again.data) == (304, b"")
     assert again.headers["Content-Security-Policy"] == POLICY
+
+
+@pytest.mark.parametrize("form", ["W/{}", '"another", {}'])
+def test_weak_etags_and_lists_of_etags_are_compared(client, form):
+    headers = {"If-None-Match": form.format(client.get("/app/main.js").headers["ETag"])}
+    assert client.get("/app/main.js", headers=headers).status_code == 304
+
+
+@pytest.mark.parametrize("name", ["main.js", "samples/cat.png"])
+def test_ranges_are_ignored(client, name):
+    whole = client.get(f"/app/{name}")
+    response = client.get(f"/app/{name}", headers={"Range": "bytes=0-0"})
+    assert (response.status_code, response.data) == (200, whole.data)
 
 
 def test_a_changed_file_is_sent_again(client):
@@ -140,7 +153,7 @@ def test_scripts_and_styles_are_small(compressed_client):
         for path in SCRIPTS_AND_STYLES
     ]
     assert sum(sizes) < MOST_SENT_BYTES
-    assert sum(path.stat().st_size for path in SCRIPTS_AND_STYLES) < MAX_CACHE_BYTES
+    assert sum(path.stat().st_size for path in SCRIPTS_AND_STYLES) < MOST_BYTES
 
 
 @pytest.mark.parametrize(
@@ -155,13 +168,13 @@ def test_scripts_and_styles_are_small(compressed_client):
         "samples/../main.js",
     ],
 )
-def test_nothing_else_is_served(client, name):
+def test_other_files_are_not_served(client, name):
     response = client.get(f"/app/{name}")
     assert response.status_code == 404
     assert response.json["message"].startswith("Path must be one of /, /app, ")
 
 
-def test_the_path_without_its_slash_leads_to_the_page(client):
+def test_the_path_without_a_slash_redirects_to_the_page(client):
     response = client.get("/app")
     assert (response.status_code, response.headers["Location"]) == (308, "app/")
 
@@ -174,9 +187,9 @@ def test_the_page_can_be_turned_off(upscaler):
     assert client.get("/").status_code == 200
 
 
-def test_the_setting_is_named_as_elsewhere():
+def test_the_environment_variable_turns_the_page_off():
     assert Settings.from_env({"DISABLE_WEB_APP": "true"}).no_page
 
 
-def test_swagger_leads_to_the_page(client):
+def test_swagger_ui_links_to_the_page(client):
     assert "(app/)" in client.get("/swagger.json").json["info"]["description"]

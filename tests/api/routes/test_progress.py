@@ -11,20 +11,20 @@ from tests.support.stand_ins import blur_then_repeat, make_card, noise
 from tests.support.waiting import wait_until
 
 KEYS = ("the-first-of-two-keys", "the-second-of-two")
-PATIENCE_S = 10
+TIMEOUT_S = 10
 
 
 class Gates:
-    """A network whose tiles wait, each until it is let through."""
+    """A network whose tiles each wait for a gate."""
 
     def __init__(self):
         self._open = threading.Semaphore(0)
 
     def run(self, window):
-        assert self._open.acquire(timeout=PATIENCE_S)
+        assert self._open.acquire(timeout=TIMEOUT_S)
         return blur_then_repeat(window)
 
-    def let(self, tiles):
+    def open(self, tiles):
         self._open.release(tiles)
 
 
@@ -48,7 +48,7 @@ def create(gates, monkeypatch):
 def pool(gates):
     with ThreadPoolExecutor(4) as pool:
         yield pool
-        gates.let(1000)
+        gates.open(1000)
 
 
 def send(app, name, data, **headers):
@@ -65,7 +65,7 @@ def state_of(app, name):
     return (ask(app, name).json or {}).get("state")
 
 
-def test_tiles_are_counted_until_the_answer_is_there(create, gates, pool, encode):
+def test_tiles_are_counted_until_the_response_ends(create, gates, pool, encode):
     app = create(memory_mb=64)
     sent = pool.submit(send, app, "mine", encode(noise(10, 30)))
     wait_until(lambda: state_of(app, "mine") == "computing")
@@ -73,16 +73,16 @@ def test_tiles_are_counted_until_the_answer_is_there(create, gates, pool, encode
     assert first["tiles_done"] == 0
     assert first["tiles_total"] == 3
     assert first["pictures_before"] is None
-    gates.let(2)
+    gates.open(2)
     wait_until(lambda: ask(app, "mine").json["tiles_done"] == 2)
     assert first["seconds_left"] >= 0
     assert ask(app, "mine").json["seconds_left"] is not None
-    gates.let(1)
+    gates.open(1)
     assert sent.result().headers["X-Tiles"] == "3"
     assert ask(app, "mine").status_code == 404
 
 
-def test_who_waits_for_the_network_is_told_how_many_are_before(create, pool, encode):
+def test_a_picture_waiting_for_the_network_knows_its_position(create, pool, encode):
     app = create(memory_mb=64)
     pool.submit(send, app, "first", encode(noise(10, 10)))
     wait_until(lambda: state_of(app, "first") == "computing")
@@ -94,7 +94,7 @@ def test_who_waits_for_the_network_is_told_how_many_are_before(create, pool, enc
     assert ask(app, "large").json["seconds_left"] > ask(app, "first").json["seconds_left"]
 
 
-def test_who_waits_for_memory_is_told_how_many_are_before(create, pool, encode):
+def test_a_picture_waiting_for_memory_knows_its_position(create, pool, encode):
     app = create(memory_mb=6)
     data = encode(noise(30, 30))
     pool.submit(send, app, "first", data)
@@ -106,24 +106,24 @@ def test_who_waits_for_memory_is_told_how_many_are_before(create, pool, encode):
         assert (told["pictures_before"], told["tiles_total"]) == (number, 0)
 
 
-def test_a_picture_that_is_decoded_is_told(create, pool, encode, monkeypatch):
+def test_decoding_is_a_state(create, pool, encode, monkeypatch):
     app, reached, go_on = create(memory_mb=64), threading.Event(), threading.Event()
     decoder = app.extensions["enhancer"].decoder
     decode = decoder.decode
 
     def wait_then_decode(*arguments):
         reached.set()
-        assert go_on.wait(PATIENCE_S)
+        assert go_on.wait(TIMEOUT_S)
         return decode(*arguments)
 
     monkeypatch.setattr(decoder, "decode", wait_then_decode)
     pool.submit(send, app, "mine", encode(noise(10, 10)))
-    assert reached.wait(PATIENCE_S)
+    assert reached.wait(TIMEOUT_S)
     assert state_of(app, "mine") == "decoding"
     go_on.set()
 
 
-def test_a_picture_that_failed_is_not_known_any_more(create):
+def test_a_failed_picture_is_unknown(create):
     app = create(memory_mb=64)
     assert send(app, "mine", b"Hello, world").status_code == 400
     response = ask(app, "mine")
@@ -134,7 +134,7 @@ def test_a_picture_that_failed_is_not_known_any_more(create):
     }
 
 
-def test_pictures_of_other_keys_are_not_known(create, pool, encode):
+def test_pictures_of_other_keys_are_unknown(create, pool, encode):
     app = create(memory_mb=64, api_keys=KEYS)
     headers = [{"X-API-Key": key} for key in KEYS]
     pool.submit(send, app, "mine", encode(noise(10, 10)), **headers[0])
@@ -143,18 +143,18 @@ def test_pictures_of_other_keys_are_not_known(create, pool, encode):
     assert ask(app, "mine").status_code == 401
 
 
-def test_of_two_with_one_id_the_later_is_found(create, gates, pool, encode):
+def test_the_later_of_two_requests_with_one_id_is_found(create, gates, pool, encode):
     app = create(memory_mb=64)
     first = pool.submit(send, app, "mine", encode(noise(10, 10)))
     wait_until(lambda: state_of(app, "mine") == "computing")
     pool.submit(send, app, "mine", encode(noise(10, 100)))
     wait_until(lambda: ask(app, "mine").json["tiles_total"] == 10)
-    gates.let(1)
+    gates.open(1)
     assert first.result().status_code == 200
     assert ask(app, "mine").status_code == 200
 
 
-def test_answers_are_not_stored_and_not_logged(create, pool, encode, caplog):
+def test_progress_is_neither_cached_nor_logged(create, pool, encode, caplog):
     app = create(memory_mb=64)
     pool.submit(send, app, "mine", encode(noise(10, 10)))
     wait_until(lambda: state_of(app, "mine") == "computing")

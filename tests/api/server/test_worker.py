@@ -1,10 +1,12 @@
-"""The production server under what happens every day, with a stand-in network."""
+"""The production server with a stand-in network: load, slow clients, stops and crashes."""
 
 import http.client
 import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +15,12 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from api.server.worker import is_probe, is_question
+from api.server.worker import (
+    is_held_by,
+    is_probe,
+    is_progress_request,
+    reject_new_connections,
+)
 from tests.support.stand_in_app import LOAD_S, TILE_S, stand_in_service
 from tests.support.stand_ins import noise
 from tests.support.waiting import wait_until
@@ -43,15 +50,15 @@ def address_of(url):
 
 
 def status_of(url, path):
-    """Status of a probe; None where nobody answers."""
+    """Return the status of a probe; None if no server answers."""
     try:
         return requests.get(f"{url}{path}", timeout=5).status_code
     except requests.ConnectionError:
         return None
 
 
-def figure(url, name):
-    """A figure of the service; None while there is none."""
+def metric(url, name):
+    """Return a metric of the service; None if it is missing."""
     try:
         text = requests.get(f"{url}/metrics", timeout=5).text
     except requests.ConnectionError:
@@ -65,8 +72,8 @@ def workers_of(process):
     return [int(pid) for pid in children.split()]
 
 
-def ask_until_refused(url, prepared, connections_last):
-    """Answers to one request after the other; every connection that is made must bring one."""
+def ask_until_refused(url, prepared, keeps_alive):
+    """Send requests one by one until refused. Every connection must bring a response."""
     answers = []
     connection = http.client.HTTPConnection(*address_of(url), timeout=TIMEOUT_S)
     while True:
@@ -78,21 +85,18 @@ def ask_until_refused(url, prepared, connections_last):
         connection.request("POST", "/model/predict", prepared.body, dict(prepared.headers))
         answer = connection.getresponse()
         answers.append((answer.status, len(answer.read())))
-        if not connections_last:
+        if not keeps_alive:
             connection.close()
 
 
-@pytest.mark.parametrize(("workers", "connections_last"), [("1", False), ("1", True), ("2", False)])
-def test_who_got_through_gets_a_whole_answer_when_the_server_is_stopped(
-    picture, workers, connections_last
-):
+@pytest.mark.parametrize(("workers", "keeps_alive"), [("1", False), ("1", True), ("2", False)])
+def test_a_stopping_server_answers_every_accepted_connection(picture, workers, keeps_alive):
     with stand_in_service(ENHANCER_WORKERS=workers) as (url, process):
         expected = len(predict(url, picture).content)
         prepared = multipart(url, picture)
         with ThreadPoolExecutor(CLIENTS) as pool:
             clients = [
-                pool.submit(ask_until_refused, url, prepared, connections_last)
-                for _ in range(CLIENTS)
+                pool.submit(ask_until_refused, url, prepared, keeps_alive) for _ in range(CLIENTS)
             ]
             time.sleep(1)
             process.terminate()
@@ -102,17 +106,17 @@ def test_who_got_through_gets_a_whole_answer_when_the_server_is_stopped(
     assert set(answers) == {(200, expected)}
 
 
-def test_a_stopped_server_refuses_newcomers_while_it_finishes_its_work(picture):
+def test_a_stopping_server_refuses_connections_while_it_finishes(picture):
     with stand_in_service(**{TILE_S: "2"}) as (url, process), ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(predict, url, picture)
-        wait_until(lambda: figure(url, "memory_admitted_bytes"))
+        wait_until(lambda: metric(url, "memory_admitted_bytes"))
         process.terminate()
         wait_until(lambda: status_of(url, "/health/live") is None)
         assert not under_way.done()
         assert under_way.result().status_code == 200
 
 
-def test_a_stopped_server_is_not_ready_but_accepts_for_a_while(picture):
+def test_a_draining_server_is_not_ready_but_accepts_requests(picture):
     with stand_in_service(ENHANCER_DRAIN_S="2") as (url, process):
         assert status_of(url, "/health/ready") == 200
         process.terminate()
@@ -124,7 +128,7 @@ def test_a_stopped_server_is_not_ready_but_accepts_for_a_while(picture):
         assert process.wait(10) == 0
 
 
-def test_a_killed_process_is_replaced_and_tells_when_it_is_ready(picture):
+def test_a_killed_worker_is_replaced_and_not_ready_before_it_has_loaded(picture):
     with stand_in_service(**{LOAD_S: "2"}) as (url, process):
         (killed,) = workers_of(process)
         os.kill(killed, signal.SIGKILL)
@@ -139,14 +143,14 @@ def test_probes_are_answered_when_all_threads_are_busy(picture):
     environ = {TILE_S: "1.5", "ENHANCER_REQUEST_THREADS": "2"}
     with stand_in_service(**environ) as (url, _), ThreadPoolExecutor(3) as pool:
         busy = [pool.submit(predict, url, picture) for _ in range(3)]
-        wait_until(lambda: figure(url, "memory_admitted_bytes") > 0)
+        wait_until(lambda: metric(url, "memory_admitted_bytes") > 0)
         for path in ("/health/live", "/health/ready", "/metrics"):
             assert status_of(url, path) == 200
         assert not any(request.done() for request in busy)
         assert {request.result().status_code for request in busy} == {200}
 
 
-def test_where_a_picture_is_can_be_asked_when_all_threads_are_busy(picture):
+def test_progress_is_answered_when_all_threads_are_busy(picture):
     environ = {TILE_S: "0.7", "ENHANCER_REQUEST_THREADS": "2"}
     with stand_in_service(**environ) as (url, _), ThreadPoolExecutor(3) as pool:
         address = f"{url}/model/progress/mine"
@@ -159,22 +163,22 @@ def test_where_a_picture_is_can_be_asked_when_all_threads_are_busy(picture):
         assert requests.get(address, timeout=TIMEOUT_S).status_code == 404
 
 
-def test_several_processes_are_measured_together(picture):
+def test_the_metrics_of_several_workers_are_added_up(picture):
     with stand_in_service(ENHANCER_WORKERS="2", ENHANCER_MEMORY_MB="50") as (url, process):
         for _ in range(6):
             assert predict(url, picture).status_code == 200
-        wait_until(lambda: figure(url, "memory_budget_bytes") == 100e6)
+        wait_until(lambda: metric(url, "memory_budget_bytes") == 100e6)
         os.kill(workers_of(process)[0], signal.SIGKILL)
-        wait_until(lambda: figure(url, "memory_budget_bytes") == 100e6)
+        wait_until(lambda: metric(url, "memory_budget_bytes") == 100e6)
         # Those of the killed one are not forgotten.
-        wait_until(lambda: figure(url, "tiles_total") == 6)
+        wait_until(lambda: metric(url, "tiles_total") == 6)
         folder = metrics_folder(process)
         assert folder.exists()
     assert not folder.exists()
 
 
 def metrics_folder(process):
-    """Where the processes count: they have its files in memory."""
+    """Return the folder in which the workers count: they map its files."""
     found = []
 
     def has_been_found():
@@ -188,15 +192,15 @@ def metrics_folder(process):
 
 
 @pytest.fixture(scope="module")
-def impatient():
-    """A server that waits for nobody."""
+def quick_server():
+    """A server with short timeouts."""
     environ = {"ENHANCER_READ_TIMEOUT_S": "0.5", "ENHANCER_WRITE_TIMEOUT_S": "0.5"}
     with stand_in_service(**environ, **{TILE_S: "0"}) as (url, _):
         yield url
 
 
 def trickle(url, content, pause_s=0.1):
-    """Send it byte by byte until there is an answer; the answer."""
+    """Send bytes one by one until there is a response. Return it."""
     with socket.create_connection(address_of(url), timeout=TIMEOUT_S) as connection:
         for start in range(len(content)):
             connection.sendall(content[start : start + 1])
@@ -210,17 +214,17 @@ def trickle(url, content, pause_s=0.1):
         return first + b"".join(iter(lambda: connection.recv(10_000), b""))
 
 
-def test_headers_that_trickle_are_not_waited_for(impatient):
+def test_slow_headers_time_out(quick_server):
     started = time.monotonic()
-    answer = trickle(impatient, b"GET /model/metadata HTTP/1.1\r\n" + b"X: y\r\n" * 50)
+    answer = trickle(quick_server, b"GET /model/metadata HTTP/1.1\r\n" + b"X: y\r\n" * 50)
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert time.monotonic() - started < 5
 
 
-def test_a_body_that_trickles_is_not_waited_for(impatient, picture):
-    prepared = multipart(impatient, picture)
+def test_a_slow_body_times_out(quick_server, picture):
+    prepared = multipart(quick_server, picture)
     head = "".join(f"{name}: {value}\r\n" for name, value in prepared.headers.items())
-    with socket.create_connection(address_of(impatient), timeout=TIMEOUT_S) as connection:
+    with socket.create_connection(address_of(quick_server), timeout=TIMEOUT_S) as connection:
         connection.sendall(b"POST /model/predict HTTP/1.1\r\nHost: a\r\n" + head.encode() + b"\r\n")
         connection.sendall(prepared.body[:300])
         answer = b"".join(iter(lambda: connection.recv(10_000), b""))
@@ -229,29 +233,29 @@ def test_a_body_that_trickles_is_not_waited_for(impatient, picture):
     assert b'"Request must arrive within 0.5 s. It did not."' in answer
 
 
-def test_memory_of_a_caller_who_does_not_read_is_freed(impatient, encode):
-    prepared = multipart(impatient, encode(noise(1000, 1500)))
+def test_memory_is_freed_if_the_client_does_not_read(quick_server, encode):
+    prepared = multipart(quick_server, encode(noise(1000, 1500)))
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(TIMEOUT_S)
-        connection.connect(address_of(impatient))
+        connection.connect(address_of(quick_server))
         head = "".join(f"{name}: {value}\r\n" for name, value in prepared.headers.items())
         connection.sendall(b"POST /model/predict HTTP/1.1\r\nHost: a\r\n" + head.encode() + b"\r\n")
         connection.sendall(prepared.body)
         assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
-        wait_until(lambda: figure(impatient, "memory_admitted_bytes") > 0)
-        wait_until(lambda: figure(impatient, "memory_admitted_bytes") == 0, 30)
+        wait_until(lambda: metric(quick_server, "memory_admitted_bytes") > 0)
+        wait_until(lambda: metric(quick_server, "memory_admitted_bytes") == 0, 30)
         with pytest.raises(ConnectionError):
             while True:
                 connection.sendall(b".")
                 connection.recv(1_000_000)
 
 
-def test_a_quick_caller_is_served_by_an_impatient_server(impatient, picture):
+def test_short_timeouts_do_not_affect_quick_clients(quick_server, picture):
     with requests.Session() as session:
         for _ in range(3):
             files = {"image": picture}
-            answer = session.post(f"{impatient}/model/predict", files=files, timeout=TIMEOUT_S)
+            answer = session.post(f"{quick_server}/model/predict", files=files, timeout=TIMEOUT_S)
             assert answer.status_code == 200
             time.sleep(0.6)
 
@@ -266,16 +270,16 @@ def test_a_quick_caller_is_served_by_an_impatient_server(impatient, picture):
         (b"GET / HTTP/1.1\r\nSCRIPT_NAME: /a\r\n\r\n", b"200"),
     ],
 )
-def test_odd_heads_are_answered_at_once(impatient, head, status):
+def test_malformed_heads_are_answered_at_once(quick_server, head, status):
     started = time.monotonic()
-    with socket.create_connection(address_of(impatient), timeout=TIMEOUT_S) as connection:
+    with socket.create_connection(address_of(quick_server), timeout=TIMEOUT_S) as connection:
         connection.sendall(head)
         assert connection.recv(10_000).split()[1] == status
     assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])
-def test_a_probe_is_known_by_its_first_line(path):
+def test_a_complete_probe_is_recognised(path):
     ours, theirs = socket.socketpair()
     with ours, theirs:
         assert not is_probe(ours)
@@ -286,7 +290,7 @@ def test_a_probe_is_known_by_its_first_line(path):
 
 
 @pytest.mark.parametrize("head", ["POST /health/live", "GET /health/lives", "GET /model/metadata"])
-def test_nothing_else_is_a_probe(head):
+def test_other_requests_are_not_probes(head):
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(f"{head} HTTP/1.1\r\n\r\n".encode())
@@ -303,8 +307,39 @@ def test_nothing_else_is_a_probe(head):
         ("POST /model/progress/abc", False),
     ],
 )
-def test_who_asks_for_a_picture_is_known_by_the_first_line(head, expected):
+def test_a_progress_request_is_recognised_by_its_first_line(head, expected):
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(f"{head} HTTP/1.1\r\n\r\n".encode())
-        assert is_question(ours) is expected
+        assert is_progress_request(ours) is expected
+
+
+@pytest.fixture
+def listener():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def test_new_connections_are_dropped_and_others_go_on(listener):
+    with socket.create_connection(listener.getsockname()) as caller:
+        reject_new_connections(listener)
+        with pytest.raises(TimeoutError):
+            socket.create_connection(listener.getsockname(), timeout=0.2)
+        accepted, _ = listener.accept()
+        with accepted:
+            caller.sendall(b"hello")
+            assert accepted.recv(10) == b"hello"
+
+
+def test_the_holder_of_a_socket_is_known(listener):
+    with socket.socket() as other:
+        assert is_held_by(os.getpid(), listener)
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        with child:
+            assert not is_held_by(child.pid, listener)
+            assert not is_held_by(child.pid, other)
+            child.communicate(b"\n")
+
+
+def test_an_unknown_process_counts_as_a_holder(listener):
+    assert is_held_by(2**30, listener)
