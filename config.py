@@ -255,6 +255,15 @@ class Settings:
             yield f"{name}={HIDDEN if hidden else as_text(value)} ({origin})"
 
 
+def describe_settings() -> Iterator[tuple[str, str, str, str]]:
+    """Yield environment variable, type, default and help text of every setting."""
+    for f in fields(Settings):
+        kind = "list" if f.type == tuple[str, ...] else getattr(f.type, "__name__", str(f.type))
+        value: Any = f.default
+        default = as_text(value.relative_to(ROOT) if isinstance(value, Path) else value)
+        yield variable_name(f), kind.lower(), default, f.metadata["description"]
+
+
 def variable_name(f: Any) -> str:
     """Environment variable of a field of Settings."""
     return str(f.metadata["env"] or PREFIX + f.name.upper())
