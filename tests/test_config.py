@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from config import HIDDEN, ROOT, InvalidSetting, Settings, as_text, variable_name
+from config import HIDDEN, InvalidSetting, Settings
 
 KEY = "abcdefghijklmnop"
 
@@ -109,13 +109,3 @@ def test_settings_are_told_with_their_origin_and_without_secrets():
     assert "ENHANCER_DRAIN_S=0 (default)" in lines
     assert "ENHANCER_RATE_LIMIT_STORAGE=memory:// (default)" in lines
     assert KEY not in "".join(lines) + repr(settings)
-
-
-def test_every_setting_is_documented_in_the_readme():
-    readme = (ROOT / "README.md").read_text()
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in readme.splitlines()]
-    for field in fields(Settings):
-        is_path = isinstance(field.default, Path)
-        default = field.default.relative_to(ROOT) if is_path else field.default
-        name = f"`{variable_name(field)}`"
-        assert [name, as_text(default), field.metadata["description"]] in rows
