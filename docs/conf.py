@@ -32,7 +32,9 @@ myst_heading_anchors = 3  # headings down to ### can be linked to
 
 autodoc_member_order = "bysource"
 autodoc_mock_imports = ["tensorflow"]  # takes seconds to load, and no page needs it
-autodoc_typehints = "description"
+autodoc_typehints = "signature"
+python_maximum_signature_line_length = 88
+default_role = "code"  # `name` in a docstring
 napoleon_use_ivar = True
 
 INCLUDED_PAGES = {
@@ -47,6 +49,8 @@ INCLUDED_PAGES = {
 
 LOCAL_LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)")
 PROBLEM_LEVEL, QUIET = 2, 5  # levels of docutils: warning, and above every message
+
+TREE = "├──"  # in a docstring, draws a hierarchy that must keep its lines
 
 log = logging.getLogger(__name__)
 
@@ -101,11 +105,12 @@ def move_links(_app: Sphinx, path: Path, _parent: str, content: list[str]) -> No
 def keep_plain_docstrings(
     app: Sphinx, _what: str, _name: str, _obj: object, _options: object, lines: list[str]
 ) -> None:
-    """Show a docstring that is not valid reStructuredText as it is written."""
+    """Show a docstring as it is written if it draws a tree or is not valid reStructuredText."""
     settings = {"report_level": QUIET, "env": app.env}
     tree = publish_doctree("\n".join(lines), settings_overrides=settings)
     problems = tree.findall(nodes.system_message)
-    if any(problem["level"] >= PROBLEM_LEVEL for problem in problems):
+    is_invalid = any(problem["level"] >= PROBLEM_LEVEL for problem in problems)
+    if is_invalid or any(TREE in line for line in lines):
         lines[:] = ["::", "", *(f"    {line}" for line in lines), ""]
 
 

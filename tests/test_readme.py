@@ -1,5 +1,6 @@
 """The documentation states what was measured, and names what exists."""
 
+import ast
 import re
 import tomllib
 
@@ -15,6 +16,7 @@ from training.evaluation.outputs import FIRST_MARK, LAST_MARK, TestPicture, as_t
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
+SERVICE = ("api", "core", "jobs")
 FOLDERS = ("benchmarks", "training", "assets", "samples")
 DOCUMENTS = [
     README,
@@ -23,6 +25,7 @@ DOCUMENTS = [
     *sorted(DOCS.rglob("*.md")),
 ]
 LONGEST_README = 150  # lines
+SHORTEST_MESSAGE = 20  # characters of a literal
 PATH = re.compile(r"`((?:api|core|jobs|training|deploy|tests)/[\w./-]*)`")
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 
@@ -97,6 +100,40 @@ def test_every_setting_stands_once_in_the_configuration_page():
     lines = (DOCS / "configuration.md").read_text().splitlines()
     names = [setting[0] for setting in describe_settings()]
     assert [name for name in names if lines.count(name) != 1] == []
+
+
+def literals():
+    """Every string in the source of the service; a NUL stands for what is filled in."""
+    for path in [*ROOT.glob("*.py"), *(f for name in SERVICE for f in (ROOT / name).rglob("*.py"))]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            texts = [getattr(part, "value", None) for part in parts]
+            yield "".join(text if isinstance(text, str) else "\0" for text in texts)
+
+
+def without_value(message):
+    """The part of a message that says what was expected."""
+    return message.split(" Received:")[0].strip()
+
+
+@pytest.fixture(scope="module")
+def messages():
+    """Matches what any message of the service says was expected."""
+    expected = {without_value(text) for text in literals()}
+    long_enough = [text for text in expected if len(text.replace("\0", "")) >= SHORTEST_MESSAGE]
+    return re.compile("|".join(re.escape(text).replace("\0", ".*") for text in long_enough))
+
+
+def documented_messages():
+    """The headings of the troubleshooting page and the examples of the table of errors."""
+    headings = re.findall(r"^### (`+)(.*?)\1", (DOCS / "troubleshooting.md").read_text(), re.M)
+    rows = re.findall(r"^\| \d{3}.*\| (`+)(.*?)\1", (DOCS / "http-api.md").read_text(), re.M)
+    return [text for _, text in headings + rows if text != "Internal Server Error"]
+
+
+@pytest.mark.parametrize("message", documented_messages())
+def test_a_documented_message_is_one_of_the_service(message, messages):
+    assert messages.fullmatch(without_value(message))
 
 
 def test_the_version_is_the_same_everywhere():
