@@ -34,7 +34,6 @@ autodoc_member_order = "bysource"
 autodoc_mock_imports = ["tensorflow"]  # takes seconds to load, and no page needs it
 autodoc_typehints = "signature"
 python_maximum_signature_line_length = 88
-default_role = "code"  # `name` in a docstring
 napoleon_use_ivar = True
 
 INCLUDED_PAGES = {
@@ -48,6 +47,7 @@ INCLUDED_PAGES = {
 """Documents outside this folder, by the page that includes them."""
 
 LOCAL_LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)")
+CODE = re.compile(r"(?<![`:\w])`([^`\n]+)`(?![`_])")
 PROBLEM_LEVEL, QUIET = 2, 5  # levels of docutils: warning, and above every message
 
 TREE = "├──"  # in a docstring, draws a hierarchy that must keep its lines
@@ -102,16 +102,18 @@ def move_links(_app: Sphinx, path: Path, _parent: str, content: list[str]) -> No
     content[0] = LOCAL_LINK.sub(moved, content[0])
 
 
-def keep_plain_docstrings(
+def adapt_docstring(
     app: Sphinx, _what: str, _name: str, _obj: object, _options: object, lines: list[str]
 ) -> None:
-    """Show a docstring as it is written if it draws a tree or is not valid reStructuredText."""
+    """Mark `code` as reStructuredText does; keep trees and all that is invalid as written."""
+    written = list(lines)
+    lines[:] = [CODE.sub(r"``\1``", line) for line in lines]
     settings = {"report_level": QUIET, "env": app.env}
     tree = publish_doctree("\n".join(lines), settings_overrides=settings)
     problems = tree.findall(nodes.system_message)
     is_invalid = any(problem["level"] >= PROBLEM_LEVEL for problem in problems)
     if is_invalid or any(TREE in line for line in lines):
-        lines[:] = ["::", "", *(f"    {line}" for line in lines), ""]
+        lines[:] = ["::", "", *(f"    {line}" for line in written), ""]
 
 
 def setup(app: Sphinx) -> None:
@@ -119,4 +121,4 @@ def setup(app: Sphinx) -> None:
     app.add_directive("settings", SettingsTable)
     app.connect("env-updated", check_settings)
     app.connect("include-read", move_links)
-    app.connect("autodoc-process-docstring", keep_plain_docstrings, priority=900)
+    app.connect("autodoc-process-docstring", adapt_docstring, priority=900)
