@@ -64,6 +64,7 @@ class SettingsTable(SphinxDirective):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
+        """Return the table, and remember which settings it shows."""
         known = {setting[0]: setting for setting in describe_settings()}
         names = [line.strip() for line in self.content if line.strip()]
         unknown = sorted(set(names) - known.keys())
