@@ -23,7 +23,7 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --genera
 .PHONY: help run test coverage test-thorough test-page test-container test-rollout train-smoke fuzz lint format docs bench image lock clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 run: $(VENV)/.serving  ## install what serving needs and start the server on :5000
 	$(BIN)/python app.py
