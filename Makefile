@@ -20,10 +20,10 @@ SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
   --no-header --quiet --upgrade
 
-.PHONY: help run test coverage test-thorough test-page test-container test-rollout train-smoke fuzz lint format bench image lock clean
+.PHONY: help run test coverage test-thorough test-page test-container test-rollout train-smoke fuzz lint format docs bench image lock clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 run: $(VENV)/.serving  ## install what serving needs and start the server on :5000
 	$(BIN)/python app.py
@@ -63,6 +63,9 @@ format: $(VENV)/.development  ## put the code into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.development  ## build the documentation site in build/docs; broken links fail
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+
 bench: $(BENCH_VENV)/.engines  ## measure this checkout beside other engines; BENCH=--quick for a smoke test
 	$(BIN)/python -m benchmarks --engines $(BENCH_VENV)/bin/python $(BENCH)
 
@@ -74,7 +77,7 @@ lock: $(VENV)/.development  ## pin the newest versions that pyproject.toml allow
 	$(BIN)/$(LOCK) --extra training --extra dev -c requirements.txt -o requirements-dev.txt
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) $(BENCH_VENV) .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH_VENV) build .coverage .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -42,6 +42,10 @@ PARSING_ERRORS = {
 """What a text that cannot be parsed should have been, by pydantic's type of the error."""
 
 
+KINDS = {bool: "bool", int: "int", float: "float", str: "str", tuple: "list"}
+"""Type of a setting in one word, by the type of its default; others are paths."""
+
+
 class InvalidSetting(ValueError):
     """Settings are wrong. The message names each of them, one a line."""
 
@@ -305,18 +309,28 @@ class Settings(BaseSettings):
         """Yield `NAME=value (origin)` for each setting; the value of a secret is hidden."""
         for item in describe_settings():
             value = getattr(self, item.field)
-            hidden = item.is_secret and value != item.default
+            hidden = item.is_secret and as_text(value) != item.default
             origin = "environment" if item.variable in environ else "default"
             yield f"{item.variable}={HIDDEN if hidden else as_text(value)} ({origin})"
 
 
 class SettingDescription(NamedTuple):
-    """A setting for documentation: environment variable, field, default, help, secrecy."""
+    """A setting for documentation.
+
+    Attributes:
+        variable: environment variable.
+        kind: type of the value, in one word.
+        default: default as the environment would give it; paths are relative to the project.
+        description: one line of help.
+        field: name of the field of `Settings`.
+        is_secret: whether its value is never shown.
+    """
 
     variable: str
-    field: str
-    default: Any
+    kind: str
+    default: str
     description: str
+    field: str
     is_secret: bool
 
 
@@ -325,9 +339,10 @@ def describe_settings() -> list[SettingDescription]:
     return [
         SettingDescription(
             variable_name(name, field),
-            name,
-            field.default,
+            KINDS.get(type(field.default), "path"),
+            as_text(field.default).removeprefix(f"{ROOT}/"),
             str(field.description),
+            name,
             is_secret(field),
         )
         for name, field in Settings.model_fields.items()

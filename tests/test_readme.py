@@ -1,25 +1,58 @@
-"""What the README states is what was measured, and what is there."""
+"""The documentation states what was measured, and names what exists."""
 
+import ast
 import re
+import tomllib
 
 import numpy as np
+import pytest
 
-from config import ROOT, Settings
+import api
+from config import ROOT, Settings, describe_settings
 from core.images import decode_image
 from core.model.card import faithful_path, read_card
 from training.evaluation.evaluate import FIRST_MARK, LAST_MARK, as_table, write_into
 from training.evaluation.outputs import TestPicture, compare
 
 README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+SERVICE = ("api", "core", "jobs")
+FOLDERS = ("benchmarks", "training", "assets", "samples")
+DOCUMENTS = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    *(ROOT / folder / "README.md" for folder in FOLDERS),
+    *sorted(DOCS.rglob("*.md")),
+]
+LONGEST_README = 150  # lines
+SHORTEST_MESSAGE = 20  # characters of a literal
+PATH = re.compile(r"`((?:api|core|jobs|training|deploy|tests)/[\w./-]*)`")
+CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 
 
-def test_the_quality_table_is_that_of_the_cards():
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def measured_quality():
+    """Figures by test set and output, of both networks that are served."""
     path = Settings().card
     card = read_card(path)
     faithful = read_card(faithful_path(path, card))
-    quality = {name: faithful.quality[name] | card.quality[name] for name in card.quality}
-    table = as_table(quality)
-    assert f"{FIRST_MARK}\n{table}{LAST_MARK}" in README.read_text()
+    return {name: faithful.quality[name] | card.quality[name] for name in card.quality}
+
+
+def test_the_quality_table_is_that_of_the_cards():
+    table = as_table(measured_quality())
+    assert f"{FIRST_MARK}\n{table}{LAST_MARK}" in (DOCS / "quality.md").read_text()
+
+
+def test_the_short_quality_table_holds_the_figures_of_the_full_one():
+    full = (DOCS / "quality.md").read_text()
+    for name in measured_quality():
+        rows = re.findall(rf"^\| {name} \|[^|]*\| ([\d.]+) \| [\d.]+ \| ([\d.]+) \|", full, re.M)
+        figures = [row[0] for row in rows] + [row[1] for row in rows]
+        assert f"| {name} | {' | '.join(figures)} |\n" in README.read_text()
 
 
 def test_a_table_is_replaced_between_the_marks(tmp_path):
@@ -35,20 +68,79 @@ def test_the_picture_is_what_the_weights_give():
     lr, hr = (samples / kind / "food.png" for kind in ("low_resolution", "original"))
     encoded = compare(Settings().card, TestPicture("samples", lr, hr))
     expected = decode_image(encoded).pixels.astype(int)
-    shown = decode_image((ROOT / "docs" / "food.png").read_bytes()).pixels
+    shown = decode_image((DOCS / "food.png").read_bytes()).pixels
     assert np.abs(shown - expected).max() <= 1
 
 
-def test_every_link_to_a_file_leads_somewhere():
-    documents = [path.relative_to(ROOT) for path in sorted((ROOT / "docs").glob("*.md"))]
-    for document in ("README.md", "CONTRIBUTING.md", "assets/README.md", *documents):
-        path = ROOT / document
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text()):
-            assert (path.parent / target).exists(), f"{document} links to {target}"
+def test_the_readme_is_short():
+    assert len(README.read_text().splitlines()) <= LONGEST_README
 
 
-def test_every_make_target_that_is_named_exists():
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_link_to_a_file_leads_somewhere(document):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)[)#]", CODE.sub("", document.read_text())):
+        assert (document.parent / target).exists(), f"{document} links to {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_make_target_that_is_named_exists(document):
     makefile = (ROOT / "Makefile").read_text()
-    for document in ("README.md", "CONTRIBUTING.md", "docs/operations.md"):
-        for target in set(re.findall(r"`make ([a-z-]+)`", (ROOT / document).read_text())):
-            assert f"\n{target}:" in makefile
+    for target in set(re.findall(r"`make ([a-z-]+)", document.read_text())):
+        assert f"\n{target}:" in makefile
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_path_that_is_named_exists(document):
+    """Paths such as `core/files.py`, in code, from the top folder."""
+    named = set(PATH.findall(document.read_text()))
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_every_setting_stands_once_in_the_configuration_page():
+    lines = (DOCS / "configuration.md").read_text().splitlines()
+    names = [setting[0] for setting in describe_settings()]
+    assert [name for name in names if lines.count(name) != 1] == []
+
+
+def literals():
+    """Every string in the source of the service; a NUL stands for what is filled in."""
+    for path in [*ROOT.glob("*.py"), *(f for name in SERVICE for f in (ROOT / name).rglob("*.py"))]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            texts = [getattr(part, "value", None) for part in parts]
+            yield "".join(text if isinstance(text, str) else "\0" for text in texts)
+
+
+def without_value(message):
+    """The part of a message that says what was expected."""
+    return message.split(" Received:")[0].strip()
+
+
+@pytest.fixture(scope="module")
+def messages():
+    """Matches what any message of the service says was expected."""
+    expected = {without_value(text) for text in literals()}
+    long_enough = [text for text in expected if len(text.replace("\0", "")) >= SHORTEST_MESSAGE]
+    return re.compile("|".join(re.escape(text).replace("\0", ".*") for text in long_enough))
+
+
+def documented_messages():
+    """The headings of the troubleshooting page and the examples of the table of errors."""
+    headings = re.findall(r"^### (`+)(.*?)\1", (DOCS / "troubleshooting.md").read_text(), re.M)
+    rows = re.findall(r"^\| \d{3}.*\| (`+)(.*?)\1", (DOCS / "http-api.md").read_text(), re.M)
+    return [text for _, text in headings + rows if text != "Internal Server Error"]
+
+
+@pytest.mark.parametrize("message", documented_messages())
+def test_a_documented_message_is_one_of_the_service(message, messages):
+    assert messages.fullmatch(without_value(message))
+
+
+def test_the_version_is_the_same_everywhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == api.VERSION
+    assert f"ARG VERSION={project['version']}\n" in (ROOT / "Dockerfile").read_text()
+    assert f"\n## {project['version']} - " in (ROOT / "CHANGELOG.md").read_text()
+    for overlay in ("production", "cluster"):
+        text = (ROOT / "deploy" / "kustomize" / overlay / "kustomization.yaml").read_text()
+        assert f"newTag: {project['version']}\n" in text

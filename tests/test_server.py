@@ -1,4 +1,4 @@
-"""The production server as a user starts it, and the README's examples against it."""
+"""The production server as a user starts it, and the documentation's examples against it."""
 
 import contextlib
 import io
@@ -26,19 +26,26 @@ from tests.support.waiting import wait_until
 from training.evaluation.metrics import psnr_y
 
 SAMPLES = ROOT / "samples" / "test_examples"
-README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 UPSCALE = "python upscale.py "
-COMMANDS = [
-    line
-    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-    for line in block.replace("\\\n", " ").splitlines()
-    if line.startswith(("curl ", UPSCALE))
-]
+COMMANDS = list(
+    dict.fromkeys(
+        line
+        for page in PAGES
+        for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
+        for line in block.replace("\\\n", " ").splitlines()
+        if line.startswith(("curl ", UPSCALE))
+    )
+)
+"""Lines of the ```bash blocks, each once; ```sh blocks need what a test does not have."""
+
 FIRST = next(command for command in COMMANDS if command.startswith(UPSCALE))
 
 
 (JOB_SCRIPT,) = [
-    block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "/model/jobs" in block
+    block
+    for block in re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "jobs.md").read_text(), re.DOTALL)
+    if "/model/jobs" in block
 ]
 
 
@@ -56,7 +63,7 @@ def server(running):
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A folder that looks like a checkout to the README's commands."""
+    """A folder that looks like a checkout to the documented commands."""
     for name in ("samples", "upscale.py"):
         (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path
@@ -64,7 +71,7 @@ def checkout(tmp_path):
 
 @pytest.fixture
 def clips(checkout):
-    """The files that the README's commands on clips name."""
+    """The files that the documented commands on clips name."""
     (checkout / "folder").mkdir()
     (checkout / "folder" / "blinks.gif").write_bytes(blinking())
     (checkout / "cat.gif").write_bytes(blinking())
@@ -84,7 +91,7 @@ def post(url, path):
     return answer.content
 
 
-def test_the_readme_has_examples():
+def test_the_documentation_has_examples():
     assert sum("food.png" in command for command in COMMANDS) >= 2
 
 
@@ -100,7 +107,7 @@ def run_command(command, checkout):
 
 @pytest.mark.usefixtures("clips")
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_example_of_the_readme_works_as_written(command, server, checkout):
+def test_a_documented_example_works_as_written(command, server, checkout):
     run_command(command.replace("http://localhost:5000", server), checkout)
     made = [p for p in checkout.rglob("*.png") if not p.is_relative_to(checkout / "samples")]
     for path in made:
@@ -115,7 +122,7 @@ def test_an_example_of_the_readme_works_as_written(command, server, checkout):
         assert (header.width, header.height, header.frames) == (32, 24, 2)
 
 
-def test_the_job_of_the_readme_works_as_written(server, checkout):
+def test_the_documented_job_works_as_written(server, checkout):
     script = JOB_SCRIPT.replace("http://localhost:5000", server)
     environ = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(

@@ -18,6 +18,7 @@ from api.responses import (
     result_response,
 )
 from api.server.connection import extend_read_timeout
+from core.options import JOB_OPTIONS
 
 FIELD = "file"
 

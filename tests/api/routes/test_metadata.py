@@ -38,9 +38,9 @@ def test_the_range_of_detail_is_listed(client):
     assert metadata["weights"]["faithful"] == "plain"
 
 
-def test_the_kinds_of_pictures_match_the_readme(client):
-    readme = (ROOT / "README.md").read_text()
+def test_the_kinds_of_pictures_are_those_of_the_documentation(client):
+    page = (ROOT / "docs" / "formats.md").read_text()
     for taken in client.get("/model/metadata").json["pictures"]:
         bits, profiles = (", ".join(map(str, taken[name])) for name in ("bits", "profiles"))
         cells = [taken["format"], taken["pictures"], bits, "yes" if taken["alpha"] else "–"]
-        assert f"| {' | '.join([*cells, profiles or '–'])} |\n" in readme
+        assert f"| {' | '.join([*cells, profiles or '–'])} |\n" in page
