@@ -53,7 +53,6 @@ def work(sign_of_life: Path) -> int:
     Args:
         sign_of_life: file that the worker touches while it is healthy.
     """
-
     from jobs.cluster.worker import WorkerTimings, run_worker
 
     try:

@@ -15,11 +15,12 @@ from api.errors import register_errors
 from api.observability.metrics import METRICS, Metrics, metrics
 from api.observability.tracing import register_tracing
 from api.responses import STREAM_LIMIT, EventStreamLimit
-from api.routes import metadata, predict, progress
-from api.routes.health import health
+from api.routes import predict, progress
+from api.routes import status as metadata
 from api.routes.jobs import jobs
 from api.routes.page import register_page
 from api.routes.progress import PROGRESS_REGISTRY, RequestProgressRegistry
+from api.routes.status import health
 
 __all__ = [
     "AccessPolicy",

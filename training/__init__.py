@@ -1,1 +1,5 @@
-"""Train the networks in assets/, from photographs to frozen graphs; not part of the service."""
+"""Turn photographs into the frozen graphs in `assets/`. The service never imports this package."""
+
+
+class CommandFailed(ValueError):
+    """A command cannot do what was asked for. The message states what was expected."""

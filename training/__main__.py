@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.errors import SuperResolutionError
-from training.errors import CommandFailed
+from training import CommandFailed
 
 INTERRUPTED = 130  # exit status of a shell command that was interrupted
 

@@ -37,8 +37,8 @@ from core.model.tiles import Network
 from core.model.upscaler import Upscaler
 from core.picture import Picture
 from core.pixels import LEVELS, uint8_from_unit, unit_from_uint8
+from training import CommandFailed
 from training.data.photos import count_licences, manifest_sha256, read_manifest, split_photos
-from training.errors import CommandFailed
 from training.loop.recipe import Recipe
 from training.loop.run import (
     CHECKPOINT,

@@ -38,7 +38,7 @@ from gunicorn import util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from api.responses import MAY_STREAM
-from api.routes.health import DRAINING, LIVE, STARTING
+from api.routes.status import DRAINING, LIVE, STARTING
 from api.server.connection import SOCKET, ClientSocket, RequestTimeout
 
 if TYPE_CHECKING:

@@ -211,7 +211,7 @@ def _error(content: Any) -> Exception:
         raise InvalidMessage("an error that is not known") from error
 
 
-class Codec(Protocol):
+class ValueCodec(Protocol):
     """How values of one type are written to JSON and buffers, and read again."""
 
     def pack(self, value: Any, buffers: list[Buffer]) -> Any:
@@ -222,7 +222,7 @@ class Codec(Protocol):
 
 
 @cache
-def codec_of(expected: Any) -> Codec:
+def codec_of(expected: Any) -> ValueCodec:
     """Return the codec of a type; see `ExpectedAnswer` for the types that have one."""
     origin, arguments = get_origin(expected), get_args(expected)
     if origin is UnionType:
@@ -239,13 +239,13 @@ def codec_of(expected: Any) -> Codec:
     return CODECS[expected]
 
 
-def _tuple_codec(types: tuple[Any, ...]) -> Codec:
+def _tuple_codec(types: tuple[Any, ...]) -> ValueCodec:
     if types[1:] == (...,):
         return _SequenceCodec(codec_of(types[0]))
     return _RecordCodec(lambda *items: items, None, tuple(codec_of(kind) for kind in types))
 
 
-def _record_codec(expected: Any) -> Codec:
+def _record_codec(expected: Any) -> ValueCodec:
     names = getattr(expected, "_fields", None) or tuple(f.name for f in fields(expected))
     types = get_type_hints(expected)
     return _RecordCodec(expected, names, tuple(codec_of(types[name]) for name in names))
@@ -329,7 +329,7 @@ class _ArrayCodec:
 class _OptionalCodec:
     """Codec of `X | None`."""
 
-    inner: Codec
+    inner: ValueCodec
 
     def pack(self, value: Any, buffers: list[Buffer]) -> Any:
         return None if value is None else self.inner.pack(value, buffers)
@@ -342,7 +342,7 @@ class _OptionalCodec:
 class _SequenceCodec:
     """Codec of `tuple[X, ...]`."""
 
-    inner: Codec
+    inner: ValueCodec
 
     def pack(self, value: Any, buffers: list[Buffer]) -> list[Any]:
         return [self.inner.pack(item, buffers) for item in value]
@@ -363,7 +363,7 @@ class _RecordCodec:
 
     create: Callable[..., Any]
     names: tuple[str, ...] | None
-    codecs: tuple[Codec, ...]
+    codecs: tuple[ValueCodec, ...]
 
     def pack(self, value: Any, buffers: list[Buffer]) -> list[Any]:
         items = value if self.names is None else [getattr(value, name) for name in self.names]
@@ -374,7 +374,7 @@ class _RecordCodec:
         return self.create(*[codec.unpack(item, buffers) for codec, item in pairs])
 
 
-CODECS: dict[Any, Codec] = {kind: _ScalarCodec(kind) for kind in (bool, int, float, str)}
+CODECS: dict[Any, ValueCodec] = {kind: _ScalarCodec(kind) for kind in (bool, int, float, str)}
 """Codecs of types without parts."""
 
 CODECS |= {bytes: _BytesCodec(), Fraction: _FractionCodec()}

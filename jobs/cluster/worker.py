@@ -266,7 +266,7 @@ def run_worker(
         backend: ledger, storage and messages.
         context: opens files and computes frames.
         timings: timeouts.
-        alive_file: touched as long as the worker is healthy; see `jobs.cluster.health`.
+        alive_file: touched as long as the worker is healthy; see `jobs.__main__`.
     """
     ledger, storage, broker = backend
     with tempfile.TemporaryDirectory(prefix="enhancer-worker-") as folder:

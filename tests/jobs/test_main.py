@@ -4,8 +4,7 @@ import time
 import pytest
 
 from app import work
-from jobs.__main__ import main
-from jobs.cluster.health import MAX_AGE_S
+from jobs.__main__ import MAX_AGE_S, main
 
 
 def test_a_worker_without_a_queue_says_what_is_missing(tmp_path):

@@ -20,6 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from core.images import SUFFIXES
+from training import CommandFailed
 from training.data.photos import (
     MANIFEST,
     Origin,
@@ -37,7 +38,6 @@ from training.data.selection import (
     check_file,
     read_test_pictures,
 )
-from training.errors import CommandFailed
 
 REFUSED = "refused.csv"
 COLUMNS = ("file", "width", "height", "licence", "source", "author", "sha256", "split")

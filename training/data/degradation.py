@@ -15,8 +15,8 @@ import numpy as np
 from core.images import decode_image, encode_jpeg, resize_bicubic
 from core.model.tiles import Box
 from core.pixels import LEVELS
+from training import CommandFailed
 from training.data.photos import Pair
-from training.errors import CommandFailed
 from training.models.networks import SCALE
 
 BLUR_REACH = 3  # standard deviations at which the kernel is cut off

@@ -25,9 +25,9 @@ from urllib3.util import Retry
 
 from core.errors import SuperResolutionError
 from core.images import SUFFIXES, decode_image
+from training import CommandFailed
 from training.data.photos import LICENCES, Origin, read_table, write_table
 from training.data.selection import LIMITS
-from training.errors import CommandFailed
 
 FAILED = "failed.csv"
 COLUMNS = ("file", "licence", "source", "author")

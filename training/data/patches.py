@@ -11,9 +11,9 @@ import numpy as np
 
 from core.model.tiles import Box
 from core.pixels import unit_from_uint8
+from training import CommandFailed
 from training.data.degradation import Degradation, crop_lr
 from training.data.photos import Pair
-from training.errors import CommandFailed
 from training.models.networks import SCALE
 
 PREPARED_AHEAD = 8  # number of batches drawn while the network computes

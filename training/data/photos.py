@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from core.files import atomic_write
 from core.images import decode_rgb, resize_bicubic
-from training.errors import CommandFailed
+from training import CommandFailed
 from training.models.networks import SCALE
 
 MANIFEST = "manifest.csv"

@@ -17,6 +17,7 @@ from urllib.parse import quote_plus
 
 import requests
 
+from training import CommandFailed
 from training.data.download import (
     LONGEST_WAIT_S,
     TIMEOUT_S,
@@ -28,7 +29,6 @@ from training.data.download import (
     suffix_of,
 )
 from training.data.photos import Origin
-from training.errors import CommandFailed
 
 BASE_URL = "https://pixabay.com/api/"
 LICENCE = "Pixabay Content License"

@@ -21,8 +21,8 @@ import numpy as np
 
 from core.errors import SuperResolutionError
 from core.images import Limits, decode_rgb, resize_bicubic
+from training import CommandFailed
 from training.data.photos import Origin
-from training.errors import CommandFailed
 from training.evaluation.metrics import LUMA
 
 LIMITS = Limits(max_pixels=80_000_000, max_side=30_000)

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from core.model.card import read_card
-from training.errors import CommandFailed
+from training import CommandFailed
 from training.evaluation.metrics import (
     LearnedDistance,
     Metric,

@@ -28,8 +28,8 @@ from core.temporal.fusion import (
     flow_confidence,
     to_frame_grid,
 )
+from training import CommandFailed
 from training.data.photos import make_pair
-from training.errors import CommandFailed
 from training.evaluation.evaluate import write_between
 from training.evaluation.metrics import LearnedDistance
 from training.evaluation.motion import FARNEBACK, ClipMetrics, Frames

@@ -22,6 +22,7 @@ from scipy.linalg import helmert
 from scipy.optimize import minimize
 from tqdm import tqdm
 
+from training import CommandFailed
 from training.data.degradation import degrade_pairs
 from training.data.drawings import draw_pictures
 from training.data.photos import (
@@ -33,7 +34,6 @@ from training.data.photos import (
     shrink,
     split_photos,
 )
-from training.errors import CommandFailed
 from training.evaluation.metrics import LearnedDistance, psnr_y
 from training.loop.recipe import Recipe, read_recipe
 from training.loop.run import (

@@ -11,8 +11,8 @@ import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from training import CommandFailed
 from training.data.degradation import Degradation
-from training.errors import CommandFailed
 from training.models.networks import Architecture
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from training.errors import CommandFailed
+from training import CommandFailed
 from training.loop.recipe import Recipe, read_recipe
 from training.loop.stages import (
     DISCRIMINATOR,

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from training import CommandFailed
 from training.data.patches import orient, orient_back
-from training.errors import CommandFailed
 from training.loop.recipe import AdversarialSettings, Recipe
 from training.models.adversaries import (
     ContentDistance,

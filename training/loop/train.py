@@ -22,11 +22,11 @@ from core.images import resize_bicubic
 from core.model.tiles import Box
 from core.pixels import uint8_from_unit, unit_from_uint8
 from core.runtime.machine import has_bfloat16
+from training import CommandFailed
 from training.data.degradation import Degradation, degrade_pairs
 from training.data.drawings import draw_pictures
 from training.data.patches import PatchSampler
 from training.data.photos import Pair, Photo, load_pairs, make_pairs, read_manifest, split_photos
-from training.errors import CommandFailed
 from training.evaluation.metrics import WEIGHTS, LearnedDistance, Metric, psnr_y
 from training.loop.recipe import DataSettings, Recipe
 from training.loop.run import Run, start_run

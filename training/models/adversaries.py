@@ -12,7 +12,7 @@ import numpy as np
 from keras import layers, ops
 
 from core.pixels import LEVELS
-from training.errors import CommandFailed
+from training import CommandFailed
 
 SLOPE = 0.2  # of the leaky ReLU; Ledig et al. 2017, sec. 2.1.1
 LOCAL = 5  # px a side of the local mean; Fritsche et al. 2019, sec. 3.2

@@ -1,6 +1,6 @@
 import pytest
 
-from api.routes.health import DRAINING
+from api.routes.status import DRAINING
 
 
 @pytest.mark.parametrize(("path", "status"), [("live", "live"), ("ready", "ready")])

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.photographs import encoded, photograph, rows_of
+from training import CommandFailed
 from training.data.collect import PhotoRequirements, check_files, prepare
 from training.data.photos import Origin, load_pairs, read_manifest
-from training.errors import CommandFailed
 
 CC0 = PhotoRequirements(licence="CC0", workers=2)
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.photographs import encoded, photograph, rows_of
 from tests.support.web_server import Page
+from training import CommandFailed
 from training.data.collect import PhotoRequirements, prepare
 from training.data.download import (
     LONGEST_WAIT_S,
@@ -17,7 +18,6 @@ from training.data.download import (
     open_session,
 )
 from training.data.photos import read_manifest
-from training.errors import CommandFailed
 
 
 @pytest.fixture

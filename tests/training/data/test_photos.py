@@ -6,6 +6,7 @@ import pytest
 from core.images import resize_bicubic
 from tests.support.photographs import rows_of
 from tests.support.stand_ins import noise
+from training import CommandFailed
 from training.data.photos import (
     Origin,
     Photo,
@@ -18,7 +19,6 @@ from training.data.photos import (
     split_photos,
     write_table,
 )
-from training.errors import CommandFailed
 
 
 def test_a_written_table_can_be_read(tmp_path):

@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.photographs import encoded, photograph, rows_of
 from tests.support.web_server import Page
+from training import CommandFailed
 from training.data.pixabay import PixabaySearch, download_found
-from training.errors import CommandFailed
 
 KEY = "secret/42+"
 

@@ -11,7 +11,7 @@ from core.model.card import read_card
 from core.picture import Picture
 from core.temporal.fusion import FLOW_SCALE, find_motion
 from tests.support.stand_ins import noise
-from training.errors import CommandFailed
+from training import CommandFailed
 from training.evaluation.evaluate_video import (
     ABSENT,
     FIRST_MARK,
