@@ -26,7 +26,7 @@ def repeated(names):
 def test_modules_are_few_and_short():
     assert len(modules(*PACKAGES)) <= MOST_MODULES
     long = [
-        str(path) for path in modules(*PACKAGES) if len(path.read_text().split("\n")) > MOST_LINES
+        str(path) for path in modules(*PACKAGES) if len(path.read_text().splitlines()) > MOST_LINES
     ]
     assert long == []
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import api
-from config import ROOT, Settings, describe_settings
+from config import PARSING_ERRORS, ROOT, Settings, describe_settings
 from core.images import decode_image
 from core.model.card import faithful_path, read_card
 from training.evaluation.evaluate import FIRST_MARK, LAST_MARK, as_table, write_into
@@ -16,7 +16,7 @@ from training.evaluation.outputs import TestPicture, compare
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-SERVICE = ("api", "core", "jobs")
+SERVICE = ("api", "core", "jobs", "service")
 FOLDERS = ("benchmarks", "training", "assets", "samples")
 DOCUMENTS = [
     README,
@@ -120,6 +120,7 @@ def without_value(message):
 def messages():
     """Matches what any message of the service says was expected."""
     expected = {without_value(text) for text in literals()}
+    expected |= {f"\0 must be {words}." for words in PARSING_ERRORS.values()}
     long_enough = [text for text in expected if len(text.replace("\0", "")) >= SHORTEST_MESSAGE]
     return re.compile("|".join(re.escape(text).replace("\0", ".*") for text in long_enough))
 
