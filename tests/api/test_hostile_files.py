@@ -15,7 +15,7 @@ from config import Settings
 from core.model.upscaler import Upscaler
 from core.sandbox.decoder import SandboxedDecoder
 from tests.support import hostile
-from tests.support.picture_files import encoded, png
+from tests.support.picture_files import encoded, png_of_rows
 from tests.support.stand_ins import blur_then_repeat, make_card, noise
 from tests.support.waiting import wait_until
 
@@ -69,7 +69,7 @@ def test_the_response_equals_that_of_decoding_in_the_server_process(app, referen
 
 
 def test_a_file_of_64_kb_that_announces_3600_megapixels_is_refused_cheaply(app, reference):
-    bomb = png(60_000, 60_000, bytes(15_000_000))
+    bomb = png_of_rows(60_000, 60_000, bytes(15_000_000))
     assert reference and 60_000 < len(bomb) < 70_000
     began = time.perf_counter()
     response = post(app, bomb)
@@ -79,7 +79,7 @@ def test_a_file_of_64_kb_that_announces_3600_megapixels_is_refused_cheaply(app, 
 
 
 def test_a_small_header_before_a_bomb_is_refused_or_decoded(app):
-    response = post(app, png(20, 30, bytes(100_000_000)))
+    response = post(app, png_of_rows(20, 30, bytes(100_000_000)))
     assert response.status_code in (200, 400)
 
 

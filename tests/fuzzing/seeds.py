@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from PIL import Image
 
 from core.images import PILLOW_FORMATS
-from tests.support.picture_files import encoded, png
+from tests.support.picture_files import encoded, png_of_rows
 from tests.support.stand_ins import noise
 
 HEIGHT, WIDTH = 5, 7
@@ -33,7 +33,7 @@ def make_16_bit_pngs() -> Iterator[bytes]:
     """Yield a 16-bit PNG of every colour type."""
     for colour, samples in ((0, 1), (2, 3), (4, 2), (6, 4)):
         row = b"\0" + bytes(range(2 * samples * WIDTH))
-        yield png(HEIGHT, WIDTH, row * HEIGHT, bits=16, colour=colour)
+        yield png_of_rows(HEIGHT, WIDTH, row * HEIGHT, bits=16, colour_type=colour)
 
 
 def picture(mode: str) -> Image.Image:

@@ -50,12 +50,12 @@ def test_an_aborted_response_is_logged_as_not_whole(app, encode, caplog, parts):
 
 @pytest.mark.usefixtures("sent_in_parts")
 def test_a_response_that_fails_while_streaming_is_logged(app, encode, caplog, monkeypatch):
-    def fail(_rendering):
+    def fail(_encoder, _strips):
         yield b"header"
         yield b"first row"
         raise DeadlineExceeded
 
-    monkeypatch.setattr("core.media.render.PictureAnswer.parts", fail)
+    monkeypatch.setattr("core.media.render.PictureEncoder.stream", fail)
     data = {"image": (io.BytesIO(encode(noise(60, 16))), "a.png")}
     response = app.test_client().post("/model/predict", data=data, buffered=False)
     with pytest.raises(DeadlineExceeded):

@@ -168,7 +168,7 @@ def test_a_deadline_is_kept(upscaler):
     lr = Picture(noise(40, 40))
     encoder = PictureEncoder(lr, OutputOptions(), upscaler.scale)
     with pytest.raises(DeadlineExceeded):
-        encoder.encode(upscaler.strips(lr, deadline=RequestDeadline(deadline=0.0)))
+        encoder.encode(upscaler.strips(lr, deadline=RequestDeadline(at_s=0.0)))
 
 
 def test_closing_the_stream_stops_the_network(upscaler):
