@@ -6,14 +6,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BENCH_VENV ?= .venv-bench
 
-# The files name all packages, so there is nothing to resolve, which takes pip a minute.
+# The files name every package, so pip need not resolve dependencies, which takes a minute.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
 
-# What pip would do alone, on all cores; some packages have files of other versions of Python.
+# Compile on all cores, which pip does not; some packages have files for other Python versions.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
-# Many tests wait for processes: one more than there are cores keeps these busy.
-AT_ONCE ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+# Many tests wait for other processes, so run one test process more than there are cores.
+TEST_PROCESSES ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
 SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 
@@ -29,7 +29,7 @@ run: $(VENV)/.serving  ## install what serving needs and start the server on :50
 	$(BIN)/python app.py
 
 test: $(VENV)/.development  ## install what development needs and run the tests, several at a time
-	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 coverage: $(VENV)/.development  ## run the tests and say which lines they reach; takes a quarter longer
 	$(BIN)/python -m pytest --cov --cov-report=term
@@ -93,7 +93,7 @@ $(VENV)/.development: requirements-dev.txt $(VENV)/.serving
 	@$(COMPILE)
 	@touch $@
 
-# The engines that are compared lie over the packages of development, which stay as they are.
+# The engines get an environment of their own that also sees the development packages.
 $(BENCH_VENV)/.engines: benchmarks/requirements.txt $(VENV)/.development
 	$(BIN)/python -m venv --clear $(BENCH_VENV)
 	$(BIN)/python -c "$(SITE)" > "$$($(BENCH_VENV)/bin/python -c "$(SITE)")/development.pth"

@@ -47,11 +47,11 @@ def from_environment() -> Application:
     return app
 
 
-def work(sign_of_life: Path) -> int:
+def work(alive_file: Path) -> int:
     """Run a worker of a cluster until SIGTERM, and return its exit code.
 
     Args:
-        sign_of_life: file that the worker touches while it is healthy.
+        alive_file: file that the worker touches while it is healthy.
     """
     from jobs.cluster.worker import WorkerTimings, run_worker
 
@@ -64,7 +64,7 @@ def work(sign_of_life: Path) -> int:
     logging.captureWarnings(True)
     context = create_worker_context(settings)
     timings = WorkerTimings(frame_s=settings.deadline_s, stop_s=settings.graceful_timeout_s)
-    return run_worker(create_cluster_backend(settings), context, timings, sign_of_life)
+    return run_worker(create_cluster_backend(settings), context, timings, alive_file)
 
 
 if __name__ == "__main__":

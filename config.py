@@ -295,14 +295,14 @@ class Settings(BaseSettings):
         Raises:
             InvalidSetting: naming each wrong variable, its value and what was expected.
         """
-        known = {item.variable for item in describe_settings()}
+        known = [item.variable for item in describe_settings()]
         unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
         if unknown:
             raise InvalidSetting(
                 f"Settings must be among {', '.join(known)}. Received: {', '.join(unknown)}"
             )
         source = EnvSettingsSource(cls)
-        source.env_vars = {name.lower(): environ[name] for name in known & environ.keys()}
+        source.env_vars = {name.lower(): environ[name] for name in known if name in environ}
         return cls(**source())
 
     def lines(self, environ: Mapping[str, str] = os.environ) -> Iterator[str]:

@@ -112,7 +112,7 @@ def api_description(service: ServiceContext, *, has_page: bool) -> str:
     sentences = [
         f"Upscales pictures {upscaler.scale} times in width and height.",
         upscaler.card.description,
-        "Details are invented, not recovered.",
+        "Details are synthesised, not recovered.",
     ]
     if has_page:
         sentences.append("To upscale pictures by hand, open [the web page](app/).")

@@ -145,7 +145,7 @@ def message_of(error: Exception, status: int) -> str:
     if isinstance(error, NotFound):
         return f"Path must be one of {', '.join(known_paths())}. Received: {request.path}"
     if isinstance(error, MethodNotAllowed):
-        allowed = ", ".join(error.valid_methods or ())
+        allowed = ", ".join(sorted(error.valid_methods or ()))
         return f"Method must be one of {allowed}. Received: {request.method}"
     if isinstance(error, RequestEntityTooLarge):
         return exceeded_limit_message()
@@ -188,7 +188,7 @@ def received_length() -> str:
 def headers_of(error: Exception) -> dict[str, str]:
     """Return the headers that the status requires, as 405 requires `Allow`."""
     if isinstance(error, MethodNotAllowed):
-        return {"Allow": ", ".join(error.valid_methods or ())}
+        return {"Allow": ", ".join(sorted(error.valid_methods or ()))}
     if isinstance(error, Unauthorized):
         return {"WWW-Authenticate": CHALLENGE}
     if isinstance(error, RequestedRangeNotSatisfiable):

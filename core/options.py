@@ -173,7 +173,7 @@ DETAIL = Option(
     "detail",
     "detail",
     values=Values(float, float, "a number", "0-1"),
-    help="How much texture is made up, from 0 (faithful, soft) to 1 (photo-realistic).",
+    help="Amount of synthesised texture, from 0 (faithful, soft) to 1 (photo-realistic).",
     default=FULL_DETAIL,
 )
 PICTURE_FORMAT = Option(

@@ -109,7 +109,7 @@ def test_an_unreadable_file_is_named(picture, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("source", "target", "message"),
     [
-        ("nowhere.png", "out.png", "not there"),
+        ("nowhere.png", "out.png", "does not exist"),
         ("cat.png", "out.tiff", "a file ending in .png, .jpeg, .webp, .avif, .jpg, .mp4"),
         ("empty", "out", "which holds none"),
         ("full", "cat.png", "a file"),

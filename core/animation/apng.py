@@ -128,7 +128,7 @@ def read_apng(data: bytes, limits: Limits | None) -> DecodedAnimation:
         parser.add_partial_frame()
     if not parser.frames:
         raise UnreadableImage(
-            "Animation must have a whole frame. Received: an APNG without, or damaged before."
+            "Animation must have a whole frame. Received: an APNG without one, or damaged before."
         )
     seconds = [frame.control.seconds for frame in parser.frames]
     time_base = Fraction(1, lcm(*(each.denominator for each in seconds)))

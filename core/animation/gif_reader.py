@@ -182,7 +182,8 @@ class GifBlocks:
             elif kind == EXTENSION:
                 control = self._parse_extension(control)
             elif kind != PADDING:
-                self.damage = f"At byte {self._position - 1} the file is no GIF any more."
+                place = self._position - 1
+                self.damage = f"Byte {place} must begin a block of a GIF. Received: another value."
                 return
 
     def _parse_image(self, control: GraphicControl) -> None:
@@ -250,7 +251,7 @@ class GifBlocks:
             )
         if self.damage and not self.images:
             raise UnreadableImage(
-                "Animation must have a whole frame. Received: a GIF that ends before."
+                "Animation must have a whole frame. Received: a GIF that ends before its first."
             )
 
 

@@ -93,7 +93,7 @@ class InspectedAnimation(NamedTuple):
 
     Attributes:
         header: its header.
-        plays: how many times it is to be shown, or `core.animation.model.FOR_EVER`.
+        plays: how many times it is to be shown, or `core.animation.model.FOREVER`.
     """
 
     header: ClipHeader

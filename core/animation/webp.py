@@ -101,7 +101,7 @@ def read_webp(data: bytes, limits: Limits | None) -> DecodedAnimation:
     if limits is not None:
         limits.check_frames(len(frames))
     if not frames:
-        raise UnreadableImage("Animation must have a whole frame. Received: a WebP without.")
+        raise UnreadableImage("Animation must have a whole frame. Received: a WebP without one.")
     plays = next((_parse_plays(chunk) for chunk in chunks if chunk.kind == b"ANIM"), 0)
     announced_bytes = FILE_HEADER_BYTES - 4 + struct.unpack_from("<I", data, 4)[0]
     return DecodedAnimation(

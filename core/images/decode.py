@@ -56,7 +56,11 @@ class ImageFormat(NamedTuple):
 INPUT_FORMATS = (
     ImageFormat("PNG", "grey, colour, palette, 1 to 16 bits", (8, 16), True, ("RGB", "grey")),
     ImageFormat(
-        "JPEG", "grey, colour, CMYK; of several the first", (8,), False, ("RGB", "grey", "CMYK")
+        "JPEG",
+        "grey, colour, CMYK; the first picture if there are several",
+        (8,),
+        False,
+        ("RGB", "grey", "CMYK"),
     ),
     ImageFormat("WebP", "lossy, lossless; first frame", (8,), True, ("RGB",)),
     ImageFormat(

@@ -199,7 +199,9 @@ def plan_tasks(source: Path, target: Path, folder_format: str = PNG) -> list[Con
         check_targets_differ(tasks)
         return tasks
     if not source.exists():
-        raise WrongArguments(f"IN must be a file or a folder. Received: {source}, not there.")
+        raise WrongArguments(
+            f"IN must be a file or a folder. Received: {source}, which does not exist."
+        )
     return [plan_file(source, target, folder_format)]
 
 

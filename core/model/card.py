@@ -68,8 +68,12 @@ def read_card(path: Path) -> ModelCard:
         for name in ("input_range", "output_range"):
             values[name] = tuple(values[name])
         return ModelCard(**values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise GraphMismatch(f"{path} must be a model card. Received: {error!r}") from error
+    except OSError as error:
+        raise GraphMismatch(f"{path} must be a model card. Received: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise GraphMismatch(
+            f"{path} must be a model card. Received: wrong or missing fields: {error}"
+        ) from error
 
 
 def write_card(path: Path, card: ModelCard) -> None:

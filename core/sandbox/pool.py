@@ -215,7 +215,7 @@ class _Worker:
         """End the process; the next task starts another one."""
         if self._has_ended:  # this is why the process is gone
             raise WorkerDied(reason)
-        log.warning("A worker process is replaced: %s", reason)
+        log.warning("A decoder process is replaced: %s", reason)
         self._end_process()
 
     def _end_process(self) -> None:

@@ -247,6 +247,6 @@ def check_copyable(file_format: str, stream_type: str, codec: str) -> None:
     if not is_copyable:
         raise InvalidOptions(
             f"Clip must have {stream_type} that {CONTAINERS[file_format].name} can hold as it is. "
-            f"Received: {stream_type} of the codec {codec}. Other formats may hold it: mkv does "
-            "nearly any."
+            f"Received: {stream_type} of the codec {codec}. Choose another format: mkv "
+            "holds nearly all codecs."
         )

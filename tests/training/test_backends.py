@@ -65,7 +65,7 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(recipe, photos_folder, start,
     step, _ = state(tmp_path / "killed")
     assert 0 < step < 400
     finish(start(recipe, tmp_path / "killed"))
-    train(recipe, photos_folder, tmp_path / "uninterrupted", max_minutes=2)
+    train(recipe, photos_folder, tmp_path / "uninterrupted", max_minutes=10)
     step, uninterrupted = state(tmp_path / "uninterrupted")
     resumed_step, resumed = state(tmp_path / "killed")
     assert step == resumed_step == 400
@@ -78,7 +78,7 @@ def test_two_devices_of_another_backend_train_as_one_does(
 ):
     second = replace(recipe, adversarial=ADVERSARIAL)
     options = {"perceptual": perceptual_folder, "start_from": run_folder}
-    train(second, photos_folder, tmp_path / "one", max_minutes=1, **options)
+    train(second, photos_folder, tmp_path / "one", max_minutes=10, **options)
     arguments = [f"--{name.replace('_', '-')}={path}" for name, path in options.items()]
     finish(start(second, tmp_path / "two", *arguments, **TWO_DEVICES))
     one, two = last_line(tmp_path / "one"), last_line(tmp_path / "two")

@@ -1,7 +1,7 @@
 """Degrade HR to LR as cameras and web sites do: blur, downscale, add noise, compress.
 
 This is the classical degradation model of first order: LR = JPEG((HR * blur) downscaled +
-noise). Every strength is drawn anew for every patch from the ranges in a recipe.
+noise). Every strength is drawn again for every patch from the ranges in a recipe.
 
 Source: Wang et al. 2021, Real-ESRGAN, arXiv:2107.10833, sec. 3.1, eq. 1.
 """

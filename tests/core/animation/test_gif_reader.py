@@ -288,7 +288,7 @@ class TestDamage:
 
     def test_an_unknown_block_ends_the_animation(self):
         animation = read(gif(control(5), full(RED), b"?", control(5), full(RED), size=SQUARE))
-        assert len(shown_indices(animation)) == 1 and "no GIF any more" in animation.damage
+        assert len(shown_indices(animation)) == 1 and "must begin a block" in animation.damage
 
     def test_a_missing_trailer_is_reported(self):
         animation = read(gif(full(RED), size=SQUARE, trailer=b""))
