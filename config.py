@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -30,11 +31,12 @@ ORIGIN = re.compile(r"https?://([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[[0-9A-Fa-f:]+\
 KEY = re.compile(r"[!-~]+")  # characters that a header can carry unquoted
 RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
 REDIS = re.compile(r"rediss?://\S+")
-STORAGE = re.compile(r"memory://|rediss?://\S+")
+MEMORY = "memory://"
 
 PARSING_ERRORS = {
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
+    "int_parsing_size": "a whole number",
     "float_parsing": "a number",
     "finite_number": "a number",
     "bool_parsing": "true or false",
@@ -64,6 +66,18 @@ def must_be(words: str, holds: Callable[[Any], bool]) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def is_address(text: str, pattern: re.Pattern[str]) -> bool:
+    """Return whether a text is a URL of a server that matches a pattern.
+
+    Parsing it here keeps the errors of libraries, which quote passwords, out of messages.
+    """
+    try:
+        parts = urlsplit(text)
+        return pattern.fullmatch(text) is not None and bool(parts.port or parts.netloc)
+    except ValueError:
+        return False
 
 
 def is_host(text: str) -> bool:
@@ -124,14 +138,14 @@ RateLimitStorage = Annotated[
     str,
     must_be(
         "memory:// or the address of a Redis server, such as redis://localhost:6379",
-        lambda text: STORAGE.fullmatch(text) is not None,
+        lambda text: text == MEMORY or is_address(text, REDIS),
     ),
 ]
 QueueUrl = Annotated[
     str,
     must_be(
         "empty or the address of a Redis server, such as redis://localhost:6379/0",
-        lambda text: not text or REDIS.fullmatch(text) is not None,
+        lambda text: not text or is_address(text, REDIS),
     ),
 ]
 
@@ -297,13 +311,16 @@ class Settings(BaseSettings):
         """
         known = [item.variable for item in describe_settings()]
         unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
-        if unknown:
-            raise InvalidSetting(
-                f"Settings must be among {', '.join(known)}. Received: {', '.join(unknown)}"
-            )
         source = EnvSettingsSource(cls)
         source.env_vars = {name.lower(): environ[name] for name in known if name in environ}
-        return cls(**source())
+        if not unknown:
+            return cls(**source())
+        mistakes = [f"Settings must be among {', '.join(known)}. Received: {', '.join(unknown)}"]
+        try:
+            cls(**source())
+        except InvalidSetting as error:
+            mistakes.append(str(error))
+        raise InvalidSetting("\n".join(mistakes))
 
     def lines(self, environ: Mapping[str, str] = os.environ) -> Iterator[str]:
         """Yield `NAME=value (origin)` for each setting; the value of a secret is hidden."""

@@ -75,7 +75,7 @@ def check_storage_url(settings: Settings) -> None:
     """Raise InvalidSetting if the storage is of an unknown kind; no connection is made."""
     try:
         create_cluster_backend(settings)
-    except (ImportError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         raise InvalidSetting(
             "ENHANCER_STORAGE_URL must be a folder or s3://bucket/folder. "
             f"Received: one that fails with: {error}"

@@ -93,6 +93,25 @@ def test_a_wrong_key_is_refused_and_not_told(text):
     assert str(refused.value).endswith(f"Received: {HIDDEN}")
 
 
+@pytest.mark.parametrize("name", ["ENHANCER_QUEUE_URL", "ENHANCER_RATE_LIMIT_STORAGE"])
+@pytest.mark.parametrize(
+    "url", ["redis://user:pass/word@host:6379/0", "redis://:pass#word@host:6379", "redis://[host/0"]
+)
+def test_an_address_that_cannot_be_parsed_is_refused_and_not_shown(name, url):
+    with pytest.raises(InvalidSetting) as refused:
+        Settings.from_env({name: url, "ENHANCER_STORAGE_URL": "/files"})
+    assert str(refused.value).startswith(f"{name} must be ")
+    assert str(refused.value).endswith(f"Received: {HIDDEN}")
+
+
+def test_unknown_and_wrong_settings_are_reported_together():
+    with pytest.raises(InvalidSetting) as refused:
+        Settings.from_env({"ENHANCER_WINDOWS": "64", "ENHANCER_PORT": "0"})
+    first, second = str(refused.value).splitlines()
+    assert first.startswith("Settings must be among ENHANCER_HOST, ")
+    assert second == "ENHANCER_PORT must be from 1 to 65535. Received: 0"
+
+
 @pytest.mark.parametrize("host", ["::1", "127.0.0.1", "localhost", "a-b.example.org"])
 def test_a_host_is_an_address_or_a_name(host):
     assert Settings(host=host).host == host

@@ -84,7 +84,10 @@ def register_page(app: Flask) -> None:
     def add_slash() -> ResponseReturnValue:
         return redirect("app/", code=308)  # relative: right behind any proxy
 
-    @page.get("/app/", defaults={"name": INDEX})
+    @page.get("/app/")
+    def send_index() -> ResponseReturnValue:
+        return send_file(files, INDEX)
+
     @page.get("/app/<path:name>")
     def send(name: str) -> ResponseReturnValue:
         return send_file(files, name)
@@ -101,8 +104,9 @@ def send_file(files: PageFiles, name: str) -> ResponseReturnValue:
     file = files.files.get(PAGE_URL + name)
     if file is None:
         raise NotFound
-    # No ranges: WhiteNoise answers a range of one byte with 416.
-    environ = {**request.environ, "HTTP_RANGE": ""}
+    # No ranges: WhiteNoise answers a range of one byte with 416. It also ignores `gzip;q=0`.
+    encodings = "gzip" if request.accept_encodings.quality("gzip") > 0 else ""
+    environ = {**request.environ, "HTTP_RANGE": "", "HTTP_ACCEPT_ENCODING": encodings}
     # Buffered, so that the file is closed even if nobody reads the response.
     response = Response.from_app(partial(files.serve, file), environ, buffered=True)
     response.headers.update(HEADERS)  # on 304 too: browsers update stored headers from it

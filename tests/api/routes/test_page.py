@@ -112,8 +112,9 @@ def test_head_gives_the_headers_without_the_body(client):
     assert head.content_length == len(get.data) > 0
 
 
-def test_other_methods_are_not_allowed(client):
-    response = client.post("/app/main.js")
+@pytest.mark.parametrize("name", ["main.js", "index.html", ""])
+def test_other_methods_are_not_allowed(client, name):
+    response = client.post(f"/app/{name}")
     assert response.status_code == 405
     assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
     assert response.json["message"].endswith("Received: POST")
@@ -144,6 +145,11 @@ def test_text_is_sent_compressed_to_a_browser_that_accepts_it(compressed_client)
     assert compressed.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(compressed.data) == plain.data
     assert compressed.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
+
+
+def test_text_is_sent_plain_to_a_client_that_refuses_compression(compressed_client):
+    response = compressed_client.get("/app/page.css", headers={"Accept-Encoding": "gzip;q=0"})
+    assert "Content-Encoding" not in response.headers
 
 
 def test_scripts_and_styles_are_small(compressed_client):
