@@ -231,6 +231,7 @@ class _PoolProcess(ConfinedProcess):
         tasks_end, self._tasks = process_context().Pipe(duplex=False)
         with tasks_end:
             super().__init__(_run_tasks, tasks_end, memory_bytes)
+        os.set_blocking(self._tasks.fileno(), False)  # it has room unless tasks are not read
         self._is_ready = False
         self.tasks_left = TASKS
 
@@ -239,14 +240,21 @@ class _PoolProcess(ConfinedProcess):
         if not self._is_ready:
             self._wait_until_ready()
         self.tasks_left -= 1
-        with suppress(BrokenPipeError):  # `receive` finds out why it died
-            self._tasks.send((task, path))
+        self._send(task, path)
         return self.receive(task.expected, task.wall_s)
 
     def end(self) -> None:
         """Kill the process, wait until it is gone, and close its connections."""
         super().end()
         self._tasks.close()
+
+    def _send(self, task: SandboxTask, path: str) -> None:
+        try:
+            self._tasks.send((task, path))
+        except BlockingIOError as error:
+            raise WorkerDied("it does not read its tasks") from error
+        except BrokenPipeError:  # `receive` finds out why it died
+            pass
 
     def _wait_until_ready(self) -> None:
         try:

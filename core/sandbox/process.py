@@ -95,8 +95,11 @@ class ConfinedProcess:
 
     def kill(self) -> None:
         """Kill the process; a thread that receives from it then gets WorkerDied."""
-        with suppress(ValueError):  # another thread has just called `end`
+        with suppress(ValueError, OSError):  # another thread has just called `end`
             self._process.kill()
+            self._answers.shutdown(
+                socket.SHUT_RDWR
+            )  # its own children may still have the other end
 
     def end(self) -> None:
         """Kill the process, wait until it is gone, and close the socket."""

@@ -188,6 +188,11 @@ def send_half_a_message(_file, _limits=None):
     time.sleep(FOREVER_S)
 
 
+def answer_once_and_stop_reading(_file, _limits=None):
+    send_value(answers_socket(), bytes, b"well")
+    time.sleep(FOREVER_S)
+
+
 def decode_without_channels(_file, _limits):
     return Picture(np.zeros((2, 3), np.uint8))
 

@@ -329,6 +329,19 @@ def test_an_answer_that_never_ends_is_cut_off(run):
     assert time.monotonic() - began < 5
 
 
+def test_a_task_that_a_full_pipe_cannot_take_replaces_the_process(caplog):
+    pool = SandboxPool(1, MEMORY_BYTES)
+    large = task(hostile.contents, arguments=(bytes(1_000_000),))
+    pool.run(task(hostile.answer_once_and_stop_reading), io.BytesIO())
+    began = time.monotonic()
+    with pytest.raises(WorkerDied, match="does not read its tasks"):
+        pool.run(large, io.BytesIO())
+    assert time.monotonic() - began < 5
+    assert "does not read its tasks" in caplog.text
+    assert pool.run(task(hostile.contents), io.BytesIO(b"well")) == b"well"
+    pool.close()
+
+
 @pytest.mark.parametrize("size", [0, 1, COPIED_BYTES + 1])
 @pytest.mark.parametrize("kind", FILE_KINDS)
 def test_a_shared_file_is_read_from_its_beginning(run, kind, size):
