@@ -42,8 +42,8 @@ MAX_INTEGER = 2**63 - 1
 MAX_INTEGERS_BYTES = 64_000_000
 """Largest buffer of a tuple of integers: 8 million frames, or 37 hours at 60 a second."""
 
-PIXEL_TYPES = ("uint8", "uint16")
-"""Types of arrays that are accepted."""
+PIXEL_TYPES, MAX_DIMENSIONS = ("uint8", "uint16"), 3
+"""Types of arrays that are accepted, and the number of dimensions up to which they are."""
 
 VALUE, ERROR, END = "value", "error", "end"
 
@@ -88,8 +88,7 @@ class ExpectedAnswer:
         type: of the value. It may be a scalar, bytes, Fraction, an array of pixels, a tuple, or
             a dataclass or NamedTuple of these; `X | None` is possible, too.
         max_bytes: largest sum of all buffers.
-        check: called with the value; raises ValueError or SuperResolutionError to refuse it.
-            None accepts every value of the type.
+        check: raises ValueError or SuperResolutionError to refuse a value; None accepts all.
     """
 
     type: Any
@@ -150,8 +149,9 @@ def receive(connection: socket.socket, expected: ExpectedAnswer, deadline: float
         EOFError: if the other end is closed.
     """
     kind, content, sizes = _receive_text(connection, deadline)
-    if sum(sizes) > expected.max_bytes:
-        raise InvalidMessage(f"{sum(sizes)} bytes, more than {expected.max_bytes}")
+    max_bytes = expected.max_bytes if kind == VALUE else 0
+    if sum(sizes) > max_bytes:
+        raise InvalidMessage(f"{sum(sizes)} bytes, more than {max_bytes}")
     buffers = (_receive_bytes(connection, size, deadline) for size in sizes)
     if kind == VALUE:
         return _checked_value(expected, content, list(buffers))
@@ -317,10 +317,10 @@ class _ArrayCodec:
 
     def unpack(self, content: Any, buffers: Iterator[Uint8Array]) -> Any:
         name, *shape = content
-        if name not in PIXEL_TYPES:
+        if name not in PIXEL_TYPES or len(shape) > MAX_DIMENSIONS:
             raise ValueError("an array that is not of pixels")
         buffer, dtype = next(buffers), np.dtype(name)
-        if math.prod(_size(side) for side in shape) * dtype.itemsize != buffer.nbytes:
+        if math.prod(map(_size, shape)) * dtype.itemsize != buffer.nbytes:
             raise ValueError("an array of another shape than its bytes")
         return buffer.view(dtype).reshape(shape)
 

@@ -199,6 +199,9 @@ def test_a_memory_error_of_a_library_arrives_as_the_usual_one(transfer):
         (PixelArray, ["value", ["object", 1], [8]], (bytes(8),)),
         (PixelArray, ["value", ["uint16", 2**62, 4], [0]], ()),
         (PixelArray, ["value", [["uint8"], 1], [1]], (b"x",)),
+        (PixelArray, ["value", ["uint8", 1, 1, 1, 1], [1]], (b"x",)),
+        (int, ["error", ["ImageTooLarge", "text"], [1]], (b"x",)),
+        (int, ["end", None, [1]], (b"x",)),
         (int, ["error", "SystemExit", "text"], ()),
         (int, ["error", "Overloaded", "text"], ()),
         (int, ["error", ["ImageTooLarge"], "text"], ()),
@@ -208,6 +211,14 @@ def test_a_memory_error_of_a_library_arrives_as_the_usual_one(transfer):
 def test_messages_that_are_not_as_expected_are_refused(transfer, returns, text, buffers):
     with pytest.raises(InvalidMessage):
         transfer(send_parts, text, *buffers, returns=returns)
+
+
+def test_a_shape_of_very_many_sides_is_refused_before_they_are_multiplied(transfer):
+    text = ["value", ["uint8", *[2**62] * 45_000], [1]]
+    began = time.process_time()
+    with pytest.raises(InvalidMessage, match="not of pixels"):
+        transfer(send_parts, text, b"x", returns=PixelArray)
+    assert time.process_time() - began < 1
 
 
 def test_a_text_that_is_too_long_is_refused_before_it_is_received(ends):
