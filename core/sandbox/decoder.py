@@ -241,7 +241,9 @@ def read_one(
 
     def first() -> Item:
         with closing(read(function, arguments, max_pixels, item_type, check)) as items:
-            return next(items)
+            for item in items:
+                return item
+        raise WorkerDied("it described nothing")
 
     with trouble_reported(max_pixels):
         for _ in range(ATTEMPTS - 1):

@@ -241,7 +241,7 @@ class _PoolProcess(ConfinedProcess):
             self._wait_until_ready()
         self.tasks_left -= 1
         self._send(task, path)
-        return self.receive(task.expected, task.wall_s)
+        return self._receive_value(task.expected, task.wall_s)
 
     def end(self) -> None:
         """Kill the process, wait until it is gone, and close its connections."""
@@ -256,9 +256,15 @@ class _PoolProcess(ConfinedProcess):
         except BrokenPipeError:  # `receive` finds out why it died
             pass
 
+    def _receive_value(self, expected: ExpectedAnswer, timeout_s: float) -> Any:
+        answer = self.receive(expected, timeout_s)
+        if isinstance(answer, EndOfItems):
+            raise WorkerDied("invalid answer: the end of items instead of a value")
+        return answer
+
     def _wait_until_ready(self) -> None:
         try:
-            self.receive(READY, START_S)
+            self._receive_value(READY, START_S)
         except TimeoutError as error:
             raise WorkerDied(f"it did not start within {START_S:g} s") from error
         self._is_ready = True

@@ -19,7 +19,7 @@ import numpy as np
 from core.errors import ImageTooLarge, Overloaded
 from core.images import decode_image
 from core.picture import Header, Picture
-from core.sandbox.messages import LENGTH, ExpectedAnswer, send_value
+from core.sandbox.messages import LENGTH, ExpectedAnswer, send_end, send_value
 from core.sandbox.pool import SandboxPool, SandboxTask
 
 FOREVER_S = 600
@@ -185,6 +185,11 @@ def send_true(_file, _limits=None):
 
 def send_half_a_message(_file, _limits=None):
     answers_socket().sendall(LENGTH.pack(100) + b"[")
+    time.sleep(FOREVER_S)
+
+
+def send_end_of_items(_file, _limits=None):
+    send_end(answers_socket())
     time.sleep(FOREVER_S)
 
 

@@ -5,10 +5,16 @@ import time
 import numpy as np
 import pytest
 
-from core.errors import ImageTooLarge, TooMuchMemory, UnreadableImage, UnsupportedImage
+from core.errors import (
+    ImageTooLarge,
+    TooMuchMemory,
+    UnreadableClip,
+    UnreadableImage,
+    UnsupportedImage,
+)
 from core.images import PILLOW_FORMATS, Limits, decode_image, read_header
-from core.sandbox.decoder import InProcessDecoder, SandboxedDecoder, decoding_bytes
-from tests.support import hostile
+from core.sandbox.decoder import InProcessDecoder, SandboxedDecoder, decoding_bytes, read_one
+from tests.support import hostile, streams
 from tests.support.picture_files import encoded, png_of_rows
 from tests.support.stand_ins import noise
 
@@ -139,6 +145,11 @@ def test_a_header_that_no_decoder_returns_is_refused(hostile_decoders, read_head
 def test_an_unsupported_kind_of_picture_is_refused(decoders):
     with pytest.raises(UnsupportedImage, match="32-bit"):
         decoders.decode(io.BytesIO(encoded(np.ones((9, 9), np.float32), "TIFF")), LIMITS)
+
+
+def test_a_clip_whose_process_describes_nothing_is_refused():
+    with pytest.raises(UnreadableClip, match="survives.*described nothing"):
+        read_one(streams.count, (0,), 1000, int)
 
 
 def test_start_returns_the_memory_of_the_processes():

@@ -342,6 +342,12 @@ def test_a_task_that_a_full_pipe_cannot_take_replaces_the_process(caplog):
     pool.close()
 
 
+def test_an_end_of_items_is_no_answer_to_a_task(run, caplog):
+    with pytest.raises(WorkerDied, match="end of items instead of a value"):
+        run(hostile.send_end_of_items)
+    assert len(caplog.records) == 2
+
+
 @pytest.mark.parametrize("size", [0, 1, COPIED_BYTES + 1])
 @pytest.mark.parametrize("kind", FILE_KINDS)
 def test_a_shared_file_is_read_from_its_beginning(run, kind, size):
