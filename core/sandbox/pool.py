@@ -205,6 +205,8 @@ class _Worker:
     def _running_process(self) -> "_PoolProcess":
         if self._process is not None and not self._process.is_alive:
             self._replace("it died while it had no task")
+        elif self._process is not None and self._process.has_unread_answer:
+            self._replace("it sent an answer while it had no task")
         if self._has_ended:
             raise WorkerDied("the pool is closed")
         if self._process is None:

@@ -78,6 +78,15 @@ class ConfinedProcess:
         """Whether the process runs."""
         return bool(self._process.is_alive())
 
+    @property
+    def has_unread_answer(self) -> bool:
+        """Whether the process has sent more than was received."""
+        self._answers.setblocking(False)
+        try:
+            return bool(self._answers.recv(1, socket.MSG_PEEK))
+        except (BlockingIOError, ConnectionError):
+            return False
+
     def receive(self, expected: ExpectedAnswer, timeout_s: float) -> Any:
         """Return the next answer; see `core.sandbox.messages.receive`.
 
@@ -122,7 +131,12 @@ def describe_exit(exit_code: int | None) -> str:
     """Return the name of the signal that ended a process, or its exit code."""
     if exit_code is None:
         return "it closed its socket"
-    return signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    try:
+        return signal.Signals(-exit_code).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {-exit_code}"
 
 
 def confine(memory_bytes: int) -> None:

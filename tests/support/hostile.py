@@ -193,6 +193,17 @@ def send_end_of_items(_file, _limits=None):
     time.sleep(FOREVER_S)
 
 
+def answer_twice(_file, _limits=None):
+    """Leave an answer for whoever runs the next task, and return another."""
+    send_value(answers_socket(), bytes, b"first")
+    return b"second"
+
+
+def end_by_a_real_time_signal(_file, _limits=None):
+    os.kill(os.getpid(), 35)
+    time.sleep(FOREVER_S)
+
+
 def answer_once_and_stop_reading(_file, _limits=None):
     send_value(answers_socket(), bytes, b"well")
     time.sleep(FOREVER_S)

@@ -95,6 +95,11 @@ def test_a_worker_that_exits_with_code_0_is_noticed(run):
         run(hostile.end_quietly)
 
 
+def test_the_end_by_a_signal_without_a_name_is_described(run):
+    with pytest.raises(WorkerDied, match="signal 35"):
+        run(hostile.end_by_a_real_time_signal)
+
+
 def test_a_task_that_sleeps_too_long_is_killed(run):
     began = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -346,6 +351,16 @@ def test_an_end_of_items_is_no_answer_to_a_task(run, caplog):
     with pytest.raises(WorkerDied, match="end of items instead of a value"):
         run(hostile.send_end_of_items)
     assert len(caplog.records) == 2
+
+
+def test_a_second_answer_is_not_taken_for_that_of_the_next_task(caplog):
+    pool = SandboxPool(1, MEMORY_BYTES)
+    first = pool.run(task(hostile.answer_twice), io.BytesIO())
+    wait_until(lambda: pool._workers[0]._process.has_unread_answer)  # nothing public tells
+    assert first == b"first"
+    assert pool.run(task(hostile.contents), io.BytesIO(b"well")) == b"well"
+    assert "an answer while it had no task" in caplog.text
+    pool.close()
 
 
 @pytest.mark.parametrize("size", [0, 1, COPIED_BYTES + 1])
