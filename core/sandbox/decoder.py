@@ -37,6 +37,12 @@ BASE_BYTES = 256_000_000
 PIXEL_BYTES = 64
 """Memory for a pixel while it is decoded, at most."""
 
+SAMPLES_BYTES = 8
+"""Size of a decoded pixel, at most: three colours and alpha of 16 bits."""
+
+METADATA_BYTES = 64_000_000
+"""Size of a picture's colour profile, EXIF and XMP together, at most."""
+
 CLIP_BASE_BYTES = 256_000_000
 """Memory for any clip: tables of its packets, and what waits to be written."""
 
@@ -57,8 +63,13 @@ class Decoder(Protocol):
     def read_header(self, file: IO[bytes], limits: Limits) -> Header:
         """Read a header as `core.images.read_header` does."""
 
-    def decode(self, file: IO[bytes], limits: Limits) -> Picture:
-        """Decode a picture as `core.images.decode_image` does."""
+    def decode(self, file: IO[bytes], limits: Limits, header: Header | None = None) -> Picture:
+        """Decode a picture as `core.images.decode_image` does.
+
+        Raises:
+            UnreadableImage: also if `header` is given and the picture has another size, more
+                channels or more bits.
+        """
 
     def start(self) -> int:
         """Get ready to decode; return the memory that this takes without pictures, in bytes."""
@@ -74,9 +85,11 @@ class InProcessDecoder:
         """Read a header in this process."""
         return read_header(file, limits)
 
-    def decode(self, file: IO[bytes], limits: Limits) -> Picture:
+    def decode(self, file: IO[bytes], limits: Limits, header: Header | None = None) -> Picture:
         """Decode a picture in this process."""
-        return decode_image(file, limits)
+        picture = decode_image(file, limits)
+        check_header_kept(picture, header)
+        return picture
 
     def start(self) -> int:
         """Do nothing; return 0."""
@@ -124,12 +137,15 @@ class SandboxedDecoder:
         header: Header = self._run(_header_task(self._read_header, (limits,), expected), file)
         return header
 
-    def decode(self, file: IO[bytes], limits: Limits) -> Picture:
+    def decode(self, file: IO[bytes], limits: Limits, header: Header | None = None) -> Picture:
         """Decode a picture in a confined process."""
+        pixels = header.height * header.width if header else limits.max_pixels
+        max_bytes = min(self._memory_bytes, SAMPLES_BYTES * pixels + METADATA_BYTES)
+        check = partial(check_picture, limits=limits, header=header)
         task = SandboxTask(
             self._decode,
             (limits,),
-            ExpectedAnswer(Picture, self._memory_bytes, partial(check_picture, limits=limits)),
+            ExpectedAnswer(Picture, max_bytes, check),
             processor_s=PROCESSOR_SHARE * self._wall_s,
             wall_s=self._wall_s,
         )
@@ -177,14 +193,33 @@ def check_header(header: Header, limits: Limits) -> None:
         raise ValueError(f"a header of {header}")
 
 
-def check_picture(picture: Picture, limits: Limits) -> None:
-    """Raise ValueError or ImageTooLarge for a picture that no decoder returns."""
+def check_picture(picture: Picture, limits: Limits, header: Header | None = None) -> None:
+    """Raise ValueError or SuperResolutionError for a picture that no decoder returns."""
     pixels, alpha = picture.pixels, picture.alpha
     if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"pixels of shape {pixels.shape}")
     if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype):
         raise ValueError(f"alpha of shape {alpha.shape}, {alpha.dtype}")
     limits.check(picture.height, picture.width)
+    check_header_kept(picture, header)
+
+
+def check_header_kept(picture: Picture, header: Header | None) -> None:
+    """Raise UnreadableImage if a picture takes more memory than its header announces.
+
+    Args:
+        picture: the decoded picture.
+        header: what was read before; None if nothing was.
+    """
+    if header is None:
+        return
+    is_same_size = (picture.height, picture.width) == (header.height, header.width)
+    if not is_same_size or picture.bits > header.bits or picture.channels > header.channels:
+        raise UnreadableImage(
+            f"Image must be as its header announces: {header.width} x {header.height} pixels, "
+            f"{header.channels} channels of {header.bits} bits. Received: {picture.width} x "
+            f"{picture.height} pixels, {picture.channels} channels of {picture.bits} bits."
+        )
 
 
 def check_frame(frame: Frame, max_pixels: int) -> None:

@@ -221,6 +221,10 @@ def decode_alpha_of_another_size(_file, _limits):
     return Picture(np.zeros((2, 3, 3), np.uint8), np.zeros((3, 2), np.uint8))
 
 
+def decode_to_six_rows_of_16_bits(_file, _limits):
+    return Picture(np.zeros((6, 3, 3), np.uint16))
+
+
 def read_header_without_pixels(_file, _limits):
     return Header(0, 3, 3)
 
