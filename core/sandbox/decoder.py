@@ -245,6 +245,7 @@ def read(
     max_pixels: int,
     item_type: type[Item],
     check: Callable[[Item], None] | None = None,
+    max_bytes: int | None = None,
 ) -> Generator[Item]:
     """Yield what a function yields about a clip, in a process that ends with this generator.
 
@@ -254,9 +255,11 @@ def read(
         max_pixels: largest number of pixels of a frame.
         item_type: type of the items.
         check: raises ValueError or SuperResolutionError to refuse an item; None accepts all.
+        max_bytes: largest size of an item's buffers; None for the memory of the process.
     """
     memory_bytes = reading_bytes(max_pixels)
-    expected = ExpectedAnswer(item_type, memory_bytes, check)
+    max_bytes = memory_bytes if max_bytes is None else min(max_bytes, memory_bytes)
+    expected = ExpectedAnswer(item_type, max_bytes, check)
     return stream_items(ReadRequest(function, arguments, expected, memory_bytes, CLIP_WALL_S))
 
 
@@ -266,6 +269,7 @@ def read_one(
     max_pixels: int,
     item_type: type[Item],
     check: Callable[[Item], None] | None = None,
+    max_bytes: int | None = None,
 ) -> Item:
     """Return the first item of `read`; try again if the process dies, perhaps for another reason.
 
@@ -275,7 +279,7 @@ def read_one(
     """
 
     def first() -> Item:
-        with closing(read(function, arguments, max_pixels, item_type, check)) as items:
+        with closing(read(function, arguments, max_pixels, item_type, check, max_bytes)) as items:
             for item in items:
                 return item
         raise WorkerDied("it described nothing")

@@ -145,6 +145,9 @@ def probe_clip(path: Path, limits: ClipLimits) -> Iterator[Probe]:
 
 def check_probe(probe: Probe, limits: ClipLimits) -> None:
     """Raise ValueError or ClipTooLarge for a probe that `probe_clip` never yields."""
+    check_length(probe.frames, 0, limits)  # before anything that takes time for each frame
+    if len(probe.keys) > probe.frames:
+        raise ValueError("a clip of more key frames than frames")
     is_ascending = all(before < after for before, after in pairwise(probe.starts))
     if not (probe.starts and is_ascending and set(probe.keys) <= set(probe.starts)):
         raise ValueError("a clip without frames, or with frames out of order")
@@ -155,6 +158,8 @@ def check_probe(probe: Probe, limits: ClipLimits) -> None:
     check_pixels(probe.height, probe.width, limits)
     seconds = float((probe.starts[-1] - probe.starts[0]) * probe.time_base)
     check_length(probe.frames, seconds, limits)
+    if probe.end < probe.starts[-1]:
+        raise ValueError("a clip that ends before its last frame")
 
 
 def make_probe(

@@ -45,6 +45,9 @@ COPYABLE = {
 """Beginnings of the codec names that a container holds without conversion, by format and
 stream type."""
 
+FRAME_TIMES_BYTES = 24
+"""Size of what a probe holds of a frame, at most: its start, and once more if it is a key frame."""
+
 NOT_IN_MKV = ("mov_text", "eia_608", "unknown")
 """Codecs that MKV does not hold; it holds all others."""
 
@@ -155,7 +158,9 @@ def probe_in_sandbox(path: Path, limits: ClipLimits) -> Probe:
         TooMuchMemory: if the file needs too much memory.
     """
     check = partial(check_probe, limits=limits)
-    return read_one(probe_clip, (path, limits), limits.frame.max_pixels, Probe, check)
+    max_pixels, max_frames = limits.frame.max_pixels, limits.frame.max_frames
+    max_bytes = None if max_frames is None else FRAME_TIMES_BYTES * (max_frames + 1)
+    return read_one(probe_clip, (path, limits), max_pixels, Probe, check, max_bytes)
 
 
 def read_frames_in_sandbox(
