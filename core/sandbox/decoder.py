@@ -43,6 +43,9 @@ SAMPLES_BYTES = 8
 METADATA_BYTES = 64_000_000
 """Size of a picture's colour profile, EXIF and XMP together, at most."""
 
+MAX_ACCEPTED_DPI = 1_000_000
+"""Resolution that no decoder exceeds."""
+
 CLIP_BASE_BYTES = 256_000_000
 """Memory for any clip: tables of its packets, and what waits to be written."""
 
@@ -200,6 +203,9 @@ def check_picture(picture: Picture, limits: Limits, header: Header | None = None
         raise ValueError(f"pixels of shape {pixels.shape}")
     if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype):
         raise ValueError(f"alpha of shape {alpha.shape}, {alpha.dtype}")
+    dpi = picture.extras.dpi
+    if dpi is not None and not all(0 < value <= MAX_ACCEPTED_DPI for value in dpi):
+        raise ValueError(f"a resolution of {dpi} dpi")
     limits.check(picture.height, picture.width)
     check_header_kept(picture, header)
 

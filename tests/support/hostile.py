@@ -18,7 +18,7 @@ import numpy as np
 
 from core.errors import ImageTooLarge, Overloaded
 from core.images import decode_image
-from core.picture import Header, Picture
+from core.picture import Extras, Header, Picture
 from core.sandbox.messages import LENGTH, ExpectedAnswer, send_end, send_value
 from core.sandbox.pool import SandboxPool, SandboxTask
 
@@ -223,6 +223,14 @@ def decode_alpha_of_another_size(_file, _limits):
 
 def decode_to_six_rows_of_16_bits(_file, _limits):
     return Picture(np.zeros((6, 3, 3), np.uint16))
+
+
+def decode_with_negative_resolution(_file, _limits):
+    return Picture(np.zeros((2, 3, 3), np.uint8), extras=Extras(dpi=(72.0, -5.0)))
+
+
+def decode_with_huge_resolution(_file, _limits):
+    return Picture(np.zeros((2, 3, 3), np.uint8), extras=Extras(dpi=(1e300, 72.0)))
 
 
 def read_header_without_pixels(_file, _limits):

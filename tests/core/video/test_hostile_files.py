@@ -223,3 +223,25 @@ def test_more_times_than_frames_are_allowed_are_not_received(clips, monkeypatch)
     monkeypatch.setattr(module, "probe_clip", yield_times_of_too_many_frames)
     with pytest.raises(UnreadableClip, match="992 bytes, more than 984"):
         module.probe_in_sandbox(clips["mp4"], limits)
+
+
+def yield_counts(_parts, _target, _output, source):
+    yield from map(int, source.with_suffix(".counts").read_text().split())
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [[1, 5, 4], [-1], [1, 11], [1, 5] + [5] * 1000],
+    ids=["less", "negative", "more", "endless"],
+)
+def test_counts_that_no_join_yields_are_refused(tmp_path, monkeypatch, counts):
+    (tmp_path / "clip.mp4").write_bytes(bytes(1000))
+    monkeypatch.setattr(module, "join_parts", yield_counts)
+
+    def join(counts):
+        (tmp_path / "clip.counts").write_text(" ".join(map(str, counts)))
+        return module.join_in_sandbox([], tmp_path, None, tmp_path / "clip.mp4", 10, 100_000)
+
+    assert join([1, 5, 5, 10]) == 10
+    with pytest.raises(UnreadableClip, match="survives.*invalid answer: .* frames after"):
+        join(counts)
