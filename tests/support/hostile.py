@@ -204,6 +204,16 @@ def end_by_a_real_time_signal(_file, _limits=None):
     time.sleep(FOREVER_S)
 
 
+def leave_a_process_behind(file, _limits=None):
+    """Write the id of a forked process, which keeps the socket open, and exit."""
+    path = Path(file.read().decode())
+    process = os.fork()
+    if process:
+        path.write_text(f"{process}\n")
+        os._exit(0)
+    time.sleep(FOREVER_S)
+
+
 def answer_once_and_stop_reading(_file, _limits=None):
     send_value(answers_socket(), bytes, b"well")
     time.sleep(FOREVER_S)

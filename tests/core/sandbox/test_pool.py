@@ -363,6 +363,32 @@ def test_a_second_answer_is_not_taken_for_that_of_the_next_task(caplog):
     pool.close()
 
 
+def test_processes_that_a_worker_leaves_behind_end_with_it(run, tmp_path):
+    path = tmp_path / "process"
+    with pytest.raises(TimeoutError):
+        run(hostile.leave_a_process_behind, str(path).encode(), wall_s=0.5)
+    wait_until(lambda: not is_running(path.read_text().strip()), 5)
+    assert path.read_text().strip().isdigit()
+
+
+def test_a_pool_closes_at_once_although_a_process_was_left_behind(tmp_path):
+    path = tmp_path / "process"
+    pool = SandboxPool(1, MEMORY_BYTES)
+
+    def run_until_closed():
+        with pytest.raises((WorkerDied, RuntimeError)):
+            pool.run(task(hostile.leave_a_process_behind), io.BytesIO(str(path).encode()))
+
+    with ThreadPoolExecutor(1) as threads:
+        ended = threads.submit(run_until_closed)
+        wait_until(lambda: path.exists() and path.read_text().endswith("\n"))
+        began = time.monotonic()
+        pool.close()
+        assert time.monotonic() - began < 5
+        assert ended.result(5) is None
+    wait_until(lambda: not is_running(path.read_text().strip()), 5)
+
+
 @pytest.mark.parametrize("size", [0, 1, COPIED_BYTES + 1])
 @pytest.mark.parametrize("kind", FILE_KINDS)
 def test_a_shared_file_is_read_from_its_beginning(run, kind, size):
