@@ -12,10 +12,12 @@ middle of a message disturbs no other.
 import io
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +61,9 @@ START_S = 30.0
 
 READY = ExpectedAnswer(bool, max_bytes=0)
 """First answer of a process of a pool."""
+
+TOKEN, TOKEN_BITS = ExpectedAnswer(int, max_bytes=0), 62
+"""Answer that says that a task was read: a number that nobody can send before."""
 
 OUT_OF_PROCESSOR_TIME = signal.SIGXCPU.name
 
@@ -242,17 +247,20 @@ class _PoolProcess(ConfinedProcess):
         if not self._is_ready:
             self._wait_until_ready()
         self.tasks_left -= 1
-        self._send(task, path)
-        return self._receive_value(task.expected, task.wall_s)
+        deadline, token = time.monotonic() + task.wall_s, secrets.randbits(TOKEN_BITS)
+        self._send(task, path, token)
+        if self._receive_value(TOKEN, task.wall_s) != token:
+            raise WorkerDied("it answered before it had read the task")
+        return self._receive_value(task.expected, deadline - time.monotonic())
 
     def end(self) -> None:
         """Kill the process, wait until it is gone, and close its connections."""
         super().end()
         self._tasks.close()
 
-    def _send(self, task: SandboxTask, path: str) -> None:
+    def _send(self, task: SandboxTask, path: str, token: int) -> None:
         try:
-            self._tasks.send((task, path))
+            self._tasks.send((task, path, token))
         except BlockingIOError as error:
             raise WorkerDied("it does not read its tasks") from error
         except BrokenPipeError:  # `receive` finds out why it died
@@ -286,7 +294,8 @@ def _run_tasks(answers: socket.socket, tasks: Connection, memory_bytes: int) -> 
             _run_task(answers, *tasks.recv())
 
 
-def _run_task(answers: socket.socket, task: SandboxTask, path: str) -> None:
+def _run_task(answers: socket.socket, task: SandboxTask, path: str, token: int) -> None:
+    send_value(answers, TOKEN.type, token)
     try:
         with processor_time(task.processor_s), Path(path).open("rb") as file:
             result = task.function(file, *task.arguments)

@@ -153,8 +153,12 @@ def check_probe(probe: Probe, limits: ClipLimits) -> None:
         raise ValueError("a clip without frames, or with frames out of order")
     if probe.format not in CONTAINERS or probe.colour.matrix not in MATRICES:
         raise ValueError("a clip of an unknown kind or matrix")
+    if not {stream_type for stream_type, _ in probe.copied} <= set(COPIED_TYPES):
+        raise ValueError("a clip with other streams than those that are copied")
     if min(probe.height, probe.width) < 1 or min(probe.time_base, probe.rate, probe.aspect) <= 0:
         raise ValueError("a clip without size, time or aspect")
+    if not MIN_RATE <= probe.rate <= MAX_RATE or probe.rate.denominator > MAX_RATE_DENOMINATOR:
+        raise ValueError("a clip of a rate that no encoder accepts")
     check_pixels(probe.height, probe.width, limits)
     seconds = float((probe.starts[-1] - probe.starts[0]) * probe.time_base)
     check_length(probe.frames, seconds, limits)

@@ -389,6 +389,16 @@ def test_a_pool_closes_at_once_although_a_process_was_left_behind(tmp_path):
     wait_until(lambda: not is_running(path.read_text().strip()), 5)
 
 
+def test_an_answer_that_was_sent_before_a_task_is_not_taken_for_its_result(monkeypatch):
+    """Also if the answer comes just after the pool has looked for one."""
+    monkeypatch.setattr(process_module.ConfinedProcess, "has_unread_answer", False)
+    pool = SandboxPool(1, MEMORY_BYTES)
+    for _ in range(3):
+        assert pool.run(task(hostile.answer_twice), io.BytesIO()) == b"first"
+        assert pool.run(task(hostile.contents), io.BytesIO(b"well")) == b"well"
+    pool.close()
+
+
 @pytest.mark.parametrize("size", [0, 1, COPIED_BYTES + 1])
 @pytest.mark.parametrize("kind", FILE_KINDS)
 def test_a_shared_file_is_read_from_its_beginning(run, kind, size):

@@ -31,6 +31,8 @@ def test_a_probe_of_a_clip_is_accepted(probe):
         {"height": 0},
         {"time_base": Fraction(0)},
         {"rate": Fraction(-1)},
+        {"rate": Fraction(2**62)},
+        {"copied": (("attachment", "ttf"),)},
     ],
 )
 def test_a_probe_that_no_clip_has_is_refused(probe, changes):
