@@ -123,7 +123,7 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
     with stopwatch(timings_ms, "queue"):
         stack.enter_context(service.admission.admit(plan.memory_bytes, deadline))
     with stopwatch(timings_ms, "decode"):
-        lr = service.decoder.decode(file, service.limits)
+        lr = service.decoder.decode(file, service.limits, plan.header)
     progress.tiles_total = plan.tiles
     strips = service.upscaler.strips(lr, progress.update, detail=options.detail, deadline=deadline)
     encoder = PictureEncoder(lr, options, service.upscaler.scale)

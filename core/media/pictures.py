@@ -112,7 +112,7 @@ class PictureFile:
     ) -> None:
         self._path, self._limits, self._options, self._decoder = path, limits, options, decoder
         with path.open("rb") as file:
-            header = decoder.read_header(file, limits)
+            header = self._header = decoder.read_header(file, limits)
         self.height, self.width = header.height, header.width
         self.damage = describe_other_frames(header.frames - 1)
         self.suffix = f".{options.picture_format}"
@@ -127,7 +127,7 @@ class PictureFile:
     ) -> None:
         """Write the SR picture as it will be in the result."""
         with self._path.open("rb") as file:
-            lr = self._decoder.decode(file, self._limits)
+            lr = self._decoder.decode(file, self._limits, self._header)
         with target.open("wb") as output:
             write_upscaled(lr, upscale, self._options, output)
         report(1)

@@ -37,6 +37,15 @@ BASE_BYTES = 256_000_000
 PIXEL_BYTES = 64
 """Memory for a pixel while it is decoded, at most."""
 
+SAMPLES_BYTES = 8
+"""Size of a decoded pixel, at most: three colours and alpha of 16 bits."""
+
+METADATA_BYTES = 64_000_000
+"""Size of a picture's colour profile, EXIF and XMP together, at most."""
+
+MAX_ACCEPTED_DPI = 1_000_000
+"""Resolution that no decoder exceeds."""
+
 CLIP_BASE_BYTES = 256_000_000
 """Memory for any clip: tables of its packets, and what waits to be written."""
 
@@ -57,8 +66,13 @@ class Decoder(Protocol):
     def read_header(self, file: IO[bytes], limits: Limits) -> Header:
         """Read a header as `core.images.read_header` does."""
 
-    def decode(self, file: IO[bytes], limits: Limits) -> Picture:
-        """Decode a picture as `core.images.decode_image` does."""
+    def decode(self, file: IO[bytes], limits: Limits, header: Header | None = None) -> Picture:
+        """Decode a picture as `core.images.decode_image` does.
+
+        Raises:
+            UnreadableImage: also if `header` is given and the picture has another size, more
+                channels or more bits.
+        """
 
     def start(self) -> int:
         """Get ready to decode; return the memory that this takes without pictures, in bytes."""
@@ -74,9 +88,11 @@ class InProcessDecoder:
         """Read a header in this process."""
         return read_header(file, limits)
 
-    def decode(self, file: IO[bytes], limits: Limits) -> Picture:
+    def decode(self, file: IO[bytes], limits: Limits, header: Header | None = None) -> Picture:
         """Decode a picture in this process."""
-        return decode_image(file, limits)
+        picture = decode_image(file, limits)
+        check_header_kept(picture, header)
+        return picture
 
     def start(self) -> int:
         """Do nothing; return 0."""
@@ -124,12 +140,15 @@ class SandboxedDecoder:
         header: Header = self._run(_header_task(self._read_header, (limits,), expected), file)
         return header
 
-    def decode(self, file: IO[bytes], limits: Limits) -> Picture:
+    def decode(self, file: IO[bytes], limits: Limits, header: Header | None = None) -> Picture:
         """Decode a picture in a confined process."""
+        pixels = header.height * header.width if header else limits.max_pixels
+        max_bytes = min(self._memory_bytes, SAMPLES_BYTES * pixels + METADATA_BYTES)
+        check = partial(check_picture, limits=limits, header=header)
         task = SandboxTask(
             self._decode,
             (limits,),
-            ExpectedAnswer(Picture, self._memory_bytes, partial(check_picture, limits=limits)),
+            ExpectedAnswer(Picture, max_bytes, check),
             processor_s=PROCESSOR_SHARE * self._wall_s,
             wall_s=self._wall_s,
         )
@@ -177,14 +196,36 @@ def check_header(header: Header, limits: Limits) -> None:
         raise ValueError(f"a header of {header}")
 
 
-def check_picture(picture: Picture, limits: Limits) -> None:
-    """Raise ValueError or ImageTooLarge for a picture that no decoder returns."""
+def check_picture(picture: Picture, limits: Limits, header: Header | None = None) -> None:
+    """Raise ValueError or SuperResolutionError for a picture that no decoder returns."""
     pixels, alpha = picture.pixels, picture.alpha
     if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"pixels of shape {pixels.shape}")
     if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype):
         raise ValueError(f"alpha of shape {alpha.shape}, {alpha.dtype}")
+    dpi = picture.extras.dpi
+    if dpi is not None and not all(0 < value <= MAX_ACCEPTED_DPI for value in dpi):
+        raise ValueError(f"a resolution of {dpi} dpi")
     limits.check(picture.height, picture.width)
+    check_header_kept(picture, header)
+
+
+def check_header_kept(picture: Picture, header: Header | None) -> None:
+    """Raise UnreadableImage if a picture takes more memory than its header announces.
+
+    Args:
+        picture: the decoded picture.
+        header: what was read before; None if nothing was.
+    """
+    if header is None:
+        return
+    is_same_size = (picture.height, picture.width) == (header.height, header.width)
+    if not is_same_size or picture.bits > header.bits or picture.channels > header.channels:
+        raise UnreadableImage(
+            f"Image must be as its header announces: {header.width} x {header.height} pixels, "
+            f"{header.channels} channels of {header.bits} bits. Received: {picture.width} x "
+            f"{picture.height} pixels, {picture.channels} channels of {picture.bits} bits."
+        )
 
 
 def check_frame(frame: Frame, max_pixels: int) -> None:
@@ -210,6 +251,7 @@ def read(
     max_pixels: int,
     item_type: type[Item],
     check: Callable[[Item], None] | None = None,
+    max_bytes: int | None = None,
 ) -> Generator[Item]:
     """Yield what a function yields about a clip, in a process that ends with this generator.
 
@@ -219,9 +261,11 @@ def read(
         max_pixels: largest number of pixels of a frame.
         item_type: type of the items.
         check: raises ValueError or SuperResolutionError to refuse an item; None accepts all.
+        max_bytes: largest size of an item's buffers; None for the memory of the process.
     """
     memory_bytes = reading_bytes(max_pixels)
-    expected = ExpectedAnswer(item_type, memory_bytes, check)
+    max_bytes = memory_bytes if max_bytes is None else min(max_bytes, memory_bytes)
+    expected = ExpectedAnswer(item_type, max_bytes, check)
     return stream_items(ReadRequest(function, arguments, expected, memory_bytes, CLIP_WALL_S))
 
 
@@ -231,6 +275,7 @@ def read_one(
     max_pixels: int,
     item_type: type[Item],
     check: Callable[[Item], None] | None = None,
+    max_bytes: int | None = None,
 ) -> Item:
     """Return the first item of `read`; try again if the process dies, perhaps for another reason.
 
@@ -240,8 +285,10 @@ def read_one(
     """
 
     def first() -> Item:
-        with closing(read(function, arguments, max_pixels, item_type, check)) as items:
-            return next(items)
+        with closing(read(function, arguments, max_pixels, item_type, check, max_bytes)) as items:
+            for item in items:
+                return item
+        raise WorkerDied("it described nothing")
 
     with trouble_reported(max_pixels):
         for _ in range(ATTEMPTS - 1):

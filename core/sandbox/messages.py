@@ -33,8 +33,8 @@ LENGTH = struct.Struct("<I")
 MAX_TEXT_BYTES = 1_000_000
 """Longest JSON text that is accepted. Pixels and lists of times are buffers, not text."""
 
-MAX_ERROR_CHARACTERS = 20_000
-"""Length of an error's message; of a longer one, such as a traceback, the end is sent."""
+MAX_CHARACTERS = 20_000
+"""Length of a text; of a longer one, such as a traceback, the end is sent."""
 
 MAX_INTEGER = 2**63 - 1
 """Largest absolute value of an integer that is accepted."""
@@ -42,8 +42,8 @@ MAX_INTEGER = 2**63 - 1
 MAX_INTEGERS_BYTES = 64_000_000
 """Largest buffer of a tuple of integers: 8 million frames, or 37 hours at 60 a second."""
 
-PIXEL_TYPES = ("uint8", "uint16")
-"""Types of arrays that are accepted."""
+PIXEL_TYPES, MAX_DIMENSIONS = ("uint8", "uint16"), 3
+"""Types of arrays that are accepted, and the number of dimensions up to which they are."""
 
 VALUE, ERROR, END = "value", "error", "end"
 
@@ -88,8 +88,7 @@ class ExpectedAnswer:
         type: of the value. It may be a scalar, bytes, Fraction, an array of pixels, a tuple, or
             a dataclass or NamedTuple of these; `X | None` is possible, too.
         max_bytes: largest sum of all buffers.
-        check: called with the value; raises ValueError or SuperResolutionError to refuse it.
-            None accepts every value of the type.
+        check: raises ValueError or SuperResolutionError to refuse a value; None accepts all.
     """
 
     type: Any
@@ -114,7 +113,7 @@ def send_error(connection: socket.socket, error: BaseException) -> None:
         name = MemoryError.__name__
     elif name not in ANSWERED_ERRORS:
         name, text = WorkerFault.__name__, "".join(traceback.format_exception(error))
-    _send(connection, ERROR, [name, text[-MAX_ERROR_CHARACTERS:]])
+    _send(connection, ERROR, [name, _encodable(text)])
 
 
 def send_end(connection: socket.socket) -> None:
@@ -150,8 +149,9 @@ def receive(connection: socket.socket, expected: ExpectedAnswer, deadline: float
         EOFError: if the other end is closed.
     """
     kind, content, sizes = _receive_text(connection, deadline)
-    if sum(sizes) > expected.max_bytes:
-        raise InvalidMessage(f"{sum(sizes)} bytes, more than {expected.max_bytes}")
+    max_bytes = expected.max_bytes if kind == VALUE else 0
+    if sum(sizes) > max_bytes:
+        raise InvalidMessage(f"{sum(sizes)} bytes, more than {max_bytes}")
     buffers = (_receive_bytes(connection, size, deadline) for size in sizes)
     if kind == VALUE:
         return _checked_value(expected, content, list(buffers))
@@ -258,13 +258,10 @@ class _ScalarCodec:
     type: type[Any]
 
     def pack(self, value: Any, _buffers: list[Buffer]) -> Any:
-        return self.type(value)
+        return _encodable(value) if self.type is str else self.type(value)
 
     def unpack(self, content: Any, _buffers: Iterator[Uint8Array]) -> Any:
-        value = _integer(content) if self.type is int else _of_type(self.type, content)
-        if self.type is float and not math.isfinite(value):
-            raise ValueError("a number that is not finite")
-        return value
+        return _of_type(self.type, content)
 
 
 class _BytesCodec:
@@ -286,9 +283,9 @@ class _FractionCodec:
 
     def unpack(self, content: Any, _buffers: Iterator[Uint8Array]) -> Fraction:
         numerator, denominator = content
-        if _integer(denominator) < 1:
+        if _of_type(int, denominator) < 1:
             raise ValueError("a denominator below 1")
-        return Fraction(_integer(numerator), denominator)
+        return Fraction(_of_type(int, numerator), denominator)
 
 
 class _IntegersCodec:
@@ -317,10 +314,10 @@ class _ArrayCodec:
 
     def unpack(self, content: Any, buffers: Iterator[Uint8Array]) -> Any:
         name, *shape = content
-        if name not in PIXEL_TYPES:
+        if name not in PIXEL_TYPES or len(shape) > MAX_DIMENSIONS:
             raise ValueError("an array that is not of pixels")
         buffer, dtype = next(buffers), np.dtype(name)
-        if math.prod(_size(side) for side in shape) * dtype.itemsize != buffer.nbytes:
+        if math.prod(map(_size, shape)) * dtype.itemsize != buffer.nbytes:
             raise ValueError("an array of another shape than its bytes")
         return buffer.view(dtype).reshape(shape)
 
@@ -383,18 +380,21 @@ CODECS |= {bytes: _BytesCodec(), Fraction: _FractionCodec()}
 def _of_type(expected: type[Any], content: Any) -> Any:
     if type(content) is not expected:
         raise TypeError(f"{type(content).__name__} instead of {expected.__name__}")
+    if expected is int and abs(content) > MAX_INTEGER:
+        raise ValueError("an integer of more than 64 bits")
+    if expected is float and not math.isfinite(content):
+        raise ValueError("a number that is not finite")
+    if expected is str and content != _encodable(content):
+        raise ValueError("a text that is too long, or not Unicode")
     return content
 
 
-def _integer(content: Any) -> int:
-    value: int = _of_type(int, content)
-    if abs(value) > MAX_INTEGER:
-        raise ValueError("an integer of more than 64 bits")
-    return value
+def _encodable(text: str) -> str:
+    """Return the end of a text, with "?" for what UTF-8 cannot encode."""
+    return text[-MAX_CHARACTERS:].encode(errors="replace").decode()
 
 
 def _size(content: Any) -> int:
-    value = _integer(content)
-    if value < 0:
+    if _of_type(int, content) < 0:
         raise ValueError("a negative size")
-    return value
+    return int(content)

@@ -12,10 +12,12 @@ middle of a message disturbs no other.
 import io
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +61,9 @@ START_S = 30.0
 
 READY = ExpectedAnswer(bool, max_bytes=0)
 """First answer of a process of a pool."""
+
+TOKEN, TOKEN_BITS = ExpectedAnswer(int, max_bytes=0), 62
+"""Answer that says that a task was read: a number that nobody can send before."""
 
 OUT_OF_PROCESSOR_TIME = signal.SIGXCPU.name
 
@@ -205,6 +210,8 @@ class _Worker:
     def _running_process(self) -> "_PoolProcess":
         if self._process is not None and not self._process.is_alive:
             self._replace("it died while it had no task")
+        elif self._process is not None and self._process.has_unread_answer:
+            self._replace("it sent an answer while it had no task")
         if self._has_ended:
             raise WorkerDied("the pool is closed")
         if self._process is None:
@@ -231,6 +238,7 @@ class _PoolProcess(ConfinedProcess):
         tasks_end, self._tasks = process_context().Pipe(duplex=False)
         with tasks_end:
             super().__init__(_run_tasks, tasks_end, memory_bytes)
+        os.set_blocking(self._tasks.fileno(), False)  # it has room unless tasks are not read
         self._is_ready = False
         self.tasks_left = TASKS
 
@@ -239,18 +247,34 @@ class _PoolProcess(ConfinedProcess):
         if not self._is_ready:
             self._wait_until_ready()
         self.tasks_left -= 1
-        with suppress(BrokenPipeError):  # `receive` finds out why it died
-            self._tasks.send((task, path))
-        return self.receive(task.expected, task.wall_s)
+        deadline, token = time.monotonic() + task.wall_s, secrets.randbits(TOKEN_BITS)
+        self._send(task, path, token)
+        if self._receive_value(TOKEN, task.wall_s) != token:
+            raise WorkerDied("it answered before it had read the task")
+        return self._receive_value(task.expected, deadline - time.monotonic())
 
     def end(self) -> None:
         """Kill the process, wait until it is gone, and close its connections."""
         super().end()
         self._tasks.close()
 
+    def _send(self, task: SandboxTask, path: str, token: int) -> None:
+        try:
+            self._tasks.send((task, path, token))
+        except BlockingIOError as error:
+            raise WorkerDied("it does not read its tasks") from error
+        except BrokenPipeError:  # `receive` finds out why it died
+            pass
+
+    def _receive_value(self, expected: ExpectedAnswer, timeout_s: float) -> Any:
+        answer = self.receive(expected, timeout_s)
+        if isinstance(answer, EndOfItems):
+            raise WorkerDied("invalid answer: the end of items instead of a value")
+        return answer
+
     def _wait_until_ready(self) -> None:
         try:
-            self.receive(READY, START_S)
+            self._receive_value(READY, START_S)
         except TimeoutError as error:
             raise WorkerDied(f"it did not start within {START_S:g} s") from error
         self._is_ready = True
@@ -270,7 +294,8 @@ def _run_tasks(answers: socket.socket, tasks: Connection, memory_bytes: int) -> 
             _run_task(answers, *tasks.recv())
 
 
-def _run_task(answers: socket.socket, task: SandboxTask, path: str) -> None:
+def _run_task(answers: socket.socket, task: SandboxTask, path: str, token: int) -> None:
+    send_value(answers, TOKEN.type, token)
     try:
         with processor_time(task.processor_s), Path(path).open("rb") as file:
             result = task.function(file, *task.arguments)

@@ -78,6 +78,15 @@ class ConfinedProcess:
         """Whether the process runs."""
         return bool(self._process.is_alive())
 
+    @property
+    def has_unread_answer(self) -> bool:
+        """Whether the process has sent more than was received."""
+        self._answers.setblocking(False)
+        try:
+            return bool(self._answers.recv(1, socket.MSG_PEEK))
+        except (BlockingIOError, ConnectionError):
+            return False
+
     def receive(self, expected: ExpectedAnswer, timeout_s: float) -> Any:
         """Return the next answer; see `core.sandbox.messages.receive`.
 
@@ -95,15 +104,27 @@ class ConfinedProcess:
 
     def kill(self) -> None:
         """Kill the process; a thread that receives from it then gets WorkerDied."""
-        with suppress(ValueError):  # another thread has just called `end`
-            self._process.kill()
+        with suppress(ValueError, OSError):  # another thread has just called `end`
+            self._kill_group()
+            self._answers.shutdown(
+                socket.SHUT_RDWR
+            )  # its own children may still have the other end
 
     def end(self) -> None:
         """Kill the process, wait until it is gone, and close the socket."""
-        self._process.kill()
+        self._kill_group()
         self._process.join()
         self._process.close()
         self._answers.close()
+
+    def _kill_group(self) -> None:
+        """Kill the process and those that it started, even if it is gone."""
+        group = self._process.pid
+        is_reused = not self._process.is_alive() and Path(f"/proc/{group}").exists()
+        if group is not None and not is_reused:
+            with suppress(ProcessLookupError):  # it is gone, or not confined yet
+                os.killpg(group, signal.SIGKILL)
+        self._process.kill()
 
 
 def process_context() -> BaseContext:
@@ -119,7 +140,12 @@ def describe_exit(exit_code: int | None) -> str:
     """Return the name of the signal that ended a process, or its exit code."""
     if exit_code is None:
         return "it closed its socket"
-    return signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    try:
+        return signal.Signals(-exit_code).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {-exit_code}"
 
 
 def confine(memory_bytes: int) -> None:
@@ -131,6 +157,8 @@ def confine(memory_bytes: int) -> None:
     Args:
         memory_bytes: memory that it may take beyond what it has now.
     """
+    with suppress(PermissionError):  # it leads a session already
+        os.setsid()  # what it starts can then be ended with it
     for name in PRELOADED:
         import_module(name)
     give_back_arrays()  # otherwise one task leaves less memory to the next
@@ -157,7 +185,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.killpg(0, signal.SIGKILL)
 
 
 @contextmanager

@@ -368,6 +368,16 @@ def mux(
     yield frames
 
 
+def max_updates(frames: int, source_bytes: int) -> int:
+    """Return how many counts `join_parts` yields at most.
+
+    Args:
+        frames: number of frames in all parts.
+        source_bytes: size of the clip whose other packets are copied; each has at least a byte.
+    """
+    return (frames + source_bytes) // PACKETS_PER_UPDATE + 2
+
+
 def packet_seconds(packet: "Packet[Stream]") -> Fraction:
     """Return the time of a packet, in seconds: the decoding time if there is one."""
     time = packet.dts if packet.dts is not None else packet.pts

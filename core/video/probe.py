@@ -145,16 +145,25 @@ def probe_clip(path: Path, limits: ClipLimits) -> Iterator[Probe]:
 
 def check_probe(probe: Probe, limits: ClipLimits) -> None:
     """Raise ValueError or ClipTooLarge for a probe that `probe_clip` never yields."""
+    check_length(probe.frames, 0, limits)  # before anything that takes time for each frame
+    if len(probe.keys) > probe.frames:
+        raise ValueError("a clip of more key frames than frames")
     is_ascending = all(before < after for before, after in pairwise(probe.starts))
     if not (probe.starts and is_ascending and set(probe.keys) <= set(probe.starts)):
         raise ValueError("a clip without frames, or with frames out of order")
     if probe.format not in CONTAINERS or probe.colour.matrix not in MATRICES:
         raise ValueError("a clip of an unknown kind or matrix")
+    if not {stream_type for stream_type, _ in probe.copied} <= set(COPIED_TYPES):
+        raise ValueError("a clip with other streams than those that are copied")
     if min(probe.height, probe.width) < 1 or min(probe.time_base, probe.rate, probe.aspect) <= 0:
         raise ValueError("a clip without size, time or aspect")
+    if not MIN_RATE <= probe.rate <= MAX_RATE or probe.rate.denominator > MAX_RATE_DENOMINATOR:
+        raise ValueError("a clip of a rate that no encoder accepts")
     check_pixels(probe.height, probe.width, limits)
     seconds = float((probe.starts[-1] - probe.starts[0]) * probe.time_base)
     check_length(probe.frames, seconds, limits)
+    if probe.end < probe.starts[-1]:
+        raise ValueError("a clip that ends before its last frame")
 
 
 def make_probe(

@@ -26,11 +26,12 @@ from core.media.medium import (
 )
 from core.options import OutputOptions, check_supported
 from core.sandbox.decoder import read, read_numbered, read_one, trouble_reported
+from core.sandbox.process import WorkerDied
 from core.temporal.coherence import upscale_frames, with_cache
 from core.video.container import CONTAINERS, FORMATS, MKV, MOV, MP4, WEBM
 from core.video.encoder import DEFAULT_QUALITY, EncoderSettings
 from core.video.frames import read_frames
-from core.video.parts import VideoOutput, join_parts, write_part
+from core.video.parts import VideoOutput, join_parts, max_updates, write_part
 from core.video.probe import Probe, check_probe, damage_text, probe_clip
 
 MP4_AUDIO = ("aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac", "dts", "vorbis", "truehd")
@@ -44,6 +45,9 @@ COPYABLE = {
 }
 """Beginnings of the codec names that a container holds without conversion, by format and
 stream type."""
+
+FRAME_TIMES_BYTES = 24
+"""Size of what a probe holds of a frame, at most: its start, and once more if it is a key frame."""
 
 NOT_IN_MKV = ("mov_text", "eia_608", "unknown")
 """Codecs that MKV does not hold; it holds all others."""
@@ -129,8 +133,8 @@ class Video:
             UnreadableClip: if no frame could be decoded.
         """
         with atomic_write(target) as unfinished:
-            arguments = parts, unfinished, self._output, self._path, self._max_pixels
-            written = join_in_sandbox(*arguments, go_on)
+            arguments = parts, unfinished, self._output, self._path
+            written = join_in_sandbox(*arguments, self.frames, self._max_pixels, go_on)
         if self.damage is None and written < self.frames:
             self.damage = damage_text(f"{written} of {self.frames} frames could be decoded")
 
@@ -155,7 +159,9 @@ def probe_in_sandbox(path: Path, limits: ClipLimits) -> Probe:
         TooMuchMemory: if the file needs too much memory.
     """
     check = partial(check_probe, limits=limits)
-    return read_one(probe_clip, (path, limits), limits.frame.max_pixels, Probe, check)
+    max_pixels, max_frames = limits.frame.max_pixels, limits.frame.max_frames
+    max_bytes = None if max_frames is None else FRAME_TIMES_BYTES * (max_frames + 1)
+    return read_one(probe_clip, (path, limits), max_pixels, Probe, check, max_bytes)
 
 
 def read_frames_in_sandbox(
@@ -178,24 +184,29 @@ def join_in_sandbox(
     target: Path,
     output: VideoOutput,
     source: Path,
+    frames: int,
     max_pixels: int,
     go_on: GoOn = always,
 ) -> int:
     """Run `join_parts`, and return the number of frames.
 
-    `go_on` is called regularly; an exception that it raises ends the work.
+    `go_on` is called regularly; an exception that it raises ends the work. `frames` is the
+    number of frames that the parts have at most.
 
     Raises:
-        UnreadableClip: if there are no frames, or the file crashes its process or takes too
-            long.
+        UnreadableClip: if there are no frames, or the file crashes its process, takes too long,
+            or sends counts that `join_parts` never yields.
     """
     arguments = (list(parts), target, output, source)
+    max_counts = max_updates(frames, source.stat().st_size)
     with (
         trouble_reported(max_pixels),
-        closing(read(join_parts, arguments, max_pixels, int)) as counts,
+        closing(read(join_parts, arguments, max_pixels, int, max_bytes=0)) as counts,
     ):
         written = 0
-        for count in counts:
+        for number, count in enumerate(counts):
+            if number >= max_counts or not written <= count <= frames:
+                raise WorkerDied(f"invalid answer: {count} frames after {written} of {frames}")
             written = count
             go_on()
     return written

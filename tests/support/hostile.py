@@ -18,8 +18,8 @@ import numpy as np
 
 from core.errors import ImageTooLarge, Overloaded
 from core.images import decode_image
-from core.picture import Header, Picture
-from core.sandbox.messages import LENGTH, ExpectedAnswer, send_value
+from core.picture import Extras, Header, Picture
+from core.sandbox.messages import LENGTH, ExpectedAnswer, send_end, send_value
 from core.sandbox.pool import SandboxPool, SandboxTask
 
 FOREVER_S = 600
@@ -188,6 +188,37 @@ def send_half_a_message(_file, _limits=None):
     time.sleep(FOREVER_S)
 
 
+def send_end_of_items(_file, _limits=None):
+    send_end(answers_socket())
+    time.sleep(FOREVER_S)
+
+
+def answer_twice(_file, _limits=None):
+    """Leave an answer for whoever runs the next task, and return another."""
+    send_value(answers_socket(), bytes, b"first")
+    return b"second"
+
+
+def end_by_a_real_time_signal(_file, _limits=None):
+    os.kill(os.getpid(), 35)
+    time.sleep(FOREVER_S)
+
+
+def leave_a_process_behind(file, _limits=None):
+    """Write the id of a forked process, which keeps the socket open, and exit."""
+    path = Path(file.read().decode())
+    process = os.fork()
+    if process:
+        path.write_text(f"{process}\n")
+        os._exit(0)
+    time.sleep(FOREVER_S)
+
+
+def answer_once_and_stop_reading(_file, _limits=None):
+    send_value(answers_socket(), bytes, b"well")
+    time.sleep(FOREVER_S)
+
+
 def decode_without_channels(_file, _limits):
     return Picture(np.zeros((2, 3), np.uint8))
 
@@ -198,6 +229,18 @@ def decode_more_than_allowed(_file, limits):
 
 def decode_alpha_of_another_size(_file, _limits):
     return Picture(np.zeros((2, 3, 3), np.uint8), np.zeros((3, 2), np.uint8))
+
+
+def decode_to_six_rows_of_16_bits(_file, _limits):
+    return Picture(np.zeros((6, 3, 3), np.uint16))
+
+
+def decode_with_negative_resolution(_file, _limits):
+    return Picture(np.zeros((2, 3, 3), np.uint8), extras=Extras(dpi=(72.0, -5.0)))
+
+
+def decode_with_huge_resolution(_file, _limits):
+    return Picture(np.zeros((2, 3, 3), np.uint8), extras=Extras(dpi=(1e300, 72.0)))
 
 
 def read_header_without_pixels(_file, _limits):

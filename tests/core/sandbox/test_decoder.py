@@ -5,10 +5,18 @@ import time
 import numpy as np
 import pytest
 
-from core.errors import ImageTooLarge, TooMuchMemory, UnreadableImage, UnsupportedImage
+from core.errors import (
+    ImageTooLarge,
+    TooMuchMemory,
+    UnreadableClip,
+    UnreadableImage,
+    UnsupportedImage,
+)
 from core.images import PILLOW_FORMATS, Limits, decode_image, read_header
-from core.sandbox.decoder import InProcessDecoder, SandboxedDecoder, decoding_bytes
-from tests.support import hostile
+from core.picture import Header
+from core.sandbox import decoder as module
+from core.sandbox.decoder import InProcessDecoder, SandboxedDecoder, decoding_bytes, read_one
+from tests.support import hostile, streams
 from tests.support.picture_files import encoded, png_of_rows
 from tests.support.stand_ins import noise
 
@@ -114,6 +122,8 @@ def test_a_picture_that_takes_too_much_memory_is_refused(hostile_decoders):
         hostile.decode_without_channels,
         hostile.decode_more_than_allowed,
         hostile.decode_alpha_of_another_size,
+        hostile.decode_with_negative_resolution,
+        hostile.decode_with_huge_resolution,
     ],
 )
 def test_a_picture_that_no_decoder_returns_is_refused(hostile_decoders, decode):
@@ -136,9 +146,38 @@ def test_a_header_that_no_decoder_returns_is_refused(hostile_decoders, read_head
         decoders.read_header(io.BytesIO(), LIMITS)
 
 
+@pytest.mark.parametrize(
+    "header", [Header(3, 6, 3, 16), Header(5, 3, 3, 16), Header(6, 3, 3, 8), Header(6, 3, 1, 16)]
+)
+def test_a_picture_that_is_not_as_its_header_announces_is_refused(hostile_decoders, header):
+    decoders = hostile_decoders(decode=hostile.decode_to_six_rows_of_16_bits)
+    with pytest.raises(UnreadableImage, match="as its header announces"):
+        decoders.decode(io.BytesIO(), LIMITS, header)
+    assert decoders.decode(io.BytesIO(), LIMITS, Header(6, 3, 4, 16)).height == 6
+
+
+def test_a_picture_that_is_not_as_its_header_announces_is_refused_in_this_process():
+    file = io.BytesIO(encoded(noise(2, 3)))
+    assert InProcessDecoder().decode(file, LIMITS, Header(2, 3, 3)).width == 3
+    with pytest.raises(UnreadableImage, match="announces: 2 x 3 pixels.* Received: 3 x 2"):
+        InProcessDecoder().decode(file, LIMITS, Header(3, 2, 3))
+
+
+def test_a_picture_of_more_bytes_than_its_pixels_can_have_is_refused(hostile_decoders, monkeypatch):
+    monkeypatch.setattr(module, "METADATA_BYTES", 0)
+    decoders = hostile_decoders(decode=hostile.decode_to_six_rows_of_16_bits)
+    with pytest.raises(UnreadableImage, match="108 bytes, more than 64"):
+        decoders.decode(io.BytesIO(), LIMITS, Header(4, 2, 3))
+
+
 def test_an_unsupported_kind_of_picture_is_refused(decoders):
     with pytest.raises(UnsupportedImage, match="32-bit"):
         decoders.decode(io.BytesIO(encoded(np.ones((9, 9), np.float32), "TIFF")), LIMITS)
+
+
+def test_a_clip_whose_process_describes_nothing_is_refused():
+    with pytest.raises(UnreadableClip, match="survives.*described nothing"):
+        read_one(streams.count, (0,), 1000, int)
 
 
 def test_start_returns_the_memory_of_the_processes():

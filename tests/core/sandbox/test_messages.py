@@ -14,6 +14,7 @@ from core.picture import Extras, Header, Picture
 from core.pixels import PixelArray
 from core.sandbox.messages import (
     LENGTH,
+    MAX_CHARACTERS,
     MAX_TEXT_BYTES,
     EndOfItems,
     ExpectedAnswer,
@@ -55,7 +56,7 @@ EVERYTHING = Everything(
     True,
     -(2**62),
     0.1,
-    "\N{SNOWMAN}\ud800\0",
+    "\N{SNOWMAN}\0",
     bytes(range(256)),
     Fraction(30_000, 1001),
     Point(1, 2.5),
@@ -162,6 +163,20 @@ def test_other_errors_arrive_as_faults(transfer, sent):
     assert type(sent).__name__ in str(error)
 
 
+LONG = "\ud800" * 3 + "a" * (MAX_CHARACTERS - 1)
+
+
+@pytest.mark.parametrize(
+    ("send", "arguments"),
+    [(send_value, (str, LONG)), (send_error, (errors.UnreadableImage(LONG),))],
+)
+def test_the_end_of_a_long_text_arrives_with_question_marks_for_surrogates(
+    transfer, send, arguments
+):
+    arrived = transfer(send, *arguments, returns=str)
+    assert str(arrived) == "?" + LONG[3:]
+
+
 def test_a_memory_error_of_a_library_arrives_as_the_usual_one(transfer):
     class LibraryMemoryError(MemoryError):
         pass
@@ -187,6 +202,10 @@ def test_a_memory_error_of_a_library_arrives_as_the_usual_one(transfer):
         (int, ["value", 1, ["1"]], ()),
         (int, ["value", 1, [MAX_BYTES, 1]], ()),
         (str, ["value", None, []], ()),
+        (str, ["value", "\ud800", []], ()),
+        (str, ["value", "a" * (MAX_CHARACTERS + 1), []], ()),
+        (int, ["error", ["ImageTooLarge", "\ud800"], []], ()),
+        (int, ["error", ["ImageTooLarge", "a" * (MAX_CHARACTERS + 1)], []], ()),
         (bytes, ["value", True, []], ()),
         (Fraction, ["value", [1, 0], []], ()),
         (Fraction, ["value", [1, 2, 3], []], ()),
@@ -199,6 +218,9 @@ def test_a_memory_error_of_a_library_arrives_as_the_usual_one(transfer):
         (PixelArray, ["value", ["object", 1], [8]], (bytes(8),)),
         (PixelArray, ["value", ["uint16", 2**62, 4], [0]], ()),
         (PixelArray, ["value", [["uint8"], 1], [1]], (b"x",)),
+        (PixelArray, ["value", ["uint8", 1, 1, 1, 1], [1]], (b"x",)),
+        (int, ["error", ["ImageTooLarge", "text"], [1]], (b"x",)),
+        (int, ["end", None, [1]], (b"x",)),
         (int, ["error", "SystemExit", "text"], ()),
         (int, ["error", "Overloaded", "text"], ()),
         (int, ["error", ["ImageTooLarge"], "text"], ()),
@@ -208,6 +230,14 @@ def test_a_memory_error_of_a_library_arrives_as_the_usual_one(transfer):
 def test_messages_that_are_not_as_expected_are_refused(transfer, returns, text, buffers):
     with pytest.raises(InvalidMessage):
         transfer(send_parts, text, *buffers, returns=returns)
+
+
+def test_a_shape_of_very_many_sides_is_refused_before_they_are_multiplied(transfer):
+    text = ["value", ["uint8", *[2**62] * 45_000], [1]]
+    began = time.process_time()
+    with pytest.raises(InvalidMessage, match="not of pixels"):
+        transfer(send_parts, text, b"x", returns=PixelArray)
+    assert time.process_time() - began < 1
 
 
 def test_a_text_that_is_too_long_is_refused_before_it_is_received(ends):

@@ -95,6 +95,11 @@ def test_a_worker_that_exits_with_code_0_is_noticed(run):
         run(hostile.end_quietly)
 
 
+def test_the_end_by_a_signal_without_a_name_is_described(run):
+    with pytest.raises(WorkerDied, match="signal 35"):
+        run(hostile.end_by_a_real_time_signal)
+
+
 def test_a_task_that_sleeps_too_long_is_killed(run):
     began = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -327,6 +332,71 @@ def test_an_answer_that_never_ends_is_cut_off(run):
     with pytest.raises(TimeoutError):
         run(hostile.send_half_a_message, wall_s=0.5)
     assert time.monotonic() - began < 5
+
+
+def test_a_task_that_a_full_pipe_cannot_take_replaces_the_process(caplog):
+    pool = SandboxPool(1, MEMORY_BYTES)
+    large = task(hostile.contents, arguments=(bytes(1_000_000),))
+    pool.run(task(hostile.answer_once_and_stop_reading), io.BytesIO())
+    began = time.monotonic()
+    with pytest.raises(WorkerDied, match="does not read its tasks"):
+        pool.run(large, io.BytesIO())
+    assert time.monotonic() - began < 5
+    assert "does not read its tasks" in caplog.text
+    assert pool.run(task(hostile.contents), io.BytesIO(b"well")) == b"well"
+    pool.close()
+
+
+def test_an_end_of_items_is_no_answer_to_a_task(run, caplog):
+    with pytest.raises(WorkerDied, match="end of items instead of a value"):
+        run(hostile.send_end_of_items)
+    assert len(caplog.records) == 2
+
+
+def test_a_second_answer_is_not_taken_for_that_of_the_next_task(caplog):
+    pool = SandboxPool(1, MEMORY_BYTES)
+    first = pool.run(task(hostile.answer_twice), io.BytesIO())
+    wait_until(lambda: pool._workers[0]._process.has_unread_answer)  # nothing public tells
+    assert first == b"first"
+    assert pool.run(task(hostile.contents), io.BytesIO(b"well")) == b"well"
+    assert "an answer while it had no task" in caplog.text
+    pool.close()
+
+
+def test_processes_that_a_worker_leaves_behind_end_with_it(run, tmp_path):
+    path = tmp_path / "process"
+    with pytest.raises(TimeoutError):
+        run(hostile.leave_a_process_behind, str(path).encode(), wall_s=0.5)
+    wait_until(lambda: not is_running(path.read_text().strip()), 5)
+    assert path.read_text().strip().isdigit()
+
+
+def test_a_pool_closes_at_once_although_a_process_was_left_behind(tmp_path):
+    path = tmp_path / "process"
+    pool = SandboxPool(1, MEMORY_BYTES)
+
+    def run_until_closed():
+        with pytest.raises((WorkerDied, RuntimeError)):
+            pool.run(task(hostile.leave_a_process_behind), io.BytesIO(str(path).encode()))
+
+    with ThreadPoolExecutor(1) as threads:
+        ended = threads.submit(run_until_closed)
+        wait_until(lambda: path.exists() and path.read_text().endswith("\n"))
+        began = time.monotonic()
+        pool.close()
+        assert time.monotonic() - began < 5
+        assert ended.result(5) is None
+    wait_until(lambda: not is_running(path.read_text().strip()), 5)
+
+
+def test_an_answer_that_was_sent_before_a_task_is_not_taken_for_its_result(monkeypatch):
+    """Also if the answer comes just after the pool has looked for one."""
+    monkeypatch.setattr(process_module.ConfinedProcess, "has_unread_answer", False)
+    pool = SandboxPool(1, MEMORY_BYTES)
+    for _ in range(3):
+        assert pool.run(task(hostile.answer_twice), io.BytesIO()) == b"first"
+        assert pool.run(task(hostile.contents), io.BytesIO(b"well")) == b"well"
+    pool.close()
 
 
 @pytest.mark.parametrize("size", [0, 1, COPIED_BYTES + 1])

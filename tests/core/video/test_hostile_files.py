@@ -1,5 +1,6 @@
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -209,3 +210,38 @@ def test_a_frame_that_crashes_the_decoder_twice_ends_the_range(clips, monkeypatc
     monkeypatch.setattr(module, "read_frames", read_and_always_die)
     frames = list(module.read_frames_in_sandbox(clips["mp4"], found, 0, COUNT, 100_000))
     assert [frame.start for frame in frames] == list(found.starts[:20])
+
+
+def yield_times_of_too_many_frames(path, limits):
+    (found,) = probe_clip(path, limits)
+    yield replace(found, starts=tuple(range(3 * limits.frame.max_frames + 4)), keys=())
+
+
+def test_more_times_than_frames_are_allowed_are_not_received(clips, monkeypatch):
+    limits = replace(LIMITS, frame=replace(LIMITS.frame, max_frames=COUNT))
+    assert module.probe_in_sandbox(clips["mp4"], limits).frames == COUNT
+    monkeypatch.setattr(module, "probe_clip", yield_times_of_too_many_frames)
+    with pytest.raises(UnreadableClip, match="992 bytes, more than 984"):
+        module.probe_in_sandbox(clips["mp4"], limits)
+
+
+def yield_counts(_parts, _target, _output, source):
+    yield from map(int, source.with_suffix(".counts").read_text().split())
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [[1, 5, 4], [-1], [1, 11], [1, 5] + [5] * 1000],
+    ids=["less", "negative", "more", "endless"],
+)
+def test_counts_that_no_join_yields_are_refused(tmp_path, monkeypatch, counts):
+    (tmp_path / "clip.mp4").write_bytes(bytes(1000))
+    monkeypatch.setattr(module, "join_parts", yield_counts)
+
+    def join(counts):
+        (tmp_path / "clip.counts").write_text(" ".join(map(str, counts)))
+        return module.join_in_sandbox([], tmp_path, None, tmp_path / "clip.mp4", 10, 100_000)
+
+    assert join([1, 5, 5, 10]) == 10
+    with pytest.raises(UnreadableClip, match="survives.*invalid answer: .* frames after"):
+        join(counts)
