@@ -10,6 +10,7 @@ SuperResolutionError
 ├── UnreadableArchive     the archive is damaged or unsafe to unpack
 ├── InvalidOptions        the requested output cannot be made from this file
 ├── InvalidDetail         the requested detail is not available
+├── InvalidRestore        the requested strength of restoring is not available
 ├── TooMuchMemory         the file needs more memory than is available
 ├── RetryLater            the request may succeed later
 │   └── Overloaded        too many requests are waiting
@@ -59,6 +60,10 @@ class InvalidOptions(SuperResolutionError):
 
 class InvalidDetail(SuperResolutionError):
     """The requested detail is outside the range that the loaded networks cover."""
+
+
+class InvalidRestore(SuperResolutionError):
+    """The requested strength of restoring is out of range, or there is no restorer."""
 
 
 class TooMuchMemory(SuperResolutionError):

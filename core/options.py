@@ -2,13 +2,13 @@
 
 Options arrive as form fields (`api/forms.py`), as command line arguments (`upscale.py`) or as
 the JSON of a stored job (`jobs/job.py`). All three become an `OutputOptions`. Texts of callers
-are checked here and nowhere else. Only `detail` depends on the model: `Upscaler.check_detail`
-checks its range.
+are checked here and nowhere else. Only `detail` and `restore` depend on the model:
+`Upscaler.check_detail` and `Upscaler.check_restore` check what it has.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from core.errors import InvalidOptions
 
@@ -28,6 +28,15 @@ PALETTES = (FRAME_PALETTE, GLOBAL_PALETTE)
 FULL_DETAIL = 1.0
 """Highest `detail`: the network as it is. 0 is the faithful network that its training began
 with."""
+
+AUTO: Literal["auto"] = "auto"
+"""Value of `restore`: the condition of a picture decides how strongly it is restored."""
+
+FULL_STRENGTH = 1.0
+"""Highest `restore`: the network sees what the restorer returns. 0 leaves a picture as it is."""
+
+Restore: TypeAlias = float | Literal["auto"]
+"""Requested strength of restoring, in [0, 1] or `AUTO`."""
 
 MAX_QUALITY = 100
 
@@ -49,6 +58,9 @@ class OutputOptions:
         codec: codec of a video, one of `CODECS`; None for the default of the format.
         quality: quality of a lossy format, from 1 to 100; None for the default of the format.
         detail: how much texture the network makes up, in [0, 1].
+        restore: how strongly pictures are restored before they are upscaled.
+        strength: what became of `restore` for all frames of a clip, in [0, 1]; None where each
+            picture has its own, or where it is not decided. Callers cannot set it.
         is_coherent: whether frames are made to agree with the frames before them.
         palette: palettes of a GIF, one of `PALETTES`.
         is_dithered: whether a GIF mixes colours from those of its palette.
@@ -61,6 +73,8 @@ class OutputOptions:
     codec: str | None = None
     quality: int | None = None
     detail: float = FULL_DETAIL
+    restore: Restore = AUTO
+    strength: float | None = None
     is_coherent: bool = True
     palette: str = FRAME_PALETTE
     is_dithered: bool = True
@@ -82,7 +96,7 @@ class Values(NamedTuple):
         parse: returns the value of a text; raises ValueError for one that is not allowed.
         expected: the allowed values in words, for messages.
         summary: the allowed values in short, for the help of the command line.
-        words: allowed words; empty for numbers.
+        words: allowed words; empty for numbers. Besides numbers, words may be allowed.
     """
 
     type: type
@@ -125,6 +139,29 @@ def whole_number(least: int, most: int) -> Values:
         return int(text)
 
     return Values(int, parse, f"a whole number from {least} to {most}", f"{least}-{most}")
+
+
+def share_or(word: str) -> Values:
+    """Return `Values` that are numbers from 0 to 1, or a word, in any case."""
+
+    def parse(text: str) -> float | str:
+        if text.lower() == word:
+            return word
+        number = float(text)
+        if not 0 <= number <= 1:
+            raise ValueError(text)
+        return number
+
+    return Values(float, parse, f"a number from 0 to 1, or {word}", f"0-1|{word}", (word,))
+
+
+def restore_text(restore: Restore, strength: float) -> str:
+    """Return what became of a requested `restore`, as headers and files state it.
+
+    >>> restore_text(AUTO, 0.62), restore_text(0.5, 0.5)
+    ('0.62; auto', '0.5')
+    """
+    return f"{strength:g}; {AUTO}" if restore == AUTO else f"{strength:g}"
 
 
 @dataclass(frozen=True)
@@ -175,6 +212,14 @@ DETAIL = Option(
     values=Values(float, float, "a number", "0-1"),
     help="Amount of synthesised texture, from 0 (faithful, soft) to 1 (photo-realistic).",
     default=FULL_DETAIL,
+)
+RESTORE = Option(
+    "restore",
+    "restore",
+    values=share_or(AUTO),
+    help="How strongly blur, noise and traces of JPEG are removed before upscaling, from 0 (not "
+    "at all) to 1; auto decides by the condition of the picture.",
+    default=AUTO,
 )
 PICTURE_FORMAT = Option(
     "format",
@@ -245,11 +290,12 @@ METADATA = Option(
     is_universal=False,
 )
 
-PICTURE_OPTIONS = (DETAIL, PICTURE_FORMAT, QUALITY, PROFILE, METADATA)
+PICTURE_OPTIONS = (DETAIL, RESTORE, PICTURE_FORMAT, QUALITY, PROFILE, METADATA)
 """Options of a request that is answered with a picture."""
 
 JOB_OPTIONS = (
     DETAIL,
+    RESTORE,
     ANY_FORMAT,
     CODEC,
     QUALITY,

@@ -42,6 +42,18 @@ class Extras:
     xmp: bytes | None = None
 
 
+class RestorationFacts(NamedTuple):
+    """How an SR picture was restored before it was upscaled.
+
+    Attributes:
+        strength: share of the restorer's change, in (0, 1].
+        consistency_db: PSNR of the restored LR picture and the SR picture, box-downscaled, dB.
+    """
+
+    strength: float
+    consistency_db: float
+
+
 @dataclass(frozen=True)
 class Picture:
     """A decoded picture: upright, sRGB.
@@ -52,12 +64,15 @@ class Picture:
             pixels are opaque. Pixels with alpha 0 continue the visible colour around them.
         is_grey: whether the picture is grey; the three channels are then equal.
         extras: everything else in the file.
+        restoration: facts about an SR picture that was restored; None for all others, and for
+            frames of clips, where nobody asks for them.
     """
 
     pixels: PixelArray
     alpha: PixelArray | None = None
     is_grey: bool = False
     extras: Extras = field(default_factory=Extras)
+    restoration: RestorationFacts | None = None
 
     @property
     def height(self) -> int:

@@ -4,12 +4,14 @@ A function names the ranges that it converts between:
 
 - `uint8`: integers in [0, 255]
 - `uint16`: integers in [0, 65535]
-- `levels`: floats in [0, 255], with fractions
+- `levels`: floats in [0, 255], with fractions; `pixels` are of either integer type
 - `unit`: floats in [0, 1]
 
 The range belongs to the type, never to the picture: a dark picture stays dark. Serving
 and training both convert with these functions.
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,8 @@ Uint8Array = NDArray[np.uint8]
 Uint16Array = NDArray[np.uint16]
 PixelArray = NDArray[np.uint8 | np.uint16]
 Float32Array = NDArray[np.float32]
+WindowArray = NDArray[np.uint8 | np.uint16 | np.float32]
+"""What networks map to the same type: pixels, or float32 levels that are not rounded."""
 
 
 def unit_from_uint8(pixels: Uint8Array) -> Float32Array:
@@ -49,6 +53,20 @@ def uint16_from_levels(pixels: Float32Array) -> Uint16Array:
     """Convert [0, 255] float32 to [0, 65535] uint16, clipped and rounded to the nearest level."""
     levels = np.clip(np.rint(pixels * np.float32(STEP)), 0, LEVELS_16)
     return np.asarray(levels, np.uint16)
+
+
+def levels_from_pixels(pixels: PixelArray) -> Float32Array:
+    """Convert uint8 or uint16 of any shape to [0, 255] float32."""
+    if pixels.dtype == np.uint16:
+        return levels_from_uint16(np.asarray(pixels, np.uint16))
+    return pixels.astype(np.float32)
+
+
+def pixels_from_levels(levels: Float32Array, dtype: np.dtype[Any]) -> PixelArray:
+    """Convert [0, 255] float32 to uint8 or uint16, clipped and rounded to the nearest level."""
+    if dtype == np.uint16:
+        return uint16_from_levels(levels)
+    return np.asarray(np.clip(np.rint(levels), 0, LEVELS), np.uint8)
 
 
 def to_uint8(pixels: PixelArray) -> Uint8Array:

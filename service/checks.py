@@ -6,7 +6,13 @@ from pathlib import Path
 from api.access import UnknownStorage, check_storage
 from config import InvalidSetting, Settings
 from core.files import MEGABYTE
-from core.model.card import faithful_path, read_card, read_verified_graph
+from core.model.card import (
+    faithful_path,
+    read_card,
+    read_verified_graph,
+    restored_path,
+    restorer_path,
+)
 from jobs.embedded.files import JobFiles
 from service.build import create_cluster_backend, jobs_folder
 
@@ -40,16 +46,17 @@ def check_worker(settings: Settings) -> None:
 
 
 def check_graphs(card_path: Path) -> None:
-    """Check the graph of a card, and that of its faithful counterpart, by their checksums.
+    """Check the graph of a card, and those that the card names, by their checksums.
 
     Raises:
         GraphMismatch: if a graph does not match its card.
     """
     card = read_card(card_path)
     read_verified_graph(card_path, card)
-    other_path = faithful_path(card_path, card)
-    if other_path is not None:
-        check_graphs(other_path)
+    for find_path in (faithful_path, restorer_path, restored_path):
+        other_path = find_path(card_path, card)
+        if other_path is not None:
+            check_graphs(other_path)
 
 
 def check_rate_limit(settings: Settings) -> None:

@@ -32,7 +32,8 @@ from core.model.card import (
     read_verified_graph,
     write_card,
 )
-from core.model.graph import FrozenGraph, InterpolatedGraph
+from core.model.graph import FrozenGraph
+from core.model.interpolation import InterpolatedGraph, VerifiedGraph
 from core.model.tiles import Network
 from core.model.upscaler import Upscaler
 from core.picture import Picture
@@ -207,8 +208,9 @@ def check_interpolation(card_path: Path, card: ModelCard, graph_def: bytes) -> N
     """Raise GraphMismatch unless a graph and its faithful one, if any, can be interpolated."""
     other_path = faithful_path(card_path, card)
     if other_path is not None:
-        faithful = read_verified_graph(other_path, read_card(other_path))
-        InterpolatedGraph(card, faithful=faithful, detailed=graph_def)
+        other = read_card(other_path)
+        faithful = VerifiedGraph(other, read_verified_graph(other_path, other))
+        InterpolatedGraph([faithful, VerifiedGraph(card, graph_def)])
 
 
 def measure_halo(card: ModelCard, network: Network) -> int:

@@ -14,6 +14,7 @@ class ModelCard:
     """Everything that callers need to know about a frozen graph.
 
     The graph maps LR (B, H, W, 3) to SR (B, scale*H, scale*W, 3), both uint8 in [0, 255], sRGB.
+    A restorer has scale 1: it maps LR to LR.
     The conversion to the network's own range is part of the graph.
     """
 
@@ -45,6 +46,13 @@ class ModelCard:
     """License of the weights."""
     faithful: str | None = None
     """Name of the card of the faithful network, which is used at `detail` 0; None if none."""
+    restorer: str | None = None
+    """Name of the card of the restorer, which cleans LR pictures before this network; None if
+    none. A restorer has scale 1."""
+    stride: int = 1
+    """Height and width of pictures inside the network are multiples of it, LR pixels."""
+    restored: str | None = None
+    """Name of the card of the same network, tuned to fully restored pictures; None if none."""
     recipe: dict[str, Any] = field(default_factory=dict)
     """All settings of the training run."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -89,7 +97,21 @@ def graph_path(card_path: Path, card: ModelCard) -> Path:
 
 def faithful_path(card_path: Path, card: ModelCard) -> Path | None:
     """Return the path of the card of the faithful network; None if the card names none."""
-    return None if card.faithful is None else card_path.with_name(f"{card.faithful}.json")
+    return _path_beside(card_path, card.faithful)
+
+
+def restorer_path(card_path: Path, card: ModelCard) -> Path | None:
+    """Return the path of the card of the restorer; None if the card names none."""
+    return _path_beside(card_path, card.restorer)
+
+
+def restored_path(card_path: Path, card: ModelCard) -> Path | None:
+    """Return the path of the card tuned to restored pictures; None if the card names none."""
+    return _path_beside(card_path, card.restored)
+
+
+def _path_beside(card_path: Path, name: str | None) -> Path | None:
+    return None if name is None else card_path.with_name(f"{name}.json")
 
 
 def read_verified_graph(card_path: Path, card: ModelCard) -> bytes:

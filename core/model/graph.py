@@ -1,13 +1,7 @@
 """Frozen graphs: loaded, checked against their cards, and run.
 
-This module is the only importer of TensorFlow in `core`. TensorFlow does not survive a fork, so
-a graph is loaded in the process that runs it.
-
-A detailed graph may have a faithful one beside it, from which it was trained. All networks
-between the two are then one graph: its weights are interpolated while it runs, not its pictures.
-So another `detail` takes no extra time and no extra memory.
-
-Source: Wang et al. 2018, ESRGAN, arXiv:1809.00219, sec. 3.4 (network interpolation).
+Only this module and `core.model.interpolation` use TensorFlow in `core`. TensorFlow does not
+survive a fork, so a graph is loaded in the process that runs it.
 """
 
 import contextlib
@@ -17,13 +11,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from core.errors import GraphMismatch
-from core.model.card import ModelCard, faithful_path, read_card, read_verified_graph
-from core.pixels import LEVELS, Float32Array, PixelArray, levels_from_uint16, uint16_from_levels
+from core.model.card import ModelCard, read_card, read_verified_graph
+from core.pixels import (
+    LEVELS,
+    WindowArray,
+    levels_from_pixels,
+    uint16_from_levels,
+)
 from core.runtime.machine import count_cores, has_bfloat16, native_stderr_held_back
 
 HIDDEN_PACKAGES = ("keras", "jax")
@@ -74,8 +72,8 @@ __all__ = ["tf"]
 class FrozenGraph:
     """A network as a callable: LR (h, w, 3) uint8 -> SR (scale*h, scale*w, 3) uint8.
 
-    Pictures of uint16 become uint16: the graph computes in floating point, so no level is
-    lost. Several threads may call it.
+    Pictures of uint16 become uint16, and float32 levels become float32 levels that are not
+    rounded: the graph computes in floating point. Several threads may call it.
 
     Args:
         card: describes the graph.
@@ -96,8 +94,8 @@ class FrozenGraph:
         self._run = GraphRunner(session, card)
         self._check()
 
-    def __call__(self, lr: PixelArray) -> PixelArray:
-        sr: PixelArray = self._run(lr[None])[0]
+    def __call__(self, lr: WindowArray) -> WindowArray:
+        sr: WindowArray = self._run(lr[None])[0]
         return sr
 
     def _check(self) -> None:
@@ -112,48 +110,8 @@ class FrozenGraph:
             )
 
 
-class InterpolatedGraph:
-    """A callable: LR (h, w, 3) uint8, detail -> SR (scale*h, scale*w, 3) uint8.
-
-    Pictures of uint16 become uint16. Several threads may call it.
-
-    Args:
-        card: card of the detailed graph.
-        faithful: the graph of detail 0, serialised and verified.
-        detailed: the graph of detail 1, serialised and verified.
-        threads: number of threads of one operation; 0 for one per core.
-        precision: FLOAT32 or BFLOAT16.
-
-    Raises:
-        GraphMismatch: if the two differ in more than the values of their weights.
-    """
-
-    def __init__(
-        self,
-        card: ModelCard,
-        *,
-        faithful: bytes,
-        detailed: bytes,
-        threads: int = 0,
-        precision: str = FLOAT32,
-    ) -> None:
-        low, high = (tf.compat.v1.GraphDef.FromString(end) for end in (faithful, detailed))
-        if _nodes_without_weights(low) != _nodes_without_weights(high):
-            raise GraphMismatch(
-                f"Graph `{card.name}` must have the architecture of `{card.faithful}`, "
-                "from which its weights are interpolated. Received: another one."
-            )
-        graph, detail = _interpolate(low, high)
-        session = open_session(graph, threads, precision)
-        self._run = GraphRunner(session, card, [detail.name])
-
-    def __call__(self, lr: PixelArray, detail: float) -> PixelArray:
-        sr: PixelArray = self._run(lr[None], detail)[0]
-        return sr
-
-
 class GraphRunner:
-    """Runs a graph: for 8-bit levels from end to end, for 16-bit levels without rounding.
+    """Runs a graph: for 8-bit pixels from end to end, for others without its rounding.
 
     Args:
         session: session of the graph.
@@ -171,16 +129,23 @@ class GraphRunner:
         self._run_uint8 = session.make_callable(
             card.output_tensor, feed_list=[card.input_tensor, *parameters]
         )
-        self._run_levels = session.make_callable(sr, feed_list=[lr, *parameters])
+        # A graph may ask its input for the shape, even if the levels do not come from there.
+        self._run_levels = session.make_callable(sr, feed_list=[lr, card.input_tensor, *parameters])
 
-    def __call__(self, lr: PixelArray, *parameters: float) -> PixelArray:
-        """Run the graph: LR (B, h, w, 3) -> SR (B, scale*h, scale*w, 3) of the same type."""
-        sr: PixelArray
-        if lr.dtype == np.uint16:
-            levels = levels_from_uint16(np.asarray(lr, np.uint16))
-            sr = uint16_from_levels(self._run_levels(levels, *parameters))
-        else:
+    def __call__(self, lr: WindowArray, *parameters: float) -> WindowArray:
+        """Run the graph: LR (B, h, w, 3) -> SR (B, scale*h, scale*w, 3) of the same type.
+
+        Levels of float32 stay as the network computes them, clipped to [0, 255].
+        """
+        sr: WindowArray
+        if lr.dtype == np.uint8:
             sr = self._run_uint8(lr, *parameters)
+            return sr
+        shaped = np.zeros(lr.shape, np.uint8)
+        if lr.dtype == np.uint16:
+            levels = levels_from_pixels(np.asarray(lr, np.uint16))
+            return uint16_from_levels(self._run_levels(levels, shaped, *parameters))
+        sr = self._run_levels(lr, shaped, *parameters)
         return sr
 
 
@@ -205,27 +170,6 @@ def load_graph(card_path: Path, *, threads: int = 0, precision: str = AUTO) -> F
         return exact
     fast = load(precision=BFLOAT16)
     return fast if agreement_db(fast, exact) >= MIN_AGREEMENT_DB else exact
-
-
-def load_interpolated_graph(
-    card_path: Path, *, threads: int = 0, precision: str = FLOAT32
-) -> InterpolatedGraph | None:
-    """Load the graph between that of a card and its faithful one; None if it has none.
-
-    Raises:
-        GraphMismatch: if the two, or one of them and its card, do not belong together.
-    """
-    card = read_card(card_path)
-    other_path = faithful_path(card_path, card)
-    if other_path is None:
-        return None
-    return InterpolatedGraph(
-        card,
-        faithful=read_verified_graph(other_path, read_card(other_path)),
-        detailed=read_verified_graph(card_path, card),
-        threads=threads,
-        precision=precision,
-    )
 
 
 def agreement_db(graph: FrozenGraph, other: FrozenGraph) -> float:
@@ -282,43 +226,3 @@ def _import_graph(card: ModelCard, serialised: bytes) -> tf.Graph:
         if tensor.dtype != tf.uint8:
             raise GraphMismatch(f"`{tensor.name}` must be uint8. Received: {tensor.dtype.name}")
     return graph
-
-
-def _interpolate(low: Any, high: Any) -> tuple[tf.Graph, tf.Tensor]:
-    """Return the graph with weights low + detail * (high - low), and its tensor `detail`."""
-    graph = tf.Graph()
-    with graph.as_default():
-        with tf.name_scope("interpolation"):
-            detail = tf.compat.v1.placeholder(tf.float32, (), "detail")
-            weights = {
-                f"{name}:0": at_low + detail * (at_high - at_low)
-                for name, at_low, at_high in _differing_weights(low, high)
-            }
-        tf.import_graph_def(high, input_map=weights, name="")
-    return graph, detail
-
-
-def _differing_weights(low: Any, high: Any) -> list[tuple[str, Float32Array, Float32Array]]:
-    """Return the name and both values of every weight that differs."""
-    return [
-        (at_low.name, _value(at_low), _value(at_high))
-        for at_low, at_high in zip(low.node, high.node, strict=True)
-        if at_low != at_high
-    ]
-
-
-def _value(node: Any) -> Float32Array:
-    value: Float32Array = tf.make_ndarray(node.attr["value"].tensor)
-    return value
-
-
-def _nodes_without_weights(graph_def: Any) -> list[Any]:
-    """Return the nodes of a graph; constants of floats keep only their shape."""
-    emptied = tf.compat.v1.GraphDef()
-    emptied.CopyFrom(graph_def)
-    for node in emptied.node:
-        tensor = node.attr["value"].tensor if node.op == "Const" else None
-        if tensor is not None and tensor.dtype == tf.float32.as_datatype_enum:
-            tensor.ClearField("tensor_content")
-            tensor.ClearField("float_val")
-    return list(emptied.node)

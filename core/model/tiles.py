@@ -17,18 +17,21 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from core.pixels import PixelArray
+from core.pixels import PixelArray, WindowArray
 
 MAX_LARGE_WINDOWS = 9
 """Largest number of large windows of a picture; if it needs more, it gets usual ones."""
+
+ROWS_AHEAD = 2
+"""Number of rows of tiles that may wait for the caller."""
 
 LENGTH_STEP = 8
 """Step between lengths of windows, LR px: TensorFlow caches what it prepared for each."""
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-Network = Callable[[PixelArray], PixelArray]
-"""LR window (h, w, 3) uint8 or uint16 -> SR window (scale*h, scale*w, 3) of the same type."""
+Network = Callable[[WindowArray], WindowArray]
+"""LR window (h, w, 3) -> SR window (scale*h, scale*w, 3) of the same type."""
 
 
 class Span(NamedTuple):
@@ -92,8 +95,11 @@ class Tile(NamedTuple):
 
     def upscale(self, lr: PixelArray, network: Network, scale: int) -> PixelArray:
         """Upscale the tile of an LR picture, (H, W, C) -> SR of the core, (scale*h, scale*w, C)."""
-        sr_window = network(self.window.crop(lr))
-        return self.core.relative_to(self.window).scaled(scale).crop(sr_window)
+        return self.crop_core(network(self.window.crop(lr)).astype(lr.dtype, copy=False), scale)
+
+    def crop_core(self, window: npt.NDArray[Scalar], scale: int) -> npt.NDArray[Scalar]:
+        """Return the core of a computed window, (scale*h, scale*w, C)."""
+        return self.core.relative_to(self.window).scaled(scale).crop(window)
 
 
 class WindowSizes(NamedTuple):

@@ -1,7 +1,8 @@
 """The upscaler: the one object through which the service upscales pictures.
 
 It cuts a picture into tiles, runs the network on them and joins the results. The alpha channel
-is upscaled by the same network as the colour.
+is upscaled by the same network as the colour. The colour may be restored before, by the network
+of a `core.model.restorer.Restorer`.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -12,25 +13,29 @@ from pathlib import Path
 
 import numpy as np
 
-from core.errors import InvalidDetail
-from core.model.card import ModelCard
-from core.model.tiles import Network, Tile, WindowSizes, plan_tiles
+from core.errors import InvalidDetail, InvalidRestore
+from core.images.condition import recommend_strength
+from core.model.card import ModelCard, read_card, restorer_path
+from core.model.restorer import InterpolatedNetwork, Restoration, Restorer, rows_before
+from core.model.tasks import (
+    RowTasks,
+    relative_cost,
+    restoring_tasks,
+    upscale_tile,
+    upscaling_tasks,
+)
+from core.model.tiles import ROWS_AHEAD, Network, Tile, WindowSizes, plan_tiles
+from core.options import AUTO, FULL_DETAIL, FULL_STRENGTH, Restore
 from core.picture import Picture
-from core.pixels import PixelArray, grey_from_rgb
+from core.pixels import PixelArray, WindowArray
 from core.runtime.machine import keep_heap
-from core.runtime.scheduler import RequestDeadline, TileScheduler, TileTask
+from core.runtime.scheduler import RequestDeadline, TileScheduler
 
-InterpolatedNetwork = Callable[[PixelArray, float], PixelArray]
-"""LR window and detail -> SR window, between the faithful and the detailed network."""
+RestoredNetwork = Callable[[WindowArray, float, float], WindowArray]
+"""Restored window, detail and strength -> SR window, by weights tuned to restored pictures."""
 
 Progress = Callable[[int, int], None]
 """Called after each tile with the number of tiles done and the number of all tiles."""
-
-FULL_DETAIL = 1.0
-"""Detail of the network itself; 0 is that of the faithful network from which it was trained."""
-
-ROWS_AHEAD = 2
-"""Number of rows of tiles that may wait for the caller."""
 
 
 class Upscaler:
@@ -46,6 +51,8 @@ class Upscaler:
         large_window: the same for pictures that need few windows, see
             `core.model.tiles.WindowSizes`; None for `window`.
         interpolated: less detailed networks, for `detail` in [0, 1); None if there are none.
+        restorer: cleans pictures before they are upscaled; None if there is none.
+        restored: upscales restored pictures; None for the network of other pictures.
     """
 
     def __init__(
@@ -56,12 +63,16 @@ class Upscaler:
         window: int,
         large_window: int | None = None,
         interpolated: InterpolatedNetwork | None = None,
+        restorer: Restorer | None = None,
+        restored: RestoredNetwork | None = None,
     ) -> None:
         self.card = card
+        self.restorer = restorer
         self.windows = WindowSizes(window, large_window or window)
         self.scheduler = TileScheduler()
         self._network = network
         self._interpolated = interpolated
+        self._restored = restored
 
     @property
     def scale(self) -> int:
@@ -73,12 +84,18 @@ class Upscaler:
         """The lowest `detail` that is available: 0, or 1 if there is no faithful network."""
         return FULL_DETAIL if self._interpolated is None else 0.0
 
+    @property
+    def most_restore(self) -> float:
+        """The highest `restore` that is available: 1, or 0 if there is no restorer."""
+        return 0.0 if self.restorer is None else FULL_STRENGTH
+
     def upscale(
         self,
         lr: Picture,
         progress: Progress | None = None,
         *,
         detail: float = FULL_DETAIL,
+        restoration: Restoration | None = None,
         deadline: RequestDeadline | None = None,
         is_background: bool = False,
     ) -> Picture:
@@ -87,7 +104,12 @@ class Upscaler:
         The arguments and errors are those of `strips`.
         """
         strips = self.strips(
-            lr, progress, detail=detail, deadline=deadline, is_background=is_background
+            lr,
+            progress,
+            detail=detail,
+            restoration=restoration,
+            deadline=deadline,
+            is_background=is_background,
         )
         return assemble(strips, lr)
 
@@ -97,6 +119,7 @@ class Upscaler:
         progress: Progress | None = None,
         *,
         detail: float = FULL_DETAIL,
+        restoration: Restoration | None = None,
         deadline: RequestDeadline | None = None,
         is_background: bool = False,
     ) -> Generator[PixelArray]:
@@ -109,6 +132,8 @@ class Upscaler:
             lr: LR picture, H, W >= 1.
             progress: called after each tile.
             detail: amount of synthesised texture, in [0, 1]: 0 is faithful and soft.
+            restoration: of `lr`, new, from `restoration`; None to upscale `lr` as it is. It
+                has the restored rows of a strip until the next strip is asked for.
             deadline: how long the caller waits; None for no limit.
             is_background: whether pictures of other callers go first.
 
@@ -123,20 +148,44 @@ class Upscaler:
         """
         self.check_detail(detail)
         rows = self.plan(lr.height, lr.width, is_background=is_background)
-        network = partial(self._run, detail=detail)
-        tiles = [tile for row in rows for tile in row]
-        tasks = [
-            TileTask(partial(upscale_tile, lr, tile, network, self.scale), tile.window.pixels)
-            for tile in tiles
-        ]
+        planned = self._plan_tasks(lr, rows, detail, restoration, is_background=is_background)
+        tasks = [task for row in planned for task in (*row.restoring, *row.upscaling)]
         max_results = ROWS_AHEAD * len(rows[0])
         run = self.scheduler.run(
             tasks, max_results=max_results, deadline=deadline, is_background=is_background
         )
         with closing(run) as results:
-            reported = report_progress(results, progress, len(tiles))
-            for row in rows:
-                yield np.concatenate(list(islice(reported, len(row))), axis=1)
+            reported = report_progress(results, progress, len(tasks))
+            for row, tiles in zip(planned, rows, strict=True):
+                if restoration is not None:
+                    restoration.release(tiles[0].window.top)
+                for _ in row.restoring:
+                    next(reported)
+                yield np.concatenate(list(islice(reported, len(row.upscaling))), axis=1)
+
+    def _plan_tasks(
+        self,
+        lr: Picture,
+        rows: list[list[Tile]],
+        detail: float,
+        restoration: Restoration | None,
+        *,
+        is_background: bool,
+    ) -> list[RowTasks]:
+        """Return the tasks of each row of tiles."""
+        network = partial(self._run, detail=detail)
+        upscale = partial(upscale_tile, lr, network=network, scale=self.scale)
+        if restoration is None:
+            return [RowTasks([], upscaling_tasks(row, upscale)) for row in rows]
+        restored = partial(self._run_restored, detail=detail, strength=restoration.strength)
+        upscale = partial(upscale, restoration=restoration, restored=restored)
+        tiles = restoration.restorer.plan(lr.height, lr.width, is_background=is_background)
+        restore = partial(restoration.restore_tile, detail=detail)
+        cost = relative_cost(restoration.restorer.card, self.card)
+        return [
+            RowTasks(restoring_tasks(before, restore, cost), upscaling_tasks(row, upscale))
+            for before, row in zip(rows_before(rows, tiles), rows, strict=True)
+        ]
 
     def plan(self, height: int, width: int, *, is_background: bool = False) -> list[list[Tile]]:
         """Return the tiles of a picture, in rows; usual ones in the background."""
@@ -152,18 +201,72 @@ class Upscaler:
                 f"`detail` must be {detail_range(self.least_detail)}. Received: {detail:g}"
             )
 
+    def count_tiles(self, height: int, width: int, *, is_restored: bool) -> int:
+        """Return the number of tiles of a picture, those of the restorer included."""
+        count = sum(map(len, self.plan(height, width)))
+        if self.restorer is not None and is_restored:
+            count += sum(map(len, self.restorer.plan(height, width)))
+        return count
+
+    def choose_strength(self, lr: Picture, restore: Restore) -> float:
+        """Return how strongly to restore a picture, in [0, 1].
+
+        Args:
+            lr: LR picture; its condition decides where `restore` is AUTO.
+            restore: requested strength.
+
+        Raises:
+            InvalidRestore: if that is not available.
+        """
+        self.check_restore(restore)
+        if restore != AUTO:
+            return float(restore)
+        return 0.0 if self.restorer is None else recommend_strength(lr)
+
+    def restoration(self, lr: Picture, strength: float) -> Restoration | None:
+        """Return the restoration of a picture; None for strength 0, which changes nothing."""
+        if self.restorer is None or strength == 0:
+            return None
+        return Restoration(lr, strength, self.restorer)
+
+    def restoring_bytes(self, width: int, rows: list[list[Tile]], restore: Restore) -> int:
+        """Return the bytes that restoring a picture takes, if `restore` may ask for it.
+
+        Args:
+            width: width of the picture, LR px.
+            rows: its tiles, from `plan`.
+            restore: requested strength.
+        """
+        if self.restorer is None or restore == 0:
+            return 0
+        return self.restorer.memory_bytes(width, rows)
+
+    def check_restore(self, restore: Restore) -> None:
+        """Raise InvalidRestore unless this strength is available."""
+        if restore != AUTO and not 0 <= float(restore) <= self.most_restore:
+            raise InvalidRestore(
+                f"`restore` must be {restore_range(self.most_restore)}. Received: {restore:g}"
+            )
+
     def warm_up(self) -> None:
-        """Run the network once on the largest window, as TensorFlow prepares itself then.
+        """Run the networks once on their largest windows, as TensorFlow prepares itself then.
 
         Less detailed networks are not warmed up: few callers use them, and it takes memory.
         """
         side = max(self.windows)
         self._run(np.zeros((side, side, 3), np.uint8), FULL_DETAIL)
+        if self.restorer is not None:
+            self.restorer.warm_up()
 
-    def _run(self, window: PixelArray, detail: float) -> PixelArray:
+    def _run(self, window: WindowArray, detail: float) -> WindowArray:
         if self._interpolated is None or detail == FULL_DETAIL:
             return self._network(window)
         return self._interpolated(window, detail)
+
+    def _run_restored(self, window: WindowArray, detail: float, strength: float) -> WindowArray:
+        if self._restored is None:
+            return self._run(window, detail)
+        return self._restored(window, detail, strength)
 
 
 def load_upscaler(
@@ -174,7 +277,7 @@ def load_upscaler(
     large_window: int | None = None,
     precision: str = "auto",
 ) -> Upscaler:
-    """Load the frozen graph beside a card, and return an upscaler that runs it.
+    """Load the frozen graphs that a card names, and return an upscaler that runs them.
 
     Args:
         card_path: JSON file.
@@ -188,69 +291,37 @@ def load_upscaler(
     """
     keep_heap()
     # TensorFlow takes seconds to import: callers with another network need not wait for it.
-    from core.model.graph import load_graph, load_interpolated_graph
+    from core.model.graph import load_graph
+    from core.model.interpolation import load_interpolated_graph, load_restored_graph
 
     graph = load_graph(card_path, threads=threads, precision=precision)
     interpolated = load_interpolated_graph(card_path, threads=threads, precision=graph.precision)
+    restored = load_restored_graph(card_path, threads=threads, precision=graph.precision)
     return Upscaler(
-        graph.card, graph, window=window, large_window=large_window, interpolated=interpolated
+        graph.card,
+        graph,
+        window=window,
+        large_window=large_window,
+        interpolated=interpolated,
+        restorer=load_restorer(card_path, threads=threads, precision=precision),
+        restored=restored,
     )
 
 
-def upscale_tile(lr: Picture, tile: Tile, network: Network, scale: int) -> PixelArray:
-    """Return the SR core of a tile, (scale*h, scale*w, C), with alpha if the picture has any."""
-    sr = tile.upscale(lr.pixels, network, scale)
-    if lr.is_grey:
-        sr = grey_from_rgb(sr)
-    if lr.alpha is None:
-        return sr
-    return np.concatenate([sr, upscale_alpha(lr.alpha, tile, network, scale)], axis=2)
+def load_restorer(card_path: Path, *, threads: int, precision: str) -> Restorer | None:
+    """Load the restorer that the card of an upscaler names; None if it names none.
 
-
-def upscale_alpha(alpha: PixelArray, tile: Tile, network: Network, scale: int) -> PixelArray:
-    """Return the SR alpha of a tile's core, with edges as sharp as those of the colour.
-
-    The network sees alpha as a grey picture. No SR pixel leaves the range of the 3x3 LR pixels
-    around it, so transparent and opaque areas stay so.
-
-    Args:
-        alpha: alpha of the LR picture, (H, W) uint8 or uint16.
-        tile: tile of the picture.
-        network: maps an LR window to an SR window.
-        scale: SR pixels per LR pixel, on each side.
-
-    Returns:
-        (scale*h, scale*w, 1), of the type of `alpha`.
+    The arguments and errors are those of `load_upscaler`.
     """
-    window = tile.window.crop(alpha)
-    if window.min() == window.max():
-        shape = (scale * tile.core.height, scale * tile.core.width, 1)
-        return np.full(shape, window[0, 0], alpha.dtype)
-    sr = grey_from_rgb(network(np.repeat(window[..., None], 3, axis=2)))[..., 0]
-    low, high = (
-        repeat_pixels(neighbour_extreme(window, extreme), scale)
-        for extreme in (np.minimum, np.maximum)
-    )
-    core = tile.core.relative_to(tile.window).scaled(scale)
-    return core.crop(np.clip(sr, low, high))[..., None]
+    path = restorer_path(card_path, read_card(card_path))
+    if path is None:
+        return None
+    from core.model.graph import load_graph
+    from core.model.interpolation import load_interpolated_graph
 
-
-def neighbour_extreme(pixels: PixelArray, extreme: np.ufunc) -> PixelArray:
-    """Return the extreme of every pixel (H, W) and its eight neighbours, (H, W).
-
-    Args:
-        pixels: (H, W).
-        extreme: np.minimum or np.maximum.
-    """
-    framed = np.pad(pixels, 1, mode="edge")
-    rows = extreme(extreme(framed[:-2], framed[1:-1]), framed[2:])
-    extremes: PixelArray = extreme(extreme(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
-    return extremes
-
-
-def repeat_pixels(pixels: PixelArray, scale: int) -> PixelArray:
-    """Repeat every pixel as a block, (H, W) -> (scale*H, scale*W)."""
-    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+    graph = load_graph(path, threads=threads, precision=precision)
+    interpolated = load_interpolated_graph(path, threads=threads, precision=graph.precision)
+    return Restorer(graph.card, graph, interpolated=interpolated)
 
 
 def assemble(strips: Iterable[PixelArray], lr: Picture) -> Picture:
@@ -276,3 +347,10 @@ def detail_range(least_detail: float) -> str:
     if least_detail < FULL_DETAIL:
         return f"a number from {least_detail:g} to {FULL_DETAIL:g}"
     return f"{FULL_DETAIL:g}, as the model has no faithful one beside it"
+
+
+def restore_range(most_restore: float) -> str:
+    """Return the values of `restore` in words."""
+    if most_restore > 0:
+        return f"a number from 0 to {most_restore:g}, or {AUTO}"
+    return f"0 or {AUTO}, as the model has no restorer beside it"

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from core.errors import Overloaded, TooMuchMemory
-from core.model.tiles import Tile
-from core.model.upscaler import ROWS_AHEAD
+from core.model.tiles import ROWS_AHEAD, Tile
 from core.options import PNG
 from core.picture import Header
 from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline

@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from core.model.card import ModelCard, graph_path, write_card
+from core.model.restorer import Restorer
+from core.model.tiles import WindowSizes
 
 RADIUS = 3
 SCALE = 4
@@ -30,6 +32,34 @@ def between(lr, detail):
     """Repeat at detail 0, blur at detail 1, and return a weighted mean in between."""
     mixed = (1 - detail) * repeat(lr) + detail * blur_then_repeat(lr).astype(float)
     return np.rint(mixed).astype(lr.dtype)
+
+
+def coarsen(levels):
+    """Restore a window of a multiple of 4 pixels: blocks of 4 x 4 become the mean around them.
+
+    It sees the 8 neighbours of a block, which are black beyond the window: at most 7 pixels.
+    """
+    height, width, channels = levels.shape
+    blocks = levels.reshape(height // 4, 4, width // 4, 4, channels).mean(axis=(1, 3))
+    padded = np.pad(blocks, ((1, 1), (1, 1), (0, 0)))
+    rows, columns = blocks.shape[:2]
+    total = sum(padded[y : y + rows, x : x + columns] for y in range(3) for x in range(3))
+    return (total / 9).repeat(4, axis=0).repeat(4, axis=1).astype(np.float32)
+
+
+def restored_whole(lr, strength):
+    """Restore a whole picture by `coarsen`, (H, W, 3): float32 levels."""
+    levels = lr.astype(np.float32) / (257 if lr.dtype == np.uint16 else 1)
+    missing = [(0, -side % 4) for side in lr.shape[:2]]
+    change = coarsen(np.pad(levels, [*missing, (0, 0)], mode="symmetric"))
+    change = change[: len(lr), : lr.shape[1]] - levels
+    return levels + np.float32(strength) * change
+
+
+def make_restorer(network=coarsen, window=24, **changes):
+    """Return a restorer of stride 4 whose halo is that of `coarsen`."""
+    card = make_card(**({"name": "restorer", "scale": 1, "halo": 7, "stride": 4} | changes))
+    return Restorer(card, network, windows=WindowSizes(window, window))
 
 
 def make_card(**changes):

@@ -10,6 +10,8 @@ from config import Settings
 from core.errors import GraphMismatch
 from core.model.card import graph_path, read_card, read_verified_graph, write_card
 from core.model.graph import FrozenGraph, agreement_db, load_graph
+from core.model.restorer import Restoration, Restorer
+from core.model.tiles import Box, WindowSizes
 from core.model.upscaler import Upscaler
 from core.picture import Picture
 from tests.support.stand_ins import make_card, noise
@@ -130,3 +132,38 @@ def test_the_checksums_of_the_assets_are_right():
     for line in (CARD_PATH.parent / "SHA256SUMS").read_text().splitlines():
         expected, name = line.split()
         assert hashlib.sha256((CARD_PATH.parent / name).read_bytes()).hexdigest() == expected
+
+
+@pytest.fixture(scope="module")
+def restorer():
+    return load_graph(CARD_PATH.with_name("restorer.json"))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 70), (131, 178)])
+def test_a_picture_restored_in_tiles_is_as_one_restored_whole(restorer, height, width):
+    lr = photograph(height, width)
+    missing = [(0, -side % restorer.card.stride) for side in (height, width)]
+    levels = np.pad(lr.astype(np.float32), [*missing, (0, 0)], mode="symmetric")
+    whole = restorer(levels)[:height, :width]
+    rows = []
+    tiled = Restorer(restorer.card, restorer, windows=WindowSizes(128, 128))
+    restoration = Restoration(Picture(lr), 1.0, tiled)
+    for row in tiled.plan(height, width):
+        for tile in row:
+            restoration.restore_tile(tile, 1.0)
+        core = row[0].core
+        rows.append(restoration.crop(Box(core.top, 0, min(core.bottom, height), width)))
+        restoration.release(core.bottom)
+    assert np.abs(np.concatenate(rows) - whole).max() <= 1
+
+
+def test_a_restored_picture_of_8_bits_is_rounded_once(graph, restorer):
+    lr = photograph(30, 40)
+    upscaler = Upscaler(graph.card, graph, window=128, restorer=Restorer(restorer.card, restorer))
+    restoration = upscaler.restoration(Picture(lr), 1.0)
+    sr = upscaler.upscale(Picture(lr), restoration=restoration).pixels
+    levels = graph(
+        restorer(np.pad(lr, ((0, 2), (0, 0), (0, 0)), "symmetric").astype(np.float32))[:30]
+    )
+    assert sr.dtype == np.uint8
+    assert np.abs(sr - levels).max() <= 0.5 + 1e-2

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from core.model.tasks import neighbour_extreme, upscale_alpha
 from core.model.tiles import plan_tiles
-from core.model.upscaler import neighbour_extreme, upscale_alpha
 from tests.support.stand_ins import RADIUS, blur_then_repeat, noise, repeat
 
 
