@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 from tqdm import tqdm
 
 from config import InvalidSetting, Settings
-from core.errors import InvalidDetail, InvalidOptions, SuperResolutionError
+from core.errors import InvalidDetail, InvalidOptions, InvalidRestore, SuperResolutionError
 from core.files import atomic_write
 from core.images import Limits, decode_image
 from core.media.convert import (
@@ -33,8 +33,8 @@ from core.media.convert import (
     upscale_medium,
     upscale_pipe,
 )
-from core.media.medium import ClipLimits, UpscalePicture
-from core.media.render import upscale_to_stream
+from core.media.medium import ClipLimits, clip_strength
+from core.media.render import ClipUpscaler, upscale_to_stream
 from core.model.upscaler import Upscaler, load_upscaler
 from core.options import (
     CODEC,
@@ -47,12 +47,14 @@ from core.options import (
     PNG,
     PROFILE,
     QUALITY,
+    RESTORE,
     Option,
     OutputOptions,
 )
+from core.picture import Picture
 from core.sandbox.decoder import InProcessDecoder
 
-ARGUMENTS = (DETAIL, QUALITY, CODEC, COHERENCE, PALETTE, DITHER)
+ARGUMENTS = (DETAIL, RESTORE, QUALITY, CODEC, COHERENCE, PALETTE, DITHER)
 """Options that are arguments with a value."""
 
 FLAGS = {
@@ -88,10 +90,9 @@ class Conversion(NamedTuple):
             self.options, format=output_format, keeps_profile=False, keeps_metadata=False
         )
 
-    @property
-    def upscale(self) -> UpscalePicture:
-        """Function that upscales one frame."""
-        return partial(self.upscaler.upscale, detail=self.options.detail)
+    def judge(self, picture: Picture) -> float:
+        """Return how strongly to restore a picture."""
+        return self.upscaler.choose_strength(picture, self.options.restore)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -165,7 +166,8 @@ def run_tasks(tasks: list[ConversionTask], settings: Settings, options: OutputOp
             precision=settings.precision,
         )
         upscaler.check_detail(options.detail)
-    except InvalidDetail as error:
+        upscaler.check_restore(options.restore)
+    except (InvalidDetail, InvalidRestore) as error:
         print_error(error)
         return 2
     except SuperResolutionError as error:
@@ -219,7 +221,9 @@ def run_clip(task: ConversionTask, conversion: Conversion, bar: ProgressBar) -> 
         scale=conversion.upscaler.scale,
     )
     bar.reset(medium.frames)
-    upscale_medium(medium, conversion.upscale, task.target, partial(advance, bar))
+    strength = clip_strength(medium, conversion.judge)
+    upscale = ClipUpscaler(conversion.upscaler, conversion.options, strength)
+    upscale_medium(medium, upscale, task.target, partial(advance, bar))
     if medium.damage is not None:
         print_error(f"{task.source}: {medium.damage}")
 
@@ -231,7 +235,7 @@ def run_pipe(task: ConversionTask, conversion: Conversion, bar: ProgressBar) -> 
     upscale_pipe(
         sys.stdin.buffer,
         sys.stdout.buffer if is_piped else task.target,
-        conversion.upscale,
+        ClipUpscaler(conversion.upscaler, conversion.options),
         conversion.clip_limits,
         conversion.clip_options(output_format),
         partial(advance, bar),

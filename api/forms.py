@@ -9,6 +9,7 @@ from werkzeug.datastructures import FileStorage
 
 from api.errors import LONGEST_QUOTE, InvalidField, InvalidUpload
 from core.options import (
+    AUTO,
     FULL_DETAIL,
     JOB_OPTIONS,
     MAX_QUALITY,
@@ -34,6 +35,15 @@ class WholeNumberSchema(int):
     """Type of an option that is a whole number, for the OpenAPI document only."""
 
     __schema__: ClassVar = {"type": "integer", "minimum": 1, "maximum": MAX_QUALITY}
+
+
+class ShareOrAutoSchema(str):
+    """Type of an option that is a number or `auto`, for the OpenAPI document only.
+
+    OpenAPI 2 has no alternatives for form fields, so it is a text with a pattern.
+    """
+
+    __schema__: ClassVar = {"type": "string", "pattern": rf"^({AUTO}|0?\.[0-9]+|[01](\.0+)?)$"}
 
 
 SCHEMA_TYPES = {float: NumberSchema, int: WholeNumberSchema, str: str}
@@ -80,11 +90,18 @@ def document_options(parser: RequestParser, options: Sequence[Option]) -> None:
         parser.add_argument(
             option.name,
             location="form",
-            type=SCHEMA_TYPES[option.values.type],
-            choices=option.values.words,
+            type=schema_type(option),
+            choices=option.values.words if option.values.type is str else (),
             default=option.default,
             help=option.help,
         )
+
+
+def schema_type(option: Option) -> type:
+    """Return the type of an option for the OpenAPI document."""
+    if option.values.type is float and option.values.words:
+        return ShareOrAutoSchema
+    return SCHEMA_TYPES[option.values.type]
 
 
 def read_picture_options(*, has_note: bool) -> OutputOptions:

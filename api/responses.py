@@ -126,6 +126,10 @@ job_schema = model.model(
         "finished": OrNull(fields.DateTime(), "Null before the job ends"),
         "expires": OrNull(fields.DateTime(), "When the job is deleted. Null before the job ends"),
         "error": OrNull(fields.String(), "Why the job failed. Null unless it failed"),
+        "restore": OrNull(
+            fields.Float(),
+            "Strength at which all frames are restored. Null if each picture has its own",
+        ),
         "damage": OrNull(fields.String(), "What is damaged in the file. Null if nothing is"),
         "result": NestedOrNull(
             result_schema, required=True, description="Null unless the job succeeded"
@@ -165,6 +169,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "finished": timestamp(job.finished),
         "expires": timestamp(job.expires),
         "error": job.error,
+        "restore": job.options.strength,
         "damage": job.damage,
         "result": result and result_json(result),
         "links": job_links(job.id),

@@ -58,29 +58,29 @@ class OutputOptions:
         codec: codec of a video, one of `CODECS`; None for the default of the format.
         quality: quality of a lossy format, from 1 to 100; None for the default of the format.
         detail: how much texture the network makes up, in [0, 1].
-        restore: how strongly pictures are restored before they are upscaled.
-        strength: what became of `restore` for all frames of a clip, in [0, 1]; None where each
-            picture has its own, or where it is not decided. Callers cannot set it.
         is_coherent: whether frames are made to agree with the frames before them.
         palette: palettes of a GIF, one of `PALETTES`.
         is_dithered: whether a GIF mixes colours from those of its palette.
         has_note: whether the file says that its detail is synthetic.
         keeps_profile: whether pictures are converted back to their input's colour profile.
         keeps_metadata: whether EXIF and XMP are copied to the pictures.
+        restore: how strongly pictures are restored before they are upscaled.
+        strength: what became of `restore` for all frames of a clip, in [0, 1]; None where each
+            picture has its own, or where it is not decided. Callers cannot set it.
     """
 
     format: str | None = None
     codec: str | None = None
     quality: int | None = None
     detail: float = FULL_DETAIL
-    restore: Restore = AUTO
-    strength: float | None = None
     is_coherent: bool = True
     palette: str = FRAME_PALETTE
     is_dithered: bool = True
     has_note: bool = True
     keeps_profile: bool = False
     keeps_metadata: bool = False
+    restore: Restore = AUTO
+    strength: float | None = None
 
     @property
     def picture_format(self) -> str:

@@ -46,7 +46,7 @@ class RestorationFacts(NamedTuple):
     """How an SR picture was restored before it was upscaled.
 
     Attributes:
-        strength: share of the restorer's change, in (0, 1].
+        strength: share of the restorer's change, in [0, 1].
         consistency_db: PSNR of the restored LR picture and the SR picture, box-downscaled, dB.
     """
 

@@ -126,9 +126,11 @@ class JobEngine(ABC):
             SuperResolutionError: for the file or the options, as `OpenMedium` does.
         """
         self._context.upscaler.check_detail(options.detail)
+        self._context.upscaler.check_restore(options.restore)
         job_id = new_id()
         with self._receive(job_id, upload) as file:
             medium = self._context.open_admissible(file.path, options)
+            options = self._context.decide(medium, options)
             job = queued_job(job_id, medium, name, options, created=self._clock())
             segments, model = len(medium.segments()), self._context.model_id
             new = NewJob(job, caller, key, file.digest, file.size, segments, model)

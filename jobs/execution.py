@@ -7,13 +7,15 @@ import hashlib
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from core.errors import Overloaded
-from core.media.medium import PICTURES, ClipLimits, Medium
-from core.model.upscaler import Upscaler
-from core.options import OutputOptions
+from core.media.medium import PICTURES, ClipLimits, Medium, clip_strength
+from core.media.render import Consistency
+from core.model.upscaler import Upscaler, assemble
+from core.options import AUTO, OutputOptions, Restore
 from core.picture import Header, Picture
 from core.runtime.admission import Admission, MemoryPlan
 from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
@@ -52,9 +54,10 @@ class JobContext:
 
     @property
     def model_id(self) -> str:
-        """Name, version and digest of the network; only segments of one network fit together."""
-        card = self.upscaler.card
-        return f"{card.name} {card.version} {card.sha256}"
+        """Names, versions and digests of the networks; only their own segments fit together."""
+        restorer = self.upscaler.restorer
+        cards = [self.upscaler.card, *([] if restorer is None else [restorer.card])]
+        return " ".join(f"{card.name} {card.version} {card.sha256}" for card in cards)
 
     def open(self, path: Path, options: OutputOptions) -> Medium:
         """Open the medium in a file; raises what `OpenMedium` does."""
@@ -70,8 +73,22 @@ class JobContext:
         medium = self.open(path, options)
         header = Header(medium.height, medium.width, channels=4)  # the most that a frame has
         is_clip = medium.kind != PICTURES
-        self.admission.check(frame_bytes(self.upscaler, header, is_clip=is_clip))
+        restore = options.restore
+        self.admission.check(frame_bytes(self.upscaler, header, restore, is_clip=is_clip))
         return medium
+
+    def decide(self, medium: Medium, options: OutputOptions) -> OutputOptions:
+        """Return the options with the strength at which all frames of a clip are restored.
+
+        It is stored with the job. So every process that computes frames uses the same one.
+        """
+        restore = options.restore
+        if restore == AUTO and self.upscaler.restorer is None:
+            restore = 0.0
+        if restore != AUTO:
+            return replace(options, strength=float(restore))
+        judge = partial(self.upscaler.choose_strength, restore=restore)
+        return replace(options, strength=clip_strength(medium, judge))
 
     def frame_upscaler(
         self, medium: Medium, options: OutputOptions, deadline: RequestDeadline
@@ -81,6 +98,7 @@ class JobContext:
             self.upscaler,
             self.admission,
             detail=options.detail,
+            restore=options.restore if options.strength is None else options.strength,
             is_clip=medium.kind != PICTURES,
             deadline=deadline,
         )
@@ -114,6 +132,7 @@ class FrameUpscaler:
         upscaler: of the service.
         admission: memory budget of the service.
         detail: amount of synthesised detail, in [0, 1].
+        restore: how strongly frames are restored; if AUTO, each is judged by itself.
         is_clip: whether frames are upscaled with a memory of earlier frames.
         deadline: for network and admission; its `is_gone` says when to leave the job.
     """
@@ -124,33 +143,46 @@ class FrameUpscaler:
         admission: Admission,
         *,
         detail: float,
+        restore: Restore,
         is_clip: bool,
         deadline: RequestDeadline,
     ) -> None:
         self._upscaler = upscaler
         self._admission = admission
         self._detail = detail
+        self._restore = restore
         self._is_clip = is_clip
         self._deadline = deadline
         self._held_bytes = 0
         self._admitted = ExitStack()
 
     def __call__(self, lr: Picture) -> Picture:
-        """Upscale a frame.
+        """Upscale a frame. A restored picture that is not of a clip has facts about that.
 
         Raises:
             TooMuchMemory: if the frame needs more than the whole memory budget.
             RequestAbandoned, DeadlineExceeded: as the deadline says.
         """
         self._hold(self.cost(lr))
-        return self._upscaler.upscale(
-            lr, detail=self._detail, deadline=self._deadline, is_background=True
+        strength = self._upscaler.choose_strength(lr, self._restore)
+        restoration = self._upscaler.restoration(lr, strength)
+        strips = self._upscaler.strips(
+            lr,
+            detail=self._detail,
+            restoration=restoration,
+            deadline=self._deadline,
+            is_background=True,
         )
+        if restoration is None or self._is_clip:
+            return assemble(strips, lr)
+        consistency = Consistency(lr, self._upscaler.scale, restoration)
+        sr = assemble(consistency.watch(strips), lr)
+        return replace(sr, restoration=consistency.facts)
 
     def cost(self, lr: Picture) -> int:
         """Return the largest number of bytes that a frame takes."""
         header = Header(lr.height, lr.width, lr.channels, lr.bits)
-        return frame_bytes(self._upscaler, header, is_clip=self._is_clip)
+        return frame_bytes(self._upscaler, header, self._restore, is_clip=self._is_clip)
 
     def close(self) -> None:
         """Release the admitted memory."""
@@ -171,16 +203,18 @@ class FrameUpscaler:
                 self._deadline.check(time.monotonic())
 
 
-def frame_bytes(upscaler: Upscaler, header: Header, *, is_clip: bool) -> int:
+def frame_bytes(upscaler: Upscaler, header: Header, restore: Restore, *, is_clip: bool) -> int:
     """Return the largest number of bytes that a frame takes.
 
     Args:
         upscaler: of the service.
         header: of the frame.
+        restore: how strongly it is restored.
         is_clip: whether earlier frames are remembered.
     """
     rows = upscaler.plan(header.height, header.width, is_background=True)
-    frame = MemoryPlan(header, rows, UNSTREAMED, upscaler.scale).memory_bytes
+    restoring = upscaler.restoring_bytes(header.width, rows, restore)
+    frame = MemoryPlan(header, rows, UNSTREAMED, upscaler.scale, restoring).memory_bytes
     sr_pixels = upscaler.scale**2 * header.height * header.width
     return frame + is_clip * (MAX_CACHE_BYTES + FUSION_BYTES_PER_PIXEL * sr_pixels)
 

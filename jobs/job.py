@@ -14,6 +14,9 @@ from core.options import OutputOptions
 ID_BYTES = 24
 """Random bytes in an id. Whoever knows the id controls the job, so it must not be guessable."""
 
+ADDED_OPTIONS = ("restore", "strength")
+"""Attributes of options that the first version did not store."""
+
 LONGEST_NAME = 150
 """Number of characters to which the name of a file is cut."""
 
@@ -165,8 +168,18 @@ def clean_name(name: str) -> str:
 
 
 def options_to_json(options: OutputOptions) -> str:
-    """Return options as JSON; equal options give equal text."""
-    return json.dumps(asdict(options), sort_keys=True)
+    """Return options as JSON; equal options give equal text.
+
+    Options that older versions did not have are left out where they have their defaults. So the
+    text of a job from before an upgrade stays the same.
+    """
+    defaults = asdict(OutputOptions())
+    values = {
+        name: value
+        for name, value in asdict(options).items()
+        if name not in ADDED_OPTIONS or value != defaults[name]
+    }
+    return json.dumps(values, sort_keys=True)
 
 
 def options_from_json(text: str) -> OutputOptions:

@@ -11,7 +11,7 @@ import upscale
 from core.picture import Picture
 from core.video import Colour, write_raw
 from tests.support.clip_files import scenes, shown, times, write_clip
-from tests.support.stand_ins import between, blur_then_repeat, noise
+from tests.support.stand_ins import between, blur_then_repeat, lighten, make_restorer, noise
 
 LR = noise(20, 30)
 
@@ -286,3 +286,52 @@ def test_wrong_paths_of_clips_are_reported(clip, capsys, source, target, message
     folder = clip.parent
     assert run("-" if source == "-" else folder / source, folder / target) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def restoring(upscaler, monkeypatch):
+    """The upscaler with a restorer that adds 100 levels, as far as a picture is bright."""
+    upscaler.restorer = make_restorer(lighten)
+    monkeypatch.setattr(
+        "core.model.upscaler.recommend_strength", lambda lr: float(lr.pixels.mean()) / 255
+    )
+    return upscaler
+
+
+@pytest.mark.usefixtures("restoring")
+def test_a_picture_is_restored_as_by_the_service(picture, tmp_path, post):
+    assert run(picture, tmp_path / "auto.png") == 0
+    assert run("--restore", "0", picture, tmp_path / "plain.png") == 0
+    assert (tmp_path / "auto.png").read_bytes() == post(picture.read_bytes()).data
+    np.testing.assert_array_equal(read(tmp_path / "plain.png"), blur_then_repeat(LR))
+
+
+def test_all_frames_of_a_clip_are_restored_alike(restoring, tmp_path):
+    levels = [20, *[60] * 29]
+    frames = [np.full((32, 48, 3), level, np.uint8) for level in levels]
+    clip = write_clip(tmp_path / "clip.mp4", frames)
+    seen = []
+    whole = restoring.restoration
+    restoring.restoration = lambda lr, strength: seen.append(strength) or whole(lr, strength)
+    assert run(clip, tmp_path / "out.mp4") == 0
+    assert len(set(seen)) == 1
+    assert seen[0] == pytest.approx(60 / 255, abs=0.02)
+
+
+def test_the_first_raw_frame_decides_for_all(restoring, tmp_path, monkeypatch):
+    raw = io.BytesIO()
+    pictures = [Picture(np.full((32, 48, 3), level, np.uint8)) for level in (60, 20, 20)]
+    write_raw(raw, pictures, Fraction(25), Fraction(1), Colour(6))
+    monkeypatch.setattr(upscale.sys, "stdin", io.TextIOWrapper(io.BytesIO(raw.getvalue())))
+    seen = []
+    whole = restoring.restoration
+    restoring.restoration = lambda lr, strength: seen.append(strength) or whole(lr, strength)
+    assert run("--coherence", "off", "-", tmp_path / "out.webm") == 0
+    assert len(seen) == 3
+    assert len(set(seen)) == 1
+    assert seen[0] == pytest.approx(60 / 255, abs=0.02)
+
+
+def test_a_strength_without_a_restorer_is_reported(picture, tmp_path, capsys):
+    assert run("--restore", "0.5", picture, tmp_path / "out.png") == 2
+    assert "no restorer beside it. Received: 0.5" in capsys.readouterr().err

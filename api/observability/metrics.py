@@ -23,6 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from api.context import JobServiceContext, ServiceContext, error_schema
 from api.observability.tracing import RequestTrace
+from core.options import AUTO
 from core.runtime.machine import resident_memory
 
 METRICS = "enhancer.metrics"
@@ -37,6 +38,7 @@ SAMPLE_EVERY_S = 1.0
 # Upper bounds of the histograms.
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 300)
 MEGAPIXELS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32)
+STRENGTHS = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
 DECIBELS = (20, 25, 30, 35, 40, 45, 50, 55, 60)
 
 metrics = Namespace("metrics", description="Metrics for operators", path="/metrics")
@@ -115,6 +117,13 @@ class Metrics:
             "enhancer_consistency_psnr_db",
             "PSNR in dB between a picture and its downscaled result.",
             buckets=DECIBELS,
+            registry=registry,
+        )
+        self.restore_strength = Histogram(
+            "enhancer_restore_strength",
+            "Strengths at which pictures are restored; 0 for those that are not.",
+            ("choice",),
+            buckets=STRENGTHS,
             registry=registry,
         )
         self.megapixels = Counter(
@@ -203,6 +212,8 @@ class Metrics:
 
     def _observe_picture(self, trace: RequestTrace) -> None:
         self.picture_megapixels.observe(trace.pixels / 1e6)
+        choice = "caller" if trace.has_chosen_strength else AUTO
+        self.restore_strength.labels(choice).observe(trace.strength)
         if trace.is_whole:
             self.megapixels.inc(trace.pixels / 1e6)
             if trace.consistency is not None:

@@ -12,6 +12,7 @@ from flask import Flask, Response, g, request
 
 from api.context import current_service
 from core.media.render import Consistency
+from core.options import AUTO, Restore, restore_text
 from core.picture import Picture
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ EXPOSED_HEADERS = [
     "X-Model-Version",
     "X-Scale",
     "X-Detail",
+    "X-Restore",
     "X-Input-Size",
     "X-Output-Size",
     "X-Tiles",
@@ -75,6 +77,8 @@ class RequestTrace:
         timings_ms: milliseconds of each finished stage.
         pixels: number of LR pixels of the picture; 0 without one.
         consistency: of the SR picture with the LR picture.
+        strength: strength at which the picture is restored, in [0, 1].
+        has_chosen_strength: whether the caller chose it, rather than the service.
         response_started: clock time at which the response with the picture began, s.
     """
 
@@ -91,6 +95,8 @@ class RequestTrace:
     timings_ms: dict[str, float] = field(default_factory=dict)
     pixels: int = 0
     consistency: Consistency | None = None
+    strength: float = 0.0
+    has_chosen_strength: bool = False
     response_started: float = 0.0
 
 
@@ -137,6 +143,8 @@ class PictureFacts:
         frames: number of frames in its file; 0 if not known.
         tiles: number of tiles of the picture.
         detail: detail of the SR picture.
+        restore: requested strength of restoring.
+        strength: strength at which the picture is restored, in [0, 1].
         consistency: of the SR picture with the LR picture; complete once all is sent.
     """
 
@@ -144,6 +152,8 @@ class PictureFacts:
     frames: int
     tiles: int
     detail: float
+    restore: Restore
+    strength: float
     consistency: Consistency
 
 
@@ -158,6 +168,7 @@ def trace_picture(facts: PictureFacts, timings_ms: dict[str, float]) -> None:
     g.trace.picture_headers = {
         "X-Scale": str(scale),
         "X-Detail": f"{facts.detail:g}",
+        "X-Restore": restore_text(facts.restore, facts.strength),
         "X-Input-Size": f"{lr.width}x{lr.height}",
         "X-Output-Size": f"{scale * lr.width}x{scale * lr.height}",
         "X-Tiles": str(facts.tiles),
@@ -168,6 +179,8 @@ def trace_picture(facts: PictureFacts, timings_ms: dict[str, float]) -> None:
     g.trace.consistency = facts.consistency
     g.trace.timings_ms = timings_ms
     g.trace.pixels = lr.height * lr.width
+    g.trace.strength = facts.strength
+    g.trace.has_chosen_strength = facts.restore != AUTO
     g.trace.response_started = time.perf_counter()
 
 

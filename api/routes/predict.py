@@ -75,6 +75,7 @@ class PredictRoute(Resource):
         service = current_service()
         options = read_picture_options(has_note=service.has_note)
         service.upscaler.check_detail(options.detail)
+        service.upscaler.check_restore(options.restore)
         if service.jobs is not None and prefers_job():
             return job_accepted(read_upload(FIELD), options, is_preferred=True)
         with ExitStack() as stack:  # closed here if something fails, else after the response
@@ -93,6 +94,8 @@ class PreparedRequest:
         lr: LR picture.
         options: options of the SR picture.
         plan: tiles and memory of the picture.
+        tiles: number of tiles, those of the restorer included.
+        strength: how strongly the picture is restored, in [0, 1].
         strips: rows of the SR picture. Consuming them runs the network.
         encoder: encoder of the SR picture.
         timings_ms: milliseconds that each finished stage took.
@@ -101,6 +104,8 @@ class PreparedRequest:
     lr: Picture
     options: OutputOptions
     plan: MemoryPlan
+    tiles: int
+    strength: float
     strips: Generator[PixelArray]
     encoder: PictureEncoder
     timings_ms: dict[str, float]
@@ -124,10 +129,15 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
         stack.enter_context(service.admission.admit(plan.memory_bytes, deadline))
     with stopwatch(timings_ms, "decode"):
         lr = service.decoder.decode(file, service.limits, plan.header)
-    progress.tiles_total = plan.tiles
-    strips = service.upscaler.strips(lr, progress.update, detail=options.detail, deadline=deadline)
-    encoder = PictureEncoder(lr, options, service.upscaler.scale)
-    return PreparedRequest(lr, options, plan, strips, encoder, timings_ms)
+        strength = service.upscaler.choose_strength(lr, options.restore)
+    restoration = service.upscaler.restoration(lr, strength)
+    tiles = service.upscaler.count_tiles(lr.height, lr.width, is_restored=restoration is not None)
+    progress.tiles_total = tiles
+    strips = service.upscaler.strips(
+        lr, progress.update, detail=options.detail, restoration=restoration, deadline=deadline
+    )
+    encoder = PictureEncoder(lr, options, service.upscaler.scale, restoration=restoration)
+    return PreparedRequest(lr, options, plan, tiles, strength, strips, encoder, timings_ms)
 
 
 def plan_picture(service: ServiceContext, file: IO[bytes], options: OutputOptions) -> MemoryPlan:
@@ -140,7 +150,8 @@ def plan_picture(service: ServiceContext, file: IO[bytes], options: OutputOption
     scale, output_format = service.upscaler.scale, options.picture_format
     check_output_size(output_format, scale * header.height, scale * header.width)
     rows = service.upscaler.plan(header.height, header.width)
-    return MemoryPlan(header, rows, output_format, scale)
+    restoring_bytes = service.upscaler.restoring_bytes(header.width, rows, options.restore)
+    return MemoryPlan(header, rows, output_format, scale, restoring_bytes)
 
 
 def respond_whole(prepared: PreparedRequest, _stack: ExitStack) -> Response:
@@ -169,8 +180,10 @@ def make_response(prepared: PreparedRequest, body: bytes | Iterable[bytes]) -> R
     facts = PictureFacts(
         lr=prepared.lr,
         frames=prepared.plan.header.frames,
-        tiles=prepared.plan.tiles,
+        tiles=prepared.tiles,
         detail=prepared.options.detail,
+        restore=prepared.options.restore,
+        strength=prepared.strength,
         consistency=prepared.encoder.consistency,
     )
     trace_picture(facts, prepared.timings_ms)

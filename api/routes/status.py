@@ -8,7 +8,8 @@ from flask_restx import Namespace, Resource, fields
 
 from api.context import JobServiceContext, current_service, error_schema, model
 from core.images import INPUT_FORMATS, PILLOW_FORMATS
-from core.options import ALL_FORMATS, FULL_DETAIL, PICTURE_FORMATS
+from core.model.upscaler import Upscaler
+from core.options import ALL_FORMATS, AUTO, FULL_DETAIL, PICTURE_FORMATS
 
 limits_schema = model.model(
     "Limits",
@@ -43,6 +44,29 @@ detail_schema = model.model(
         "least": fields.Float(description="0, or 1 if there is no faithful model"),
         "most": fields.Float,
         "default": fields.Float,
+    },
+)
+
+restorer_schema = model.model(
+    "Restorer",
+    {
+        "name": fields.String,
+        "version": fields.String,
+        "description": fields.String,
+        "faithful": fields.String(description="Name of the restorer for `detail` 0"),
+        "halo": fields.Integer(description="Input pixels of context around a tile"),
+        "parameters": fields.Integer,
+        "sha256": fields.String(description="Checksum of the frozen graph"),
+    },
+)
+
+restore_schema = model.model(
+    "Restore",
+    {
+        "least": fields.Float,
+        "most": fields.Float(description="1, or 0 if there is no restorer"),
+        "default": fields.String(example=AUTO),
+        "restorer": fields.Nested(restorer_schema, description="Only if there is one"),
     },
 )
 
@@ -88,6 +112,7 @@ metadata_schema = model.model(
         "limits": fields.Nested(limits_schema),
         "pictures": fields.List(fields.Nested(taken_schema)),
         "detail": fields.Nested(detail_schema),
+        "restore": fields.Nested(restore_schema),
         "jobs": fields.Nested(jobs_schema, description="Only if jobs are enabled"),
         "weights": fields.Nested(weights_schema),
     },
@@ -127,11 +152,21 @@ class MetadataRoute(Resource):
                 "most": FULL_DETAIL,
                 "default": FULL_DETAIL,
             },
+            "restore": describe_restore(service.upscaler),
             "weights": {name: getattr(card, name) for name in weights_schema},
         }
         if service.jobs is not None:
             metadata["jobs"] = describe_jobs(service.jobs)
         return metadata
+
+
+def describe_restore(upscaler: Upscaler) -> dict[str, Any]:
+    """Return the values of `restore`, and the restorer if there is one."""
+    described = {"least": 0.0, "most": upscaler.most_restore, "default": AUTO}
+    if upscaler.restorer is not None:
+        card = upscaler.restorer.card
+        described["restorer"] = {name: getattr(card, name) for name in restorer_schema}
+    return described
 
 
 def describe_jobs(jobs: JobServiceContext) -> dict[str, Any]:

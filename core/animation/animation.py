@@ -28,6 +28,7 @@ from core.images import mark_synthetic_detail
 from core.images.png import PngLayout, encode_png_rows
 from core.images.resize import resize_bicubic
 from core.media.medium import (
+    JUDGED,
     WARM_UP,
     ClipLimits,
     Frame,
@@ -36,6 +37,7 @@ from core.media.medium import (
     Segment,
     UpscalePicture,
     always,
+    pick_judged,
     plan_segments,
 )
 from core.options import OutputOptions
@@ -83,6 +85,12 @@ class Animation:
     def segments(self) -> list[Segment]:
         """Return the segments that make up the animation, in order."""
         return plan_segments(self.frames)
+
+    def judged_frames(self) -> Iterator[Picture]:
+        """Yield the frames that decide how strongly all are restored."""
+        stop = min(JUDGED[-1] + 1, self.frames)
+        with closing(read_frames_in_sandbox(self._path, 0, stop, self._max_pixels)) as frames:
+            yield from pick_judged(frames)
 
     def render(
         self, segment: Segment, upscale: UpscalePicture, target: Path, report: Report

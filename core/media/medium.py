@@ -5,10 +5,11 @@ else. So any process can compute any segment, in any order, more than once, and 
 always the same.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from statistics import median_low
 from typing import NamedTuple, Protocol
 
 from core.images import Limits
@@ -24,6 +25,12 @@ all frames before them."""
 
 PICTURES = "pictures"
 """Kind of a medium whose frames are independent of each other."""
+
+JUDGED = (0, 12, 24)
+"""Numbers of the frames that decide how strongly a clip is restored: the first second of most."""
+
+JudgePicture = Callable[[Picture], float]
+"""Function that returns how strongly to restore a picture, in [0, 1]."""
 
 UpscalePicture = Callable[[Picture], Picture]
 """Function that upscales one frame by itself: LR -> SR, four times as wide and high."""
@@ -135,6 +142,9 @@ class Medium(Protocol):
     def segments(self) -> list[Segment]:
         """Return all segments in order."""
 
+    def judged_frames(self) -> Iterator[Picture]:
+        """Yield the frames of a clip that `JUDGED` names; none of other media."""
+
     def render(
         self, segment: Segment, upscale: UpscalePicture, target: Path, report: Report
     ) -> None:
@@ -153,6 +163,23 @@ class Medium(Protocol):
             target: path of the result.
             go_on: called now and then; what it raises ends the work.
         """
+
+
+def pick_judged(frames: Iterable[Frame]) -> Iterator[Picture]:
+    """Yield the pictures of those frames, counted from 0, that `JUDGED` names."""
+    for number, frame in enumerate(frames):
+        if number in JUDGED:
+            yield frame.picture
+
+
+def clip_strength(medium: Medium, judge: JudgePicture) -> float | None:
+    """Return how strongly to restore all frames of a clip: the median of some of the first ones.
+
+    It is None for pictures, which are judged one by one, and 0 if no frame can be decoded.
+    """
+    if medium.kind == PICTURES:
+        return None
+    return median_low([judge(picture) for picture in medium.judged_frames()] or [0.0])
 
 
 def plan_segments(frames: int, length: int = SEGMENT) -> list[Segment]:

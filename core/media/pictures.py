@@ -4,7 +4,7 @@ import json
 import shutil
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -122,6 +122,10 @@ class PictureFile:
         """Return one segment, which is the picture."""
         return plan_segments(self.frames, 1)
 
+    def judged_frames(self) -> Iterator[Picture]:
+        """Yield nothing: the picture is judged when it is decoded."""
+        return iter(())
+
     def render(
         self, _segment: Segment, upscale: UpscalePicture, target: Path, report: Report
     ) -> None:
@@ -202,6 +206,10 @@ class PictureArchive:
         """Return one segment for each picture."""
         return plan_segments(self.frames, 1)
 
+    def judged_frames(self) -> Iterator[Picture]:
+        """Yield nothing: each picture is judged when it is decoded."""
+        return iter(())
+
     def render(
         self, segment: Segment, upscale: UpscalePicture, target: Path, report: Report
     ) -> None:
@@ -242,7 +250,7 @@ def write_upscaled(
 ) -> None:
     """Upscale a picture and write its file."""
     sr = upscale(lr)
-    encoder = PictureEncoder(lr, options, sr.height // lr.height)
+    encoder = PictureEncoder(lr, options, sr.height // lr.height, facts=sr.restoration)
     output.writelines(encoder.stream(split_into_strips(sr)))
 
 

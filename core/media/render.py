@@ -7,7 +7,7 @@ held as a whole.
 """
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 
 import numpy as np
@@ -20,16 +20,21 @@ from core.images import (
     mark_synthetic_detail,
 )
 from core.images.png import PngChunk, PngLayout, encode_png_rows, extra_chunks, text_chunk
+from core.model.restorer import Restoration
+from core.model.tiles import Box
 from core.model.upscaler import Progress, Upscaler, assemble
-from core.options import PNG, OutputOptions
-from core.picture import Extras, Picture
-from core.pixels import Float32Array, PixelArray
+from core.options import PNG, OutputOptions, restore_text
+from core.picture import Extras, Picture, RestorationFacts
+from core.pixels import LEVELS, Float32Array, PixelArray
 
 IDENTICAL_DB = 100.0
 """Consistency of identical pictures, whose ratio is infinite, in dB."""
 
 CONSISTENCY_KEYWORD = "Consistency-PSNR"
 """Keyword of the PNG text chunk that states the consistency."""
+
+RESTORE_KEYWORD = "Restore"
+"""Keyword of the PNG text chunk that states how strongly the picture was restored."""
 
 STRIP_ROWS = 256
 """Number of SR rows in a strip of a picture that is already complete: a multiple of the scale."""
@@ -49,15 +54,26 @@ class PictureEncoder:
         lr: LR picture.
         options: options of the file.
         scale: SR pixels per LR pixel, on each side.
+        restoration: of `lr`, as its strips are upscaled; None if it is not restored.
+        facts: about the restoration of an SR picture that is complete, and whose strips are
+            therefore not compared again; None otherwise.
 
     Raises:
         ImageTooLarge: if the output format cannot hold the SR picture.
     """
 
-    def __init__(self, lr: Picture, options: OutputOptions, scale: int) -> None:
+    def __init__(
+        self,
+        lr: Picture,
+        options: OutputOptions,
+        scale: int,
+        *,
+        restoration: Restoration | None = None,
+        facts: RestorationFacts | None = None,
+    ) -> None:
         check_output_size(options.picture_format, scale * lr.height, scale * lr.width)
-        self.consistency = Consistency(lr, scale)
-        self._lr, self._options = lr, options
+        self.consistency = Consistency(lr, scale, restoration)
+        self._lr, self._options, self._facts = lr, options, facts
         self._extras = output_extras(lr.extras, options, scale)
         self._layout = PngLayout(scale * lr.height, scale * lr.width, lr.channels, lr.bits)
 
@@ -103,10 +119,7 @@ class PictureEncoder:
     def _compare(self, strips: Generator[PixelArray]) -> Iterator[PixelArray]:
         """Pass strips on after measuring their consistency."""
         with closing(strips):
-            for strip in strips:
-                self.consistency.add(strip)
-                yield strip
-                del strip  # frees it while the next one is computed
+            yield from strips if self._facts else self.consistency.watch(strips)
 
     def _convert(self, strips: Iterator[PixelArray]) -> Iterator[PixelArray]:
         """Convert strips to the colour profile of the file."""
@@ -117,7 +130,12 @@ class PictureEncoder:
     def _closing_chunks(self) -> Sequence[PngChunk]:
         if not self._options.has_note:
             return ()
-        return (text_chunk(CONSISTENCY_KEYWORD, f"{self.consistency.psnr_db:.2f} dB"),)
+        strength, psnr_db = self._facts or self.consistency.facts
+        chunks = [text_chunk(CONSISTENCY_KEYWORD, f"{psnr_db:.2f} dB")]
+        if strength:
+            text = restore_text(self._options.restore, strength)
+            chunks.append(text_chunk(RESTORE_KEYWORD, text))
+        return chunks
 
 
 def upscale_to_stream(
@@ -135,10 +153,35 @@ def upscale_to_stream(
 
     Raises:
         ImageTooLarge: at once, if the output format cannot hold the SR picture.
+        InvalidRestore: at once, if there is no restorer of this strength.
         InvalidDetail: at the first part, if there is no network of this detail.
     """
-    strips = upscaler.strips(lr, progress, detail=options.detail)
-    return PictureEncoder(lr, options, upscaler.scale).stream(strips)
+    restoration = upscaler.restoration(lr, upscaler.choose_strength(lr, options.restore))
+    strips = upscaler.strips(lr, progress, detail=options.detail, restoration=restoration)
+    encoder = PictureEncoder(lr, options, upscaler.scale, restoration=restoration)
+    return encoder.stream(strips)
+
+
+class ClipUpscaler:
+    """Upscales the frames of a clip, all restored alike; a `core.media.medium.UpscalePicture`.
+
+    Args:
+        upscaler: upscaler to use.
+        options: options of the clip.
+        strength: how strongly to restore the frames, in [0, 1]; None if the first frame decides.
+    """
+
+    def __init__(
+        self, upscaler: Upscaler, options: OutputOptions, strength: float | None = None
+    ) -> None:
+        self._upscaler, self._options, self._strength = upscaler, options, strength
+
+    def __call__(self, lr: Picture) -> Picture:
+        """Upscale a frame."""
+        if self._strength is None:
+            self._strength = self._upscaler.choose_strength(lr, self._options.restore)
+        restoration = self._upscaler.restoration(lr, self._strength)
+        return self._upscaler.upscale(lr, detail=self._options.detail, restoration=restoration)
 
 
 def output_extras(lr: Extras, options: OutputOptions, scale: int) -> Extras:
@@ -182,19 +225,30 @@ class Consistency:
     """Peak signal-to-noise ratio between an LR picture and its SR picture, box-downscaled.
 
     What the network makes up must not change what the camera saw: the mean of the SR pixels of
-    one LR pixel should equal that LR pixel. Fully transparent pixels do not count.
+    one LR pixel should equal that LR pixel, restored if the picture is. Fully transparent pixels
+    do not count.
 
     Args:
         lr: LR picture.
         scale: SR pixels per LR pixel, on each side.
+        restoration: of `lr`, with the restored rows of the strips that are added; None if the
+            network sees `lr` itself.
     """
 
-    def __init__(self, lr: Picture, scale: int) -> None:
+    def __init__(self, lr: Picture, scale: int, restoration: Restoration | None = None) -> None:
         self._lr = lr
+        self._restoration = restoration
         self._scale = scale
         self._rows = 0
         self._squared_error = 0.0
         self._samples = 0
+
+    def watch(self, strips: Iterable[PixelArray]) -> Iterator[PixelArray]:
+        """Pass strips on after comparing them."""
+        for strip in strips:
+            self.add(strip)
+            yield strip
+            del strip  # frees it while the next one is computed
 
     def add(self, strip: PixelArray) -> None:
         """Compare the next SR rows.
@@ -206,11 +260,24 @@ class Consistency:
         self._rows = rows.stop
         colours = 1 if self._lr.is_grey else 3
         small = downscale(strip[..., :colours], self._scale)
-        difference = small - self._lr.pixels[rows, :, :colours]
+        difference = small - self._seen_rows(rows)[..., :colours]
         if self._lr.alpha is not None:
             difference = difference[self._lr.alpha[rows] > 0]
         self._squared_error += float(np.vdot(difference, difference))
         self._samples += difference.size
+
+    def _seen_rows(self, rows: slice) -> PixelArray | Float32Array:
+        """Return the LR rows that the network saw, (h, W, 3), in the range of the picture."""
+        if self._restoration is None:
+            return self._lr.pixels[rows]
+        levels = self._restoration.crop(Box(rows.start, 0, rows.stop, self._lr.width))
+        return levels * np.float32(self._lr.highest / LEVELS)
+
+    @property
+    def facts(self) -> RestorationFacts:
+        """Strength of restoring, which is 0 without, and the ratio over the rows so far."""
+        strength = 0.0 if self._restoration is None else self._restoration.strength
+        return RestorationFacts(strength, self.psnr_db)
 
     @property
     def psnr_db(self) -> float:

@@ -52,17 +52,14 @@ class MemoryPlan:
         rows: its tiles, row by row.
         format: output format.
         scale: SR pixels per LR pixel, on each side.
+        restoring_bytes: memory for restoring the picture; 0 if it is not restored.
     """
 
     header: Header
     rows: list[list[Tile]]
     format: str
     scale: int
-
-    @property
-    def tiles(self) -> int:
-        """Number of tiles."""
-        return sum(len(row) for row in self.rows)
+    restoring_bytes: int = 0
 
     @property
     def sr_bytes(self) -> int:
@@ -83,6 +80,7 @@ class MemoryPlan:
         decoded = DECODED_BYTES[self.header.bits] * height * width
         tallest = max(row[0].core.height for row in self.rows)
         total = BASE_BYTES + decoded + STRIPS * self.sr_bytes * tallest // height
+        total += self.restoring_bytes
         if self.format != PNG:
             return total + COPIES * self.sr_bytes
         return total + (self.sr_bytes if self.is_whole else 0)

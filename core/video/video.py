@@ -5,7 +5,7 @@ hostile file may crash without harm. See `core.sandbox.decoder`.
 """
 
 from bisect import bisect_left
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 from core.errors import InvalidOptions
 from core.files import atomic_write
 from core.media.medium import (
+    JUDGED,
     WARM_UP,
     ClipHeader,
     ClipLimits,
@@ -22,9 +23,11 @@ from core.media.medium import (
     Segment,
     UpscalePicture,
     always,
+    pick_judged,
     plan_segments,
 )
 from core.options import OutputOptions, check_supported
+from core.picture import Picture
 from core.sandbox.decoder import read, read_numbered, read_one, trouble_reported
 from core.sandbox.process import WorkerDied
 from core.temporal.coherence import upscale_frames, with_cache
@@ -102,6 +105,13 @@ class Video:
     def segments(self) -> list[Segment]:
         """Return the segments that make up the video, in order."""
         return plan_segments(self.frames)
+
+    def judged_frames(self) -> Iterator[Picture]:
+        """Yield the frames that decide how strongly all are restored."""
+        stop = min(JUDGED[-1] + 1, self.frames)
+        frames = read_frames_in_sandbox(self._path, self._probe, 0, stop, self._max_pixels)
+        with closing(frames):
+            yield from pick_judged(frames)
 
     def render(
         self, segment: Segment, upscale: UpscalePicture, target: Path, report: Report

@@ -22,6 +22,7 @@ from core.options import (
     PICTURE_FORMATS,
     PICTURE_OPTIONS,
     QUALITY,
+    RESTORE,
     VIDEO_FORMATS,
     OutputOptions,
     check_format,
@@ -46,8 +47,8 @@ def test_the_options_are_known_without_numpy_and_flask():
     assert said.stdout == "[]\n"
 
 
-def test_every_attribute_but_the_note_is_an_option_of_jobs():
-    attributes = {field.name for field in fields(OutputOptions)} - {"has_note"}
+def test_every_attribute_that_callers_set_is_an_option_of_jobs():
+    attributes = {field.name for field in fields(OutputOptions)} - {"has_note", "strength"}
     assert {option.attribute for option in JOB_OPTIONS} == attributes
     assert {option.name for option in PICTURE_OPTIONS} < {option.name for option in JOB_OPTIONS}
 
@@ -63,6 +64,9 @@ def test_the_documented_default_is_the_default(option):
     ("option", "text", "value"),
     [
         (DETAIL, "0.25", 0.25),
+        (RESTORE, "AUTO", "auto"),
+        (RESTORE, "0", 0),
+        (RESTORE, "0.62", 0.62),
         (PICTURE_FORMAT, "JPG", "jpeg"),
         (ANY_FORMAT, "mp4", "mp4"),
         (QUALITY, "1", 1),
@@ -81,6 +85,9 @@ def test_a_text_stands_for_a_value(option, text, value):
     [
         (DETAIL, "much", "`detail` must be a number. Received: 'much'"),
         (PICTURE_FORMAT, "gif", "`format` must be one of png, jpeg, webp, avif. Received: 'gif'"),
+        (RESTORE, "1.1", "`restore` must be a number from 0 to 1, or auto. Received: '1.1'"),
+        (RESTORE, "nan", "Received: 'nan'"),
+        (RESTORE, "", "Received: ''"),
         (QUALITY, "101", "`quality` must be a whole number from 1 to 100. Received: '101'"),
         (QUALITY, "0000000001", "Received: '0000000001'"),
         (QUALITY, "\u0663", "Received: '\u0663'"),

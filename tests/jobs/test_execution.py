@@ -6,11 +6,11 @@ import pytest
 
 from core.errors import RequestAbandoned
 from core.options import OutputOptions
-from core.picture import Header, Picture
+from core.picture import Header, Picture, RestorationFacts
 from core.runtime.scheduler import RequestDeadline
 from core.temporal.coherence import FUSION_BYTES_PER_PIXEL, MAX_CACHE_BYTES
 from jobs.execution import file_digest, frame_bytes
-from tests.support.stand_ins import make_card
+from tests.support.stand_ins import lighten, make_card, make_restorer
 
 FRAME = Picture(np.full((8, 12, 3), 7, np.uint8))
 
@@ -32,7 +32,7 @@ def test_the_model_id_changes_with_each_property_of_the_network(context):
 def test_a_frame_of_a_clip_also_needs_memory_for_earlier_frames(context):
     header = Header(8, 12, channels=3)
     alone, of_clip = (
-        frame_bytes(context.upscaler, header, is_clip=is_clip) for is_clip in (False, True)
+        frame_bytes(context.upscaler, header, 0.0, is_clip=is_clip) for is_clip in (False, True)
     )
     assert of_clip - alone == MAX_CACHE_BYTES + FUSION_BYTES_PER_PIXEL * 32 * 48
 
@@ -69,3 +69,58 @@ def test_a_result_is_described_by_its_file(context, medium, tmp_path):
     assert (result.name, result.mimetype) == ("holiday_x4.bin", "application/octet-stream")
     assert (result.size, result.expires) == (7, 5.0)
     assert result.digest == hashlib.sha256(b"content").hexdigest() == file_digest(path)
+
+
+@pytest.fixture
+def restoring(context):
+    """A context whose restorer adds 100 levels."""
+    context.upscaler.restorer = make_restorer(lighten)
+    return context
+
+
+def test_the_strength_of_a_clip_is_the_median_of_its_first_frames(restoring, medium, monkeypatch):
+    monkeypatch.setattr(
+        "core.model.upscaler.recommend_strength", lambda lr: float(lr.pixels[0, 0, 0]) / 10
+    )
+    assert restoring.decide(medium, OutputOptions()).strength == 0.2
+    assert restoring.decide(medium, OutputOptions(restore=0.7)).strength == 0.7
+    medium.kind = "pictures"
+    assert restoring.decide(medium, OutputOptions()).strength is None
+
+
+def test_without_a_restorer_no_frame_is_judged(context, medium):
+    medium.judged_frames = None
+    assert context.decide(medium, OutputOptions()).strength == 0
+
+
+def test_the_stored_strength_is_used_for_every_frame(restoring, medium, monkeypatch):
+    monkeypatch.setattr("core.model.upscaler.recommend_strength", lambda _lr: 1.0)
+    options = OutputOptions(strength=0.5)
+    with closing(restoring.frame_upscaler(medium, options, RequestDeadline())) as upscale:
+        sr = upscale(FRAME)
+    assert (sr.pixels == 57).all()
+    assert sr.restoration is None
+
+
+def test_a_restored_picture_has_facts_about_that(restoring, medium):
+    medium.kind = "pictures"
+    options = OutputOptions(restore=0.5)
+    with closing(restoring.frame_upscaler(medium, options, RequestDeadline())) as upscale:
+        assert upscale(FRAME).restoration == RestorationFacts(0.5, 100.0)
+
+
+def test_restoring_needs_memory(restoring):
+    header = Header(8, 12, channels=3)
+    plain, restored, auto = (
+        frame_bytes(restoring.upscaler, header, restore, is_clip=False)
+        for restore in (0.0, 0.5, "auto")
+    )
+    assert plain < restored == auto
+
+
+def test_the_model_id_changes_with_the_restorer(restoring):
+    ids = {restoring.model_id}
+    for restorer in (None, make_restorer(sha256="1" * 64)):
+        restoring.upscaler.restorer = restorer
+        ids.add(restoring.model_id)
+    assert len(ids) == 3

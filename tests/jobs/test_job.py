@@ -63,3 +63,8 @@ def test_options_that_an_older_version_has_stored_are_read():
     options = OutputOptions("mkv", "hevc", 7, 0.5, False, "global", False, False, True, True)
     assert options_from_json(stored) == options
     assert options_to_json(options) == stored
+
+
+def test_the_strength_of_a_clip_is_stored_with_its_options():
+    options = OutputOptions(restore="auto", strength=0.62)
+    assert options_from_json(options_to_json(options)) == options

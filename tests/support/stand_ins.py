@@ -47,6 +47,11 @@ def coarsen(levels):
     return (total / 9).repeat(4, axis=0).repeat(4, axis=1).astype(np.float32)
 
 
+def lighten(levels):
+    """Restore by adding 100 levels."""
+    return levels + np.float32(100)
+
+
 def restored_whole(lr, strength):
     """Restore a whole picture by `coarsen`, (H, W, 3): float32 levels."""
     levels = lr.astype(np.float32) / (257 if lr.dtype == np.uint16 else 1)

@@ -378,3 +378,8 @@ def test_only_masks_are_interpolated(enlarge, disc):
     assert not np.array_equal(upscale(picture).alpha, enlarge(picture).alpha)
     assert np.array_equal(upscale(smooth).alpha, enlarge(smooth).alpha)
     assert upscale(Picture(noise(4, 5))).alpha is None
+
+
+def test_the_first_frames_decide_how_an_animation_is_restored(open_animation):
+    judged = [picture.pixels for picture in open_animation(moving(20)).judged_frames()]
+    assert [int(pixels.argmax()) // 3 for pixels in judged] == [0, 9 * 0 + 12 % 9 + 9 * (12 % 6)]

@@ -8,7 +8,7 @@ from core.model.upscaler import Upscaler
 from core.options import OutputOptions
 from core.picture import Header
 from core.runtime.admission import MemoryPlan
-from tests.support.stand_ins import make_card, noise, repeat
+from tests.support.stand_ins import lighten, make_card, make_restorer, noise, repeat
 
 
 @pytest.fixture
@@ -69,3 +69,24 @@ def test_sixteen_bits_cost_more_than_eight(upscaler):
 )
 def test_only_large_png_files_are_sent_while_they_are_computed(upscaler, size, name, is_whole):
     assert plan(upscaler, Header(*size, 3), name).is_whole is is_whole
+
+
+@pytest.mark.parametrize("size", [(900, 300), (300, 900), (40, 40)])
+def test_no_restored_picture_takes_more_memory_than_its_plan(encode, size, tmp_path):
+    restorer = make_restorer(lighten, window=128)
+    upscaler = Upscaler(make_card(), repeat, window=64, restorer=restorer)
+    path = tmp_path / "lr.png"
+    path.write_bytes(encode(noise(*size)))
+    with path.open("rb") as file:
+        header = read_header(file)
+        rows = upscaler.plan(*size)
+        restoring = upscaler.restoring_bytes(header.width, rows, 1.0)
+        planned = MemoryPlan(header, rows, "png", upscaler.scale, restoring)
+        assert planned.memory_bytes == plan(upscaler, header).memory_bytes + restoring
+        tracemalloc.start()
+        parts = upscale_to_stream(upscaler, decode_image(file), OutputOptions(restore=1.0))
+        held = list(parts) if planned.is_whole else sum(len(part) for part in parts)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert held
+    assert peak < planned.memory_bytes

@@ -319,3 +319,12 @@ def test_each_segment_begins_with_a_key_frame(result):
     assert {0, 8, 16, 24} <= set(starts)
     assert all(one.dts < other.dts for one, other in pairwise(packets))
     assert all(packet.dts <= packet.pts for packet in packets)
+
+
+def test_the_first_frames_decide_how_a_clip_is_restored(clip):
+    medium = open_medium(clip, LIMITS, OutputOptions(), decoder=InProcessDecoder(), scale=4)
+    decoded = shown(clip)
+    judged = [picture.pixels for picture in medium.judged_frames()]
+    assert len(judged) == 3
+    for pixels, number in zip(judged, (0, 12, 24), strict=True):
+        assert np.abs(pixels - decoded[number][1].astype(float)).mean() < 4
