@@ -16,6 +16,7 @@ from benchmarks.original import mflop_per_lr_pixel
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.plots import draw
 from benchmarks.report import render_page, write_sections
+from benchmarks.restoring import measure_restoring
 from benchmarks.results import Results, read_results, write_results
 from benchmarks.server import running_server
 from benchmarks.systems import (
@@ -29,7 +30,7 @@ from config import ROOT, InvalidSetting, Settings
 from core.errors import SuperResolutionError
 from core.model.card import read_card
 
-PARTS = ("latency", "peers", "load", "memory")
+PARTS = ("latency", "peers", "load", "memory", "restoring")
 
 Part = Callable[[Plan], dict[str, Any]]
 
@@ -106,8 +107,11 @@ def choose_plan(arguments: argparse.Namespace) -> Plan:
     if arguments.load_seconds is not None:
         plan = replace(plan, load_s=arguments.load_seconds)
     if arguments.largest is not None:
-        sizes = tuple(size for size in plan.sizes if max(size) <= arguments.largest)
-        plan = replace(plan, sizes=sizes)
+        sizes, restored_sizes = (
+            tuple(size for size in planned if max(size) <= arguments.largest)
+            for planned in (plan.sizes, plan.restored_sizes)
+        )
+        plan = replace(plan, sizes=sizes, restored_sizes=restored_sizes)
     return plan
 
 
@@ -118,6 +122,8 @@ def list_parts(parts: tuple[str, ...], engines: Path) -> list[Part]:
         listed.append(measure_under_load)
     if "memory" in parts:
         listed.append(measure_memory)
+    if "restoring" in parts:
+        listed.append(measure_with_restorer)
     return listed
 
 
@@ -162,6 +168,12 @@ def measure_memory(plan: Plan) -> dict[str, Any]:
     sys.stderr.write("memory\n")
     with running_server() as (url, server):
         return {"memory": measure_growth(url, server.pid, plan)}
+
+
+def measure_with_restorer(plan: Plan) -> dict[str, Any]:
+    """Measure pictures without and with restoring."""
+    sys.stderr.write("restoring\n")
+    return {"restoring": measure_restoring(plan)}
 
 
 def write_report(folder: Path, results: Results) -> None:

@@ -57,12 +57,15 @@ def measure_end_to_end(url: str, width: int, height: int, repetitions: Repetitio
     return repeat(upscale, repetitions)
 
 
-def post(url: str, picture: bytes) -> Answer:
-    """Post an encoded picture, and read the whole answer."""
+def post(url: str, picture: bytes, *, restore: float = 0.0) -> Answer:
+    """Post an encoded picture, and read the whole answer. Other services ignore `restore`."""
     started = time.perf_counter()
     try:
         response = requests.post(
-            f"{url}/model/predict", files={"image": picture}, timeout=TIMEOUT_S
+            f"{url}/model/predict",
+            files={"image": picture},
+            data={"restore": f"{restore:g}"},
+            timeout=TIMEOUT_S,
         )
         status, headers = str(response.status_code), response.headers
     except requests.RequestException as error:

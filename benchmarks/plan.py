@@ -21,6 +21,8 @@ class Plan:
 
     sizes: tuple[tuple[int, int], ...]
     repetitions: Repetitions
+    restored_sizes: tuple[tuple[int, int], ...]
+    """Sizes of the pictures that are timed without and with restoring."""
     gemm_side: int
     """Rows and columns of the matrices that measure the machine's peak."""
     clients: tuple[int, ...]
@@ -40,6 +42,7 @@ class Plan:
 FULL = Plan(
     sizes=((64, 64), (128, 80), (256, 256), (500, 500), (1000, 1000), (2000, 2000)),
     repetitions=Repetitions(seconds=10, least=3, most=20),
+    restored_sizes=((128, 80), (512, 512), (2000, 2000)),
     gemm_side=4096,
     clients=(1, 4, 16, 64),
     load_s=20,
@@ -52,6 +55,7 @@ FULL = Plan(
 QUICK = Plan(
     sizes=((128, 80),),
     repetitions=Repetitions(seconds=0.5, least=2, most=5),
+    restored_sizes=((128, 80),),
     gemm_side=1024,
     clients=(1, 4),
     load_s=2,

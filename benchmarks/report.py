@@ -6,6 +6,7 @@ from pathlib import Path
 from benchmarks.latency import OK, REFUSED
 from benchmarks.load import Beside, Load
 from benchmarks.memory import Memory
+from benchmarks.restoring import Restoring
 from benchmarks.results import Results
 from benchmarks.systems import ORIGINAL_SERVICE, SERVICE, Speed
 from benchmarks.timing import percentile
@@ -25,6 +26,7 @@ def render(results: Results) -> dict[str, str]:
         "load": load_table(results.loads),
         "beside": beside_table(results.beside),
         "memory": memory_table(results.memory),
+        "restoring": restoring_table(results.restoring),
     }
     caption = make_caption(results)
     return {name: f"{caption}\n\n{table}" for name, table in sections.items() if table}
@@ -181,6 +183,30 @@ def memory_table(readings: Sequence[Memory]) -> str:
     headings = ("after requests", "memory, MB", "peak, MB", "upscaled", "refused (503)", "errors")
     rows = [
         [str(r.requests), f"{r.resident_mb:.0f}", f"{r.peak_mb:.0f}", *count(r.statuses)]
+        for r in readings
+    ]
+    return markdown_table(headings, rows)
+
+
+def restoring_table(readings: Sequence[Restoring]) -> str:
+    """Return the table of pictures without and with restoring; the ratio is that of medians."""
+    headings = (
+        "picture",
+        "as it is p50 / p95, ms",
+        "restored p50 / p95, ms",
+        "ratio",
+        "peak memory as it is, MB",
+        "restored, MB",
+    )
+    rows = [
+        [
+            f"{r.width} x {r.height}",
+            median_and_p95(r.plain_ms),
+            median_and_p95(r.restored_ms),
+            f"{percentile(r.restored_ms, 50) / percentile(r.plain_ms, 50):.2f}",
+            f"{r.plain_peak_mb:.0f}",
+            f"{r.restored_peak_mb:.0f}",
+        ]
         for r in readings
     ]
     return markdown_table(headings, rows)

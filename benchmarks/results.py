@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.load import Beside, Load
 from benchmarks.memory import Memory
+from benchmarks.restoring import Restoring
 from benchmarks.systems import Speed
 
 
@@ -28,6 +29,7 @@ class Results:
     loads: list[Load] = field(default_factory=list)
     beside: Beside | None = None
     memory: list[Memory] = field(default_factory=list)
+    restoring: list[Restoring] = field(default_factory=list)
 
 
 def write_results(path: Path, results: Results) -> None:
@@ -41,6 +43,7 @@ def read_results(path: Path) -> Results:
     values["speeds"] = [Speed(**speed) for speed in values["speeds"]]
     values["loads"] = [Load(**load) for load in values["loads"]]
     values["memory"] = [Memory(**reading) for reading in values["memory"]]
+    values["restoring"] = [Restoring(**reading) for reading in values.get("restoring", [])]
     values["beside"] = parse_beside(values["beside"])
     return Results(**values)
 

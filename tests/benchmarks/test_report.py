@@ -31,6 +31,7 @@ def test_results_are_read_as_they_were_written(tmp_path):
         ),
         ("load", "| 4 | 1.5 | 20 | 30 | 30 | 3 | 2 | 1 x ReadTimeout |"),
         ("beside", "| while 200 x 200 takes 123 ms (200) | 40 | 50 | 2 | 0 | none |"),
+        ("restoring", "| 100 x 50 | 200 / 210 | 280 / 300 | 1.40 | 600 | 650 |"),
         ("memory", "| 20 | 700 | 800 | 19 | 0 | 1 x 500 |"),
     ],
 )
@@ -51,7 +52,7 @@ def test_all_rows_of_a_table_have_as_many_cells():
 
 
 def test_parts_that_were_not_measured_have_no_table():
-    only_load = replace(RESULTS, speeds=[], beside=None, memory=[])
+    only_load = replace(RESULTS, speeds=[], beside=None, memory=[], restoring=[])
     assert list(render(only_load)) == ["load"]
     assert list(draw(only_load)) == ["load"]
 

@@ -2,6 +2,7 @@
 
 from benchmarks.load import Beside, Load
 from benchmarks.memory import Memory
+from benchmarks.restoring import Restoring
 from benchmarks.results import Results
 from benchmarks.systems import ORIGINAL, ORIGINAL_SERVICE, OURS, SERVICE, Speed
 
@@ -29,4 +30,5 @@ RESULTS = Results(
     loads=[Load(4, 2.0, {"200": 3, "503": 2, "ReadTimeout": 1}, [10.0, 20.0, 30.0])],
     beside=Beside((12, 8), (200, 200), [10.0], [40.0, 50.0], {"200": 2}, "200", 123.4),
     memory=[Memory(20, 700.4, 800.0, {"200": 19, "500": 1})],
+    restoring=[Restoring(100, 50, [200.0, 210.0], [280.0, 300.0], 600.0, 650.4)],
 )

@@ -135,7 +135,7 @@ def test_the_restorer_is_described(client):
 def test_without_a_restorer_none_is_described(client, upscaler):
     upscaler.restorer = None
     restore = client.get("/model/metadata").json["restore"]
-    assert restore == {"least": 0, "most": 0, "default": "auto", "restorer": None}
+    assert restore == {"least": 0, "most": 0, "default": "auto"}
 
 
 def test_strengths_are_counted_by_who_chose_them(client, upscale):
