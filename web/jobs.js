@@ -41,7 +41,8 @@ export async function runJob({ file, job: restored }, options, signal, onProgres
   const { response } = await sendUntilAnswered(`${addressOf(id)}/result`, signal, onProgress);
   const tookMs = (since) => Date.parse(job.finished) - Date.parse(since);
   const [elapsedMs, computedMs] = [job.created, job.started].map(tookMs);
-  return { blob: response, options, elapsedMs, computedMs, model, alpha: "", job };
+  const strength = job.restore ?? 0;
+  return { blob: response, options, elapsedMs, computedMs, model, alpha: "", strength, job };
 }
 
 function addressOf(id) {

@@ -4,10 +4,10 @@ import { byId, on, say, write } from "./dom.js";
 import "./intake.js";
 import { findJobs } from "./jobs.js";
 import { optionsFor, showPanel } from "./panel.js";
-import { newPicture } from "./picture.js";
+import { canComparePlain, newPicture } from "./picture.js";
 import { OFFLINE, problemBefore, problemOf } from "./problems.js";
 import { showProblem, showProgress } from "./progress.js";
-import { cancel, enqueue, retryNow } from "./queue.js";
+import { cancel, enqueue, loadPlain, retryNow } from "./queue.js";
 import { add, pictures, select, selected, update } from "./roll.js";
 import { loadMetadata } from "./service.js";
 import { showView } from "./viewer.js";
@@ -51,6 +51,7 @@ function show(picture) {
   byId("prompt").hidden = picture !== null;
   byId("tools").hidden = !picture?.after;
   byId("play").hidden = !picture?.isClip;
+  byId("plain").hidden = !canComparePlain(picture);
   byId("unshown").hidden = !picture?.answer || Boolean(picture.after);
   showProgress(picture);
   showProblem(picture);
@@ -110,7 +111,14 @@ async function continueOnline() {
   for (const picture of pictures()) if (picture.problem === OFFLINE) await retry(picture);
 }
 
-Object.assign(on, { files: addFiles, notice: showNotice, select: showSelected, step: showChange });
+Object.assign(on, {
+  files: addFiles,
+  notice: showNotice,
+  select: showSelected,
+  step: showChange,
+  base: () => show(selected),
+  plain: loadPlain,
+});
 byId("cancel").onclick = () => cancel(selected);
 byId("now").onclick = retryNow;
 byId("retry").onclick = () => retry(selected);

@@ -10,6 +10,8 @@ import { bytes, seconds, size } from "./wording.js";
 const DEBOUNCE_MS = 400; // after the slider has moved: only its last position is sent
 
 const slider = byId("detail");
+const restore = byId("restore");
+const isAuto = byId("restore-auto");
 const coherence = byId("coherence");
 const command = byId("command");
 
@@ -18,16 +20,25 @@ let timer = 0;
 
 on.format = writeCommand;
 byId("copy").onclick = copy;
-slider.oninput = coherence.onchange = () => {
-  picture.options = optionsFor(picture.isClip);
-  writeDetail();
-  clearTimeout(timer);
-  timer = setTimeout(enqueue, DEBOUNCE_MS, picture);
+slider.oninput = coherence.onchange = isAuto.onchange = change;
+restore.oninput = () => {
+  isAuto.checked = false;
+  change();
 };
 
+function change() {
+  picture.options = optionsFor(picture.isClip);
+  writeValues();
+  clearTimeout(timer);
+  timer = setTimeout(enqueue, DEBOUNCE_MS, picture);
+}
+
 export function optionsFor(isClip) {
-  const detail = Number(slider.value);
-  return isClip ? { detail, coherence: coherence.checked ? "on" : "off" } : { detail, format: "png" };
+  const both = {
+    detail: Number(slider.value),
+    restore: isAuto.checked ? "auto" : Number(restore.value),
+  };
+  return isClip ? { ...both, coherence: coherence.checked ? "on" : "off" } : { ...both, format: "png" };
 }
 
 /** Shows the panel, for a clip even before there is a result, which may take long. */
@@ -41,11 +52,15 @@ export function showPanel(shown, metadata) {
   const { answer, file, isClip, kind, options } = picture;
   const { least, most } = metadata.detail;
   Object.assign(slider, { min: least, max: most, value: options.detail });
+  const { most: mostRestore } = metadata.restore;
+  isAuto.checked = options.restore === "auto";
+  restore.value = isAuto.checked ? (answer?.strength ?? 0) : options.restore;
   coherence.checked = options.coherence !== "off";
   write("name", file.name);
-  writeDetail();
+  writeValues();
   const isFixed = file.size === 0; // a restored job, without its file
   byId("detail-field").hidden = isFixed || least === most;
+  byId("restore-field").hidden = isFixed || mostRestore === 0;
   byId("coherence-field").hidden = isFixed || !isClip || kind === "archive";
   byId("result").hidden = !answer;
   if (!answer) return;
@@ -54,8 +69,18 @@ export function showPanel(shown, metadata) {
   writeCommand();
 }
 
-function writeDetail() {
+function writeValues() {
   write("detail-value", Number(slider.value).toFixed(2));
+  const text = restoreText();
+  write("restore-value", text);
+  restore.setAttribute("aria-valuetext", text);
+}
+
+function restoreText() {
+  if (!isAuto.checked) return Number(restore.value).toFixed(2);
+  const { answer } = picture;
+  if (answer?.options.restore !== "auto") return say("restore-undecided");
+  return say("restore-decided", { strength: answer.strength.toFixed(2) });
 }
 
 function writeCommand() {
@@ -73,6 +98,7 @@ function writeFacts({ file, before, after, answer }) {
     frames: frames && say("rate", { frames, rate: ((1000 * frames) / computedMs).toFixed(1) }),
     time: seconds(answer.elapsedMs) + computing,
     model: answer.model,
+    restored: restoredWords(answer),
     consistency: answer.consistencyDb && `${answer.consistencyDb} dB`,
     damage: job?.damage,
   };
@@ -80,6 +106,11 @@ function writeFacts({ file, before, after, answer }) {
     byId(`fact-${name}`).hidden = !fact;
     byId(`fact-${name}`).querySelector("span").textContent = fact;
   }
+}
+
+function restoredWords({ strength, options }) {
+  if (!strength) return "";
+  return options.restore === "auto" ? say("restored-auto", { strength }) : String(strength);
 }
 
 function sized(reported, image, { size: count }) {

@@ -30,6 +30,8 @@ export async function newPicture(file, job = null) {
     progress: {},
     before: job ? null : await showable(file),
     after: null,
+    plain: null,
+    plainOf: null,
     answer: null,
     problem: null,
     control: new AbortController(),
@@ -61,6 +63,11 @@ export async function showable(blob) {
 export function sizeOf(image) {
   const { naturalWidth, naturalHeight, videoWidth: width, videoHeight: height } = image;
   return { width: naturalWidth ?? width, height: naturalHeight ?? height };
+}
+
+/** Returns whether the result can be compared with one that is not restored. */
+export function canComparePlain(picture) {
+  return Boolean(picture?.after) && !picture.isClip && picture.answer.strength > 0;
 }
 
 export function isActive(picture) {

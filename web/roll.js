@@ -46,6 +46,7 @@ function remove(picture) {
   cancel(picture);
   release(picture.before);
   release(picture.after);
+  release(picture.plain);
   section.hidden = frames.size === 0;
   const nearest = pictures()[index] ?? pictures().at(-1) ?? null;
   if (picture === selected) select(nearest);

@@ -59,6 +59,7 @@ export async function upscale({ file }, options, signal, onProgress) {
     model: modelOf(request),
     consistencyDb: header("X-Consistency-PSNR") || (await consistencyInside(request.response)),
     alpha: header("X-Alpha"),
+    strength: Number.parseFloat(header("X-Restore")) || 0,
   };
 }
 

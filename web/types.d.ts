@@ -30,6 +30,10 @@ interface Picture {
   before: HTMLImageElement | HTMLVideoElement | null;
   /** Null if there is no result, or it cannot be shown. */
   after: HTMLImageElement | HTMLVideoElement | null;
+  /** Result without restoring, for comparison; null if nobody has asked for it. */
+  plain: HTMLImageElement | null;
+  /** The answer that `plain` is compared with, or will be. */
+  plainOf: Answer | null;
   answer: Answer | null;
   problem: Problem | null;
   /** Aborts the current request. */
@@ -70,6 +74,8 @@ interface Job {
   finished: string | null;
   error: string | null;
   damage: string | null;
+  /** Strength at which all frames are restored; null if each picture has its own. */
+  restore: number | null;
   result: { name: string; type: string; bytes: number } | null;
 }
 
@@ -83,10 +89,15 @@ interface Handlers {
   step(picture: Picture): void;
   /** Another format or quality was chosen. */
   format(): void;
+  /** Something else is to be left of the divider. */
+  base(base: "smooth" | "pixels" | "plain"): void;
+  /** The view needs the result without restoring. */
+  plain(picture: Picture): void;
 }
 
 interface Options {
   detail: number;
+  restore: number | "auto";
   /** For clips: whether frames are consistent with the frames before. */
   coherence?: "on" | "off";
   /** Format of the clip if missing. */
@@ -112,6 +123,8 @@ interface Answer {
   job?: Job;
   /** What happened to transparency; empty if nothing. */
   alpha: string;
+  /** How strongly it was restored, from 0 to 1. */
+  strength: number;
 }
 
 interface Problem {
@@ -142,6 +155,8 @@ interface Metadata {
   /** Missing if jobs are turned off. */
   jobs?: Limits;
   detail: { least: number; most: number };
+  /** `most` is 0 if the service has no restorer. */
+  restore: { least: number; most: number };
   weights: { name: string; version: string; scale: number };
 }
 

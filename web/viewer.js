@@ -1,11 +1,11 @@
 /** The view: divider, zoom, pan and loupe; by mouse, touch and keyboard. */
 
-import { byId, newElement, say, write } from "./dom.js";
+import { byId, newElement, on, say, write } from "./dom.js";
 import {
   MAX_ZOOM, clamp, fitZoom, inside, limitCentre, moved, pictureRectangle, visible,
 } from "./geometry.js";
 import { paint, paintLoupe } from "./painter.js";
-import { sizeOf } from "./picture.js";
+import { canComparePlain, sizeOf } from "./picture.js";
 import { size } from "./wording.js";
 
 const ZOOM_STEP = Math.SQRT2;
@@ -37,7 +37,9 @@ let zoom = 1; // CSS pixels per pixel of the result
 let isFit = true;
 let centre = { x: 0, y: 0 };
 let split = 0.5;
-let hasPixels = false; // whether the input is shown as squares
+let chosenBase = "smooth"; // left of the divider: "smooth" or "pixels" input, or "plain" result
+let base = "smooth"; // the same, as far as the picture has it
+let isPlain = false; // whether the result without restoring is there to be shown
 let plays = !matchMedia("(prefers-reduced-motion: reduce)").matches;
 let loupeAt = null; // position in the view; null without a loupe
 let drag = null; // "split", "pan", "loupe", or "pinch"
@@ -54,7 +56,7 @@ box.ondblclick = () => zoomBy(isFit ? "1" : "fit");
 byId("loupe").onclick = toggleLoupe;
 byId("play").onclick = togglePlay;
 byId("tools").onclick = ({ target: { dataset } }) => {
-  if (dataset.base) hasPixels = dataset.base === "pixels";
+  if (dataset.base) on.base((chosenBase = dataset.base));
   if (dataset.zoom) zoomBy(dataset.zoom);
   else update();
 };
@@ -64,6 +66,10 @@ export function showView(shown, scale) {
   box.hidden = !image;
   if (!image) return;
   ({ before, after } = shown);
+  base = chosenBase === "plain" && !canComparePlain(shown) ? "smooth" : chosenBase;
+  if (base === "plain") on.plain(shown);
+  isPlain = base === "plain" && Boolean(shown.plain);
+  if (isPlain) before = shown.plain;
   if (!before && !shown.isClip) before = scaledDown(after, scale);
   const { width, height } = sizeOf(image);
   const grown = after ? 1 : scale;
@@ -75,8 +81,14 @@ export function showView(shown, scale) {
   const { name } = shown.file;
   canvas.setAttribute("aria-label", after ? say("sides", { name, size: size(result) }) : name);
   write("tag-after", `${scale}×`);
-  write("tag-before", say(shown.before ? "yours" : "made"));
+  write("tag-before", say(tagOf(shown)));
   update();
+}
+
+/** Returns the name of the words that say what is left of the divider. */
+function tagOf(shown) {
+  if (base === "plain") return isPlain ? "without" : "without-coming";
+  return shown.before ? "yours" : "made";
 }
 
 /** Shows elements that play. The same ones stay in place, or they would start again. */
@@ -152,8 +164,7 @@ function update() {
 function updateButtons() {
   write("zoom", `${Math.round(100 * zoom)} %`);
   write("play", say(plays ? "pause" : "play"));
-  const [base, fit] = [hasPixels ? "pixels" : "smooth", isFit ? "fit" : zoom];
-  const pressed = { loupe: loupeAt !== null, base, zoom: fit };
+  const pressed = { loupe: loupeAt !== null, base, zoom: isFit ? "fit" : zoom };
   for (const button of byId("tools").querySelectorAll("[aria-pressed]")) {
     const [[name, value]] = Object.entries(button.dataset);
     button.setAttribute("aria-pressed", value === String(pressed[name]));
@@ -168,6 +179,7 @@ function draw() {
   positionOverlay(seen);
   const isMoving = plays && players.children.length > 0;
   if (isMoving) positionPlayers(whole, dividerX);
+  const hasPixels = isPlain ? zoom >= 2 && Number.isInteger(zoom) : base === "pixels";
   const scene = { view, picture: whole, before, after, zoom, dividerX, hasPixels };
   scene.loupeAt = loupeAt && inside(seen, loupeAt);
   paint(scaled(canvas), isMoving ? { ...scene, before: null, after: null } : scene);
@@ -190,7 +202,7 @@ function positionPlayers(whole, dividerX) {
     player.style.clipPath =
       player === after ? `inset(0 0 0 ${percent}%)` : `inset(0 ${100 - percent}% 0 0)`;
   }
-  players.toggleAttribute("data-pixels", hasPixels);
+  players.toggleAttribute("data-pixels", base === "pixels");
 }
 
 function setBox(element, where) {

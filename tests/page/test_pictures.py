@@ -169,3 +169,9 @@ def test_only_the_last_position_of_the_slider_is_sent(page, give, picture, servi
     page.clock.resume()
     wait_until_done(page)
     assert service.received == 2
+
+
+def test_without_a_restorer_there_is_no_slider_for_it(page, give, picture):
+    give(page, ("cat.png", picture))
+    wait_until_done(page)
+    expect(page.locator("#restore-field")).to_be_hidden()

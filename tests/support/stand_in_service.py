@@ -27,7 +27,7 @@ class StandInService:
         received: number of requests for pictures or jobs so far.
     """
 
-    def __init__(self, folder, **settings):
+    def __init__(self, folder, *, restorer=None, **settings):
         self.gate = threading.Event()
         self.url = ""
         self.reset()
@@ -45,9 +45,8 @@ class StandInService:
             jobs_folder=str(folder),
             **settings,
         )
-        self.app = create_app(
-            settings, Upscaler(card, network, window=64, interpolated=interpolated)
-        )
+        upscaler = Upscaler(card, network, window=64, interpolated=interpolated, restorer=restorer)
+        self.app = create_app(settings, upscaler)
 
     def reset(self):
         """Return to the initial state."""
