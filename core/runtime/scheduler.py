@@ -30,7 +30,8 @@ more, however many thumbnails arrive.
 BACKGROUND_WAIT_S = 2.0
 """Time after which the background gets one tile, however many pictures there are.
 
-A tile takes 0.1 s or less: a twentieth of the time.
+A tile of the upscaler takes 0.1 s or less: a twentieth of the time. One of the restorer takes up
+to six times as long, but there are few of them.
 """
 
 CALLER_CHECK_S = 0.25
@@ -54,7 +55,8 @@ class TileTask:
 
     Attributes:
         run: computes it.
-        work: cost, in any unit that is the same for all tasks: LR pixels of its window.
+        work: cost, in any unit that is the same for all tasks: LR pixels of its window, times the
+            relative cost of its network.
     """
 
     run: Callable[[], PixelArray]

@@ -1,6 +1,7 @@
 """Restoring in a browser: what the service decides, what the user chooses, and the comparison."""
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.support.gestures import colours, divider_at, save, wait_until_done
@@ -107,3 +108,14 @@ def test_a_clip_shows_the_strength_of_its_frames(page, give, gif):
     wait_until_done(page)
     expect(page.locator("#restore-value")).to_have_text("auto: 0.62")
     expect(page.locator("#plain")).to_be_hidden()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 360)])
+def test_the_controls_are_accessible(open_page, give, picture, scheme, width):
+    page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    give(page, ("cat.png", picture))
+    wait_until_done(page)
+    expect(page.locator("#plain")).to_be_visible()
+    violations = Axe().run(page).response["violations"]
+    assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
