@@ -257,6 +257,8 @@ class Upscaler:
         self._run(np.zeros((side, side, 3), np.uint8), FULL_DETAIL)
         if self.restorer is not None:
             self.restorer.warm_up()
+            levels = np.zeros((side, side, 3), np.float32)
+            self._run_restored(levels, FULL_DETAIL, FULL_STRENGTH)
 
     def _run(self, window: WindowArray, detail: float) -> WindowArray:
         if self._interpolated is None or detail == FULL_DETAIL:

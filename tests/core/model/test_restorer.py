@@ -190,13 +190,17 @@ def test_weights_for_restored_pictures_depend_on_detail_and_strength():
 def test_warming_up_runs_both_networks_on_a_whole_window():
     seen = []
 
-    def network(levels):
-        seen.append(levels.shape)
-        return levels
+    def network(window):
+        seen.append((window.shape, str(window.dtype)))
+        return window
 
     restorer = Restorer(make_card(scale=1), network, windows=WindowSizes(24, 48))
-    Upscaler(make_card(), repeat, window=16, restorer=restorer).warm_up()
-    assert seen == [(48, 48, 3)]
+    Upscaler(make_card(), network, window=16, restorer=restorer).warm_up()
+    assert seen == [
+        ((16, 16, 3), "uint8"),
+        ((48, 48, 3), "float32"),
+        ((16, 16, 3), "float32"),
+    ]
 
 
 @pytest.mark.parametrize("restore", [-0.1, 1.1, float("nan")])

@@ -11,7 +11,7 @@ from jobs.errors import OutOfSpace
 from jobs.job import JobState
 from tests.jobs.conftest import EXPIRY_S, TIMEOUT_S, Gate
 from tests.support.media_files import expected
-from tests.support.stand_ins import make_card, repeat
+from tests.support.stand_ins import lighten, make_card, make_restorer, repeat
 from tests.support.waiting import wait_until
 
 LEVELS = bytes(range(1, 11))  # four segments
@@ -170,3 +170,32 @@ def test_progress_is_written_seldom_and_with_its_rate():
     for frames in (0, 1, 2, 12):
         progress.write(frames)
     assert store.written == [("j", 0, None), ("j", 2, 2.0), ("j", 12, 4.0)]
+
+
+def test_a_resumed_job_restores_its_frames_as_strongly_as_before(
+    create, submit, network, finish, context, monkeypatch
+):
+    context.upscaler.restorer = make_restorer(lighten)
+    monkeypatch.setattr("core.model.upscaler.recommend_strength", lambda _lr: 0.5)
+    first, gate = create(), Gate(network, opened_for=4)
+    job = submit(LEVELS, engine=first).job
+    assert job.options.strength == 0.5
+    gate.wait(5)
+    first.stop()
+    gate.open(1)
+    first.close()
+    monkeypatch.setattr("core.model.upscaler.recommend_strength", lambda _lr: 1.0)
+    second = create()
+    gate.open()
+    second.start()
+    assert finish(job.id, second).state is JobState.SUCCEEDED
+    with second.open_result(job.id) as (file, _):
+        assert file.read() == expected([level + 50 for level in LEVELS], repeat)
+
+
+def test_a_repeated_key_gives_the_same_job_of_the_same_strength(create, submit, context):
+    context.upscaler.restorer = make_restorer(lighten)
+    engine = create()
+    first, again = (submit(LEVELS, engine=engine, key="a") for _ in range(2))
+    assert (first.is_new, again.is_new) == (True, False)
+    assert first.job.id == again.job.id
