@@ -29,7 +29,7 @@ from core.media.convert import FILE_FORMATS, open_medium
 from core.media.medium import ClipLimits
 from core.model.upscaler import Upscaler, load_upscaler
 from core.runtime.admission import Admission
-from core.runtime.machine import held_memory, memory_limit
+from core.runtime.machine import give_back_heap, held_memory, memory_limit
 from core.sandbox.decoder import Decoder, InProcessDecoder, SandboxedDecoder, decoding_bytes
 from jobs.embedded.engine import EmbeddedJobs, EmbeddedLimits
 from jobs.engine import JobEngine
@@ -135,6 +135,7 @@ def create_upscaler(settings: Settings) -> Upscaler:
         precision=settings.precision,
     )
     upscaler.warm_up()
+    give_back_heap()
     return upscaler
 
 

@@ -98,7 +98,7 @@ function writeFacts({ file, before, after, answer }) {
     frames: frames && say("rate", { frames, rate: ((1000 * frames) / computedMs).toFixed(1) }),
     time: seconds(answer.elapsedMs) + computing,
     model: answer.model,
-    restored: restoredWords(answer),
+    restored: restoredWords(answer, file),
     consistency: answer.consistencyDb && `${answer.consistencyDb} dB`,
     damage: job?.damage,
   };
@@ -108,9 +108,11 @@ function writeFacts({ file, before, after, answer }) {
   }
 }
 
-function restoredWords({ strength, options }) {
+/** Returns how strongly the result was restored. Who chose that is not known of a restored job. */
+function restoredWords({ strength, options }, file) {
   if (!strength) return "";
-  return options.restore === "auto" ? say("restored-auto", { strength }) : String(strength);
+  const isDecided = options.restore === "auto" && file.size > 0;
+  return isDecided ? say("restored-auto", { strength }) : String(strength);
 }
 
 function sized(reported, image, { size: count }) {

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -102,10 +103,11 @@ class FrozenGraph:
         batch, height, width, channels = PROBE_SHAPE
         scale = self.card.scale
         expected = (batch, scale * height, scale * width, channels)
-        received = self._run(np.zeros(PROBE_SHAPE, np.uint8))
-        if received.shape != expected or received.dtype != "uint8":
+        seen_type = window_type(self.card)
+        received = self._run(np.zeros(PROBE_SHAPE, seen_type))
+        if received.shape != expected or received.dtype != seen_type:
             raise GraphMismatch(
-                f"Graph `{self.card.name}` must answer {PROBE_SHAPE} with {expected} uint8. "
+                f"Graph `{self.card.name}` must answer {PROBE_SHAPE} with {expected} {seen_type}. "
                 f"Received: {received.shape} {received.dtype}"
             )
 
@@ -177,9 +179,18 @@ def agreement_db(graph: FrozenGraph, other: FrozenGraph) -> float:
     y, x = np.mgrid[:SAMPLE_SIDE, :SAMPLE_SIDE]
     waves = 127.5 + 100 * np.sin(x * y / 40 + np.arange(3)[:, None, None])
     sample = np.ascontiguousarray(np.moveaxis(waves, 0, -1).astype(np.uint8))
+    sample = sample.astype(window_type(graph.card))
     error = graph(sample).astype(np.float64) - other(sample)
     mean_square = max(float(np.mean(error**2)), MIN_SQUARE_ERROR)
     return 10 * math.log10(LEVELS**2 / mean_square)
+
+
+def window_type(card: ModelCard) -> np.dtype[Any]:
+    """Return the type of most windows of a network: a restorer, of scale 1, sees float32 levels.
+
+    TensorFlow prepares a graph for each type that it has seen, which takes memory.
+    """
+    return np.dtype(np.float32 if card.scale == 1 else np.uint8)
 
 
 def open_session(graph: tf.Graph, threads: int, precision: str) -> tf.compat.v1.Session:

@@ -18,6 +18,20 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+FREED_BELOW_A_SMALL_ARRAY = """
+import numpy as np
+from core.runtime.machine import give_back_heap, held_memory, keep_heap
+
+keep_heap()
+large = np.ones(10_000_000)  # 80 MB
+above = np.ones(1000)
+del large
+before = held_memory()
+give_back_heap()
+print(before - held_memory())
+"""
+
+
 def page_faults(*, is_kept):
     code = AGAIN_AND_AGAIN.format(is_kept=is_kept)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -27,3 +41,10 @@ def page_faults(*, is_kept):
 @pytest.mark.skipif(sys.platform != "linux", reason="of the GNU C library")
 def test_large_arrays_reuse_pages_of_the_heap():
     assert page_faults(is_kept=True) * 10 < page_faults(is_kept=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of the GNU C library")
+def test_freed_memory_of_the_heap_can_be_given_back():
+    command = [sys.executable, "-c", FREED_BELOW_A_SMALL_ARRAY]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 50_000_000
