@@ -23,7 +23,7 @@ import numpy as np
 from core.runtime.machine import give_back_heap, held_memory, keep_heap
 
 keep_heap()
-large = np.ones(10_000_000)  # 80 MB
+large = [np.ones(1_000_000) for _ in range(10)]  # 80 MB
 above = np.ones(1000)
 del large
 before = held_memory()
