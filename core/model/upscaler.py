@@ -243,9 +243,16 @@ class Upscaler:
 
     def check_restore(self, restore: Restore) -> None:
         """Raise InvalidRestore unless this strength is available."""
-        if restore != AUTO and not 0 <= float(restore) <= self.most_restore:
+        if restore in (AUTO, 0):
+            return
+        if self.restorer is None:
             raise InvalidRestore(
-                f"`restore` must be {restore_range(self.most_restore)}. Received: {restore:g}"
+                "`restore` must be 0 or auto, as the model has no restorer beside it. "
+                f"Received: {restore:g}"
+            )
+        if not 0 <= float(restore) <= FULL_STRENGTH:
+            raise InvalidRestore(
+                f"`restore` must be a number from 0 to 1, or auto. Received: {restore:g}"
             )
 
     def warm_up(self) -> None:
@@ -349,10 +356,3 @@ def detail_range(least_detail: float) -> str:
     if least_detail < FULL_DETAIL:
         return f"a number from {least_detail:g} to {FULL_DETAIL:g}"
     return f"{FULL_DETAIL:g}, as the model has no faithful one beside it"
-
-
-def restore_range(most_restore: float) -> str:
-    """Return the values of `restore` in words."""
-    if most_restore > 0:
-        return f"a number from 0 to {most_restore:g}, or {AUTO}"
-    return f"0 or {AUTO}, as the model has no restorer beside it"
