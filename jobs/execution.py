@@ -83,10 +83,10 @@ class JobContext:
         It is stored with the job. So every process that computes frames uses the same one.
         """
         restore = options.restore
-        if restore == AUTO and self.upscaler.restorer is None:
-            restore = 0.0
         if restore != AUTO:
             return replace(options, strength=float(restore))
+        if self.upscaler.restorer is None:
+            return options
         judge = partial(self.upscaler.choose_strength, restore=restore)
         return replace(options, strength=clip_strength(medium, judge))
 

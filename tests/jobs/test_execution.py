@@ -90,7 +90,7 @@ def test_the_strength_of_a_clip_is_the_median_of_its_first_frames(restoring, med
 
 def test_without_a_restorer_no_frame_is_judged(context, medium):
     medium.judged_frames = None
-    assert context.decide(medium, OutputOptions()).strength == 0
+    assert context.decide(medium, OutputOptions()) == OutputOptions()
 
 
 def test_the_stored_strength_is_used_for_every_frame(restoring, medium, monkeypatch):
