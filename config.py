@@ -89,6 +89,14 @@ def is_host(text: str) -> bool:
     return True
 
 
+def is_restore(text: str) -> bool:
+    """Return True for a number from 0 to 1 and for `auto`."""
+    try:
+        return text == "auto" or 0 <= float(text) <= 1
+    except ValueError:
+        return False
+
+
 def split_list(value: Any) -> Any:
     """Split a comma-separated text; blank text gives no items."""
     if not isinstance(value, str):
@@ -107,6 +115,7 @@ Positive = Annotated[int, Field(ge=1)]
 TileSide = Annotated[int, Field(ge=64)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Delay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Restoring = Annotated[str, must_be("a number from 0 to 1, or auto", is_restore)]
 Host = Annotated[str, must_be("an IP address or a host name", is_host)]
 Keys = Annotated[
     tuple[str, ...],
@@ -194,6 +203,9 @@ class Settings(BaseSettings):
     )
     precision: Literal["float32", "bfloat16", "auto"] = setting(
         "auto", "float32, bfloat16, or auto: bfloat16 where the processor supports it"
+    )
+    restore: Restoring = setting(
+        "auto", "`restore` of requests that do not state it; 0 restores only on request"
     )
     inference_threads: Count = setting(0, "threads of the network; 0 for one per core")
     workers: Positive = setting(1, "server processes, each with its own copy of the model")

@@ -127,7 +127,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             f"--{option.name}",
             dest=option.attribute,
             type=value_parser(option),
-            default=option.default,
+            default=None if option is RESTORE else option.default,  # the settings have its default
             metavar=option.values.summary,
             help=f"{option.help} Default: {option.default}." if option.default else option.help,
         )
@@ -152,6 +152,8 @@ def read_options(parsed: argparse.Namespace, settings: Settings) -> OutputOption
     """Return the options that the command line asks for, without a format."""
     read = (*ARGUMENTS, *(option for option, _ in FLAGS.values()))
     values = {option.attribute: getattr(parsed, option.attribute) for option in read}
+    if parsed.restore is None:
+        values["restore"] = RESTORE.parse(settings.restore)
     return OutputOptions(has_note=settings.synthetic_note, **values)
 
 

@@ -9,6 +9,7 @@ from flask_restx import Namespace, fields
 from core.images import Limits
 from core.media.medium import ClipLimits
 from core.model.upscaler import Upscaler
+from core.options import AUTO, Restore
 from core.runtime.admission import Admission
 from core.sandbox.decoder import Decoder
 from jobs.engine import JobEngine
@@ -64,6 +65,7 @@ class ServiceContext:
         deadline_s: seconds from the arrival of a picture to the last row of its result.
         max_upload_bytes: largest size of a request, including the multipart framing.
         has_note: whether results carry a note that their detail is synthetic.
+        restore: strength of restoring for requests that do not state it.
         jobs: job engine and limits; None where jobs are turned off.
     """
 
@@ -74,6 +76,7 @@ class ServiceContext:
     deadline_s: int
     max_upload_bytes: int
     has_note: bool
+    restore: Restore = AUTO
     jobs: JobServiceContext | None = None
 
 

@@ -18,6 +18,7 @@ from core.options import (
     PNG,
     Option,
     OutputOptions,
+    Restore,
     check_format_has,
 )
 
@@ -104,27 +105,30 @@ def schema_type(option: Option) -> type:
     return SCHEMA_TYPES[option.values.type]
 
 
-def read_picture_options(*, has_note: bool) -> OutputOptions:
+def read_picture_options(*, has_note: bool, restore: Restore) -> OutputOptions:
     """Return the options of a picture that the request asks for. Other fields are ignored.
 
     Without a field `format`, the Accept header decides the format.
 
     Args:
         has_note: whether files say that their detail is synthetic.
+        restore: strength of restoring without a field `restore`.
 
     Raises:
         InvalidField: if a field is given twice, or as a file.
         InvalidOptions: if a field has a value that is not allowed.
     """
-    values = {"format": accepted_format()} | read_fields(PICTURE_OPTIONS)
+    defaults = {"format": accepted_format(), "restore": restore}
+    values = defaults | read_fields(PICTURE_OPTIONS)
     return OutputOptions(has_note=has_note, **values)
 
 
-def read_job_options(*, has_note: bool) -> OutputOptions:
+def read_job_options(*, has_note: bool, restore: Restore) -> OutputOptions:
     """Return the options of a job that the request asks for.
 
     Args:
         has_note: whether files say that their detail is synthetic.
+        restore: strength of restoring without a field `restore`.
 
     Raises:
         InvalidField: if a field is unknown, or is given twice, or as a file.
@@ -132,7 +136,8 @@ def read_job_options(*, has_note: bool) -> OutputOptions:
             does not have the option.
     """
     check_names(JOB_OPTIONS)
-    options = OutputOptions(has_note=has_note, **read_fields(JOB_OPTIONS))
+    values = {"restore": restore} | read_fields(JOB_OPTIONS)
+    options = OutputOptions(has_note=has_note, **values)
     check_format_has(request.form, options.format)
     return options
 

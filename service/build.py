@@ -28,6 +28,7 @@ from core.images import Limits
 from core.media.convert import FILE_FORMATS, open_medium
 from core.media.medium import ClipLimits
 from core.model.upscaler import Upscaler, load_upscaler
+from core.options import RESTORE
 from core.runtime.admission import Admission
 from core.runtime.machine import give_back_heap, held_memory, memory_limit
 from core.sandbox.decoder import Decoder, InProcessDecoder, SandboxedDecoder, decoding_bytes
@@ -111,6 +112,7 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Applicat
         deadline_s=settings.deadline_s,
         max_upload_bytes=settings.max_upload_bytes,
         has_note=settings.synthetic_note,
+        restore=RESTORE.parse(settings.restore),
     )
     app = Application(__name__, static_folder=None)
     create_api(

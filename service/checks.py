@@ -13,6 +13,7 @@ from core.model.card import (
     restored_path,
     restorer_path,
 )
+from core.options import AUTO, RESTORE
 from jobs.embedded.files import JobFiles
 from service.build import create_cluster_backend, jobs_folder
 
@@ -25,6 +26,7 @@ def check_server(settings: Settings) -> None:
         GraphMismatch: if a graph does not match its card.
     """
     check_graphs(settings.card)
+    check_restore(settings)
     check_rate_limit(settings)
     check_jobs(settings)
 
@@ -57,6 +59,16 @@ def check_graphs(card_path: Path) -> None:
         other_path = find_path(card_path, card)
         if other_path is not None:
             check_graphs(other_path)
+
+
+def check_restore(settings: Settings) -> None:
+    """Raise InvalidSetting if pictures are to be restored without a restorer."""
+    is_asked_for = RESTORE.parse(settings.restore) not in (AUTO, 0)
+    if is_asked_for and read_card(settings.card).restorer is None:
+        raise InvalidSetting(
+            f"ENHANCER_RESTORE must be 0 or auto, as {settings.card} names no restorer. "
+            f"Received: {settings.restore!r}"
+        )
 
 
 def check_rate_limit(settings: Settings) -> None:

@@ -8,7 +8,8 @@ import pytest
 from api.access import UnknownStorage
 from app import create_app, from_environment, main
 from config import ROOT, Settings
-from core.model.card import faithful_path, graph_path, read_card
+from core.model.card import faithful_path, graph_path, read_card, restorer_path
+from tests.support.stand_ins import make_card, save_graph
 
 
 def run_app(*arguments, **environ):
@@ -68,10 +69,11 @@ def test_the_server_does_not_start_where_requests_cannot_be_counted(monkeypatch)
         main([])
 
 
-@pytest.mark.parametrize("changed", ["srgan.pb", "srresnet.pb"])
+@pytest.mark.parametrize("changed", ["srgan.pb", "srresnet.pb", "restorer.pb"])
 def test_the_server_does_not_start_with_a_changed_graph(tmp_path, changed):
     card = Settings().card
-    for path in (card, faithful_path(card, read_card(card))):
+    named = (find_path(card, read_card(card)) for find_path in (faithful_path, restorer_path))
+    for path in (card, *named):
         tmp_path.joinpath(path.name).write_bytes(path.read_bytes())
         graph = graph_path(path, read_card(path))
         tmp_path.joinpath(graph.name).write_bytes(graph.read_bytes())
@@ -143,3 +145,13 @@ def test_the_server_does_not_start_where_jobs_cannot_be(tmp_path):
     assert "ENHANCER_JOBS_FOLDER must be a writable folder of this user" in done.stderr
     done = run_app("--check", ENHANCER_JOBS_FOLDER=str(folder), DISABLE_JOBS="true")
     assert done.returncode == 0
+
+
+def test_the_server_does_not_start_to_restore_without_a_restorer(tmp_path):
+    card = save_graph(tmp_path, make_card(name="alone"), b"graph")
+    done = run_app("--check", ENHANCER_CARD=str(card), ENHANCER_RESTORE="0.5")
+    assert done.returncode == 1
+    assert "ENHANCER_RESTORE must be 0 or auto" in done.stderr
+    for restore in ("0", "auto"):
+        done = run_app("--check", ENHANCER_CARD=str(card), ENHANCER_RESTORE=restore)
+        assert done.returncode == 0

@@ -76,6 +76,8 @@ def test_switches_take_the_usual_words(text, value):
             {"ENHANCER_CORS_ORIGINS": "https://a.org", "CORS_ENABLE": "true"},
             "ENHANCER_CORS_ORIGINS must be empty where CORS_ENABLE",
         ),
+        ({"ENHANCER_RESTORE": "1.5"}, "ENHANCER_RESTORE must be a number from 0 to 1, or auto. R"),
+        ({"ENHANCER_RESTORE": "much"}, "Received: 'much'"),
         ({"ENHANCER_LOG_LEVEL": "loud"}, "ENHANCER_LOG_LEVEL must be one of debug, info"),
         ({"ENHANCER_WINDOWS": "64"}, "ENHANCER_WINDOW, .* Received: ENHANCER_WINDOWS"),
     ],

@@ -335,3 +335,12 @@ def test_the_first_raw_frame_decides_for_all(restoring, tmp_path, monkeypatch):
 def test_a_strength_without_a_restorer_is_reported(picture, tmp_path, capsys):
     assert run("--restore", "0.5", picture, tmp_path / "out.png") == 2
     assert "no restorer beside it. Received: 0.5" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("restoring")
+def test_the_settings_choose_the_strength_where_no_argument_does(picture, tmp_path, monkeypatch):
+    monkeypatch.setenv("ENHANCER_RESTORE", "0")
+    assert run(picture, tmp_path / "plain.png") == 0
+    np.testing.assert_array_equal(read(tmp_path / "plain.png"), blur_then_repeat(LR))
+    assert run("--restore", "1", picture, tmp_path / "restored.png") == 0
+    assert (read(tmp_path / "restored.png") != blur_then_repeat(LR)).any()

@@ -79,7 +79,9 @@ class JobsRoute(Resource):
         request.max_content_length = current_jobs().max_upload_bytes
         extend_read_timeout(request.environ, MIN_UPLOAD_RATE)
         file = read_upload(FIELD, "a picture, a clip or an archive")
-        return job_accepted(file, read_job_options(has_note=current_service().has_note))
+        service = current_service()
+        options = read_job_options(has_note=service.has_note, restore=service.restore)
+        return job_accepted(file, options)
 
 
 @jobs.route("/<string:job_id>")

@@ -73,7 +73,7 @@ class PredictRoute(Resource):
     def post(self) -> Response:
         """Upscale a picture to four times its width and height."""
         service = current_service()
-        options = read_picture_options(has_note=service.has_note)
+        options = read_picture_options(has_note=service.has_note, restore=service.restore)
         service.upscaler.check_detail(options.detail)
         service.upscaler.check_restore(options.restore)
         if service.jobs is not None and prefers_job():

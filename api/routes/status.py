@@ -9,7 +9,7 @@ from flask_restx import Namespace, Resource, fields
 from api.context import JobServiceContext, current_service, error_schema, model
 from core.images import INPUT_FORMATS, PILLOW_FORMATS
 from core.model.upscaler import Upscaler
-from core.options import ALL_FORMATS, AUTO, FULL_DETAIL, PICTURE_FORMATS
+from core.options import ALL_FORMATS, AUTO, FULL_DETAIL, PICTURE_FORMATS, Restore
 
 limits_schema = model.model(
     "Limits",
@@ -65,7 +65,7 @@ restore_schema = model.model(
     {
         "least": fields.Float,
         "most": fields.Float(description="1, or 0 if there is no restorer"),
-        "default": fields.String(example=AUTO),
+        "default": fields.Raw(description="Number, or `auto`", example=AUTO),
         "restorer": fields.Nested(restorer_schema, description="Only if there is one"),
     },
 )
@@ -152,7 +152,7 @@ class MetadataRoute(Resource):
                 "most": FULL_DETAIL,
                 "default": FULL_DETAIL,
             },
-            "restore": describe_restore(service.upscaler),
+            "restore": describe_restore(service.upscaler, service.restore),
             "weights": {name: getattr(card, name) for name in weights_schema},
         }
         if service.jobs is not None:
@@ -160,9 +160,9 @@ class MetadataRoute(Resource):
         return metadata
 
 
-def describe_restore(upscaler: Upscaler) -> dict[str, Any]:
+def describe_restore(upscaler: Upscaler, default: Restore) -> dict[str, Any]:
     """Return the values of `restore`, and the restorer if there is one."""
-    described = {"least": 0.0, "most": upscaler.most_restore, "default": AUTO}
+    described: dict[str, Any] = {"least": 0.0, "most": upscaler.most_restore, "default": default}
     if upscaler.restorer is not None:
         card = upscaler.restorer.card
         described["restorer"] = {name: getattr(card, name) for name in restorer_schema}

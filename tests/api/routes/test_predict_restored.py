@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -165,3 +166,10 @@ def test_the_document_allows_a_number_or_auto(client):
     ]
     assert (field["type"], field["default"]) == ("string", "auto")
     assert json.dumps(field["pattern"])
+
+
+def test_the_operator_may_choose_another_default(app, client, upscale):
+    app.extensions["enhancer"] = replace(app.extensions["enhancer"], restore=0.5)
+    assert client.get("/model/metadata").json["restore"]["default"] == 0.5
+    assert upscale().headers["X-Restore"] == "0.5"
+    assert upscale(restore="auto").headers["X-Restore"] == "0.21; auto"
