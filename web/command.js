@@ -4,7 +4,7 @@ import { keyHeaders } from "./key.js";
 import { JOBS, PREDICT } from "./service.js";
 
 const UNQUOTED = /^[\w.=@-]+$/; // safe for curl and for a shell
-const DEFAULTS = ["png", "on", "auto"]; // values that need not be sent
+const DEFAULTS = ["png", "on"]; // values that need not be sent
 
 export function curlLine({ file, isClip }, options, outputName) {
   const parts = ["-F", quote(filePart(isClip ? "file" : "image", file.name))];

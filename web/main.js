@@ -3,7 +3,7 @@
 import { byId, on, say, write } from "./dom.js";
 import "./intake.js";
 import { findJobs } from "./jobs.js";
-import { optionsFor, showPanel } from "./panel.js";
+import { optionsFor, setDefaults, showPanel } from "./panel.js";
 import { canComparePlain, newPicture } from "./picture.js";
 import { OFFLINE, problemBefore, problemOf } from "./problems.js";
 import { showProblem, showProgress } from "./progress.js";
@@ -72,6 +72,7 @@ async function loadService() {
     return showNotice(`${title} ${advice} ${message}`);
   }
   const { description, jobs, limits, weights } = metadata;
+  setDefaults(metadata);
   write("told-limits", say("limits-pictures", limitTexts(limits)));
   write("told-clips", jobs ? say("limits-clips", limitTexts(jobs)) : say("limits-no-clips"));
   write("about-model", say("model", { ...weights, description }));

@@ -33,6 +33,13 @@ function change() {
   timer = setTimeout(enqueue, DEBOUNCE_MS, picture);
 }
 
+/** Sets the controls as the service restores by default. */
+export function setDefaults(metadata) {
+  const { default: strength } = metadata.restore;
+  isAuto.checked = strength === "auto";
+  if (!isAuto.checked) restore.value = strength;
+}
+
 export function optionsFor(isClip) {
   const both = {
     detail: Number(slider.value),

@@ -156,7 +156,7 @@ interface Metadata {
   jobs?: Limits;
   detail: { least: number; most: number };
   /** `most` is 0 if the service has no restorer. */
-  restore: { least: number; most: number };
+  restore: { least: number; most: number; default: number | "auto" };
   weights: { name: string; version: string; scale: number };
 }
 

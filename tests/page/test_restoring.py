@@ -1,9 +1,12 @@
 """Restoring in a browser: what the service decides, what the user chooses, and the comparison."""
 
+from dataclasses import replace
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from api.context import EXTENSION
 from tests.support.gestures import colours, divider_at, save, wait_until_done
 from tests.support.stand_in_service import StandInService, running
 from tests.support.stand_ins import lighten, make_restorer
@@ -63,10 +66,10 @@ def test_moving_the_slider_by_key_chooses_a_strength(shown, press, picture, answ
     expect(shown.locator("#restore-value")).to_have_text("auto: 0.62")
 
 
-def test_the_command_states_a_chosen_strength_only(shown, press):
+def test_the_command_states_the_strength(shown, press):
     shown.click("summary")
     command = shown.locator("#command")
-    expect(command).not_to_contain_text("restore")
+    expect(command).to_contain_text("-F restore=auto")
     press("#restore", "Home")
     expect(command).to_contain_text("-F restore=0")
 
@@ -119,3 +122,17 @@ def test_the_controls_are_accessible(open_page, give, picture, scheme, width):
     violations = Axe().run(page).response["violations"]
     assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_page_begins_with_the_default_of_the_service(open_page, give, picture, service):
+    extensions = service.app.extensions
+    before = extensions[EXTENSION]
+    extensions[EXTENSION] = replace(before, restore=0.5)
+    try:
+        page = open_page()
+        give(page, ("cat.png", picture))
+        wait_until_done(page)
+        expect(page.locator("#restore-auto")).not_to_be_checked()
+        expect(page.locator("#restore-value")).to_have_text("0.50")
+    finally:
+        extensions[EXTENSION] = before
