@@ -11,7 +11,7 @@ from collections import Counter
 from config import ROOT
 
 PACKAGES = ("api", "core", "jobs", "service", "training")
-MOST_MODULES = 125
+MOST_MODULES = 134  # 125, and those of the restorer: its service, its decision, its training
 MOST_LINES = 400
 
 
