@@ -34,6 +34,7 @@ def parse_arguments() -> argparse.Namespace:
         add_download,
         add_prepare,
         add_degrade,
+        add_teach,
         add_train,
         add_mix,
         add_freeze,
@@ -127,10 +128,23 @@ def add_degrade(subparsers) -> None:
     command.add_argument("--sheet", type=Path, help="PNG of 64 degradations beside HR to write")
 
 
+def add_teach(subparsers) -> None:
+    """Add `teach`."""
+    command = add_subcommand(
+        subparsers,
+        "teach",
+        "let a teacher upscale patches, for `train --teacher`",
+        commands.run_teach,
+    )
+    command.add_argument("recipe", type=Path, help="TOML file with [teacher]")
+    command.add_argument("--photos", type=Path, required=True, help="collection with manifest.csv")
+    command.add_argument("--cache", type=Path, required=True, help="folder to fill, or continue")
+
+
 def add_train(subparsers) -> None:
     """Add `train`."""
     command = add_subcommand(
-        subparsers, "train", "train a generator, or resume a run", commands.run_train
+        subparsers, "train", "train a generator or a restorer, or resume a run", commands.run_train
     )
     command.add_argument("recipe", type=Path, help="TOML file")
     command.add_argument("--photos", type=Path, required=True, help="collection with manifest.csv")
@@ -140,6 +154,14 @@ def add_train(subparsers) -> None:
     )
     command.add_argument("--perceptual", type=Path, help="folder of VGG-19 and LPIPS weights")
     command.add_argument("--start-from", type=Path, help="folder of the run to start from")
+    command.add_argument(
+        "--through",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="folders of runs of the SR networks that a restorer is trained for",
+    )
+    command.add_argument("--teacher", type=Path, help="folder that `teach` filled")
 
 
 def add_mix(subparsers) -> None:
@@ -174,6 +196,12 @@ def add_freeze(subparsers) -> None:
     command.add_argument("--card", type=Path, required=True, help="JSON file to write")
     command.add_argument("--version", required=True, help="version of the weights")
     command.add_argument("--faithful", help="name of the card to serve at `detail` 0")
+    command.add_argument("--restorer", help="name of the card of the restorer to serve with it")
+    command.add_argument(
+        "--tuned",
+        action="store_true",
+        help="export the SR network that the run of a restorer tuned, instead of the restorer",
+    )
 
 
 def add_thaw(subparsers) -> None:

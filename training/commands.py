@@ -68,8 +68,22 @@ def run_prepare(arguments: argparse.Namespace) -> None:
         write_report(arguments.target, arguments.report)
 
 
+def run_teach(arguments: argparse.Namespace) -> None:
+    """Fill a cache of taught patches; say what is left to do if the teacher is not run here."""
+    from training.loop.recipe import read_recipe
+    from training.loop.train import teach
+
+    recipe = read_recipe(arguments.recipe)
+    teach(recipe, arguments.photos, arguments.cache)
+    if recipe.teacher.card is None:
+        sys.stdout.write(
+            f"Put the SR of {recipe.teacher.name} for every file in {arguments.cache / 'lr'} into "
+            f"{arguments.cache / 'sr'}, under the same name but for the suffix.\n"
+        )
+
+
 def run_train(arguments: argparse.Namespace) -> None:
-    """Train a generator."""
+    """Train a generator or a restorer."""
     from training.loop.recipe import read_recipe
     from training.loop.train import train
 
@@ -80,6 +94,8 @@ def run_train(arguments: argparse.Namespace) -> None:
         arguments.max_minutes,
         perceptual=arguments.perceptual,
         start_from=arguments.start_from,
+        through=arguments.through,
+        teacher=arguments.teacher,
     )
 
 
@@ -112,6 +128,8 @@ def run_freeze(arguments: argparse.Namespace) -> None:
         arguments.card,
         arguments.version,
         arguments.faithful,
+        arguments.restorer,
+        is_tuned=arguments.tuned,
     )
 
 

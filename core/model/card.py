@@ -45,6 +45,13 @@ class ModelCard:
     """License of the weights."""
     faithful: str | None = None
     """Name of the card of the faithful network, which is used at `detail` 0; None if none."""
+    restorer: str | None = None
+    """Name of the card of the restorer, which cleans LR pictures before this network; None if
+    none. A restorer has scale 1."""
+    stride: int = 1
+    """Height and width of pictures inside the network are multiples of it, LR pixels."""
+    restored: str | None = None
+    """Name of the card of the same network, tuned to fully restored pictures; None if none."""
     recipe: dict[str, Any] = field(default_factory=dict)
     """All settings of the training run."""
     training: dict[str, Any] = field(default_factory=dict)

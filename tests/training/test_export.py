@@ -12,8 +12,7 @@ from core.model.upscaler import load_upscaler
 from core.picture import Picture
 from core.pixels import uint8_from_unit, unit_from_uint8
 from tests.support.stand_ins import noise, repeat
-from training.export import ParityError, describe_weights, freeze, thaw
-from training.loop.recipe import AdversarialSettings
+from training.export import ParityError, freeze, thaw
 from training.loop.run import CHECKPOINT, load_checkpoint, read_ancestors, start_run
 from training.loop.train import train
 from training.models.networks import build_generator
@@ -41,15 +40,6 @@ def test_the_card_says_what_the_graph_is(recipe, card_path):
     assert f"{card.training['photographs']} photographs" in card.description
 
 
-def test_the_description_follows_the_recipe(recipe):
-    adversarial = replace(recipe, adversarial=AdversarialSettings(0.1, 0.1, 0.01, 4))
-    assert "not adversarially" in describe_weights(recipe, 561)
-    assert "not adversarially" not in describe_weights(adversarial, 561)
-    assert "561 photographs under free licences, for" in describe_weights(adversarial, 561)
-    drawn = replace(recipe, data=replace(recipe.data, drawings=40))
-    assert "under free licences and 40 drawings, for" in describe_weights(drawn, 561)
-
-
 def test_a_graph_can_name_a_faithful_graph(recipe, run_folder, photos_folder, card_path):
     path = card_path.with_name("rich.json")
     freeze(recipe, run_folder, photos_folder, path, version="0.2", faithful="tiny")
@@ -67,13 +57,6 @@ def test_a_faithful_graph_of_another_architecture_is_refused(
     with pytest.raises(GraphMismatch, match="the architecture of `tiny`"):
         freeze(smaller, tmp_path / "smaller", photos_folder, path, "0.2", faithful="tiny")
     assert not path.exists()
-
-
-def test_the_description_states_the_degradation(recipe, degradation):
-    wild = replace(recipe, degradation=degradation)
-    assert "for clean pictures that were made smaller by bicubic" in describe_weights(recipe, 561)
-    assert "for small pictures from the wild: blurred, noisy" in describe_weights(wild, 561)
-    assert "for clean pictures" not in describe_weights(wild, 561)
 
 
 def test_a_graph_that_differs_is_not_written(

@@ -15,6 +15,7 @@ import json
 import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from training import CommandFailed
 from training.data.degradation import (
@@ -105,6 +106,7 @@ class AdversarialSettings:
     pixel_epsilon: float = 0.0  # of the pixel loss, unit range; see `PixelLoss`
     content_layers: tuple[str, ...] = ("conv1_2", "conv2_2", "conv3_1")  # of VGG-19, deepest last
     content_scales: tuple[float, ...] = (1.0,)  # weights at full, half, quarter size, and so on
+    needs_content: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not any(self.content_scales):
@@ -154,6 +156,11 @@ class RestoringSettings:
         """Whether there is a content loss."""
         return any(self.content_scales)
 
+    @property
+    def needs_content(self) -> bool:
+        """Whether a loss sees features of VGG-19: that of content, or the discriminator's."""
+        return self.has_content or self.adversarial_share > 0
+
 
 @dataclass(frozen=True)
 class TeacherSettings:
@@ -173,6 +180,11 @@ class TeacherSettings:
         check_shares(self, ("share",))
         if self.patches < 1:
             raise CommandFailed(f"`patches` must be 1 or more. Received: {self.patches}")
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Name, licence and source, as a card states them."""
+        return {"name": self.name, "licence": self.licence, "source": self.source}
 
 
 @dataclass(frozen=True)
@@ -234,6 +246,32 @@ class Recipe:
         """Return all settings in JSON's types."""
         settings: dict = json.loads(json.dumps(asdict(self)))
         return settings
+
+
+def describe_weights(recipe: Recipe, photographs: int) -> str:
+    """Return one sentence: what the weights are, and what they were trained on."""
+    if recipe.restorer is not None:
+        return describe_restorer(recipe, photographs)
+    losses = "with a pixel loss only (not adversarially)"
+    if recipe.adversarial is not None:
+        losses = "adversarially, with a content loss,"
+    pictures = "clean pictures that were made smaller by bicubic interpolation"
+    if recipe.degrader is not None:
+        pictures = "small pictures from the wild: blurred, noisy, compressed as JPEG, or clean"
+    drawings = f" and {recipe.data.drawings} drawings" if recipe.data.drawings else ""
+    return (
+        f"SRResNet, the generator of SRGAN, trained here {losses} on {photographs} photographs "
+        f"under free licences{drawings}, for {pictures}."
+    )
+
+
+def describe_restorer(recipe: Recipe, photographs: int) -> str:
+    """Return one sentence: what a restorer does, and what it was trained on."""
+    distilled = "" if recipe.teacher is None else f", distilled from {recipe.teacher.name}"
+    return (
+        "U-Net that cleans a picture on its own grid (blur, noise, compression) before it is "
+        f"upscaled, trained here on {photographs} photographs under free licences{distilled}."
+    )
 
 
 def read_recipe(path: Path) -> Recipe:

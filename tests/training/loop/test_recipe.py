@@ -10,6 +10,7 @@ from training.loop.recipe import (
     AdversarialSettings,
     RestoringSettings,
     TeacherSettings,
+    describe_weights,
     read_recipe,
 )
 from training.models.restorer import RestorerArchitecture
@@ -188,3 +189,29 @@ def test_the_warm_up_of_a_restorer_waits_for_its_discriminator(recipe):
     assert [rates.learning_rate_at(step) for step in range(7)][5:] == [
         recipe.learning_rate_at(step) for step in range(2)
     ]
+
+
+def test_the_description_follows_the_recipe(recipe):
+    adversarial = replace(recipe, adversarial=AdversarialSettings(0.1, 0.1, 0.01, 4))
+    assert "not adversarially" in describe_weights(recipe, 561)
+    assert "not adversarially" not in describe_weights(adversarial, 561)
+    assert "561 photographs under free licences, for" in describe_weights(adversarial, 561)
+    drawn = replace(recipe, data=replace(recipe.data, drawings=40))
+    assert "under free licences and 40 drawings, for" in describe_weights(drawn, 561)
+
+
+def test_the_description_states_the_degradation(recipe, degradation):
+    wild = replace(recipe, degradation=degradation)
+    assert "for clean pictures that were made smaller by bicubic" in describe_weights(recipe, 561)
+    assert "for small pictures from the wild: blurred, noisy" in describe_weights(wild, 561)
+    assert "for clean pictures" not in describe_weights(wild, 561)
+
+
+def test_the_description_of_a_restorer_names_its_teacher():
+    restorer = read_recipe(RECIPES[0].with_name("restorer.toml"))
+    assert describe_weights(restorer, 561) == (
+        "U-Net that cleans a picture on its own grid (blur, noise, compression) before it is "
+        "upscaled, trained here on 561 photographs under free licences, "
+        "distilled from Real-ESRGAN x4plus."
+    )
+    assert describe_weights(replace(restorer, teacher=None), 561).endswith("under free licences.")
