@@ -45,7 +45,7 @@ from core.picture import Picture
 from core.pixels import LEVELS, uint8_from_unit, unit_from_uint8
 from training import CommandFailed
 from training.data.photos import count_licences, manifest_sha256, read_manifest, split_photos
-from training.loop.recipe import Recipe, describe_weights
+from training.loop.recipe import Recipe, describe_tuned, describe_weights
 from training.loop.run import (
     CHECKPOINT,
     ORIGIN,
@@ -128,7 +128,9 @@ def freeze(
         ParityError: if the graph differs from the Keras model by more than one level.
         GraphMismatch: if `faithful` does not exist or has another architecture.
     """
+    origin = {"ancestors": read_ancestors(run_folder)}
     if is_tuned:
+        origin["tuned_with"] = recipe.as_dict()
         recipe = replace(recipe, restorer=None, restoring=None)
     step, weights = load_averages(run_folder, TUNED_EMA if is_tuned else "ema")
     keras.mixed_precision.set_global_policy("float32")
@@ -136,10 +138,11 @@ def freeze(
     network.set_weights(weights if recipe.restorer is None else in_half_precision(weights))
     graph_def = freeze_network(network, recipe)
     card = make_card(recipe, network, graph_def, step, photos_folder, card_path.stem, version)
-    training = card.training | {"ancestors": read_ancestors(run_folder)}
-    card = replace(card, faithful=faithful, restorer=restorer, training=training)
+    card = replace(card, faithful=faithful, restorer=restorer, training=card.training | origin)
+    if is_tuned:
+        card = replace(card, description=describe_tuned(card.training["photographs"]))
     graph = FrozenGraph(card, graph_def)
-    check_parity(network, graph)
+    check_parity(network, graph, card.stride)
     check_interpolation(card_path, card, graph_def)
     measure = measure_halo if recipe.restorer is None else measure_restorer_halo
     card = replace(card, halo=measure(card, graph))
@@ -268,10 +271,10 @@ def save_card(path: Path, card: ModelCard) -> None:
     (path.parent / SUMS).write_text("".join(lines))
 
 
-def check_parity(network: keras.Model, graph: FrozenGraph) -> None:
+def check_parity(network: keras.Model, graph: FrozenGraph, stride: int) -> None:
     """Raise ParityError unless graph and Keras model agree on noise, the hardest picture."""
     lr = np.random.default_rng(0).integers(0, LEVELS + 1, PARITY_SHAPE, np.uint8)
-    expected = uint8_from_unit(run_model(network, lr, graph.card.stride))
+    expected = uint8_from_unit(run_model(network, lr, stride))
     difference = int(np.abs(graph(lr).astype(int) - expected.astype(int)).max())
     if difference > PARITY_LEVELS:
         raise ParityError(
@@ -361,7 +364,7 @@ def thaw(card_path: Path, run_folder: Path) -> None:
     keras.mixed_precision.set_global_policy("float32")
     generator = build_network(card.recipe)
     set_weights(generator, graph_def)
-    check_parity(generator, FrozenGraph(card, graph_def))
+    check_parity(generator, FrozenGraph(card, graph_def), card.stride)
     run_folder.mkdir(parents=True, exist_ok=True)
     steps = card.training["steps"]
     save_checkpoint(run_folder / CHECKPOINT, steps, {"ema": generator.get_weights()})

@@ -40,6 +40,7 @@ from training.loop.run import (
     CHECKPOINT,
     ORIGIN,
     RECIPE,
+    TUNED_EMA,
     add_mix,
     ancestry_of,
     load_checkpoint,
@@ -72,9 +73,10 @@ Objective = Callable[[list[np.ndarray]], float]
 def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
     """Write mixed averaged weights as the checkpoint of a run of 0 steps.
 
-    It can be frozen, and other runs can start from it. The recipe, and the discriminator if
-    there is one, are those of the first run. `origin.json` states what was mixed, and so
-    does the card once the mix is frozen.
+    The runs are of generators or of restorers. SR networks that all of them tuned along are
+    mixed too. The mix can be frozen, and other runs can start from it. The recipe, and the
+    discriminator if there is one, are those of the first run. `origin.json` states what was
+    mixed, and so does the card once the mix is frozen.
 
     Args:
         shares: share of the run in each folder; may be negative.
@@ -85,10 +87,15 @@ def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
     """
     check_shares(shares)
     recipe = json.loads((next(iter(shares)) / RECIPE).read_text())
-    runs = [load_checkpoint(folder / CHECKPOINT, ["ema", DISCRIMINATOR])[1] for folder in shares]
-    mixed = blend([run["ema"] for run in runs], list(shares.values()))
+    groups = ["ema", TUNED_EMA, DISCRIMINATOR]
+    runs = [load_checkpoint(folder / CHECKPOINT, groups)[1] for folder in shares]
+    mixed = {
+        name: blend([run[name] for run in runs], list(shares.values()))
+        for name in ("ema", TUNED_EMA)
+        if all(run[name] for run in runs)
+    }
     run_folder.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(run_folder / CHECKPOINT, 0, runs[0] | {"ema": mixed})
+    save_checkpoint(run_folder / CHECKPOINT, 0, runs[0] | {TUNED_EMA: []} | mixed)
     write_json(run_folder / RECIPE, recipe)
     families = [ancestry_of(folder) for folder in shares]
     write_json(run_folder / ORIGIN, add_mix(families, list(shares.values())))

@@ -206,9 +206,10 @@ class Recipe:
             raise CommandFailed("A recipe must have [degradation] or [[processes]], not both.")
         if (self.restorer is None) != (self.restoring is None):
             raise CommandFailed("A recipe must have both [restorer] and [restoring], or neither.")
-        if self.restorer is not None and self.adversarial is not None:
+        if self.restorer is not None and (self.adversarial or self.training.teacher_share):
             raise CommandFailed(
-                "A recipe with [restorer] must have [restoring]. Received: [adversarial] too."
+                "A recipe with [restorer] must have neither [adversarial] nor a `teacher_share`, "
+                "which are for generators. Received: one of them."
             )
         if self.restorer is not None and self.data.patch % self.restorer.stride:
             raise CommandFailed(
@@ -262,6 +263,14 @@ def describe_weights(recipe: Recipe, photographs: int) -> str:
     return (
         f"SRResNet, the generator of SRGAN, trained here {losses} on {photographs} photographs "
         f"under free licences{drawings}, for {pictures}."
+    )
+
+
+def describe_tuned(photographs: int) -> str:
+    """Return one sentence about an SR network that was tuned along with a restorer."""
+    return (
+        "SRResNet, the generator of SRGAN, tuned here to pictures that were restored before, "
+        f"together with their restorer, on {photographs} photographs under free licences."
     )
 
 

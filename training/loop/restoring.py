@@ -188,37 +188,38 @@ class RestoringStage:
 
         Only distances have names; the logits come after them.
         """
-        settings = self.settings
         lr, reference = (keras.Input((None, None, 3), name=n) for n in ("lr", "reference"))
         start = keras.Input((2,), dtype="int32", name="start")
         view = View(name="view")
         seen, wanted = view(self.compared(lr), start), view(reference, start)
-        outputs = {}
+        distances, logits = self._compare(seen, wanted), []
+        if self.critic is not None:
+            share = self.settings.adversarial_share
+            logits = self.critic(UnitGradient(share, name="adversarial_gradient")(seen))
+        combined = keras.Model([lr, reference, start], [*distances.values(), *logits])
+        adversarial = keras.losses.BinaryCrossentropy(from_logits=True)
+        combined.compile(
+            keras.optimizers.Adam(beta_1=BETA_1, beta_2=BETA_2),
+            ["mean_absolute_error"] * len(distances) + [adversarial] * len(logits),
+            jit_compile=uses_xla(),
+        )
+        combined.optimizer.build(combined.trainable_variables)
+        return combined, list(distances)
+
+    def _compare(self, seen, wanted):
+        """Return the distances between two batches of pictures by the names of their losses."""
+        settings, distances = self.settings, {}
         if settings.pixel_share:
             pictures = [UnitGradient(settings.pixel_share, name="pixel_gradient")(seen), wanted]
             pool = settings.pixel_pool
             pooled = [ops.average_pool(picture, pool, strides=pool) for picture in pictures]
-            outputs[PIXEL] = PixelDistance(settings.pixel_epsilon, name=PIXEL)(*pooled)
+            distances[PIXEL] = PixelDistance(settings.pixel_epsilon, name=PIXEL)(*pooled)
         if settings.has_content:
-            distance = ContentDistance(settings.content_layers, in_cells=False, name=CONTENT)
+            compare = ContentDistance(settings.content_layers, in_cells=False, name=CONTENT)
             unit = UnitGradient(1.0, name="content_gradient")(seen)
-            outputs[CONTENT] = compare_content(
-                self._content, distance, settings.content_scales, unit, wanted
-            )
-        logits = []
-        if self.critic is not None:
-            share = settings.adversarial_share
-            unit = UnitGradient(share, name="adversarial_gradient")(seen)
-            logits = self.critic(unit)
-        combined = keras.Model([lr, reference, start], [*outputs.values(), *logits])
-        adversarial = keras.losses.BinaryCrossentropy(from_logits=True)
-        combined.compile(
-            keras.optimizers.Adam(beta_1=BETA_1, beta_2=BETA_2),
-            ["mean_absolute_error"] * len(outputs) + [adversarial] * len(logits),
-            jit_compile=uses_xla(),
-        )
-        combined.optimizer.build(combined.trainable_variables)
-        return combined, list(outputs)
+            scales = settings.content_scales
+            distances[CONTENT] = compare_content(self._content, compare, scales, unit, wanted)
+        return distances
 
 
 def build_compared(

@@ -58,14 +58,21 @@ def load_sr_networks(folders: Sequence[Path], recipe: Recipe) -> list[SrNetwork]
     """Load the averaged weights of runs, for example of published graphs that were thawed.
 
     Raises:
-        CommandFailed: if there is none, or if one has another architecture than the recipe's.
+        CommandFailed: if there is none, if two have one name, or if one has another architecture
+            than the recipe's.
     """
     if not folders:
         raise CommandFailed(
             "A recipe with [restorer] needs SR networks (--through). Received: none."
         )
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        raise CommandFailed(
+            "The runs of --through must have folders of different names, which name the figures. "
+            f"Received: {', '.join(names)}"
+        )
     networks = []
-    for folder in folders:
+    for name, folder in zip(names, folders, strict=True):
         architecture = read_recipe(folder / RECIPE).generator
         if architecture != recipe.generator:
             raise CommandFailed(
@@ -75,7 +82,7 @@ def load_sr_networks(folders: Sequence[Path], recipe: Recipe) -> list[SrNetwork]
         model = build_generator(architecture)
         weights = load_checkpoint(folder / CHECKPOINT, ["ema"])[1]["ema"]
         model.set_weights(weights)
-        networks.append(SrNetwork(folder.resolve().name, model, hash_of(weights)))
+        networks.append(SrNetwork(name, model, hash_of(weights)))
     return networks
 
 

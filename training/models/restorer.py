@@ -59,12 +59,8 @@ class RestorerArchitecture:
         and one at the end, and two per block. The strided convolutions add up to all but
         one of the pixels of the coarsest grid.
         """
-        return (
-            2
-            + sum(2 * count * FACTOR**level for level, count in self._blocks_by_level())
-            + self.stride
-            - 1
-        )
+        blocks = sum(2 * count * FACTOR**level for level, count in self._blocks_by_level())
+        return 1 + blocks + 1 + self.stride - 1
 
     @property
     def mflop_per_lr_pixel(self) -> float:
@@ -83,7 +79,7 @@ class RestorerArchitecture:
         return 2 * (ends + blocks + between) / 1e6
 
     def _blocks_by_level(self):
-        """Yield (level, number of blocks), on the way down and then up."""
+        """Return pairs of level and number of blocks, on the way down and then up."""
         down = list(enumerate(self.blocks))
         return [*down, *down[:-1]]
 
@@ -108,8 +104,10 @@ def build_restorer(architecture: RestorerArchitecture) -> keras.Model:
         up = layers.Conv2DTranspose(filters[level], FACTOR, strides=FACTOR, name=f"up{level}")
         x = layers.Add(name=f"skip{level}")([up(x), skips[level]])
         x = add_blocks(x, filters[level], blocks[level], name=f"decoder{level}")
-    correction = layers.Conv2D(3, 3, padding="same", dtype="float32", name="tail")(x)
-    restored = layers.Add(dtype="float32", name="restored")([correction, lr])
+    tail = layers.Conv2D(
+        3, 3, padding="same", kernel_initializer=small_init(), dtype="float32", name="tail"
+    )
+    restored = layers.Add(dtype="float32", name="restored")([tail(x), lr])
     return keras.Model(lr, restored, name="restorer")
 
 
@@ -118,12 +116,16 @@ def add_blocks(x, channels, count, name):
     for index in range(count):
         block = f"{name}_block{index}"
         y = layers.Conv2D(channels, 3, padding="same", activation="relu", name=f"{block}_conv1")(x)
-        small = keras.initializers.VarianceScaling(SMALL, mode="fan_in")
         y = layers.Conv2D(
-            channels, 3, padding="same", kernel_initializer=small, name=f"{block}_conv2"
+            channels, 3, padding="same", kernel_initializer=small_init(), name=f"{block}_conv2"
         )(y)
         x = layers.Add(name=f"{block}_add")([x, y])
     return x
+
+
+def small_init():
+    """Return the initialisation of what is added to something: it starts close to zero."""
+    return keras.initializers.VarianceScaling(SMALL, mode="fan_in")
 
 
 def pad_to_stride(pixels: np.ndarray, stride: int) -> np.ndarray:

@@ -157,7 +157,7 @@ def test_invalid_stages_of_a_restorer_are_refused(change, message):
     ("change", "message"),
     [
         ({"restoring": None}, r"both \[restorer\] and \[restoring\]"),
-        ({"adversarial": AdversarialSettings(0.1, 0.1, 0.1, 4)}, r"Received: \[adversarial\] too"),
+        ({"adversarial": AdversarialSettings(0.1, 0.1, 0.1, 4)}, r"neither \[adversarial\] nor"),
         ({"degradation": Degradation([0, 1], [0, 1], [30, 90], 0.5, 0.5)}, "not both"),
     ],
 )

@@ -10,11 +10,16 @@ import pytest
 
 import core.runtime.machine
 from config import ROOT
+from tests.support.photographs import rows_of
 from tests.support.states import state
 from training.data.drawings import SIDE_PX, draw_pictures
 from training.data.photos import read_manifest
+from training.loop.recipe import TeacherSettings
 from training.loop.run import CHECKPOINT, start_run
-from training.loop.train import load_training, share_batches, train, use_precision
+from training.loop.train import load_training, share_batches, teach, train, use_precision
+from training.models.networks import Architecture
+
+TINY_SR = Architecture(filters=8, blocks=1, x2_filters=8, x4_filters=4)
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +99,88 @@ def validation_psnr(recipe, photos_folder, folder):
     train(recipe, photos_folder, folder, max_minutes=1)
     with (folder / "log.csv").open() as file:
         return [float(line["validation_psnr_y_db"]) for line in csv.DictReader(file)]
+
+
+@pytest.fixture
+def through_sr(restorer_recipe):
+    """A recipe of a restorer that is trained through an SR network, which is tuned along."""
+    stage = replace(restorer_recipe.restoring, grid="sr", generator_rate=0.5)
+    return replace(until(restorer_recipe, 20), restoring=stage)
+
+
+@pytest.mark.parametrize("grid", ["lr", "sr"])
+def test_a_resumed_run_of_a_restorer_ends_as_an_uninterrupted_one(
+    restorer_recipe, through_sr, run_folder, larger_photos, tmp_path, grid
+):
+    recipe = until(restorer_recipe if grid == "lr" else through_sr, 20)
+    for name, lengths in {"uninterrupted": [20], "resumed": [11, 20]}.items():
+        for steps in lengths:
+            folder = tmp_path / name
+            train(until(recipe, steps), larger_photos, folder, 5, through=[run_folder])
+    with (
+        np.load(tmp_path / "uninterrupted" / CHECKPOINT) as uninterrupted,
+        np.load(tmp_path / "resumed" / CHECKPOINT) as resumed,
+    ):
+        assert sorted(resumed.files) == sorted(uninterrupted.files)
+        for name in resumed.files:
+            np.testing.assert_array_equal(resumed[name], uninterrupted[name])
+
+
+def test_a_restorer_is_validated_through_every_network_on_every_degradation(
+    restorer_recipe, restorer_folder, run_folder, other_folder, larger_photos, tmp_path
+):
+    name = run_folder.resolve().name
+    log = rows_of(restorer_folder / "log.csv")[-1]
+    figures = [f"validation_psnr_y_db_{kind}_{name}" for kind in ("noisy", "clean")]
+    assert {"step", "pixel", "learning_rate", *figures} == log.keys()
+    assert all(15 < float(log[figure]) < 60 for figure in figures)
+    short = until(restorer_recipe, 1)
+    train(short, larger_photos, tmp_path, 5, through=[run_folder, other_folder])
+    columns = rows_of(tmp_path / "log.csv")[0].keys()
+    assert sum(column.endswith(f"clean_{other_folder.name}") for column in columns) == 1
+    with pytest.raises(ValueError, match="must have folders of different names"):
+        train(short, larger_photos, tmp_path / "twice", 5, through=[run_folder, run_folder])
+
+
+def test_a_restorer_needs_an_sr_network_of_the_architecture_in_its_recipe(
+    restorer_recipe, run_folder, larger_photos, tmp_path
+):
+    with pytest.raises(ValueError, match=r"\(--through\). Received: none"):
+        train(restorer_recipe, larger_photos, tmp_path, 1)
+    other = replace(restorer_recipe, generator=replace(TINY_SR, filters=16))
+    with pytest.raises(ValueError, match=r"must hold a run with the \[generator\] of the recipe"):
+        train(other, larger_photos, tmp_path, 5, through=[run_folder])
+
+
+def test_a_restorer_is_resumed_with_the_same_sr_network(
+    restorer_recipe, restorer_folder, other_folder, larger_photos
+):
+    with pytest.raises(ValueError, match="must be resumed with the SR networks that it began"):
+        train(restorer_recipe, larger_photos, restorer_folder, 5, through=[other_folder])
+
+
+@pytest.fixture
+def taught(recipe, card_path, degradation):
+    settings = TeacherSettings("tiny", "CC0", share=0.5, patches=5, card=str(card_path))
+    return replace(until(recipe, 3), teacher=settings, degradation=degradation)
+
+
+def test_a_network_learns_from_the_graph_of_a_teacher(taught, photos_folder, tmp_path):
+    teach(taught, photos_folder, tmp_path / "cache")
+    assert len(list((tmp_path / "cache" / "sr").iterdir())) == 5
+    run = train(taught, photos_folder, tmp_path / "run", 1, teacher=tmp_path / "cache")
+    assert run.step == 3
+    teach(taught, photos_folder, tmp_path / "cache")  # is complete already
+    other = replace(taught, data=replace(taught.data, seed=99))
+    with pytest.raises(ValueError, match="Received: a cache with another seed"):
+        teach(other, photos_folder, tmp_path / "cache")
+
+
+def test_a_recipe_with_a_teacher_needs_a_cache(taught, recipe, photos_folder, tmp_path):
+    with pytest.raises(ValueError, match=r"\(--teacher\). Received: none"):
+        train(taught, photos_folder, tmp_path / "run", 1)
+    with pytest.raises(ValueError, match=r"The recipe must have \[teacher\]"):
+        teach(recipe, photos_folder, tmp_path / "cache")
 
 
 TWO_DEVICES = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
