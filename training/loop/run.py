@@ -218,9 +218,17 @@ def build_network(recipe: Mapping) -> keras.Model:
 
     Args:
         recipe: tables as in `recipe.json` and in cards.
+
+    Raises:
+        CommandFailed: if the recipe states neither.
     """
     if recipe.get("restorer"):
         return build_restorer(RestorerArchitecture(**recipe["restorer"]))
+    if "generator" not in recipe:
+        raise CommandFailed(
+            "A recipe must state the sizes of a network in [generator] or [restorer]. "
+            f"Received: {', '.join(recipe) or 'no tables'}."
+        )
     return build_generator(Architecture(**recipe["generator"]))
 
 
