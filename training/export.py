@@ -57,6 +57,7 @@ from training.loop.run import (
     save_checkpoint,
     write_json,
 )
+from training.loop.validation import read_networks
 from training.models.networks import (
     SCALE,
     TAIL,
@@ -128,7 +129,7 @@ def freeze(
         ParityError: if the graph differs from the Keras model by more than one level.
         GraphMismatch: if `faithful` does not exist or has another architecture.
     """
-    origin = {"ancestors": read_ancestors(run_folder)}
+    origin = {"ancestors": read_ancestors(run_folder)} | read_networks(run_folder)
     if is_tuned:
         origin["tuned_with"] = recipe.as_dict()
         recipe = replace(recipe, restorer=None, restoring=None)

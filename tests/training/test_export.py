@@ -160,7 +160,7 @@ def test_a_restorer_keeps_the_levels_of_16_bits(restorer_card):
     assert np.abs(deep / 257 - graph(lr)).max() <= 0.51
 
 
-def test_the_card_of_a_restorer_says_what_it_is(restorer_recipe, restorer_card):
+def test_the_card_of_a_restorer_says_what_it_is(restorer_recipe, restorer_card, run_folder):
     card, architecture = read_card(restorer_card), restorer_recipe.restorer
     assert (card.scale, card.stride, card.radius) == (1, 2, architecture.radius)
     assert card.halo % card.stride == 0
@@ -168,6 +168,8 @@ def test_the_card_of_a_restorer_says_what_it_is(restorer_recipe, restorer_card):
     assert card.mflop_per_lr_pixel == pytest.approx(architecture.mflop_per_lr_pixel, abs=1e-3)
     assert card.recipe["restorer"] == {"filters": [4, 8], "blocks": [1, 1]}
     assert card.training["teacher"] is None
+    (name,) = card.training["networks"]
+    assert name == run_folder.resolve().name
 
 
 def test_tiles_with_the_measured_halo_change_no_level_by_more_than_one(restorer_card):

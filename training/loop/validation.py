@@ -111,6 +111,12 @@ def check_networks(folder: Path, networks: Sequence[SrNetwork]) -> None:
     write_json(path, before)
 
 
+def read_networks(folder: Path) -> dict[str, dict[str, str]]:
+    """Return names and hashes of a run's SR networks as a card states them; nothing if none."""
+    path = folder / NETWORKS
+    return {"networks": json.loads(path.read_text())} if path.exists() else {}
+
+
 @dataclass(frozen=True)
 class Validator:
     """Measures the run of a generator, and logs the figures.

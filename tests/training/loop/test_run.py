@@ -166,9 +166,7 @@ def test_a_teacher_changes_the_weights(taught, run_folder, photos_folder, tmp_pa
 
 
 def test_a_recipe_without_a_network_is_refused():
-    with pytest.raises(
-        ValueError, match="Received: network, data"
-    ):
+    with pytest.raises(ValueError, match="Received: network, data"):
         build_network({"network": {}, "data": {}})
 
 
