@@ -25,9 +25,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import (
-    convert_variables_to_constants_v2,
-)
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from core.errors import GraphMismatch
 from core.model.card import (
@@ -367,8 +365,8 @@ def thaw(card_path: Path, run_folder: Path) -> None:
     set_weights(generator, graph_def)
     check_parity(generator, FrozenGraph(card, graph_def), card.stride)
     run_folder.mkdir(parents=True, exist_ok=True)
-    steps = card.training["steps"]
-    save_checkpoint(run_folder / CHECKPOINT, steps, {"ema": generator.get_weights()})
+    groups = {"ema": generator.get_weights()}
+    save_checkpoint(run_folder / CHECKPOINT, card.training["steps"], groups)
     write_json(run_folder / RECIPE, card.recipe)
     write_json(run_folder / ORIGIN, card.training.get("ancestors", []))
 
