@@ -5,13 +5,12 @@ Run `python -m training COMMAND --help` for the options of a command.
 
 import argparse
 import math
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from core.errors import SuperResolutionError
-from training import CommandFailed
+from training import CommandFailed, commands
 
 INTERRUPTED = 130  # exit status of a shell command that was interrupted
 
@@ -30,10 +29,12 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Return the command and its options."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    commands = parser.add_subparsers(required=True)
+    subparsers = parser.add_subparsers(required=True)
     for add_command in (
         add_download,
         add_prepare,
+        add_degrade,
+        add_teach,
         add_train,
         add_mix,
         add_freeze,
@@ -42,31 +43,33 @@ def parse_arguments() -> argparse.Namespace:
         add_evaluate_video,
         add_compare,
     ):
-        add_command(commands)
+        add_command(subparsers)
     return parser.parse_args()
 
 
-def add_subcommand(commands, name: str, summary: str, run: Callable | None = None):
+def add_subcommand(subparsers, name: str, summary: str, run: Callable | None = None):
     """Add a command with its summary, and return its parser.
 
     Args:
-        commands: what `add_subparsers` returned.
+        subparsers: what `add_subparsers` returned.
         name: name of the command.
         summary: one line, shown in the list of commands and in the help of the command.
         run: function that runs the command; None if it has subcommands.
     """
     description = f"{summary[0].upper()}{summary[1:]}."
-    parser = commands.add_parser(name, help=summary, description=description)
+    parser = subparsers.add_parser(name, help=summary, description=description)
     parser.set_defaults(command=run)
     return parser
 
 
-def add_download(commands) -> None:
+def add_download(subparsers) -> None:
     """Add `download` with its two sources."""
-    parser = add_subcommand(commands, "download", "download photographs with their licences")
+    parser = add_subcommand(subparsers, "download", "download photographs with their licences")
     sources = parser.add_subparsers(required=True)
 
-    command = add_subcommand(sources, "urls", "download the files of a list", run_download_urls)
+    command = add_subcommand(
+        sources, "urls", "download the files of a list", commands.run_download_urls
+    )
     command.add_argument(
         "list", type=Path, help="text file; a line is URL, tab, licence, tab, author"
     )
@@ -77,7 +80,10 @@ def add_download(commands) -> None:
     )
 
     command = add_subcommand(
-        sources, "pixabay", "download the results of a Pixabay search", run_download_pixabay
+        sources,
+        "pixabay",
+        "download the results of a Pixabay search",
+        commands.run_download_pixabay,
     )
     command.add_argument("target", type=Path, help="folder to write")
     command.add_argument("--query", required=True, help="what to search for")
@@ -91,10 +97,10 @@ def add_download(commands) -> None:
     )
 
 
-def add_prepare(commands) -> None:
+def add_prepare(subparsers) -> None:
     """Add `prepare`."""
     command = add_subcommand(
-        commands, "prepare", "check photographs and write a collection", run_prepare
+        subparsers, "prepare", "check photographs and write a collection", commands.run_prepare
     )
     command.add_argument("source", type=Path, help="folder of photographs")
     command.add_argument("target", type=Path, help="folder to write: photographs, manifest.csv")
@@ -109,9 +115,37 @@ def add_prepare(commands) -> None:
     command.add_argument("--report", type=Path, help="folder for report.html")
 
 
-def add_train(commands) -> None:
+def add_degrade(subparsers) -> None:
+    """Add `degrade`."""
+    command = add_subcommand(
+        subparsers, "degrade", "make a set of degraded pictures from HR", commands.run_degrade
+    )
+    command.add_argument("source", type=Path, help="folder of HR")
+    command.add_argument("target", type=Path, help="folder to write: LR and degradation.csv")
+    command.add_argument("--recipe", type=Path, required=True, help="TOML file with [[processes]]")
+    command.add_argument("--process", help="name of the only process to use; default all")
+    command.add_argument("--seed", type=int, default=0, help="another seed, another set; default 0")
+    command.add_argument("--sheet", type=Path, help="PNG of 64 degradations beside HR to write")
+
+
+def add_teach(subparsers) -> None:
+    """Add `teach`."""
+    command = add_subcommand(
+        subparsers,
+        "teach",
+        "let a teacher upscale patches, for `train --teacher`",
+        commands.run_teach,
+    )
+    command.add_argument("recipe", type=Path, help="TOML file with [teacher]")
+    command.add_argument("--photos", type=Path, required=True, help="collection with manifest.csv")
+    command.add_argument("--cache", type=Path, required=True, help="folder to fill, or continue")
+
+
+def add_train(subparsers) -> None:
     """Add `train`."""
-    command = add_subcommand(commands, "train", "train a generator, or resume a run", run_train)
+    command = add_subcommand(
+        subparsers, "train", "train a generator or a restorer, or resume a run", commands.run_train
+    )
     command.add_argument("recipe", type=Path, help="TOML file")
     command.add_argument("--photos", type=Path, required=True, help="collection with manifest.csv")
     command.add_argument("--run", type=Path, required=True, help="folder of the run")
@@ -120,11 +154,19 @@ def add_train(commands) -> None:
     )
     command.add_argument("--perceptual", type=Path, help="folder of VGG-19 and LPIPS weights")
     command.add_argument("--start-from", type=Path, help="folder of the run to start from")
+    command.add_argument(
+        "--through",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="folders of runs of the SR networks that a restorer is trained for",
+    )
+    command.add_argument("--teacher", type=Path, help="folder that `teach` filled")
 
 
-def add_mix(commands) -> None:
+def add_mix(subparsers) -> None:
     """Add `mix`."""
-    command = add_subcommand(commands, "mix", "mix the weights of several runs", run_mix)
+    command = add_subcommand(subparsers, "mix", "mix the weights of several runs", commands.run_mix)
     command.add_argument(
         "shares",
         metavar="RUN=SHARE",
@@ -143,10 +185,10 @@ def add_mix(commands) -> None:
     )
 
 
-def add_freeze(commands) -> None:
+def add_freeze(subparsers) -> None:
     """Add `freeze`."""
     command = add_subcommand(
-        commands, "freeze", "export a run as a frozen graph with its card", run_freeze
+        subparsers, "freeze", "export a run as a frozen graph with its card", commands.run_freeze
     )
     command.add_argument("recipe", type=Path, help="TOML file")
     command.add_argument("--photos", type=Path, required=True, help="collection with manifest.csv")
@@ -154,21 +196,27 @@ def add_freeze(commands) -> None:
     command.add_argument("--card", type=Path, required=True, help="JSON file to write")
     command.add_argument("--version", required=True, help="version of the weights")
     command.add_argument("--faithful", help="name of the card to serve at `detail` 0")
+    command.add_argument("--restorer", help="name of the card of the restorer to serve with it")
+    command.add_argument(
+        "--tuned",
+        action="store_true",
+        help="export the SR network that the run of a restorer tuned, instead of the restorer",
+    )
 
 
-def add_thaw(commands) -> None:
+def add_thaw(subparsers) -> None:
     """Add `thaw`."""
     command = add_subcommand(
-        commands, "thaw", "import a graph as a run, to start others from", run_thaw
+        subparsers, "thaw", "import a graph as a run, to start others from", commands.run_thaw
     )
     command.add_argument("card", type=Path, help="JSON file that `freeze` wrote")
     command.add_argument("--run", type=Path, required=True, help="folder to write")
 
 
-def add_evaluate(commands) -> None:
+def add_evaluate(subparsers) -> None:
     """Add `evaluate`."""
     command = add_subcommand(
-        commands, "evaluate", "measure graphs and update their cards", run_evaluate
+        subparsers, "evaluate", "measure graphs and update their cards", commands.run_evaluate
     )
     command.add_argument("cards", type=Path, nargs="+", help="JSON files; `quality` is rewritten")
     command.add_argument("--test-sets", type=Path, required=True, help="folder of test sets")
@@ -180,10 +228,10 @@ def add_evaluate(commands) -> None:
     command.add_argument("--sheets", type=Path, help="folder for contact sheets")
 
 
-def add_evaluate_video(commands) -> None:
+def add_evaluate_video(subparsers) -> None:
     """Add `evaluate-video`."""
     command = add_subcommand(
-        commands, "evaluate-video", "measure a graph on clips", run_evaluate_video
+        subparsers, "evaluate-video", "measure a graph on clips", commands.run_evaluate_video
     )
     command.add_argument("card", type=Path, help="JSON file")
     command.add_argument("--video", type=Path, help="folder of clips, <name>/HR/<frames>")
@@ -193,10 +241,13 @@ def add_evaluate_video(commands) -> None:
     command.add_argument("--report", type=Path, help="JSON file for all figures")
 
 
-def add_compare(commands) -> None:
+def add_compare(subparsers) -> None:
     """Add `compare`."""
     command = add_subcommand(
-        commands, "compare", "write bicubic, model and original side by side", run_compare
+        subparsers,
+        "compare",
+        "write bicubic, model and original side by side",
+        commands.run_compare,
     )
     command.add_argument("card", type=Path, help="JSON file")
     command.add_argument("lr", type=Path, help="small picture")
@@ -226,134 +277,6 @@ def share(text: str) -> tuple[Path, float]:
     if not folder or not math.isfinite(float(number)):
         raise ValueError(text)
     return Path(folder), float(number)
-
-
-# Each command imports what it needs when it runs: TensorFlow alone takes seconds.
-
-
-def run_download_urls(arguments: argparse.Namespace) -> None:
-    """Download the files of a list."""
-    from training.data.download import download_list
-
-    outcome = download_list(
-        arguments.list, arguments.target, arguments.licence, arguments.requests_per_minute
-    )
-    print_outcome(outcome, arguments.target)
-
-
-def run_download_pixabay(arguments: argparse.Namespace) -> None:
-    """Download the results of a Pixabay search."""
-    from training.data.pixabay import PixabaySearch, download_found
-
-    key = arguments.key or os.environ.get("PIXABAY_API_KEY")
-    if not key:
-        raise CommandFailed("--key or PIXABAY_API_KEY must hold a key of Pixabay. Received: none.")
-    search = PixabaySearch(arguments.query, arguments.count, key, arguments.base_url)
-    outcome = download_found(search, arguments.target, arguments.requests_per_minute)
-    print_outcome(outcome, arguments.target)
-
-
-def print_outcome(outcome, target: Path) -> None:
-    """Print how many files were downloaded; exit with status 1 if some failed."""
-    sys.stdout.write(
-        f"{outcome.downloaded} downloaded, {outcome.already_there} already there, "
-        f"{outcome.failed} failed\n"
-    )
-    if outcome.failed:
-        sys.exit(f"python -m training: see {target / 'failed.csv'}")
-
-
-def run_prepare(arguments: argparse.Namespace) -> None:
-    """Check photographs and write a collection."""
-    from training.data.collect import PhotoRequirements, prepare
-    from training.data.report import write_report
-
-    requirements = PhotoRequirements(
-        arguments.licence, arguments.test_sets, arguments.min_side, arguments.workers
-    )
-    sys.stdout.write(prepare(arguments.source, arguments.target, requirements))
-    if arguments.report:
-        write_report(arguments.target, arguments.report)
-
-
-def run_train(arguments: argparse.Namespace) -> None:
-    """Train a generator."""
-    from training.loop.recipe import read_recipe
-    from training.loop.train import train
-
-    train(
-        read_recipe(arguments.recipe),
-        arguments.photos,
-        arguments.run,
-        arguments.max_minutes,
-        perceptual=arguments.perceptual,
-        start_from=arguments.start_from,
-    )
-
-
-def run_mix(arguments: argparse.Namespace) -> None:
-    """Mix runs; search for the shares and validate the mix if asked for."""
-    from training.loop.mix import mix, search_shares, validate_run
-
-    shares = dict(arguments.shares)
-    if arguments.search:
-        if not arguments.photos:
-            raise CommandFailed("--search needs --photos, which decide. Received: none.")
-        shares = search_shares(shares, arguments.photos, arguments.perceptual, arguments.search)
-        sys.stdout.write("".join(f"{run}={share:.4f}\n" for run, share in shares.items()))
-    mix(shares, arguments.run)
-    if arguments.photos:
-        figures = validate_run(arguments.run, arguments.photos, arguments.perceptual)
-        sys.stdout.write("".join(f"{name} {figure:.4f}\n" for name, figure in figures.items()))
-
-
-def run_freeze(arguments: argparse.Namespace) -> None:
-    """Export a run."""
-    from training.export import freeze
-    from training.loop.recipe import read_recipe
-
-    recipe = read_recipe(arguments.recipe)
-    freeze(
-        recipe,
-        arguments.run,
-        arguments.photos,
-        arguments.card,
-        arguments.version,
-        arguments.faithful,
-    )
-
-
-def run_thaw(arguments: argparse.Namespace) -> None:
-    """Import a graph."""
-    from training.export import thaw
-
-    thaw(arguments.card, arguments.run)
-
-
-def run_evaluate(arguments: argparse.Namespace) -> None:
-    """Measure graphs on test sets, and print the table."""
-    from training.evaluation.evaluate import Evaluation, as_table
-
-    options = {key: value for key, value in vars(arguments).items() if key != "command"}
-    sys.stdout.write(as_table(Evaluation(**options).run()))
-
-
-def run_evaluate_video(arguments: argparse.Namespace) -> None:
-    """Measure a graph on clips, and print the table."""
-    from training.evaluation.evaluate_video import VideoEvaluation, as_table
-
-    if not (arguments.video or arguments.pans):
-        raise CommandFailed("--video or --pans must name a folder. Received: neither.")
-    options = {key: value for key, value in vars(arguments).items() if key != "command"}
-    sys.stdout.write(as_table(VideoEvaluation(**options).run()))
-
-
-def run_compare(arguments: argparse.Namespace) -> None:
-    """Write three pictures side by side."""
-    from training.evaluation.outputs import TestPicture, compare
-
-    picture = TestPicture("", arguments.lr, arguments.hr)
-    arguments.target.write_bytes(compare(arguments.card, picture))
 
 
 if __name__ == "__main__":

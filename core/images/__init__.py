@@ -14,7 +14,7 @@ of 8 or 16 bits; its alpha and metadata are kept apart, to be put back into the 
 - `metadata`: EXIF, XMP and print resolution
 - `encode`: output formats, and the way from a picture to a file
 - `png`: streaming PNG encoder
-- `resize`: bicubic interpolation
+- `resize`: resizing with several kernels
 """
 
 from core.images.decode import (
@@ -35,10 +35,16 @@ from core.images.encode import (
     encode_jpeg,
     encode_picture,
     encode_png,
+    encode_webp,
 )
 from core.images.metadata import mark_synthetic_detail
 from core.images.profiles import from_srgb
-from core.images.resize import resize_bicubic, resize_bicubic_rows
+from core.images.resize import (
+    RESIZE_KERNELS,
+    resize_bicubic,
+    resize_bicubic_rows,
+    resize_with_kernel,
+)
 
 __all__ = [
     "DEFAULT_QUALITY",
@@ -46,6 +52,7 @@ __all__ = [
     "INPUT_FORMATS",
     "OUTPUT_FORMATS",
     "PILLOW_FORMATS",
+    "RESIZE_KERNELS",
     "SUFFIXES",
     "ImageOutput",
     "Limits",
@@ -55,9 +62,11 @@ __all__ = [
     "encode_jpeg",
     "encode_picture",
     "encode_png",
+    "encode_webp",
     "from_srgb",
     "mark_synthetic_detail",
     "read_header",
     "resize_bicubic",
     "resize_bicubic_rows",
+    "resize_with_kernel",
 ]

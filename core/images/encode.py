@@ -129,15 +129,29 @@ def encode_png(picture: Picture) -> bytes:
     return encode_picture(picture, ImageOutput("png", extras=picture.extras))
 
 
-def encode_jpeg(pixels: Uint8Array, quality: int) -> bytes:
-    """Encode pixels as a bare JPEG, with colour at half resolution as is usual.
+def encode_jpeg(pixels: Uint8Array, quality: int, subsampling: str = "4:2:0") -> bytes:
+    """Encode pixels as a bare JPEG.
 
     Args:
         pixels: sRGB, (H, W, 3) uint8 in [0, 255].
         quality: quality of libjpeg, from 1 to 100; 75 is usual.
+        subsampling: resolution of colour: "4:4:4" for the full one, "4:2:0" for half of it on
+            each side, which is usual.
     """
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=subsampling)
+    return file.getvalue()
+
+
+def encode_webp(pixels: Uint8Array, quality: int) -> bytes:
+    """Encode pixels as a bare lossy WebP.
+
+    Args:
+        pixels: sRGB, (H, W, 3) uint8 in [0, 255].
+        quality: quality of libwebp, from 1 to 100; 75 is usual.
+    """
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", quality=quality)
     return file.getvalue()
 
 

@@ -1,12 +1,36 @@
-"""Bicubic interpolation of whole pictures, or of some of their rows."""
+"""Resizing of whole pictures, and bicubic interpolation of some of their rows."""
 
 import numpy as np
 from PIL import Image
 
-from core.pixels import LEVELS_16, PixelArray, Uint16Array
+from core.pixels import LEVELS_16, PixelArray, Uint8Array, Uint16Array
 
 BICUBIC_RADIUS = 2
 """Radius of the kernel, LR px. Source: Keys 1981, as for `resize_bicubic`."""
+
+RESIZE_KERNELS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "box": Image.Resampling.BOX,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+"""Kernels by name. Source: Turkowski 1990, "Filters for common resampling tasks", as in Pillow."""
+
+
+def resize_with_kernel(pixels: Uint8Array, height: int, width: int, kernel: str) -> Uint8Array:
+    """Resize with any kernel, antialiased if the result is smaller.
+
+    Args:
+        pixels: (H, W, 3) uint8 in [0, 255].
+        height: height of the result.
+        width: width of the result.
+        kernel: one of `RESIZE_KERNELS`.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    resized = Image.fromarray(pixels).resize((width, height), RESIZE_KERNELS[kernel])
+    return np.asarray(resized)
 
 
 def resize_bicubic(pixels: PixelArray, height: int, width: int) -> PixelArray:

@@ -1,6 +1,7 @@
 import csv
 import hashlib
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ from core.picture import Picture
 from tests.support.random_networks import random_squeezenet, random_vgg
 from tests.support.stand_ins import noise
 from tests.support.web_server import serving
-from training.data.degradation import Degradation
+from training.data.degradation import Degradation, DegradationProcess, DegradationRound
 from training.evaluation.metrics import WEIGHTS
 from training.export import freeze
-from training.loop.recipe import DataSettings, Recipe, TrainingSettings
+from training.loop.recipe import DataSettings, Recipe, RestoringSettings, TrainingSettings
 from training.loop.train import train
 from training.models.adversaries import VGG_WEIGHTS
 from training.models.networks import Architecture
+from training.models.restorer import RestorerArchitecture
 
 TINY = Recipe(
     generator=Architecture(filters=8, blocks=1, x2_filters=8, x4_filters=4),
@@ -33,9 +35,28 @@ TINY = Recipe(
 )
 
 
+NOISY = DegradationProcess(
+    "noisy", share=1.0, rounds=(DegradationRound(noise_share=1.0, noise_sigma=(10.0, 20.0)),)
+)
+RESTORER = replace(
+    TINY,
+    data=replace(TINY.data, patch=24),
+    training=replace(TINY.training, decay_steps=1),
+    restorer=RestorerArchitecture(filters=(4, 8), blocks=(1, 1)),
+    restoring=RestoringSettings(grid="lr", pixel_share=1.0, content_scales=(0.0,)),
+    processes=(NOISY,),
+)
+
+
 @pytest.fixture(scope="session")
 def recipe():
     return TINY
+
+
+@pytest.fixture(scope="session")
+def restorer_recipe():
+    """A recipe of a tiny restorer with a pixel loss on the LR grid."""
+    return RESTORER
 
 
 @pytest.fixture
@@ -50,15 +71,11 @@ def degradation():
     )
 
 
-@pytest.fixture(scope="session")
-def photos_folder(tmp_path_factory):
-    """A collection of 40 small smooth pictures, some of them for validation."""
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
+def write_collection(folder, pictures):
+    """Write pictures as a collection."""
     rows = []
-    for index in range(40):
-        coarse = rng.integers(0, 256, (6, 8, 3), np.uint8)
-        data = encode_png(Picture(coarse.repeat(8, axis=0).repeat(8, axis=1)))
+    for index, pixels in enumerate(pictures):
+        data = encode_png(Picture(pixels))
         (folder / f"{index}.png").write_bytes(data)
         sha256 = hashlib.sha256(data).hexdigest()
         licence = "CC0" if index % 4 else "CC BY 4.0"
@@ -68,6 +85,22 @@ def photos_folder(tmp_path_factory):
         writer.writeheader()
         writer.writerows(rows)
     return folder
+
+
+@pytest.fixture(scope="session")
+def photos_folder(tmp_path_factory):
+    """A collection of 40 small smooth pictures, some of them for validation."""
+    rng = np.random.default_rng(0)
+    coarse = [rng.integers(0, 256, (6, 8, 3), np.uint8) for _ in range(40)]
+    pictures = [pixels.repeat(8, axis=0).repeat(8, axis=1) for pixels in coarse]
+    return write_collection(tmp_path_factory.mktemp("photos"), pictures)
+
+
+@pytest.fixture(scope="session")
+def larger_photos(tmp_path_factory):
+    """A collection of 6 smooth pictures, large enough for patches of restorers."""
+    pictures = [resize_bicubic(noise(6, 8, seed=seed), 112, 144) for seed in range(6)]
+    return write_collection(tmp_path_factory.mktemp("larger"), pictures)
 
 
 @pytest.fixture(scope="session")
@@ -104,6 +137,14 @@ def other_folder(run_folder, photos_folder, tmp_path_factory):
     """A finished run that started from `run_folder`."""
     folder = tmp_path_factory.mktemp("other") / "run"
     train(TINY, photos_folder, folder, 1, start_from=run_folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def restorer_folder(larger_photos, run_folder, tmp_path_factory):
+    """A finished run of the tiny restorer, trained for the network of `run_folder`."""
+    folder = tmp_path_factory.mktemp("restorer") / "run"
+    train(RESTORER, larger_photos, folder, max_minutes=5, through=[run_folder])
     return folder
 
 

@@ -116,7 +116,7 @@ def test_an_interruption_ends_the_program_with_the_status_of_a_shell(run, monkey
     def interrupted(*_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(program, "run_thaw", interrupted)
+    monkeypatch.setattr("training.commands.run_thaw", interrupted)
     with pytest.raises(SystemExit) as caught:
         run("thaw", "card.json", "--run", "r")
     assert caught.value.code == 130

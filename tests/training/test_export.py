@@ -3,20 +3,30 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import training.export
 from core.errors import GraphMismatch
 from core.model.card import graph_path, read_card, write_card
 from core.model.graph import load_graph
+from core.model.tiles import Box
 from core.model.upscaler import load_upscaler
 from core.picture import Picture
 from core.pixels import uint8_from_unit, unit_from_uint8
 from tests.support.stand_ins import noise, repeat
-from training.export import ParityError, describe_weights, freeze, thaw
-from training.loop.recipe import AdversarialSettings
-from training.loop.run import CHECKPOINT, load_checkpoint, read_ancestors, start_run
+from training.export import ParityError, freeze, thaw
+from training.loop.recipe import TeacherSettings, read_recipe
+from training.loop.run import (
+    CHECKPOINT,
+    RECIPE,
+    build_network,
+    load_checkpoint,
+    read_ancestors,
+    start_run,
+)
 from training.loop.train import train
 from training.models.networks import build_generator
+from training.models.restorer import restore
 
 
 def test_the_graph_computes_what_the_averaged_weights_compute(recipe, run_folder, card_path):
@@ -41,15 +51,6 @@ def test_the_card_says_what_the_graph_is(recipe, card_path):
     assert f"{card.training['photographs']} photographs" in card.description
 
 
-def test_the_description_follows_the_recipe(recipe):
-    adversarial = replace(recipe, adversarial=AdversarialSettings(0.1, 0.1, 0.01, 4))
-    assert "not adversarially" in describe_weights(recipe, 561)
-    assert "not adversarially" not in describe_weights(adversarial, 561)
-    assert "561 photographs under free licences, for" in describe_weights(adversarial, 561)
-    drawn = replace(recipe, data=replace(recipe.data, drawings=40))
-    assert "under free licences and 40 drawings, for" in describe_weights(drawn, 561)
-
-
 def test_a_graph_can_name_a_faithful_graph(recipe, run_folder, photos_folder, card_path):
     path = card_path.with_name("rich.json")
     freeze(recipe, run_folder, photos_folder, path, version="0.2", faithful="tiny")
@@ -67,13 +68,6 @@ def test_a_faithful_graph_of_another_architecture_is_refused(
     with pytest.raises(GraphMismatch, match="the architecture of `tiny`"):
         freeze(smaller, tmp_path / "smaller", photos_folder, path, "0.2", faithful="tiny")
     assert not path.exists()
-
-
-def test_the_description_states_the_degradation(recipe, degradation):
-    wild = replace(recipe, degradation=degradation)
-    assert "for clean pictures that were made smaller by bicubic" in describe_weights(recipe, 561)
-    assert "for small pictures from the wild: blurred, noisy" in describe_weights(wild, 561)
-    assert "for clean pictures" not in describe_weights(wild, 561)
 
 
 def test_a_graph_that_differs_is_not_written(
@@ -132,3 +126,124 @@ def test_a_card_lists_the_runs_that_its_run_started_from(
     card = freeze(recipe, tmp_path / "third", photos_folder, tmp_path / "third.json", "0.3")
     first = {"steps": 20, "recipe": recipe.as_dict(), "began_with": None}
     assert card.training["ancestors"] == [first, first | {"began_with": 0}]
+
+
+@pytest.fixture(scope="module")
+def restorer_card(restorer_recipe, restorer_folder, larger_photos, tmp_path_factory):
+    """The card of a frozen tiny restorer."""
+    path = tmp_path_factory.mktemp("restorer-assets") / "restorer.json"
+    freeze(restorer_recipe, restorer_folder, larger_photos, path, version="0.1")
+    return path
+
+
+def restored_by_run(recipe, folder, lr):
+    _, groups = load_checkpoint(folder / CHECKPOINT, ["ema"])
+    network = build_network(recipe.as_dict())
+    network.set_weights(groups["ema"])
+    return uint8_from_unit(restore(network, lr, recipe.restorer.stride)).astype(int)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (13, 22), (16, 16)])
+def test_the_graph_of_a_restorer_computes_what_the_averaged_weights_compute(
+    restorer_recipe, restorer_folder, restorer_card, size
+):
+    lr = noise(*size, seed=3)
+    expected = restored_by_run(restorer_recipe, restorer_folder, lr)
+    assert np.abs(load_graph(restorer_card)(lr).astype(int) - expected).max() <= 1
+
+
+def test_a_restorer_keeps_the_levels_of_16_bits(restorer_card):
+    lr = noise(13, 22, seed=3)
+    graph = load_graph(restorer_card, precision="float32")
+    deep = graph(lr.astype(np.uint16) * 257)
+    assert (deep.dtype, deep.shape) == (np.uint16, (13, 22, 3))
+    assert np.abs(deep / 257 - graph(lr)).max() <= 0.51
+
+
+def test_the_card_of_a_restorer_says_what_it_is(restorer_recipe, restorer_card, run_folder):
+    card, architecture = read_card(restorer_card), restorer_recipe.restorer
+    assert (card.scale, card.stride, card.radius) == (1, 2, architecture.radius)
+    assert card.halo % card.stride == 0
+    assert 0 < card.halo <= card.radius + card.stride
+    assert card.mflop_per_lr_pixel == pytest.approx(architecture.mflop_per_lr_pixel, abs=1e-3)
+    assert card.recipe["restorer"] == {"filters": [4, 8], "blocks": [1, 1]}
+    assert card.training["teacher"] is None
+    (name,) = card.training["networks"]
+    assert name == run_folder.resolve().name
+
+
+def test_tiles_with_the_measured_halo_change_no_level_by_more_than_one(restorer_card):
+    card, graph = read_card(restorer_card), load_graph(restorer_card)
+    lr = noise(96, 96, seed=5)
+    core = Box(32, 32, 64, 64)
+    window = core.grown(card.halo, 96, 96)
+    tile = core.relative_to(window).crop(graph(window.crop(lr)))
+    assert np.abs(tile.astype(int) - core.crop(graph(lr))).max() <= 1
+
+
+def test_the_card_of_a_distilled_network_names_its_teacher(
+    restorer_recipe, restorer_folder, larger_photos, tmp_path
+):
+    teacher = TeacherSettings("Other", "BSD-3-Clause", share=0.5, patches=9, source="a paper")
+    taught = replace(restorer_recipe, teacher=teacher)
+    card = freeze(taught, restorer_folder, larger_photos, tmp_path / "taught.json", "0.2")
+    assert card.training["teacher"] == {
+        "name": "Other",
+        "licence": "BSD-3-Clause",
+        "source": "a paper",
+    }
+    assert card.description.endswith("distilled from Other.")
+
+
+def test_kernels_of_a_restorer_are_stored_in_half_precision(restorer_card):
+    nodes = tf.compat.v1.GraphDef.FromString(restorer_card.with_suffix(".pb").read_bytes()).node
+    halves = [n for n in nodes if n.op == "Const" and n.attr["dtype"].type == tf.float16]
+    kernels = 1 + 2 + 1 + 2 + 1 + 2 + 1
+    assert len(halves) == kernels
+    casts = [n.name for n in nodes if n.op == "Cast" and n.input[0].startswith("half/")]
+    assert [f"half/{name}" for name in casts] == [n.name for n in halves]
+
+
+def test_thaw_restores_the_kernels_of_a_restorer_in_half_precision(
+    restorer_recipe, restorer_folder, restorer_card, run_folder, tmp_path
+):
+    thaw(restorer_card, tmp_path / "thawed")
+    _, thawed = load_checkpoint(tmp_path / "thawed" / CHECKPOINT, ["ema"])
+    _, trained = load_checkpoint(restorer_folder / CHECKPOINT, ["ema"])
+    for received, expected in zip(thawed["ema"], trained["ema"], strict=True):
+        half = expected.astype(np.float16) if expected.ndim == 4 else expected
+        np.testing.assert_array_equal(received, half.astype(np.float32))
+    sr_network = build_network(read_recipe(run_folder / RECIPE).as_dict())
+    options = {"start_from": tmp_path / "thawed", "sr_network": sr_network}
+    run = start_run(restorer_recipe, tmp_path / "new", **options)
+    np.testing.assert_array_equal(run.ema[0], thawed["ema"][0])
+
+
+def test_a_tuned_sr_network_is_exported_beside_its_restorer(
+    restorer_recipe, run_folder, larger_photos, tmp_path
+):
+    stage = replace(restorer_recipe.restoring, grid="sr", generator_rate=1.0)
+    recipe = replace(restorer_recipe, restoring=stage)
+    run = train(recipe, larger_photos, tmp_path / "run", 5, through=[run_folder])
+    path = tmp_path / "tuned.json"
+    freeze(recipe, tmp_path / "run", larger_photos, path, "0.1", restorer="r", is_tuned=True)
+    card = read_card(path)
+    assert (card.scale, card.stride, card.restorer) == (4, 1, "r")
+    assert "tuned here to pictures that were restored" in card.description
+    assert card.training["tuned_with"] == recipe.as_dict()
+    generator = build_network({"generator": card.recipe["generator"]})
+    generator.set_weights(run.tuned_ema)
+    lr = noise(13, 22, seed=3)
+    expected = uint8_from_unit(np.asarray(generator(unit_from_uint8(lr)[None]))[0])
+    assert np.abs(load_graph(path)(lr).astype(int) - expected).max() <= 1
+    before = load_checkpoint(run_folder / CHECKPOINT, ["ema"])[1]["ema"]
+    assert any(not np.array_equal(b, a) for b, a in zip(before, run.tuned_ema, strict=True))
+
+
+def test_a_run_without_a_tuned_network_has_none_to_export(
+    restorer_recipe, restorer_folder, larger_photos, tmp_path
+):
+    with pytest.raises(ValueError, match="Received: a run that tunes no SR network"):
+        freeze(
+            restorer_recipe, restorer_folder, larger_photos, tmp_path / "t.json", "1", is_tuned=True
+        )

@@ -23,6 +23,7 @@ from training.evaluation.metrics import (
     ssim_y,
 )
 from training.evaluation.outputs import (
+    WILD,
     Output,
     TestPicture,
     bicubic,
@@ -30,12 +31,16 @@ from training.evaluation.outputs import (
     list_peers,
     list_test_pictures,
     list_test_sets,
+    list_wild_pictures,
+    restored_through_core,
     through_core,
     through_service,
     write_sheet,
 )
 from training.export import save_card
 
+CLEAN_STRENGTHS = ("0",)  # values of `restore` that are measured on clean LR
+WILD_STRENGTHS = ("0", "1", "auto")  # the same on wild LR
 BASELINE = "bicubic"  # the output whose figures a card holds beside the model's own
 SHIFT, GRID = "colour_shift_levels", "grid_share"
 HEADINGS = {
@@ -55,6 +60,8 @@ FORMATS = {
 
 FIRST_MARK = "<!-- quality: written by python -m training evaluate -->"
 LAST_MARK = "<!-- end of quality -->"
+WILD_FIRST_MARK = "<!-- wild quality: written by python -m training evaluate -->"
+WILD_LAST_MARK = "<!-- end of wild quality -->"
 
 Means = dict[str, dict[str, dict[str, float]]]
 """Test set -> output -> figure -> mean over the pictures; for the colour shift, the largest."""
@@ -73,6 +80,10 @@ class PictureFigures:
 @dataclass(frozen=True)
 class Evaluation:
     """What to measure, and where to write the figures.
+
+    A test set with a folder `LRwild` is measured on wild LR as well, as a test set of its own.
+    There, a model with a restorer has an output for each strength of restoring. The output with
+    the name of the model is not restored.
 
     Attributes:
         cards: cards of the models, each with another name; their `quality` is rewritten.
@@ -102,26 +113,46 @@ class Evaluation:
             CommandFailed: if a service is given and more than one card.
         """
         metrics = choose_metrics(self.perceptual)
-        models = self._models()
         rows: list[PictureFigures] = []
-        for test_set in list_test_sets(self.test_sets):
-            outputs = self._outputs(test_set, models)
-            for picture in tqdm(list_test_pictures(test_set), desc=test_set.name, unit="picture"):
-                rows += self._measure(picture, outputs, metrics)
+        for list_pictures, strengths in (
+            (list_test_pictures, CLEAN_STRENGTHS),
+            (list_wild_pictures, WILD_STRENGTHS),
+        ):
+            test_sets = [list_pictures(folder) for folder in list_test_sets(self.test_sets)]
+            models = self._models(strengths) if any(test_sets) else {}
+            for pictures in filter(None, test_sets):
+                name = pictures[0].test_set
+                outputs = self._outputs(name, models)
+                for picture in tqdm(pictures, desc=name, unit="picture"):
+                    rows += self._measure(picture, outputs, metrics)
         self._write(rows)
         return mean_over_pictures(rows)
 
-    def _models(self) -> dict[str, Output]:
-        """Return the outputs of the models, by the names on their cards."""
-        if self.service is None:
-            return {read_card(card).name: through_core(card) for card in self.cards}
-        if len(self.cards) != 1:
+    def _models(self, strengths: Sequence[str]) -> dict[str, Output]:
+        """Return the outputs of the models, by the names on their cards and the strengths."""
+        if self.service is not None and len(self.cards) != 1:
             raise CommandFailed(
                 f"A service must be measured with one card. Received: {len(self.cards)} cards."
             )
-        return {read_card(self.cards[0]).name: through_service(self.service)}
+        models = {}
+        for path in self.cards:
+            card = read_card(path)
+            if card.restorer is None:
+                models[card.name] = self._plain(path)
+            else:
+                restored = self._restored(path, strengths)
+                models |= {name_output(card.name, s): output for s, output in restored.items()}
+        return models
 
-    def _outputs(self, test_set: Path, models: dict[str, Output]) -> dict[str, Output]:
+    def _plain(self, card_path):
+        return through_core(card_path) if self.service is None else through_service(self.service)
+
+    def _restored(self, card_path, strengths):
+        if self.service is None:
+            return restored_through_core(card_path, strengths)
+        return {strength: through_service(self.service, restore=strength) for strength in strengths}
+
+    def _outputs(self, test_set: str, models: dict[str, Output]) -> dict[str, Output]:
         peers = list_peers(self.peers, test_set) if self.peers else []
         return {BASELINE: bicubic, **{p.name: from_folder(p) for p in peers}, **models}
 
@@ -138,13 +169,23 @@ class Evaluation:
         means = mean_over_pictures(rows)
         names = {path: read_card(path).name for path in self.cards}
         for path, name in names.items():
-            quality = pick_outputs(means, (BASELINE, name))
+            quality = pick_outputs(means, (BASELINE, *names_of_outputs(name)))
             save_card(path, replace(read_card(path), quality=quality))
         if self.readme is not None:
-            shown = pick_outputs(means, (BASELINE, *names.values()))
-            write_into(self.readme, as_table(shown))
+            shown = [output for name in names.values() for output in names_of_outputs(name)]
+            write_tables(self.readme, pick_outputs(means, (BASELINE, *shown)))
         if self.report is not None:
             write_report(self.report, rows)
+
+
+def name_output(model: str, strength: str) -> str:
+    """Return the name of a model's output at a strength of restoring."""
+    return model if strength == "0" else f"{model}, restore {strength}"
+
+
+def names_of_outputs(model: str) -> list[str]:
+    """Return the names of all outputs that a model can have."""
+    return [name_output(model, strength) for strength in WILD_STRENGTHS]
 
 
 def choose_metrics(perceptual_folder: Path | None) -> dict[str, Metric]:
@@ -230,6 +271,23 @@ def write_report(folder: Path, rows: Sequence[PictureFigures]) -> None:
     report = {"means": means, "pictures": [asdict(row) for row in rows]}
     (folder / "quality.json").write_text(json.dumps(report, indent=2) + "\n")
     (folder / "quality.md").write_text(as_table(means))
+
+
+def part_wild(means: Means) -> tuple[Means, Means]:
+    """Return the means of the test sets with clean LR, and of those with wild LR."""
+    clean, wild = (
+        {name: outputs for name, outputs in means.items() if name.endswith(WILD) is is_wild}
+        for is_wild in (False, True)
+    )
+    return clean, wild
+
+
+def write_tables(document: Path, means: Means) -> None:
+    """Write the tables of quality on clean and wild LR; without wild LR, leave out its table."""
+    clean, wild = part_wild(means)
+    write_into(document, as_table(clean))
+    if wild:
+        write_between(document, as_table(wild), WILD_FIRST_MARK, WILD_LAST_MARK)
 
 
 def write_into(document: Path, table: str) -> None:

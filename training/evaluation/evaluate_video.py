@@ -31,8 +31,7 @@ from core.temporal.fusion import (
 from training import CommandFailed
 from training.data.photos import make_pair
 from training.evaluation.evaluate import write_between
-from training.evaluation.metrics import LearnedDistance
-from training.evaluation.motion import FARNEBACK, ClipMetrics, Frames
+from training.evaluation.metrics import FARNEBACK, ClipMetrics, Frames, LearnedDistance
 from training.evaluation.outputs import load_for_measuring
 from training.models.networks import SCALE
 

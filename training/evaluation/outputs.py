@@ -2,9 +2,12 @@
 
 An output is the SR of a test picture by a model, by interpolation, by a running service, or
 by another system whose files are in a folder. A contact sheet shows LR, all outputs and HR.
+
+A test set has clean LR and, if it has a folder `LRwild`, wild LR: blurred, noisy, compressed, as
+`python -m training degrade` makes it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +15,14 @@ import numpy as np
 import requests
 from matplotlib.figure import Figure
 
-from core.images import decode_image, decode_rgb, encode_png, resize_bicubic
+from core.images import SUFFIXES, decode_image, decode_rgb, encode_png, resize_bicubic
 from core.media.render import upscale_to_stream
 from core.model.upscaler import Upscaler, load_upscaler
-from core.options import OutputOptions
+from core.options import PICTURE_OPTIONS, OutputOptions
 from core.picture import Picture
 from core.pixels import LEVELS
 
+WILD = " wild"  # end of the names of test sets with wild LR
 WINDOW = 256  # LR px
 REQUEST_TIMEOUT_S = 600
 
@@ -65,6 +69,25 @@ def list_test_sets(folder: Path) -> list[Path]:
     return sorted(test_sets, key=lambda test_set: len(list_test_pictures(test_set)))
 
 
+def list_wild_pictures(test_set: Path) -> list[TestPicture]:
+    """Return the pictures of a folder with `HR/<name>.png` and `LRwild/<name>.*`, by name.
+
+    They belong to another test set, whose name ends with `WILD`. There may be none.
+    """
+    files = {path.stem: path for path in test_set.glob("LRwild/*") if is_picture(path)}
+    name = f"{test_set.name}{WILD}"
+    return [
+        TestPicture(name, files[hr_path.stem], hr_path)
+        for hr_path in sorted(test_set.glob("HR/*.png"))
+        if hr_path.stem in files
+    ]
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether a file has the suffix of a picture."""
+    return path.suffix.lower() in SUFFIXES
+
+
 def list_test_pictures(test_set: Path) -> list[TestPicture]:
     """Return the pictures of a folder with `HR/<name>.png` and `LRx4/<name>.png`, by name."""
     return [
@@ -80,15 +103,42 @@ def bicubic(picture: TestPicture) -> np.ndarray:
     return resize_bicubic(lr, 4 * height, 4 * width)
 
 
-def through_core(card_path: Path) -> Output:
-    """Return the output of a frozen graph, run and encoded as the service does it."""
-    upscaler = load_for_measuring(card_path)
+def through_core(card_path: Path, **options: str) -> Output:
+    """Return the output of a frozen graph, run and encoded as the service does it.
+
+    Args:
+        card_path: card of the graph.
+        **options: options as in a request, for example `detail`; those left out have their
+            default values.
+    """
+    return through_upscaler(load_for_measuring(card_path), **options)
+
+
+def through_upscaler(upscaler: Upscaler, **options: str) -> Output:
+    """Return the output of an upscaler; see `through_core`."""
+    output_options = read_options(options)
 
     def upscale(picture):
         lr = decode_image(picture.lr_path.read_bytes())
-        return decode_rgb(b"".join(upscale_to_stream(upscaler, lr, OutputOptions())))
+        return decode_rgb(b"".join(upscale_to_stream(upscaler, lr, output_options)))
 
     return upscale
+
+
+def read_options(texts: Mapping[str, str]) -> OutputOptions:
+    """Return the options of a request for a picture, from texts by their names."""
+    values = {
+        option.attribute: option.parse(texts[option.name])
+        for option in PICTURE_OPTIONS
+        if option.name in texts
+    }
+    return OutputOptions(**values)
+
+
+def restored_through_core(card_path: Path, strengths: Iterable[str]) -> dict[str, Output]:
+    """Return the outputs of a graph by the value of `restore`; the graph is loaded once."""
+    upscaler = load_for_measuring(card_path)
+    return {strength: through_upscaler(upscaler, restore=strength) for strength in strengths}
 
 
 def load_for_measuring(card_path: Path) -> Upscaler:
@@ -99,12 +149,19 @@ def load_for_measuring(card_path: Path) -> Upscaler:
     return load_upscaler(card_path, window=WINDOW, threads=0, precision="float32")
 
 
-def through_service(url: str) -> Output:
-    """Return the output of a running service, for example at `http://127.0.0.1:5000`."""
+def through_service(url: str, **options: str) -> Output:
+    """Return the output of a running service, for example at `http://127.0.0.1:5000`.
+
+    Args:
+        url: address of the service.
+        **options: options of the requests, for example `restore`.
+    """
 
     def upscale(picture):
         files = {"image": picture.lr_path.read_bytes()}
-        answer = requests.post(f"{url}/model/predict", files=files, timeout=REQUEST_TIMEOUT_S)
+        answer = requests.post(
+            f"{url}/model/predict", files=files, data=options, timeout=REQUEST_TIMEOUT_S
+        )
         answer.raise_for_status()
         return decode_rgb(answer.content)
 
@@ -121,9 +178,9 @@ def from_folder(folder: Path) -> Output:
     return read
 
 
-def list_peers(folder: Path, test_set: Path) -> list[Path]:
-    """Return the folders of other systems' outputs that contain a test set."""
-    return sorted(path.parent for path in folder.glob(f"*/{test_set.name}"))
+def list_peers(folder: Path, test_set: str) -> list[Path]:
+    """Return the folders of other systems' outputs that contain a test set, given its name."""
+    return sorted(path.parent for path in folder.glob(f"*/{test_set}"))
 
 
 def compare(card_path: Path, picture: TestPicture) -> bytes:

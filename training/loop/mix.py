@@ -40,6 +40,7 @@ from training.loop.run import (
     CHECKPOINT,
     ORIGIN,
     RECIPE,
+    TUNED_EMA,
     add_mix,
     ancestry_of,
     load_checkpoint,
@@ -47,7 +48,7 @@ from training.loop.run import (
     write_json,
 )
 from training.loop.stages import DISCRIMINATOR
-from training.loop.train import (
+from training.loop.validation import (
     centre_crop,
     choose_validation_metrics,
     load_distance,
@@ -72,9 +73,10 @@ Objective = Callable[[list[np.ndarray]], float]
 def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
     """Write mixed averaged weights as the checkpoint of a run of 0 steps.
 
-    It can be frozen, and other runs can start from it. The recipe, and the discriminator if
-    there is one, are those of the first run. `origin.json` states what was mixed, and so
-    does the card once the mix is frozen.
+    The runs are of generators or of restorers. SR networks that all of them tuned along are
+    mixed too. The mix can be frozen, and other runs can start from it. The recipe, and the
+    discriminator if there is one, are those of the first run. `origin.json` states what was
+    mixed, and so does the card once the mix is frozen.
 
     Args:
         shares: share of the run in each folder; may be negative.
@@ -85,10 +87,15 @@ def mix(shares: Mapping[Path, float], run_folder: Path) -> None:
     """
     check_shares(shares)
     recipe = json.loads((next(iter(shares)) / RECIPE).read_text())
-    runs = [load_checkpoint(folder / CHECKPOINT, ["ema", DISCRIMINATOR])[1] for folder in shares]
-    mixed = blend([run["ema"] for run in runs], list(shares.values()))
+    groups = ["ema", TUNED_EMA, DISCRIMINATOR]
+    runs = [load_checkpoint(folder / CHECKPOINT, groups)[1] for folder in shares]
+    mixed = {
+        name: blend([run[name] for run in runs], list(shares.values()))
+        for name in ("ema", TUNED_EMA)
+        if all(run[name] for run in runs)
+    }
     run_folder.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(run_folder / CHECKPOINT, 0, runs[0] | {"ema": mixed})
+    save_checkpoint(run_folder / CHECKPOINT, 0, runs[0] | {TUNED_EMA: []} | mixed)
     write_json(run_folder / RECIPE, recipe)
     families = [ancestry_of(folder) for folder in shares]
     write_json(run_folder / ORIGIN, add_mix(families, list(shares.values())))
@@ -99,7 +106,8 @@ def check_shares(shares: Mapping[Path, float]) -> None:
     total = sum(shares.values())
     if abs(total - 1) > TOLERANCE:
         raise CommandFailed(f"The shares must sum to 1. Received: {total:g}.")
-    first, *others = (json.loads((folder / RECIPE).read_text())["generator"] for folder in shares)
+    recipes = [read_recipe(folder / RECIPE) for folder in shares]
+    first, *others = ((recipe.generator, recipe.restorer) for recipe in recipes)
     if any(other != first for other in others):
         raise CommandFailed("All runs must be of one architecture. Received: runs of several.")
 
@@ -110,6 +118,15 @@ def blend(runs: Sequence[Weights], shares: Sequence[float]) -> Weights:
         np.float32(sum(share * array for share, array in zip(shares, arrays, strict=True)))
         for arrays in zip(*runs, strict=True)
     ]
+
+
+def check_generator(recipe: Recipe) -> None:
+    """Raise CommandFailed if a recipe trains a restorer, which SR networks must follow."""
+    if recipe.restorer is not None:
+        raise CommandFailed(
+            "--photos and --search judge generators only. Received: runs of a restorer, which "
+            "`train` validates."
+        )
 
 
 def validate_run(
@@ -123,8 +140,9 @@ def validate_run(
         perceptual: folder with weights for LPIPS-sq; None for PSNR-Y only.
     """
     recipe = read_recipe(run_folder / RECIPE)
+    check_generator(recipe)
     _, photos = split_photos(read_manifest(photos_folder))
-    pairs = load_validation(photos, recipe.degradation, recipe.data.seed)
+    pairs = load_validation(photos, recipe.degrader, recipe.data.seed)
     generator = build_generator(recipe.generator)
     generator.set_weights(load_checkpoint(run_folder / CHECKPOINT, ["ema"])[1]["ema"])
     upscaled = [upscale(generator, pair.lr) for pair in pairs]
@@ -152,6 +170,7 @@ def search_shares(
         raise CommandFailed("A search must be among two runs or more. Received: one.")
     check_shares(start)
     recipe = read_recipe(next(iter(start)) / RECIPE)
+    check_generator(recipe)
     _, photos = split_photos(read_manifest(photos_folder))
     pairs = load_search_pairs(photos, recipe)
     objective = choose_objective(pairs, perceptual)
@@ -178,7 +197,7 @@ def load_search_pairs(photos: Sequence[Photo], recipe: Recipe) -> list[Pair]:
     drawings = draw_pictures(DRAWINGS if data.drawings else 0, data.seed + 1)
     pairs = load_pairs(photos, sizes)
     pairs += [make_pair(shrink(*both)) for both in zip(drawings, cycle(sizes), strict=False)]
-    return degrade_pairs([centre_crop(pair) for pair in pairs], recipe.degradation, data.seed)
+    return degrade_pairs([centre_crop(pair) for pair in pairs], recipe.degrader, data.seed)
 
 
 def choose_objective(pairs: list[Pair], perceptual: Path | None) -> Objective:

@@ -1,4 +1,4 @@
-"""A run: a generator in training with its whole state, and the folder that keeps it.
+"""A run: a network in training with its whole state, and the folder that keeps it.
 
 The folder holds:
 
@@ -6,6 +6,7 @@ The folder holds:
 - `recipe.json`: the recipe.
 - `origin.json`: the ancestors, if the run started from another run.
 - `log.csv` and `tensorboard/`: figures and sample pictures; `training.loop.train` writes them.
+- `networks.json`: the SR networks that a restorer is trained for; see `training.loop.validation`.
 
 The ancestors of a run are a list, the oldest first. An entry is a run or a mix of runs:
 
@@ -20,7 +21,7 @@ list is empty if this run started with random weights.
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,7 @@ import numpy as np
 
 from training import CommandFailed
 from training.loop.recipe import Recipe, read_recipe
+from training.loop.restoring import RestoringStage
 from training.loop.stages import (
     DISCRIMINATOR,
     Losses,
@@ -38,14 +40,25 @@ from training.loop.stages import (
     build_stage,
     copy_values,
 )
-from training.models.networks import build_generator
+from training.models.networks import Architecture, build_generator
+from training.models.restorer import RestorerArchitecture, build_restorer
 
 CHECKPOINT = "checkpoint.npz"
 RECIPE = "recipe.json"
 ORIGIN = "origin.json"
+TUNED_EMA = "tuned_ema"  # group of the averaged weights of an SR network that is tuned along
 TEACHER = "teacher"  # name of the teacher's group of arrays in a checkpoint
 EMA_EVERY = 10  # steps between updates of the moving average; its momentum is raised to this power
-SAME_IN_A_RUN = ("generator", "data", "degradation", "adversarial")
+SAME_IN_A_RUN = (
+    "generator",
+    "data",
+    "degradation",
+    "adversarial",
+    "restorer",
+    "restoring",
+    "processes",
+    "teacher",
+)
 """Tables of a recipe that must not change when a run is resumed."""
 
 Arrays = dict[str, list[np.ndarray]]
@@ -57,13 +70,14 @@ Ancestors = list[dict]
 
 @dataclass
 class Run:
-    """A generator in training, with its whole state.
+    """A generator or a restorer in training, with its whole state.
 
     Attributes:
         recipe: settings of the run.
         folder: where the state is saved.
         stage: networks and optimizers.
-        ema: exponential moving average of the generator's weights; these are exported.
+        ema: exponential moving average of the network's weights; these are exported.
+        tuned_ema: the same of the SR network that is tuned along with a restorer; else empty.
         teacher: network whose SR is mixed into the targets; None for none.
         step: number of updates done.
         losses: losses of the steps since the last call of `pop_mean_losses`.
@@ -73,6 +87,7 @@ class Run:
     folder: Path
     stage: Stage
     ema: list[np.ndarray]
+    tuned_ema: list[np.ndarray] = field(default_factory=list)
     teacher: Teacher | None = None
     step: int = 0
     losses: list[Losses] = field(default_factory=list)
@@ -87,12 +102,19 @@ class Run:
         """True at the recipe's last step."""
         return self.step >= self.recipe.training.steps
 
-    def update(self, lr: np.ndarray, hr: np.ndarray) -> Losses:
-        """Take one step on a batch of unit float32 patches; return the losses before it."""
+    def update(self, lr: np.ndarray, hr: np.ndarray, target: np.ndarray | None = None) -> Losses:
+        """Take one step on a batch of unit float32 patches; return the losses before it.
+
+        Args:
+            lr: (B, h, w, 3).
+            hr: (B, 4h, 4w, 3).
+            target: another network's SR for some of the patches, HR for the others; None for
+                HR only.
+        """
         learning_rate = self.recipe.learning_rate_at(self.step)
         if self.teacher is not None:
             hr = self.teacher.mix(lr, hr, self.step)
-        losses = self.stage.update(lr, hr, learning_rate)
+        losses = self.stage.update(lr, hr, learning_rate, target)
         self.losses.append(losses)
         self.step += 1
         if self.step % EMA_EVERY == 0:
@@ -101,7 +123,8 @@ class Run:
 
     def _update_ema(self):
         momentum = self.recipe.training.ema_momentum**EMA_EVERY
-        for average, weight in zip(self.ema, self.generator.get_weights(), strict=True):
+        weights = self.generator.get_weights() + weights_of(self.stage.tuned)
+        for average, weight in zip(self.ema + self.tuned_ema, weights, strict=True):
             average += (1 - momentum) * (weight - average)
 
     def pop_mean_losses(self) -> Losses:
@@ -116,7 +139,8 @@ class Run:
     def save(self) -> None:
         """Write the checkpoint."""
         groups = {name: as_arrays(group) for name, group in self._variables().items()}
-        save_checkpoint(self.folder / CHECKPOINT, self.step, groups | {"ema": self.ema})
+        groups |= {"ema": self.ema, TUNED_EMA: self.tuned_ema}
+        save_checkpoint(self.folder / CHECKPOINT, self.step, groups)
 
     def restore(self) -> None:
         """Load the checkpoint in the folder.
@@ -125,13 +149,15 @@ class Run:
             CommandFailed: if the checkpoint holds averaged weights only.
         """
         variables = self._variables()
-        step, groups = load_checkpoint(self.folder / CHECKPOINT, [*variables, "ema"])
+        averages = ["ema", TUNED_EMA] if self.tuned_ema else ["ema"]
+        step, groups = load_checkpoint(self.folder / CHECKPOINT, [*variables, *averages])
         if not all(groups.values()):
             raise CommandFailed(
                 f"{self.folder} must hold the whole state of a run. Received: averaged weights "
                 "only, which another run can start from."
             )
         self.step, self.ema = step, groups["ema"]
+        self.tuned_ema = groups.get(TUNED_EMA, [])
         for name, group in variables.items():
             copy_values(groups[name], group)
 
@@ -152,6 +178,7 @@ def start_run(
     *,
     content: keras.Model | None = None,
     start_from: Path | None = None,
+    sr_network: keras.Model | None = None,
 ) -> Run:
     """Start a run in `folder`, or resume the one that is there.
 
@@ -159,21 +186,25 @@ def start_run(
         recipe: settings of the run.
         folder: folder of the run; it is created if it does not exist.
         content: VGG-19 features for the second stage; None for the first.
-        start_from: folder of another run. A new run starts from its averaged generator and
+        start_from: folder of another run. A new run starts from its averaged network and
             from its discriminator, if it has one of the same size.
+        sr_network: network in front of which a restorer is trained; None for a generator.
 
     Raises:
         CommandFailed: if the folder holds a run with another generator or other data.
     """
     keras.utils.set_random_seed(recipe.data.seed)
-    generator = build_generator(recipe.generator)
+    network = build_network(recipe.as_dict())
     is_resumed = (folder / CHECKPOINT).exists()
-    stage = build_stage(generator, recipe, content)
+    if recipe.restoring is None:
+        stage = build_stage(network, recipe, content)
+    else:
+        stage = RestoringStage(network, recipe.restoring, content, sr_network)
     if start_from is not None and not is_resumed:
         initialise_from(start_from, stage, folder)
-    average = [weight.copy() for weight in generator.get_weights()]
+    average = weights_of(network)
     teacher = build_teacher(recipe, average, is_trained=is_resumed or start_from is not None)
-    run = Run(recipe, folder, stage, average, teacher)
+    run = Run(recipe, folder, stage, average, weights_of(stage.tuned), teacher)
     if is_resumed:
         check_same_run(run)
         run.restore()
@@ -182,13 +213,40 @@ def start_run(
     return run
 
 
-def initialise_from(start_from: Path, stage: Stage, folder: Path) -> None:
-    """Load the averaged generator of another run into a stage, and write `origin.json`.
+def build_network(recipe: Mapping) -> keras.Model:
+    """Return the network that a recipe trains: its restorer if it has one, else its generator.
 
-    Its discriminator is loaded too if both have one of the same size.
+    Args:
+        recipe: tables as in `recipe.json` and in cards.
+
+    Raises:
+        CommandFailed: if the recipe states neither.
     """
-    _, groups = load_checkpoint(start_from / CHECKPOINT, ["ema", DISCRIMINATOR])
+    if recipe.get("restorer"):
+        return build_restorer(RestorerArchitecture(**recipe["restorer"]))
+    if "generator" not in recipe:
+        raise CommandFailed(
+            "A recipe must state the sizes of a network in [generator] or [restorer]. "
+            f"Received: {', '.join(recipe) or 'no tables'}."
+        )
+    return build_generator(Architecture(**recipe["generator"]))
+
+
+def weights_of(network: keras.Model | None) -> list[np.ndarray]:
+    """Return copies of the weights of a network; none without a network."""
+    return [] if network is None else [weight.copy() for weight in network.get_weights()]
+
+
+def initialise_from(start_from: Path, stage: Stage, folder: Path) -> None:
+    """Load the averaged network of another run into a stage, and write `origin.json`.
+
+    Its discriminator is loaded too if both have one of the same size, and so is an SR network
+    that both tune along.
+    """
+    _, groups = load_checkpoint(start_from / CHECKPOINT, ["ema", DISCRIMINATOR, TUNED_EMA])
     stage.generator.set_weights(groups["ema"])
+    if stage.tuned is not None and groups[TUNED_EMA]:
+        stage.tuned.set_weights(groups[TUNED_EMA])
     own, other = stage.variables().get(DISCRIMINATOR, []), groups[DISCRIMINATOR]
     if [variable.shape for variable in own] == [array.shape for array in other]:
         copy_values(other, own)

@@ -37,12 +37,27 @@ Losses = dict[str, float]
 
 
 class Stage(Protocol):
-    """One way to train a generator."""
+    """One way to train a network.
+
+    Attributes:
+        generator: the network: a generator, or a restorer.
+        tuned: SR network that is trained along with a restorer; None for none.
+    """
 
     generator: keras.Model
+    tuned: keras.Model | None
 
-    def update(self, lr: np.ndarray, hr: np.ndarray, learning_rate: float) -> Losses:
-        """Take one step on a batch of unit float32 patches; return the losses before it."""
+    def update(
+        self, lr: np.ndarray, hr: np.ndarray, learning_rate: float, target: np.ndarray | None = None
+    ) -> Losses:
+        """Take one step on a batch of unit float32 patches; return the losses before it.
+
+        Args:
+            lr: (B, h, w, 3).
+            hr: (B, 4h, 4w, 3).
+            learning_rate: learning rate of the network.
+            target: what the network is to learn, (B, 4h, 4w, 3); None for HR.
+        """
 
     def variables(self) -> dict[str, list]:
         """Return the whole state, in named groups, for a checkpoint."""
@@ -71,15 +86,20 @@ def build_stage(generator: keras.Model, recipe: Recipe, content: keras.Model | N
 class PixelStage:
     """Stage one: a pixel loss, minimised by Adam."""
 
+    tuned = None
+
     def __init__(self, generator: keras.Model, loss: PixelLoss) -> None:
         self.generator = generator
         generator.compile(keras.optimizers.Adam(), loss, jit_compile=uses_xla())
         generator.optimizer.build(generator.trainable_variables)
 
-    def update(self, lr: np.ndarray, hr: np.ndarray, learning_rate: float) -> Losses:
+    def update(
+        self, lr: np.ndarray, hr: np.ndarray, learning_rate: float, target: np.ndarray | None = None
+    ) -> Losses:
         """Take one step on a batch; see `Stage.update`."""
         self.generator.optimizer.learning_rate = learning_rate
-        return {"pixel": train_on_batch(self.generator, lr, hr)[0]}
+        wanted = hr if target is None else target
+        return {"pixel": train_on_batch(self.generator, lr, wanted)[0]}
 
     def variables(self) -> dict[str, list]:
         """Return the generator and its optimizer."""
@@ -103,6 +123,8 @@ class AdversarialStage:
     Source: Ledig et al. 2017, arXiv:1609.04802, eq. 2, 3 and 6.
     """
 
+    tuned = None
+
     def __init__(
         self, generator: keras.Model, settings: AdversarialSettings, content: keras.Model
     ) -> None:
@@ -120,7 +142,9 @@ class AdversarialStage:
         self.combined = build_combined_model(generator, self.critic, content, settings)
         compile_combined_model(self.combined, settings)
 
-    def update(self, lr: np.ndarray, hr: np.ndarray, learning_rate: float) -> Losses:
+    def update(
+        self, lr: np.ndarray, hr: np.ndarray, learning_rate: float, target: np.ndarray | None = None
+    ) -> Losses:
         """Take one step on a batch; see `Stage.update`.
 
         In the first `discriminator_first` steps only the discriminator is trained.
@@ -133,7 +157,7 @@ class AdversarialStage:
         losses = self._update_discriminator(lr, hr, start)
         if step < settings.discriminator_first:
             return losses | dict.fromkeys(GENERATOR_LOSSES, math.nan)
-        return losses | self._update_generator(lr, hr, start)
+        return losses | self._update_generator(lr, hr if target is None else target, start)
 
     def _update_discriminator(self, lr, hr, start):
         sr = np.asarray(self.generator.predict_on_batch(lr))

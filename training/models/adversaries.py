@@ -255,32 +255,38 @@ class ContentDistance(layers.Layer):
     how much texture there is, but not where in the cell it is: LR does not determine that,
     and pixel by pixel the best guess would be no texture. Only the last map, whose features
     cover most of the picture, is also compared pixel by pixel. The distance is the mean of
-    all comparisons.
+    all comparisons. Where the target follows from LR, as that of a restorer does, all maps can
+    be compared pixel by pixel instead.
 
     Args:
         names: names of the layers of VGG-19 that the maps come from, the deepest last.
+        in_cells: whether to compare averages over cells.
+        **kwargs: other arguments of `keras.layers.Layer`.
 
     Source: Zhang et al. 2018, arXiv:1801.03924, eq. 1, with equal weights for all channels;
     Sajjadi et al. 2017, arXiv:1612.07919, sec. 4.2.3 (texture in patches of 16 pixels).
     """
 
-    def __init__(self, names: Sequence[str], **kwargs):
+    def __init__(self, names: Sequence[str], *, in_cells: bool = True, **kwargs):
         super().__init__(**({"dtype": "float32"} | kwargs))
-        self.names = list(names)
+        self.names, self.in_cells = list(names), in_cells
 
     def call(self, sr_features, hr_features):
         """Compare two lists of maps, in the order of `names`."""
         maps = list(zip(sr_features, hr_features, strict=True))
-        in_cells = [
+        compared = [*self._average(maps), maps[-1]] if self.in_cells else maps
+        distances = [direction_distance(sr, hr) for sr, hr in compared]
+        return ops.mean(ops.stack(distances), axis=0)[:, None]
+
+    def _average(self, maps):
+        return [
             [average(features, CELL // stride_of(name)) for features in pair]
             for name, pair in zip(self.names, maps, strict=True)
         ]
-        distances = [direction_distance(sr, hr) for sr, hr in [*in_cells, maps[-1]]]
-        return ops.mean(ops.stack(distances), axis=0)[:, None]
 
     def get_config(self):
         """Return the constructor's arguments."""
-        return super().get_config() | {"names": self.names}
+        return super().get_config() | {"names": self.names, "in_cells": self.in_cells}
 
 
 def stride_of(name: str) -> int:

@@ -1,4 +1,8 @@
-"""The losses that compare SR with HR without a network: pixels, lattice, texture."""
+"""The losses that compare SR with HR without a network, and the lengths of gradients.
+
+The losses compare pixels, the lattice of LR, and texture. `UnitGradient` gives the gradient of
+a loss a length, so that a loss of any size counts as much as asked for.
+"""
 
 import keras
 from keras import layers, ops
@@ -10,6 +14,8 @@ from training.models.networks import slice_axis
 MIN_STEP = 1e-3  # difference of neighbouring pixels, unit; with less, no lattice could show
 CELL = 8  # px a side of the cells in which texture is compared as a whole
 MIN_STRENGTH = 4 / 255  # unit; texture well below this counts as none
+GRADIENT_LENGTH = 1000.0  # of a share of 1: keeps Adam's epsilon small beside the gradients
+MIN_LENGTH = 1e-12  # of a gradient; prevents division by zero
 MIN_POWER = 1e-6  # squared unit; the square root has no derivative at zero
 
 
@@ -80,6 +86,68 @@ class PixelLoss(keras.losses.Loss):
             "log_floor": self.log_floor,
         }
         return super().get_config() | own
+
+
+@keras.saving.register_keras_serializable("enhancer")
+class PixelDistance(layers.Layer):
+    """`PixelLoss` of two batches (B, H, W, 3), unit: its mean for each picture, (B, 1), float32.
+
+    Args:
+        epsilon: as in `PixelLoss`.
+        **kwargs: other arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(self, epsilon: float, **kwargs):
+        super().__init__(**({"dtype": "float32"} | kwargs))
+        self.epsilon = epsilon
+
+    def call(self, pictures, targets):
+        """Compare pictures with targets."""
+        return ops.mean(PixelLoss(self.epsilon).call(targets, pictures), axis=(1, 2))[:, None]
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return super().get_config() | {"epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable("enhancer")
+class UnitGradient(layers.Layer):
+    """The identity, whose gradient is scaled to a length: `share` times `GRADIENT_LENGTH`.
+
+    If every loss sees a picture through a layer of its own, the shares say how much each loss
+    counts, whatever its size and unit. A gradient that is not finite becomes zero.
+
+    Args:
+        share: length of the gradient over the whole batch, relative to those of other losses.
+        **kwargs: other arguments of `keras.layers.Layer`.
+
+    Source: Chen et al. 2018, GradNorm, arXiv:1711.02257, sec. 3 (balance by gradients).
+    """
+
+    def __init__(self, share: float, **kwargs):
+        super().__init__(**({"dtype": "float32"} | kwargs))
+        self.share = share
+
+    def call(self, pictures):
+        """Return the pictures as they are."""
+
+        @ops.custom_gradient
+        def identity(x):
+            def backward(*arguments, upstream=None):
+                return self._scale(arguments[0] if upstream is None else upstream)
+
+            return ops.copy(x), backward
+
+        return identity(pictures)
+
+    def _scale(self, gradient):
+        length = ops.sqrt(ops.sum(ops.square(gradient)))
+        scaled = gradient * (self.share * GRADIENT_LENGTH / (length + MIN_LENGTH))
+        return ops.where(ops.isfinite(length), scaled, ops.zeros_like(gradient))
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return super().get_config() | {"share": self.share}
 
 
 @keras.saving.register_keras_serializable("enhancer")

@@ -16,6 +16,7 @@ from core.images import (
     encode_jpeg,
     encode_picture,
     encode_png,
+    encode_webp,
     mark_synthetic_detail,
 )
 from core.picture import Extras, Picture
@@ -229,6 +230,17 @@ def test_bare_jpeg_stores_colour_at_half_resolution():
     image = opened(encode_jpeg(SMOOTH, 75))
     assert (image.format, image.size) == ("JPEG", (WIDTH, HEIGHT))
     assert [sampling[1:3] for sampling in image.layer] == [(2, 2), (1, 1), (1, 1)]
+
+
+def test_bare_jpeg_can_store_colour_at_full_resolution():
+    image = opened(encode_jpeg(SMOOTH, 75, "4:4:4"))
+    assert [sampling[1:3] for sampling in image.layer] == [(1, 1)] * 3
+
+
+def test_bare_webp_of_higher_quality_has_less_error():
+    low, high = (decode_image(encode_webp(SMOOTH, quality)).pixels for quality in (5, 100))
+    assert np.abs(high - SMOOTH.astype(int)).mean() < np.abs(low - SMOOTH.astype(int)).mean()
+    assert opened(encode_webp(SMOOTH, 75)).format == "WEBP"
 
 
 def test_a_narrow_column_of_noise_fits_into_the_output_buffer():

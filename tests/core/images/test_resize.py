@@ -3,7 +3,13 @@ import re
 import numpy as np
 import pytest
 
-from core.images import resize, resize_bicubic, resize_bicubic_rows
+from core.images import (
+    RESIZE_KERNELS,
+    resize,
+    resize_bicubic,
+    resize_bicubic_rows,
+    resize_with_kernel,
+)
 from tests.support.stand_ins import noise
 
 
@@ -79,3 +85,19 @@ def test_16_bit_overshoot_is_clipped_not_wrapped():
 def test_16_bit_strips_are_resized_like_the_whole_picture():
     pixels = noise(37, 53).astype(np.uint16) * 201
     np.testing.assert_array_equal(in_strips(pixels, 4, 30), in_whole(pixels, 4))
+
+
+@pytest.mark.parametrize("kernel", RESIZE_KERNELS)
+def test_every_kernel_keeps_a_flat_colour_and_gives_the_size_asked_for(kernel):
+    flat = np.full((8, 12, 3), 77, np.uint8)
+    np.testing.assert_array_equal(
+        resize_with_kernel(flat, 5, 9, kernel), np.full((5, 9, 3), 77, np.uint8)
+    )
+
+
+def test_the_box_kernel_is_the_mean_and_kernels_differ():
+    pixels = noise(16, 24)
+    boxes = pixels.reshape(4, 4, 6, 4, 3).mean(axis=(1, 3))
+    assert np.abs(resize_with_kernel(pixels, 4, 6, "box") - boxes).max() <= 1
+    results = {resize_with_kernel(pixels, 4, 6, kernel).tobytes() for kernel in RESIZE_KERNELS}
+    assert len(results) == 4

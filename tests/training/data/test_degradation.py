@@ -8,13 +8,17 @@ from core.model.tiles import Box
 from tests.support.stand_ins import noise
 from training.data.degradation import (
     Degradation,
+    DegradationMix,
+    DegradationProcess,
+    DegradationRound,
     add_noise,
-    blur,
+    apply_all,
     compress,
     crop_lr,
     degrade,
     degrade_pairs,
 )
+from training.data.distortions import Blur, Compression, Noise, Resizing, Sharpening
 from training.data.photos import make_pair
 
 NONE = Degradation(
@@ -30,6 +34,21 @@ NONE = Degradation(
 def hr():
     """A smooth picture in strong colours."""
     return resize_bicubic(noise(5, 6, seed=4), 112, 144)
+
+
+EVERYTHING = DegradationRound(
+    blur_share=1.0,
+    blur_sigma=(0.5, 2.0),
+    anisotropic_share=0.5,
+    blur_shapes=(0.6, 2.0),
+    resize=(0.4, 1.2),
+    noise_share=1.0,
+    sharpen_share=1.0,
+    jpeg_share=0.7,
+    webp_share=0.3,
+)
+TWICE = DegradationProcess("twice", share=1.0, rounds=(EVERYTHING, EVERYTHING))
+CLEAN = DegradationProcess("clean", share=0.0, rounds=(DegradationRound(),), clean_share=1.0)
 
 
 def rng(seed=0):
@@ -133,22 +152,6 @@ def test_a_patch_degraded_without_its_margin_differs(monkeypatch):
     assert np.abs(patch - BOXES[1].crop(whole).astype(int)).max() > 10
 
 
-def test_a_point_is_blurred_to_a_gaussian_of_each_axis():
-    point = np.zeros((41, 41, 3), np.uint8)
-    point[20, 20] = 255
-    blurred = blur(point, 1.0, 2.0).astype(float)[..., 0]
-    y, x = np.mgrid[-20:21, -20:21]
-    expected = 255 * np.exp(-(y**2) / 2 - x**2 / 8) / (2 * np.pi * 2)
-    np.testing.assert_allclose(blurred, expected, atol=0.8)
-
-
-def test_a_blur_of_zero_width_and_a_blur_of_a_flat_picture_change_nothing():
-    pixels = noise(9, 13)
-    np.testing.assert_array_equal(blur(pixels, 0.0, 0.0), pixels)
-    flat = np.full((9, 13, 3), 201, np.uint8)
-    np.testing.assert_array_equal(blur(flat, 2.7, 0.4), flat)
-
-
 def test_noise_has_the_stated_deviation_and_share_of_grey():
     half = replace(NONE, noise_sigma=[6.0, 6.0], grey_noise_share=0.5)
     flat = np.full((20, 30, 3), 128, np.uint8)
@@ -190,3 +193,115 @@ def test_seed_and_index_determine_a_degraded_pair(degradation):
 def test_without_a_degradation_pairs_stay_as_they_are():
     pair = make_pair(noise(64, 80))
     assert degrade_pairs([pair], None, seed=9) == [pair]
+
+
+def test_a_process_draws_every_distortion_of_every_round_in_order():
+    kinds = [Blur, Resizing, Noise, Sharpening, Compression]
+    for seed in range(20):
+        drawn = TWICE.draw(112, 144, rng(seed))
+        assert [type(distortion) for distortion in drawn] == kinds * 2
+        first, last = (d for d in drawn if isinstance(d, Resizing))
+        assert (last.height, last.width) == (28, 36)
+        assert 0.4 * 112 - 1 <= first.height <= 1.2 * 112 + 1
+        assert first.width == pytest.approx(first.height * 144 / 112, abs=1.5)
+
+
+def test_strengths_are_within_their_ranges_and_reach_all_kinds():
+    drawn = [d for seed in range(200) for d in TWICE.draw(112, 144, rng(seed))]
+    blurs, noises, files = (
+        [d for d in drawn if isinstance(d, kind)] for kind in (Blur, Noise, Compression)
+    )
+    assert all(0.5 <= sigma <= 2.0 for b in blurs for sigma in (b.sigma_y, b.sigma_x))
+    assert {b.shape for b in blurs} == {0.6, 1.0, 2.0}
+    assert 150 < sum(b.sigma_y == b.sigma_x for b in blurs) < 250
+    assert all(0 <= n.sigma <= 12 for n in noises)
+    assert np.mean([n.sigma for n in noises]) == pytest.approx(12 / 2.5, rel=0.1)
+    assert {(n.is_grey, n.grows_with_brightness) for n in noises} == {
+        (grey, grows) for grey in (False, True) for grows in (False, True)
+    }
+    assert {f.file_format for f in files} == {"jpeg", "webp"}
+    assert 230 < sum(f.file_format == "jpeg" for f in files) < 330
+    assert {f.subsampling for f in files} == {"4:4:4", "4:2:0"}
+    assert {f.offset[0] for f in files} == set(range(16))
+    assert {d.kernel for d in drawn if isinstance(d, Resizing)} == {
+        "bicubic",
+        "bilinear",
+        "box",
+        "lanczos",
+    }
+
+
+def test_a_round_is_left_out_as_often_as_its_share_says():
+    rare = replace(TWICE, rounds=(replace(EVERYTHING, share=0.25), EVERYTHING))
+    lengths = [len(rare.draw(64, 64, rng(seed))) for seed in range(200)]
+    assert set(lengths) == {5, 10}
+    assert 30 < lengths.count(10) < 70
+
+
+def test_a_round_without_shares_only_downscales():
+    plain = DegradationProcess("plain", 1.0, rounds=(DegradationRound(kernels=("box",)),))
+    assert plain.draw(64, 80, rng()) == [Resizing(16, 20, "box")]
+
+
+def test_the_random_generator_determines_a_picture_of_a_mix(hr):
+    mix = DegradationMix((TWICE,))
+    lr = degrade(hr, mix, rng(1))
+    assert (lr.shape, lr.dtype) == ((28, 36, 3), np.uint8)
+    np.testing.assert_array_equal(degrade(hr, mix, rng(1)), lr)
+    assert not np.array_equal(degrade(hr, mix, rng(2)), lr)
+
+
+def test_drawn_distortions_do_the_same_every_time(hr):
+    drawn = TWICE.draw(*hr.shape[:2], rng(3))
+    np.testing.assert_array_equal(apply_all(hr, drawn), apply_all(hr, drawn))
+
+
+def test_pictures_of_several_rounds_stay_aligned_with_hr(hr):
+    clean = luma(resize_bicubic(hr, 28, 36))
+    generator = rng()
+    mix = DegradationMix((replace(TWICE, rounds=(replace(EVERYTHING, sharpen_share=0.0),) * 2),))
+    mean = np.mean([luma(degrade(hr, mix, generator)) for _ in range(200)], axis=0)
+    assert abs(find_shift(mean, clean)).max() < 0.06
+
+
+def test_a_clean_picture_of_a_mix_is_its_own_target():
+    pair = make_pair(noise(160, 200))
+    mix = DegradationMix((replace(CLEAN, share=1.0),))
+    for box in BOXES:
+        np.testing.assert_array_equal(crop_lr(pair, box, mix, rng()), box.crop(pair.lr))
+
+
+def test_processes_are_drawn_by_their_shares():
+    mix = DegradationMix((replace(TWICE, share=0.2), replace(CLEAN, share=0.6)))
+    generator = rng()
+    names = [mix.choose(generator).name for _ in range(400)]
+    assert 70 < names.count("twice") < 130
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kernels": ("nearest",)}, r"`kernels` must be some of .* Received: \['nearest'\]"),
+        ({"kernels": ()}, "`kernels` must be"),
+        ({"blur_shapes": (0.0,)}, r"`blur_shapes` must be numbers above 0. Received: \[0.0\]"),
+        ({"jpeg_share": 0.8}, "`jpeg_share` and `webp_share` must sum .* Received: 0.8 and 0.3"),
+        ({"noise_share": 2.0}, "`noise_share` must be between 0 and 1. Received: noise_share=2.0"),
+        ({"resize": (1.2, 0.4)}, "`resize` must be"),
+        ({"webp_quality": (0, 90)}, "`webp_quality` must be"),
+        ({"blur_sigma": (0.0, 1.0)}, "`blur_sigma` must be"),
+    ],
+)
+def test_invalid_settings_of_a_round_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(EVERYTHING, **change)
+
+
+def test_the_last_round_cannot_be_left_out():
+    for rounds in ((), (EVERYTHING, replace(EVERYTHING, share=0.5))):
+        with pytest.raises(ValueError, match="`rounds` must end with a round of share 1"):
+            DegradationProcess("wrong", 1.0, rounds)
+
+
+def test_a_mix_needs_a_process_with_a_share():
+    with pytest.raises(ValueError, match=r"share above 0. Received: \['clean'\]"):
+        DegradationMix((CLEAN,))

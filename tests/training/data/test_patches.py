@@ -1,12 +1,23 @@
+import shutil
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
 
-from core.images import resize_bicubic
+from core.images import decode_rgb, encode_png, resize_bicubic
+from core.picture import Picture
 from core.pixels import unit_from_uint8
+from tests.support.photographs import rows_of
 from tests.support.stand_ins import noise, repeat
-from training.data.patches import PatchSampler, orient, orient_back
+from training.data.patches import (
+    PatchSampler,
+    TaughtSampler,
+    fill_cache,
+    orient,
+    orient_back,
+    read_patches,
+)
 from training.data.photos import Pair, make_pair
 
 
@@ -99,3 +110,155 @@ def test_the_eight_orientations_differ():
     pictures = np.random.default_rng(0).random((1, 4, 4, 1))
     seen = {orient(pictures, k, m).tobytes() for k in range(4) for m in range(2)}
     assert len(seen) == 8
+
+
+ORIGIN = {"teacher": "inverted", "seed": 5}
+COUNT = 6
+
+
+def inverted(lr):
+    """A teacher whose SR is a negative."""
+    return 255 - repeat(lr)
+
+
+def fill(cache, pairs, count=COUNT, origin=ORIGIN, teacher=inverted, **changes):
+    fill_cache(cache, sampler(pairs, **changes), count, origin, teacher)
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def cache(pairs, tmp_path):
+    fill(tmp_path / "cache", pairs)
+    return tmp_path / "cache"
+
+
+def taught(pairs, cache, share=0.5, **changes):
+    options = {"patch": 8, "batch": 16, "seed": 5} | changes
+    return TaughtSampler(pairs, cache=cache, share=share, **options)
+
+
+def test_a_cache_holds_lr_and_the_sr_of_the_teacher_for_every_patch(cache, pairs):
+    rows = rows_of(cache / "patches.csv")
+    assert [row["file"] for row in rows] == [f"{index:06}.png" for index in range(COUNT)]
+    for row in rows:
+        lr, sr = (decode_rgb((cache / kind / row["file"]).read_bytes()) for kind in ("lr", "sr"))
+        top, left = int(row["top"]), int(row["left"])
+        whole = pairs[int(row["pair"])].lr
+        np.testing.assert_array_equal(lr, whole[top : top + 8, left : left + 8])
+        np.testing.assert_array_equal(sr, inverted(lr))
+
+
+@pytest.mark.parametrize("moment", ["teacher", "row"])
+def test_a_cache_survives_a_kill(pairs, cache, tmp_path, moment):
+    """Killed in the fourth patch: before its SR, or within its row."""
+    again = tmp_path / "again"
+    calls = []
+
+    def killed(lr):
+        calls.append(lr)
+        if moment == "teacher" and len(calls) == 4:
+            raise KeyboardInterrupt
+        return inverted(lr)
+
+    if moment == "teacher":
+        with pytest.raises(KeyboardInterrupt):
+            fill(again, pairs, teacher=killed)
+    else:
+        fill(again, pairs, count=4, teacher=killed)
+        table = again / "patches.csv"
+        table.write_text(table.read_text()[:-5])
+    assert len(read_patches(again)) == 3
+    before = len(calls)
+    fill(again, pairs, teacher=killed if moment == "row" else inverted)
+    assert moment == "teacher" or len(calls) - before == COUNT - 3
+    assert [path.relative_to(again) for path in contents(again)] == [
+        path.relative_to(cache) for path in contents(cache)
+    ]
+    assert list(contents(again).values()) == list(contents(cache).values())
+
+
+def test_a_cache_can_grow(pairs, cache, tmp_path):
+    fill(tmp_path / "small", pairs, count=2)
+    fill(tmp_path / "small", pairs, count=COUNT)
+    assert list(contents(tmp_path / "small").values()) == list(contents(cache).values())
+
+
+def test_a_cache_of_another_teacher_is_not_continued(pairs, cache):
+    with pytest.raises(ValueError, match="Received: a cache with another teacher"):
+        fill(cache, pairs, origin=ORIGIN | {"teacher": "other"})
+
+
+def test_degraded_patches_are_taught_and_clean_ones_left_out(degradation, tmp_path):
+    pairs = [make_pair(resize_bicubic(noise(8, 10, seed=3), 160, 200))]
+    half = replace(degradation, clean_share=0.5, noise_sigma=[8.0, 8.0])
+    fill(tmp_path, pairs, degradation=half, teacher=None)
+    assert not (tmp_path / "sr").exists()
+    for row in rows_of(tmp_path / "patches.csv"):
+        lr = decode_rgb((tmp_path / "lr" / row["file"]).read_bytes())
+        top, left = int(row["top"]), int(row["left"])
+        clean = pairs[0].lr[top : top + 8, left : left + 8]
+        assert np.sqrt(np.mean((lr - clean.astype(float)) ** 2)) >= 4
+
+
+def test_a_share_of_the_patches_has_the_sr_of_the_teacher_as_target(pairs, cache):
+    drawing, count = taught(pairs, cache, share=0.25), 0
+    for step in range(20):
+        lr, hr, target = drawing.draw(step)
+        assert hr.shape == target.shape == (16, 32, 32, 3)
+        for patch, high, wanted in zip(lr, hr, target, strict=True):
+            np.testing.assert_array_equal(high, repeat(patch))
+            is_taught = not np.array_equal(wanted, high)
+            if is_taught:
+                np.testing.assert_allclose(wanted, 1 - high, atol=1e-6)
+            count += is_taught
+    assert 40 < count < 120
+
+
+def test_seed_and_step_determine_a_taught_batch(pairs, cache):
+    for first, again in zip(
+        taught(pairs, cache).draw(3), taught(pairs, cache).draw(3), strict=True
+    ):
+        np.testing.assert_array_equal(first, again)
+    assert taught(pairs, cache, share=1.0).draw(3)[0].shape == (16, 8, 8, 3)
+
+
+def test_outputs_of_another_program_can_have_another_format(pairs, cache):
+    expected = taught(pairs, cache, share=1.0).draw(0)
+    for path in (cache / "sr").iterdir():
+        path.rename(path.with_suffix(".PNG"))
+    for one, other in zip(expected, taught(pairs, cache, share=1.0).draw(0), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_missing_outputs_are_reported(pairs, cache):
+    (cache / "sr" / "000002.png").unlink()
+    with pytest.raises(ValueError, match="Received: 5 files; 1 of 6 patches lack one"):
+        taught(pairs, cache)
+    shutil.rmtree(cache / "sr")
+    with pytest.raises(ValueError, match="Received: 0 files; 6 of 6 patches lack one"):
+        taught(pairs, cache)
+
+
+def test_outputs_of_the_wrong_size_are_refused(pairs, cache):
+    for path in (cache / "sr").iterdir():
+        path.write_bytes(encode_png(Picture(noise(16, 16))))
+    with pytest.raises(ValueError, match=r"must be 4 times as high and wide as LR, \(32, 32\)"):
+        taught(pairs, cache, share=1.0).draw(0)
+
+
+def test_changed_lr_is_noticed(pairs, cache):
+    (cache / "lr" / "000003.png").write_bytes(encode_png(Picture(noise(8, 8, seed=99))))
+    with pytest.raises(ValueError, match="000003.png must be as `teach` wrote it"):
+        taught(pairs, cache)
+    with pytest.raises(ValueError, match="000003.png must be as `teach` wrote it"):
+        fill(cache, pairs)
+
+
+def test_a_cache_of_other_photographs_is_refused(pairs, cache):
+    with pytest.raises(ValueError, match="must be filled from these photographs"):
+        taught(pairs[::-1], cache)
+    with pytest.raises(ValueError, match="must be filled from these photographs"):
+        taught(pairs, cache, patch=4)

@@ -1,20 +1,24 @@
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 
-from core.images import decode_image, encode_png
-from core.model.card import read_card
+from core.images import decode_image, encode_jpeg, encode_png
+from core.model.card import read_card, write_card
 from core.picture import Picture
 from training.evaluation.evaluate import (
     FIRST_MARK,
     LAST_MARK,
+    WILD_FIRST_MARK,
+    WILD_LAST_MARK,
     Evaluation,
     PictureFigures,
     as_table,
     choose_metrics,
     mean_over_pictures,
+    part_wild,
 )
 from training.evaluation.outputs import bicubic, list_test_pictures
 from training.export import freeze
@@ -115,3 +119,51 @@ def test_a_service_is_measured_as_one_model(evaluation):
 
 def test_without_weights_lpips_is_left_out():
     assert list(choose_metrics(None)) == ["psnr_y_db", "ssim_y"]
+
+
+@pytest.fixture
+def wild_sets(test_sets, tmp_path):
+    """Test sets whose LRwild is clean LR as JPEG."""
+    folder = shutil.copytree(test_sets, tmp_path / "test-sets")
+    (folder / "Set2" / "LRwild").mkdir()
+    for picture in list_test_pictures(folder / "Set2"):
+        path = folder / "Set2" / "LRwild" / f"{picture.name}.jpg"
+        path.write_bytes(encode_jpeg(picture.decode_lr(), 60))
+    return folder
+
+
+def test_wild_pictures_are_measured_beside_the_clean_ones(evaluation, wild_sets):
+    marks = (FIRST_MARK, LAST_MARK, WILD_FIRST_MARK, WILD_LAST_MARK)
+    evaluation.readme.write_text("\n".join(marks) + "\n")
+    card_path = evaluation.cards[0]
+    means = replace(evaluation, cards=[card_path], test_sets=wild_sets, peers=None).run()
+    assert list(means) == ["Set2", "Set2 wild"]
+    assert list(means["Set2 wild"]) == ["bicubic", "tiny"]
+    assert means["Set2 wild"]["tiny"]["psnr_y_db"] < means["Set2"]["tiny"]["psnr_y_db"]
+    clean, wild = (as_table(part) for part in part_wild(means))
+    expected = f"{FIRST_MARK}\n{clean}{LAST_MARK}\n{WILD_FIRST_MARK}\n{wild}{WILD_LAST_MARK}\n"
+    assert evaluation.readme.read_text() == expected
+    assert read_card(card_path).quality == means
+
+
+def test_a_model_with_a_restorer_is_measured_at_every_strength(evaluation, wild_sets, monkeypatch):
+    asked = []
+
+    def restored(_card_path, strengths):
+        asked.append(tuple(strengths))
+        return dict.fromkeys(strengths, bicubic)
+
+    monkeypatch.setattr("training.evaluation.evaluate.restored_through_core", restored)
+    monkeypatch.setattr("training.evaluation.evaluate.write_tables", lambda *_arguments: None)
+    card_path = evaluation.cards[0]
+    write_card(card_path, replace(read_card(card_path), restorer="restorer"))
+    means = replace(evaluation, cards=[card_path], test_sets=wild_sets, peers=None).run()
+    assert asked == [("0",), ("0", "1", "auto")]
+    assert list(means["Set2"]) == ["bicubic", "tiny"]
+    assert list(means["Set2 wild"]) == [
+        "bicubic",
+        "tiny",
+        "tiny, restore 1",
+        "tiny, restore auto",
+    ]
+    assert read_card(card_path).quality == means

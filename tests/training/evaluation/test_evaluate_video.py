@@ -25,7 +25,7 @@ from training.evaluation.evaluate_video import (
     make_pans,
     read_clips,
 )
-from training.evaluation.motion import grey
+from training.evaluation.metrics import grey
 
 HEIGHT, WIDTH, FRAMES = 64, 80, 4
 

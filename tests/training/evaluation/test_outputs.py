@@ -15,6 +15,8 @@ from training.evaluation.outputs import (
     list_peers,
     list_test_pictures,
     list_test_sets,
+    list_wild_pictures,
+    read_options,
     through_core,
     through_service,
 )
@@ -33,6 +35,21 @@ def test_test_sets_are_listed_with_their_pictures(test_sets):
     ]
 
 
+def test_wild_pictures_belong_to_a_test_set_of_their_own(picture, tmp_path):
+    assert list_wild_pictures(picture.hr_path.parents[1]) == []
+    for name in ("HR/a.png", "HR/b.png", "LRwild/b.jpg", "LRwild/degradation.csv"):
+        path = tmp_path / "Set3" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    (wild,) = list_wild_pictures(tmp_path / "Set3")
+    assert (wild.test_set, wild.name, wild.lr_path.name) == ("Set3 wild", "b", "b.jpg")
+
+
+def test_options_are_read_as_those_of_a_request():
+    options = read_options({"detail": "0.25", "format": "webp"})
+    assert (options.detail, options.format) == (0.25, "webp")
+
+
 def test_bicubic_has_the_size_of_the_original(picture):
     assert bicubic(picture).shape == picture.decode_hr().shape
 
@@ -43,14 +60,14 @@ def test_a_graph_is_run_through_core(picture, card_path):
     assert sr.dtype == np.uint8
 
 
-def test_peers_are_read_from_their_folders(picture, tmp_path, test_sets):
+def test_peers_are_read_from_their_folders(picture, tmp_path):
     folder = tmp_path / "somebody" / "Set2"
     folder.mkdir(parents=True)
     sr = repeat(picture.decode_lr())
     (folder / "0.png").write_bytes(encode_png(Picture(sr)))
-    (peer,) = list_peers(tmp_path, test_sets / "Set2")
+    (peer,) = list_peers(tmp_path, "Set2")
     np.testing.assert_array_equal(from_folder(peer)(picture), sr)
-    assert list_peers(tmp_path, test_sets / "Set3") == []
+    assert list_peers(tmp_path, "Set3") == []
 
 
 def test_a_running_service_is_posted_to(picture):
@@ -59,8 +76,9 @@ def test_a_running_service_is_posted_to(picture):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            seen.append((self.path, b'name="image"' in body))
-            data = body.split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0]
+            parts = [b'name="image"' in body, b'name="detail"' in body]
+            seen.append((self.path, *parts))
+            data = body[body.index(b"\x89PNG") :].rsplit(b"\r\n--", 1)[0]
             self.send_response(200)
             self.end_headers()
             self.wfile.write(encode_png(Picture(repeat(decode_image(data).pixels))))
@@ -70,10 +88,10 @@ def test_a_running_service_is_posted_to(picture):
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        output = through_service(f"http://127.0.0.1:{server.server_port}")
+        output = through_service(f"http://127.0.0.1:{server.server_port}", detail="1")
         np.testing.assert_array_equal(output(picture), repeat(picture.decode_lr()))
         server.shutdown()
-    assert seen == [("/model/predict", True)]
+    assert seen == [("/model/predict", True, True)]
 
 
 def test_the_enlarged_square_is_the_one_with_the_most_detail():

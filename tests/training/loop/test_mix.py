@@ -19,7 +19,14 @@ from training.loop.mix import (
     search_shares,
     validate_run,
 )
-from training.loop.run import CHECKPOINT, RECIPE, load_checkpoint, read_ancestors, start_run
+from training.loop.run import (
+    CHECKPOINT,
+    RECIPE,
+    load_checkpoint,
+    read_ancestors,
+    save_checkpoint,
+    start_run,
+)
 
 
 def averages(folder):
@@ -193,3 +200,18 @@ def test_the_objective_is_the_mean_metric_of_the_pictures(recipe, photos_folder,
     assert by_lpips(upscaled) == pytest.approx(np.mean(expected), rel=1e-5)
     psnrs = [psnr_y(sr, pair.hr) for sr, pair in zip(upscaled, pairs, strict=True)]
     assert by_psnr(upscaled) == pytest.approx(-np.mean(psnrs))
+
+
+def test_runs_of_restorers_are_mixed_but_not_judged(
+    restorer_folder, run_folder, photos_folder, tmp_path
+):
+    other = shutil.copytree(restorer_folder, tmp_path / "other")
+    step, groups = load_checkpoint(other / CHECKPOINT, ["ema"])
+    save_checkpoint(other / CHECKPOINT, step, {"ema": [2 * array for array in groups["ema"]]})
+    mix({restorer_folder: 0.5, other: 0.5}, tmp_path / "mixed")
+    for mixed, one in zip(averages(tmp_path / "mixed"), averages(restorer_folder), strict=True):
+        np.testing.assert_allclose(mixed, 1.5 * one, rtol=1e-5)
+    with pytest.raises(ValueError, match="judge generators only"):
+        validate_run(tmp_path / "mixed", photos_folder, None)
+    with pytest.raises(ValueError, match="of one architecture"):
+        mix({restorer_folder: 0.5, run_folder: 0.5}, tmp_path / "both")

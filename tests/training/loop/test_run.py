@@ -12,6 +12,7 @@ from training.loop.run import (
     RECIPE,
     add_mix,
     add_run,
+    build_network,
     load_checkpoint,
     save_checkpoint,
     start_run,
@@ -162,3 +163,12 @@ def test_a_teacher_changes_the_weights(taught, run_folder, photos_folder, tmp_pa
         for name, recipe in (("alone", alone), ("taught", taught))
     )
     assert any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_recipe_without_a_network_is_refused():
+    with pytest.raises(ValueError, match="Received: network, data"):
+        build_network({"network": {}, "data": {}})
+
+
+def test_a_recipe_of_a_restorer_builds_its_restorer(restorer_recipe):
+    assert build_network(restorer_recipe.as_dict()).name == "restorer"

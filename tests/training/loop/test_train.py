@@ -7,31 +7,19 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import core.runtime.machine
 from config import ROOT
-from core.images import decode_image
-from tests.support.stand_ins import noise, repeat
+from tests.support.photographs import rows_of
 from tests.support.states import state
 from training.data.drawings import SIDE_PX, draw_pictures
-from training.data.photos import Pair, read_manifest
-from training.evaluation.metrics import psnr_y
+from training.data.photos import read_manifest
+from training.loop.recipe import TeacherSettings
 from training.loop.run import CHECKPOINT, start_run
-from training.loop.train import (
-    EVENTS,
-    RunLog,
-    centre_crop,
-    choose_validation_metrics,
-    draw_sample,
-    load_training,
-    mean_over_pairs,
-    share_batches,
-    train,
-    upscale,
-    upscale_all,
-    use_precision,
-)
+from training.loop.train import load_training, share_batches, teach, train, use_precision
+from training.models.networks import Architecture
+
+TINY_SR = Architecture(filters=8, blocks=1, x2_filters=8, x4_filters=4)
 
 
 @pytest.fixture(autouse=True)
@@ -113,84 +101,86 @@ def validation_psnr(recipe, photos_folder, folder):
         return [float(line["validation_psnr_y_db"]) for line in csv.DictReader(file)]
 
 
-def pair(height, width, seed=0):
-    lr = noise(height, width, seed=seed)
-    return Pair(repeat(lr), lr)
+@pytest.fixture
+def through_sr(restorer_recipe):
+    """A recipe of a restorer that is trained through an SR network, which is tuned along."""
+    stage = replace(restorer_recipe.restoring, grid="sr", generator_rate=0.5)
+    return replace(until(restorer_recipe, 20), restoring=stage)
 
 
-def test_validation_uses_the_averaged_weights_and_keeps_the_trained_ones(recipe, tmp_path):
-    run = start_run(recipe, tmp_path)
-    trained = [weight.copy() for weight in run.generator.get_weights()]
-    run.ema = [np.zeros_like(weight) for weight in trained]
-    flat = Pair(np.full((40, 48, 3), 77, np.uint8), np.full((10, 12, 3), 77, np.uint8))
-    (sr,) = upscale_all(run, [flat])
-    np.testing.assert_array_equal(sr, flat.hr)  # with weights of zero only the base is left
-    for before, after in zip(trained, run.generator.get_weights(), strict=True):
-        np.testing.assert_array_equal(after, before)
+@pytest.mark.parametrize("grid", ["lr", "sr"])
+def test_a_resumed_run_of_a_restorer_ends_as_an_uninterrupted_one(
+    restorer_recipe, through_sr, run_folder, larger_photos, tmp_path, grid
+):
+    recipe = until(restorer_recipe if grid == "lr" else through_sr, 20)
+    for name, lengths in {"uninterrupted": [20], "resumed": [11, 20]}.items():
+        for steps in lengths:
+            folder = tmp_path / name
+            train(until(recipe, steps), larger_photos, folder, 5, through=[run_folder])
+    with (
+        np.load(tmp_path / "uninterrupted" / CHECKPOINT) as uninterrupted,
+        np.load(tmp_path / "resumed" / CHECKPOINT) as resumed,
+    ):
+        assert sorted(resumed.files) == sorted(uninterrupted.files)
+        for name in resumed.files:
+            np.testing.assert_array_equal(resumed[name], uninterrupted[name])
 
 
-def test_sharing_batches_among_devices_changes_nothing(recipe, tmp_path):
-    generator = start_run(recipe, tmp_path).generator
-    lr = noise(9, 11)
-    one, two = upscale(generator, lr), upscale(generator, lr, devices=2)
-    assert np.abs(one.astype(int) - two).max() <= 1
+def test_a_restorer_is_validated_through_every_network_on_every_degradation(
+    restorer_recipe, restorer_folder, run_folder, other_folder, larger_photos, tmp_path
+):
+    name = run_folder.resolve().name
+    log = rows_of(restorer_folder / "log.csv")[-1]
+    figures = [f"validation_psnr_y_db_{kind}_{name}" for kind in ("noisy", "clean")]
+    assert {"step", "pixel", "learning_rate", *figures} == log.keys()
+    assert all(15 < float(log[figure]) < 60 for figure in figures)
+    short = until(restorer_recipe, 1)
+    train(short, larger_photos, tmp_path, 5, through=[run_folder, other_folder])
+    columns = rows_of(tmp_path / "log.csv")[0].keys()
+    assert sum(column.endswith(f"clean_{other_folder.name}") for column in columns) == 1
+    with pytest.raises(ValueError, match="must have folders of different names"):
+        train(short, larger_photos, tmp_path / "twice", 5, through=[run_folder, run_folder])
 
 
-def test_figures_are_means_over_the_pairs():
-    pairs = [pair(10, 12, seed=1), pair(10, 12, seed=2)]
-    upscaled = [p.hr // 2 for p in pairs]
-    expected = np.mean([psnr_y(p.hr // 2, p.hr) for p in pairs])
-    assert mean_over_pairs(upscaled, pairs, {"psnr": psnr_y}) == {"psnr": pytest.approx(expected)}
+def test_a_restorer_needs_an_sr_network_of_the_architecture_in_its_recipe(
+    restorer_recipe, run_folder, larger_photos, tmp_path
+):
+    with pytest.raises(ValueError, match=r"\(--through\). Received: none"):
+        train(restorer_recipe, larger_photos, tmp_path, 1)
+    other = replace(restorer_recipe, generator=replace(TINY_SR, filters=16))
+    with pytest.raises(ValueError, match=r"must hold a run with the \[generator\] of the recipe"):
+        train(other, larger_photos, tmp_path, 5, through=[run_folder])
 
 
-def test_the_centre_of_large_pairs_is_cut_out():
-    large = pair(100, 80)
-    crop = centre_crop(large)
-    np.testing.assert_array_equal(crop.lr, large.lr[18:82, 8:72])
-    np.testing.assert_array_equal(crop.hr, repeat(crop.lr))
-    assert centre_crop(pair(10, 12)).lr.shape == (10, 10, 3)
+def test_a_restorer_is_resumed_with_the_same_sr_network(
+    restorer_recipe, restorer_folder, other_folder, larger_photos
+):
+    with pytest.raises(ValueError, match="must be resumed with the SR networks that it began"):
+        train(restorer_recipe, larger_photos, restorer_folder, 5, through=[other_folder])
 
 
-def test_a_sample_has_a_row_for_each_of_the_first_crops():
-    pairs = [pair(10, 10), pair(8, 8), pair(10, 10), pair(10, 10), pair(10, 10)]
-    sample = draw_sample([p.hr for p in pairs], pairs)
-    assert sample.shape == (40 + 32 + 40 + 40, 3 * 40, 3)
-    np.testing.assert_array_equal(sample[:40, 40:80], pairs[0].hr)
+@pytest.fixture
+def taught(recipe, card_path, degradation):
+    settings = TeacherSettings("tiny", "CC0", share=0.5, patches=5, card=str(card_path))
+    return replace(until(recipe, 3), teacher=settings, degradation=degradation)
 
 
-def test_lpips_is_measured_only_with_its_weights(tmp_path):
-    assert list(choose_validation_metrics(tmp_path)) == ["validation_psnr_y_db"]
-    assert list(choose_validation_metrics(None)) == ["validation_psnr_y_db"]
+def test_a_network_learns_from_the_graph_of_a_teacher(taught, photos_folder, tmp_path):
+    teach(taught, photos_folder, tmp_path / "cache")
+    assert len(list((tmp_path / "cache" / "sr").iterdir())) == 5
+    run = train(taught, photos_folder, tmp_path / "run", 1, teacher=tmp_path / "cache")
+    assert run.step == 3
+    teach(taught, photos_folder, tmp_path / "cache")  # is complete already
+    other = replace(taught, data=replace(taught.data, seed=99))
+    with pytest.raises(ValueError, match="Received: a cache with another seed"):
+        teach(other, photos_folder, tmp_path / "cache")
 
 
-def read_events(folder):
-    """Yield (step, tag, value) of everything that TensorBoard would show."""
-    for path in sorted((folder / EVENTS).iterdir()):
-        for event in tf.compat.v1.train.summary_iterator(str(path)):
-            for value in event.summary.value:
-                yield event.step, value.tag, value
-
-
-def test_figures_become_lines_and_scalars(tmp_path):
-    for step in (10, 20):  # a run that is resumed
-        with RunLog(tmp_path, step - 1) as log:
-            log.write(step, {"pixel": step / 100, "validation_psnr_y_db": 30.0})
-    with (tmp_path / "log.csv").open() as file:
-        lines = list(csv.DictReader(file))
-    assert [(line["step"], line["pixel"]) for line in lines] == [("10", "0.1"), ("20", "0.2")]
-    scalars = {(step, tag): value.simple_value for step, tag, value in read_events(tmp_path)}
-    assert scalars[10, "pixel"] == np.float32(0.1)
-    assert scalars[20, "pixel"] == np.float32(0.2)
-    assert scalars[20, "validation_psnr_y_db"] == 30.0
-
-
-def test_samples_become_pictures(tmp_path):
-    sample = noise(12, 30)
-    with RunLog(tmp_path) as log:
-        log.write_sample(7, sample)
-    ((step, _, value),) = read_events(tmp_path)
-    assert step == 7
-    np.testing.assert_array_equal(decode_image(value.image.encoded_image_string).pixels, sample)
+def test_a_recipe_with_a_teacher_needs_a_cache(taught, recipe, photos_folder, tmp_path):
+    with pytest.raises(ValueError, match=r"\(--teacher\). Received: none"):
+        train(taught, photos_folder, tmp_path / "run", 1)
+    with pytest.raises(ValueError, match=r"The recipe must have \[teacher\]"):
+        teach(recipe, photos_folder, tmp_path / "cache")
 
 
 TWO_DEVICES = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}

@@ -1,7 +1,15 @@
+import keras
 import numpy as np
 import pytest
 
-from training.models.losses import LatticeDistance, PixelLoss, TextureDistance
+from training.models.losses import (
+    GRADIENT_LENGTH,
+    LatticeDistance,
+    PixelDistance,
+    PixelLoss,
+    TextureDistance,
+    UnitGradient,
+)
 
 HR = np.random.default_rng(0).random((2, 5, 6, 3), np.float32)
 SR = np.random.default_rng(1).random((2, 5, 6, 3), np.float32)
@@ -127,3 +135,51 @@ def test_texture_in_one_colour_counts_by_its_luma():
         sr[..., channel] = grain(0.1)[0, :32, :32, 0]
     red, green, blue = (distance(sr, hr).item() for sr in changes.values())
     assert green > red > blue > 0
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.5])
+def test_the_pixel_distance_is_the_loss_of_each_picture(epsilon):
+    distances = np.asarray(PixelDistance(epsilon)(SR, HR))
+    assert distances.shape == (2, 1)
+    assert distances.mean() == pytest.approx(float(PixelLoss(epsilon)(HR, SR)), rel=1e-5)
+    assert distances[0, 0] == pytest.approx(float(PixelLoss(epsilon)(HR[:1], SR[:1])), rel=1e-5)
+
+
+def gradient_of(factor, shares):
+    """Return the gradient of two losses on a picture of zeros, by one step of descent.
+
+    The first loss is the mean squared difference times `factor`, the second the mean absolute
+    difference.
+    """
+    picture = keras.Input((5, 6, 3))
+    layer = keras.layers.EinsumDense("bhwc,c->bhwc", (5, 6, 3), kernel_initializer="zeros")
+    seen = [UnitGradient(share)(layer(picture)) for share in shares]
+    model = keras.Model(picture, seen)
+    model.compile(
+        keras.optimizers.SGD(1.0),
+        ["mse", "mae"],
+        loss_weights=[factor, 1.0],
+        jit_compile=False,
+    )
+    model.train_on_batch(np.ones_like(HR), [HR, HR])
+    return -layer.get_weights()[0]
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1.0, 1e3])
+def test_a_loss_of_any_size_has_a_gradient_of_its_share(factor):
+    of_squares = -HR / np.linalg.norm(HR)
+    of_amounts = -np.ones_like(HR) / np.sqrt(HR.size)
+    expected = GRADIENT_LENGTH * (0.5 * of_squares + 0.2 * of_amounts).sum(axis=(0, 1, 2))
+    np.testing.assert_allclose(gradient_of(factor, (0.5, 0.2)), expected, rtol=1e-4)
+
+
+def test_a_gradient_that_is_not_finite_becomes_zero():
+    expected = -GRADIENT_LENGTH * 0.2 / np.sqrt(HR.size) * np.full(3, 2 * 5 * 6)
+    received = gradient_of(float("inf"), (0.5, 0.2))
+    np.testing.assert_allclose(received, expected, rtol=1e-4)
+
+
+def test_a_unit_gradient_changes_no_picture_and_is_restored_from_its_configuration():
+    layer = UnitGradient.from_config(UnitGradient(0.25).get_config())
+    assert layer.share == 0.25
+    np.testing.assert_array_equal(np.asarray(layer(SR)), SR)

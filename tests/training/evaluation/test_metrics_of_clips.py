@@ -4,7 +4,7 @@ import pytest
 
 from core.images import resize_bicubic
 from tests.support.stand_ins import noise
-from training.evaluation.motion import (
+from training.evaluation.metrics import (
     ClipMetrics,
     estimate_motion,
     farneback_flow,
