@@ -51,6 +51,13 @@ def uint16_from_levels(pixels: Float32Array) -> Uint16Array:
     return np.asarray(levels, np.uint16)
 
 
+def to_levels(pixels: PixelArray) -> Float32Array:
+    """Convert uint8 or uint16 of any shape to [0, 255] float32."""
+    if pixels.dtype == np.uint16:
+        return levels_from_uint16(np.asarray(pixels, np.uint16))
+    return pixels.astype(np.float32)
+
+
 def to_uint8(pixels: PixelArray) -> Uint8Array:
     """Convert uint16 to uint8, rounded to the nearest level; return uint8 as it is."""
     if pixels.dtype == np.uint16:

@@ -223,11 +223,10 @@ def read_jpeg_quality(image: ImageFile.ImageFile) -> float | None:
     the standard one, the result is the quality of the same mean step. Below quality 20, where
     steps reach their limit of 255, the result is too high.
     """
-    is_jpeg = isinstance(image, JpegImagePlugin.JpegImageFile)
-    tables = image.quantization if is_jpeg else None
-    if not tables:
+    if not isinstance(image, JpegImagePlugin.JpegImageFile) or not image.quantization:
         return None
-    percent = 100 * sum(tables[min(tables)]) / float(STANDARD_STEPS.sum())
+    luma = image.quantization[min(image.quantization)]
+    percent = 100 * sum(luma) / float(STANDARD_STEPS.sum())
     return quality_from_percent(percent)
 
 
