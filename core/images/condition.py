@@ -32,11 +32,8 @@ MOST_WINDOWS, GRID_WINDOWS = 4, 4
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Share of red, green and blue in luma. Source: ITU-R BT.601."""
 
-MOST_COLOURS, MOST_GREYS = 256, 32
-"""Number of levels up to which a picture counts as graphics. A GIF has at most 256."""
-
-COUNTED_PIXELS = 4096
-"""Number of pixels whose colours are counted."""
+MOST_COLOURS, MOST_GREYS, COUNTED_PIXELS = 256, 32, 4096
+"""Number of levels up to which so many pixels count as graphics. A GIF has at most 256."""
 
 JPEG_SIDE, JPEG_FREQUENCIES = 8, (2, 3, 4, 5)
 """Side of the blocks of JPEG, px, and the frequencies of which zeros are counted."""
@@ -77,8 +74,11 @@ NOISE_GAIN = 6
 LEAST_CELLS, LEAST_ENERGY = 0.15, 0.75
 """A quantile of the cells, and its energy relative to the mean if there is nothing but noise."""
 
-MOST_REPEATS = 0.05
-"""Share of repeated pixels from which a picture has no noise."""
+MOST_REPEATS, FLAT_SHARE = 0.05, 0.5
+"""Share of repeated pixels from which there is no noise, and from which a picture is graphics."""
+
+MOST_NOISE = 20
+"""Noise above which it is a pattern, such as the dots of a halftone, levels."""
 
 EVIDENCE = {
     "jpeg_percent": (8, 30),
@@ -206,13 +206,14 @@ def measure_condition(windows: PixelArray, jpeg_quality: float | None = None) ->
         jpeg_quality: quality in the header of the file, in [1, 100]; None if it is no JPEG.
     """
     levels = to_levels(windows)
-    luma = levels @ LUMA
+    luma = np.einsum("nyxc,c->nyx", levels, LUMA)
     detail = sum(np.abs(np.diff(luma, axis=axis)).mean(axis=(1, 2)) for axis in (1, 2))
     chosen = np.argsort(-detail, kind="stable")[:GRID_WINDOWS]
     percent = 0.0 if jpeg_quality is None else percent_from_quality(jpeg_quality)
     if percent < EVIDENCE["jpeg_percent"][1]:  # the file may have been a coarser JPEG before
         percent = max(percent, find_jpeg(luma[chosen], levels[chosen]))
-    webp_grid = 0.0 if percent else find_grid(luma[chosen], WEBP_SIDE, WEBP_FREQUENCIES)[1]
+    may_be_webp = not percent and _repeated_share(luma) < FLAT_SHARE
+    webp_grid = find_grid(luma[chosen], WEBP_SIDE, WEBP_FREQUENCIES)[1] if may_be_webp else 0.0
     noise, sharpness = measure_detail(luma)
     colour_noise, _ = measure_detail((levels[..., 2] - levels[..., 0]) / np.float32(math.sqrt(2)))
     return Condition(percent, webp_grid, noise, colour_noise, sharpness)
@@ -253,9 +254,9 @@ def find_grid(
         there than elsewhere, relative to those that are not zero there.
     """
     down, across = (_sliding_cosines(length, side, frequencies) for length in luma.shape[1:])
-    is_zero = np.abs(down @ luma @ across.T) < ZERO
-    shape = (-1, side, len(down) // side, side, len(across) // side)
-    zeros = is_zero.reshape(shape).mean(axis=(0, 2, 4))
+    # (N, side, 1, blocks * F, w) @ (side, w, blocks * F): BLAS starts no threads for so few
+    coefficients = (down @ luma[:, None])[:, :, None] @ across.swapaxes(1, 2)
+    zeros = (np.abs(coefficients) < ZERO).mean(axis=(0, 3, 4))
     row, column = divmod(int(zeros.argmax()), side)
     elsewhere = (zeros.sum() - zeros.max()) / (zeros.size - 1)
     excess = (zeros.max() - elsewhere) / (1 - zeros.max() + MIN_SHARE)
@@ -267,14 +268,14 @@ def _sliding_cosines(length: int, side: int, frequencies: tuple[int, ...]) -> Fl
     """Return the transform of the blocks at every offset of a line.
 
     Returns:
-        (side * blocks * F, length): for each offset, each block and each frequency.
+        (side, blocks * F, length): for each offset, each block and each frequency.
     """
     blocks = length // side - 1
     matrix = np.zeros((side, blocks, len(frequencies), length), np.float32)
     for offset, block in np.ndindex(side, blocks):
         start = offset + side * block
         matrix[offset, block, :, start : start + side] = _cosines(side)[list(frequencies)]
-    return matrix.reshape(-1, length)
+    return matrix.reshape(side, -1, length)
 
 
 def _cosines(side: int) -> Float32Array:
@@ -354,7 +355,7 @@ def measure_detail(plane: Float32Array) -> tuple[float, float]:
     flat, detailed = order[:quarter], order[-quarter:]
     least = float(np.quantile(fine, LEAST_CELLS, axis=1).min()) / (NOISE_GAIN * LEAST_ENERGY)
     variance = min(_noise_variance(fine[:, flat], coarse[:, flat]), least)
-    variance *= 1 - _repeated_share(plane)
+    variance *= max(1 - _repeated_share(plane) / MOST_REPEATS, 0) * (variance < MOST_NOISE**2)
     fine_detail, coarse_detail = (
         max(float(energy[:, detailed].mean()) - NOISE_GAIN * variance, 0.0) + 1
         for energy in (fine, coarse)
@@ -392,8 +393,7 @@ def _cell_energy(plane: Float32Array, distance: int) -> Float32Array:
 
 
 def _repeated_share(plane: Float32Array) -> float:
-    """Return how much pixels repeat their neighbours: 0 for none, 1 from `MOST_REPEATS` on."""
+    """Return the share of pixels that equal those below, to the right, and diagonally below."""
     pixels = plane[:, :-1, :-1]
     others = plane[:, 1:, :-1], plane[:, :-1, 1:], plane[:, 1:, 1:]
-    repeats = np.logical_and.reduce([pixels == other for other in others])
-    return min(float(repeats.mean()) / MOST_REPEATS, 1.0)
+    return float(np.logical_and.reduce([pixels == other for other in others]).mean())

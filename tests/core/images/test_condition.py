@@ -207,6 +207,19 @@ def halftone(pixels):
     return np.where(grey > lattice, 255, 0).astype(np.uint8)[..., None].repeat(3, axis=2)
 
 
+def page_with(photo):
+    """Return a page of text in which a photograph is set."""
+    picture = np.tile(page(), (2, 2, 1))
+    picture[150:250, 40:240] = photo[100:200, 100:300]
+    return picture
+
+
+def grey_halftone(photo):
+    """Return a halftone in levels of grey, as a scanner sees one."""
+    height, width = photo.shape[:2]
+    return resize_bicubic(halftone(resize_bicubic(photo, 2 * height, 2 * width)), height, width)
+
+
 GRAPHICS = {
     "black": lambda _: np.zeros((200, 200, 3), np.uint8),
     "one colour": lambda _: np.full((200, 200, 3), (30, 90, 200), np.uint8),
@@ -217,7 +230,12 @@ GRAPHICS = {
         Image.fromarray(photo).quantize(64, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
     ),
     "GIF": lambda photo: through(photo, "GIF"),
+    "page with a photograph": page_with,
+    "page on a gradient": lambda _: (
+        page() // 2 + np.mgrid[:200, :300][1].astype(np.uint8)[..., None] // 3
+    ),
     "halftone": halftone,
+    "halftone in levels of grey": grey_halftone,
     "gradient": lambda _: np.mgrid[:200, :200][1].astype(np.uint8)[..., None].repeat(3, axis=2),
 }
 
@@ -241,6 +259,10 @@ def test_a_coarse_jpeg_is_restored(path, quality):
 def test_a_photograph_of_a_phone_out_of_focus_is_restored(path):
     file = encoded(blurred(pixels_of(path), 2), "JPEG", quality=85)
     assert recommend_strength(decode_image(file)) >= 0.9
+
+
+def test_a_page_in_a_coarse_jpeg_is_restored():
+    assert recommend_strength(decode_image(encoded(page(), "JPEG", quality=50))) >= 0.9
 
 
 @pytest.mark.parametrize("channels", [1, 3])
