@@ -254,7 +254,8 @@ def find_grid(
         there than elsewhere, relative to those that are not zero there.
     """
     down, across = (_sliding_cosines(length, side, frequencies) for length in luma.shape[1:])
-    # (N, side, 1, blocks * F, w) @ (side, w, blocks * F): BLAS starts no threads for so few
+    # (N, side, 1, blocks * F, w) @ (side, w, blocks * F). Many small products are faster here
+    # than a large one, for which BLAS would start threads.
     coefficients = (down @ luma[:, None])[:, :, None] @ across.swapaxes(1, 2)
     zeros = (np.abs(coefficients) < ZERO).mean(axis=(0, 3, 4))
     row, column = divmod(int(zeros.argmax()), side)
