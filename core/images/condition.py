@@ -81,18 +81,18 @@ MOST_NOISE = 20
 """Noise above which it is a pattern, such as the dots of a halftone, levels."""
 
 EVIDENCE = {
-    "jpeg_percent": (8, 30),
-    "webp_grid": (0.06, 0.3),
-    "noise": (1, 4),
+    "jpeg_percent": (9, 30),
+    "webp_grid": (0.08, 0.3),
+    "noise": (1.25, 4),
     "colour_noise": (0.5, 3),
-    "sharpness": (-2, -3),
+    "sharpness": (-2.25, -3),
 }
 """Values of each measure at which it says nothing, and at which it fully speaks for restoring."""
 
-BIAS, WEIGHTS = -2.1, (4.5, 3.3, 4.0, 2.8, 2.4)
+BIAS, WEIGHTS = -2.05, (4.4, 3.7, 4.1, 2.6, 3.2)
 """Coefficients of the logistic model, for evidence in the order of `EVIDENCE`.
 
-Fitted to the LPIPS of 388 enlarged training crops at five strengths, with restorer 0.1.0.
+Fitted to the LPIPS of 460 enlarged training crops at five strengths, with restorer 0.1.0.
 """
 
 STRETCH = 1.25
