@@ -34,12 +34,15 @@ class Extras:
         dpi: pixels per inch, horizontal and vertical; None if the file does not say.
         exif: EXIF as a TIFF structure, without orientation and thumbnail; None if absent.
         xmp: XMP packet, without orientation and thumbnail; None if absent.
+        jpeg_quality: quality at which a JPEG was saved, in [1, 100] as libjpeg counts;
+            None for other formats.
     """
 
     icc_profile: bytes | None = None
     dpi: tuple[float, float] | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    jpeg_quality: float | None = None
 
 
 class RestorationFacts(NamedTuple):

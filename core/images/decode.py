@@ -22,6 +22,7 @@ from core.images.header import (
     count_channels,
     count_frames,
     is_16_bit,
+    read_jpeg_quality,
     read_orientation,
     upright_size,
 )
@@ -286,10 +287,15 @@ def _read_file(file: IO[bytes], limits: Limits | None) -> tuple[Samples, object,
         dpi = read_dpi(image, exif)
         if dpi is not None and orientation in SIDEWAYS:
             dpi = dpi[::-1]
-        kept_exif = clean_exif(exif)
+        kept_exif, jpeg_quality = clean_exif(exif), read_jpeg_quality(image)
         samples = read_samples(image, file, orientation)
         _check_decoded_size(samples, header, limits)
-        extras = Extras(dpi=dpi, exif=kept_exif, xmp=clean_xmp(image.info.get("xmp")))
+        extras = Extras(
+            dpi=dpi,
+            exif=kept_exif,
+            xmp=clean_xmp(image.info.get("xmp")),
+            jpeg_quality=jpeg_quality,
+        )
         return samples, image.info.get("icc_profile"), extras
 
 

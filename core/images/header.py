@@ -4,7 +4,7 @@ All functions take an image that Pillow has opened but not decoded, so they cost
 however large the picture is.
 
 Source: TIFF 6.0, sections 2, 8 and 15, and the design of BigTIFF; EXIF 2.32, section 4.6.4,
-tag Orientation; GIF89a specification.
+tag Orientation; GIF89a specification; ITU-T T.81 (JPEG), table K.1; libjpeg 6b, jcparam.c.
 """
 
 import struct
@@ -13,7 +13,7 @@ from itertools import islice
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageFile, TiffImagePlugin
+from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin
 
 from core.errors import UnreadableImage, UnsupportedImage
 from core.pixels import PixelArray
@@ -61,6 +61,23 @@ TURNS: dict[int, Callable[[PixelArray], PixelArray]] = {
 
 SIDEWAYS = (5, 6, 7, 8)
 """Orientations that swap height and width."""
+
+STANDARD_STEPS = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ]
+)
+"""Quantisation steps of luma in JPEG at quality 50. Source: ITU-T T.81, table K.1."""
+
+HIGHEST_QUALITY = 100
+"""Quality of a JPEG whose quantisation steps are all 1."""
 
 MAX_COUNTED_FRAMES = 1000
 """Number of frames to which a file is counted if there is no limit on frames."""
@@ -197,6 +214,40 @@ def turn_upright(stored: PixelArray, orientation: int) -> PixelArray:
     """Turn (H, W) or (H, W, C) pixels upright; return the same array if it is upright."""
     turn = TURNS.get(orientation)
     return stored if turn is None else np.ascontiguousarray(turn(stored))
+
+
+def read_jpeg_quality(image: ImageFile.ImageFile) -> float | None:
+    """Return the quality at which a JPEG was saved, in [1, 100]; None for other formats.
+
+    It is estimated from the quantisation table of luma. For a table that is not a multiple of
+    the standard one, the result is the quality of the same mean step. Below quality 20, where
+    steps reach their limit of 255, the result is too high.
+    """
+    if not isinstance(image, JpegImagePlugin.JpegImageFile) or not image.quantization:
+        return None
+    luma = image.quantization[min(image.quantization)]
+    percent = 100 * sum(luma) / float(STANDARD_STEPS.sum())
+    return quality_from_percent(percent)
+
+
+def quality_from_percent(percent: float) -> float:
+    """Convert the size of quantisation steps to a quality in [1, 100].
+
+    Args:
+        percent: size relative to `STANDARD_STEPS`, above 0.
+
+    Source: libjpeg 6b, jcparam.c, jpeg_quality_scaling, inverted.
+    """
+    quality = HIGHEST_QUALITY - percent / 2 if percent <= 100 else 5000 / percent
+    return float(np.clip(quality, 1, HIGHEST_QUALITY))
+
+
+def percent_from_quality(quality: float) -> float:
+    """Convert a quality in [1, 100] to the size of quantisation steps: the inverse.
+
+    Source: libjpeg 6b, jcparam.c, jpeg_quality_scaling.
+    """
+    return 2.0 * (HIGHEST_QUALITY - quality) if quality >= 50 else 5000 / quality
 
 
 def count_frames(image: ImageFile.ImageFile, file: IO[bytes], max_frames: int | None) -> int:

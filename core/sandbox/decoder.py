@@ -15,6 +15,7 @@ from typing import IO, Any, Protocol, TypeVar
 from core.errors import TooMuchMemory, UnreadableClip, UnreadableImage
 from core.files import MEGABYTE
 from core.images import Limits, decode_image, read_header
+from core.images.header import HIGHEST_QUALITY
 from core.media.medium import Frame
 from core.picture import Header, Picture
 from core.runtime.machine import resident_memory
@@ -206,6 +207,9 @@ def check_picture(picture: Picture, limits: Limits, header: Header | None = None
     dpi = picture.extras.dpi
     if dpi is not None and not all(0 < value <= MAX_ACCEPTED_DPI for value in dpi):
         raise ValueError(f"a resolution of {dpi} dpi")
+    quality = picture.extras.jpeg_quality
+    if quality is not None and not 1 <= quality <= HIGHEST_QUALITY:
+        raise ValueError(f"a JPEG quality of {quality}")
     limits.check(picture.height, picture.width)
     check_header_kept(picture, header)
 

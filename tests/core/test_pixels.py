@@ -3,6 +3,7 @@ import numpy as np
 from core.pixels import (
     flatten_on_white,
     grey_from_rgb,
+    levels_from_pixels,
     levels_from_uint16,
     to_uint8,
     uint8_from_unit,
@@ -34,6 +35,12 @@ def test_a_dark_picture_stays_dark():
 def test_values_outside_the_unit_range_are_clipped_and_halves_are_rounded():
     unit = np.array([-0.5, 1.5, 0.49 / 255, 0.51 / 255], np.float32)
     np.testing.assert_array_equal(uint8_from_unit(unit), [0, 255, 0, 1])
+
+
+def test_levels_of_both_types_range_from_0_to_255():
+    np.testing.assert_array_equal(levels_from_pixels(LEVELS), LEVELS)
+    np.testing.assert_array_equal(levels_from_pixels(LEVELS_16), levels_from_uint16(LEVELS_16))
+    assert levels_from_pixels(LEVELS).dtype == levels_from_pixels(LEVELS_16).dtype == np.float32
 
 
 def test_every_16_bit_level_goes_to_its_nearest_8_bit_level():

@@ -243,6 +243,10 @@ def decode_with_huge_resolution(_file, _limits):
     return Picture(np.zeros((2, 3, 3), np.uint8), extras=Extras(dpi=(1e300, 72.0)))
 
 
+def decode_with_quality_beyond_100(_file, _limits):
+    return Picture(np.zeros((2, 3, 3), np.uint8), extras=Extras(jpeg_quality=100.5))
+
+
 def read_header_without_pixels(_file, _limits):
     return Header(0, 3, 3)
 

@@ -1,5 +1,6 @@
 import io
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import imagecodecs
@@ -108,7 +109,7 @@ def test_extras_of_the_output_are_written(output_format):
 def test_extras_of_the_picture_itself_are_not_written(output_format):
     picture = Picture(SMOOTH, extras=EXTRAS)
     extras = decode_image(encode_picture(picture, ImageOutput(output_format))).extras
-    assert extras == Extras()
+    assert replace(extras, jpeg_quality=None) == Extras()
 
 
 @pytest.mark.parametrize("output_format", OUTPUT_FORMATS)

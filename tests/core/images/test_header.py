@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from core.errors import ImageTooLarge
-from core.images import Limits, read_header
-from tests.support.picture_files import gif_of_frames, tiff
+from core.images import Limits, decode_image, read_header
+from core.images.header import percent_from_quality, quality_from_percent
+from tests.support.picture_files import encoded, gif_of_frames, tiff
 from tests.support.stand_ins import noise
 
 
@@ -58,3 +59,39 @@ def test_the_limit_on_frames_is_inclusive():
 def test_more_than_a_thousand_frames_count_as_unknown_without_a_limit():
     assert frames_of(gif_of_frames(1000)) == 1000
     assert frames_of(gif_of_frames(1001)) == 0
+
+
+def quality_of(data):
+    return decode_image(data).extras.jpeg_quality
+
+
+@pytest.mark.parametrize("quality", [25, 30, 50, 75, 90, 95, 99, 100])
+@pytest.mark.parametrize("kind", ["colour", "grey", "CMYK"])
+def test_the_quality_of_a_jpeg_is_read_from_its_tables(kind, quality):
+    picture = {
+        "colour": Image.fromarray(noise(20, 30)),
+        "grey": Image.fromarray(noise(20, 30)[..., 0]),
+        "CMYK": Image.fromarray(noise(20, 30)).convert("CMYK"),
+    }[kind]
+    assert quality_of(encoded(picture, "JPEG", quality=quality)) == pytest.approx(quality, abs=1)
+
+
+@pytest.mark.parametrize(("step", "quality"), [(1, 99), (2, 98), (255, 11)])
+def test_the_quality_of_equal_steps_is_that_of_their_mean(step, quality):
+    data = encoded(noise(20, 30), "JPEG", qtables=[[step] * 64, [1] * 64])
+    assert quality_of(data) == pytest.approx(quality, abs=1)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"])
+def test_only_a_jpeg_has_a_quality(file_format):
+    assert quality_of(encoded(noise(20, 30), file_format)) is None
+
+
+@pytest.mark.parametrize("quality", [1, 25, 50, 51, 75, 99, 100])
+def test_sizes_of_steps_and_qualities_are_converted_both_ways(quality):
+    assert quality_from_percent(percent_from_quality(quality)) == quality
+
+
+@pytest.mark.parametrize(("percent", "quality"), [(0, 100), (10_000, 1)])
+def test_a_quality_is_limited_to_its_range(percent, quality):
+    assert quality_from_percent(percent) == quality

@@ -124,6 +124,7 @@ def test_a_picture_that_takes_too_much_memory_is_refused(hostile_decoders):
         hostile.decode_alpha_of_another_size,
         hostile.decode_with_negative_resolution,
         hostile.decode_with_huge_resolution,
+        hostile.decode_with_quality_beyond_100,
     ],
 )
 def test_a_picture_that_no_decoder_returns_is_refused(hostile_decoders, decode):

@@ -100,7 +100,7 @@ def send_parts(connection, text, *buffers):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_picture_arrives_as_it_was(transfer, dtype):
     alpha = noise(5, 7, 1, seed=1)[..., 0].astype(dtype)
-    extras = Extras(icc_profile=b"p" * 1001, dpi=(72.0, 96.5))
+    extras = Extras(icc_profile=b"p" * 1001, dpi=(72.0, 96.5), jpeg_quality=87.5)
     picture = Picture(PIXELS.astype(dtype), alpha, extras=extras)
     arrived = transfer(send_value, Picture, picture, returns=Picture)
     np.testing.assert_array_equal(arrived.pixels, picture.pixels)
