@@ -130,6 +130,8 @@ class RestoringSettings:
     pixel_epsilon: float = 0.0  # of the pixel loss, unit range; see `PixelLoss`
     content_layers: tuple[str, ...] = ("conv1_2", "conv2_2", "conv3_1")  # of VGG-19
     content_scales: tuple[float, ...] = (0.0, 1.0, 1.0)  # weights at full, half, quarter size
+    content_in_cells: bool = False  # whether texture is compared in cells; see `ContentDistance`
+    colour_share: float = 0.0  # of the mean colours in cells, compared with HR
     adversarial_share: float = 0.0  # 0: no discriminator
     discriminator_filters: int = 96  # of its first layers; the last ones have twice as many
     discriminator_rate: float = 1.0  # learning rate, times the restorer's
@@ -145,10 +147,11 @@ class RestoringSettings:
                 f"`generator_rate` must be 0 with `grid` {LR_GRID}, whose losses do not reach the "
                 f"SR network. Received: {self.generator_rate}"
             )
-        if not (self.pixel_share or self.adversarial_share or any(self.content_scales)):
+        shares = (self.pixel_share, self.colour_share, self.adversarial_share)
+        if not any((*shares, *self.content_scales)):
             raise CommandFailed(
-                "`pixel_share`, `content_scales` or `adversarial_share` must be above 0. "
-                "Received: none."
+                "`pixel_share`, `colour_share`, `content_scales` or `adversarial_share` must be "
+                "above 0. Received: none."
             )
 
     @property

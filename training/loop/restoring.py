@@ -32,6 +32,7 @@ from training.loop.stages import (
 from training.models.adversaries import (
     ContentDistance,
     Shift,
+    average,
     compare_content,
     crop,
     draw_start,
@@ -40,10 +41,12 @@ from training.models.losses import PixelDistance, UnitGradient
 from training.models.networks import SCALE
 from training.models.restorer import JUDGED_LAYERS, build_judge
 
+COLOUR_CELL = 4  # LR px a side of the cells whose mean colours are compared
 EDGE = 4  # px of the compared grid that losses leave out on each side: few pixels see them
 BETA_1, BETA_2 = 0.9, 0.99  # of Adam; a shorter memory of squares than usual suits short runs
 JUDGE_BETA_1 = 0.5  # of the discriminator's Adam; Radford et al. 2016, arXiv:1511.06434, sec. 3
-PIXEL, CONTENT, ADVERSARIAL = "pixel", "content", "adversarial"
+PIXEL, CONTENT, COLOUR, ADVERSARIAL = "pixel", "content", "colour", "adversarial"
+SQUARED = 0.5  # epsilon of `PixelLoss`, well above the differences: the squared error
 
 
 class RestoringStage:
@@ -100,8 +103,9 @@ class RestoringStage:
             losses[DISCRIMINATOR] = self._update_judge(lr, self._on_grid(hr), start)
         if self.judge is None or step >= self.settings.discriminator_first:
             self.combined.optimizer.learning_rate = learning_rate
-            reference = self._on_grid(hr if target is None else target)
-            losses |= self._update_restorer(lr, reference, start)
+            real = self._on_grid(hr)
+            reference = real if target is None else self._on_grid(target)
+            losses |= self._update_restorer(lr, reference, real, start)
         return losses
 
     def _trains_judge(self, step):
@@ -139,8 +143,8 @@ class RestoringStage:
         targets = [np.concatenate([np.ones(s, "float32"), np.zeros(s, "float32")]) for s in shapes]
         return train_on_batch(self.judge, views, targets)[0] / len(shapes)
 
-    def _update_restorer(self, lr, reference, start):
-        inputs = [lr, reference, np.tile(start, (len(lr), 1))]
+    def _update_restorer(self, lr, reference, real, start):
+        inputs = [lr, reference, real, np.tile(start, (len(lr), 1))]
         targets = [np.zeros((len(lr), 1), np.float32)] * self._distances
         if self.critic is not None:
             copy_values(self.judge.get_layer("head").weights, self.critic.get_layer("head").weights)
@@ -184,19 +188,20 @@ class RestoringStage:
         return judge, critic
 
     def _build_combined(self):
-        """Return the model (LR, reference, start) -> distances and logits, and their names.
+        """Return the model (LR, reference, real, start) -> distances and logits, and their names.
 
         Only distances have names; the logits come after them.
         """
-        lr, reference = (keras.Input((None, None, 3), name=n) for n in ("lr", "reference"))
+        names = ("lr", "reference", "real")
+        lr, reference, real = pictures = [keras.Input((None, None, 3), name=n) for n in names]
         start = keras.Input((2,), dtype="int32", name="start")
         view = View(name="view")
         seen, wanted = view(self.compared(lr), start), view(reference, start)
-        distances, logits = self._compare(seen, wanted), []
+        distances, logits = self._compare(seen, wanted, view(real, start)), []
         if self.critic is not None:
             share = self.settings.adversarial_share
             logits = self.critic(UnitGradient(share, name="adversarial_gradient")(seen))
-        combined = keras.Model([lr, reference, start], [*distances.values(), *logits])
+        combined = keras.Model([*pictures, start], [*distances.values(), *logits])
         adversarial = keras.losses.BinaryCrossentropy(from_logits=True)
         combined.compile(
             keras.optimizers.Adam(beta_1=BETA_1, beta_2=BETA_2),
@@ -206,16 +211,21 @@ class RestoringStage:
         combined.optimizer.build(combined.trainable_variables)
         return combined, list(distances)
 
-    def _compare(self, seen, wanted):
-        """Return the distances between two batches of pictures by the names of their losses."""
+    def _compare(self, seen, wanted, real):
+        """Return the distances of pictures from their target, and from HR, by loss."""
         settings, distances = self.settings, {}
+        if settings.colour_share:
+            unit = UnitGradient(settings.colour_share, name="colour_gradient")(seen)
+            means = [average(pictures, self.scale * COLOUR_CELL) for pictures in (unit, real)]
+            distances[COLOUR] = PixelDistance(SQUARED, name=COLOUR)(*means)
         if settings.pixel_share:
             pictures = [UnitGradient(settings.pixel_share, name="pixel_gradient")(seen), wanted]
             pool = settings.pixel_pool
             pooled = [ops.average_pool(picture, pool, strides=pool) for picture in pictures]
             distances[PIXEL] = PixelDistance(settings.pixel_epsilon, name=PIXEL)(*pooled)
         if settings.has_content:
-            compare = ContentDistance(settings.content_layers, in_cells=False, name=CONTENT)
+            in_cells = settings.content_in_cells
+            compare = ContentDistance(settings.content_layers, in_cells=in_cells, name=CONTENT)
             unit = UnitGradient(1.0, name="content_gradient")(seen)
             scales = settings.content_scales
             distances[CONTENT] = compare_content(self._content, compare, scales, unit, wanted)

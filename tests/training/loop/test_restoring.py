@@ -22,6 +22,9 @@ LR_STAGE = RestoringSettings(
     discriminator_filters=4,
 )
 SR_STAGE = replace(LR_STAGE, grid="sr", content_scales=(0.0, 1.0), pixel_pool=2)
+COLOUR_STAGE = RestoringSettings(
+    grid="lr", pixel_share=0.0, content_scales=(0.0,), colour_share=1.0
+)
 PATCH = 32  # LR px
 
 
@@ -181,3 +184,10 @@ def test_edges_are_left_out_so_that_the_rest_is_a_multiple_of_eight():
     trimmed = trim(pictures)
     assert trimmed[0, 0, 0, 0] == 1
     assert [side % 8 for side in crop(trimmed, np.array([7, 7])).shape[1:3]] == [0, 0]
+
+
+def test_colours_are_compared_with_hr_and_not_with_the_target(recipe, batch):
+    stage = begin(recipe, None, COLOUR_STAGE)
+    lr, hr, target = batch
+    losses = [stage.update(lr, hr, 1e-3, target)["colour"] for _ in range(12)]
+    assert losses[-1] < losses[0] < np.mean(np.square(hr - target))
