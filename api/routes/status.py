@@ -60,12 +60,21 @@ restorer_schema = model.model(
     },
 )
 
+
+class NumberOrWord(fields.Raw):
+    """A number or a word. OpenAPI 2 has no type for that, so the schema allows any value."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the schema without a type."""
+        return {name: value for name, value in super().schema().items() if name != "type"}
+
+
 restore_schema = model.model(
     "Restore",
     {
         "least": fields.Float,
         "most": fields.Float(description="1, or 0 if there is no restorer"),
-        "default": fields.Raw(description="Number, or `auto`", example=AUTO),
+        "default": NumberOrWord(description="Number, or `auto`", example=AUTO),
         "restorer": fields.Nested(restorer_schema, description="Only if there is one"),
     },
 )

@@ -12,7 +12,7 @@ from core.images import OUTPUT_FORMATS
 
 INDEX = (FILES / "index.html").read_text()
 SCRIPTS_AND_STYLES = [path for path in FILES.iterdir() if path.suffix in (".js", ".css")]
-MOST_BYTES = 65_000  # of scripts and styles in the repository
+MOST_BYTES = 67_000  # of scripts and styles in the repository
 MOST_SENT_BYTES = 30_000  # of scripts and styles, compressed
 CONDITIONS = [("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since")]
 
