@@ -94,9 +94,7 @@ class Restorer:
 
     def run(self, window: WindowArray, detail: float) -> WindowArray:
         """Restore a window, (h, w, 3), by the weights of a detail in [0, 1]."""
-        if self._interpolated is None or detail == FULL_DETAIL:
-            return self._network(window)
-        return self._interpolated(window, detail)
+        return run_at_detail(window, detail, self._network, self._interpolated)
 
     def warm_up(self) -> None:
         """Run the network once on the largest window, as TensorFlow prepares itself then."""
@@ -185,6 +183,18 @@ class Restoration:
             self._strips = [
                 (first, levels) for first, levels in self._strips if first + len(levels) > top
             ]
+
+
+def run_at_detail(
+    window: WindowArray,
+    detail: float,
+    network: Network,
+    interpolated: InterpolatedNetwork | None,
+) -> WindowArray:
+    """Run `network` at full detail or if it is the only one, else the interpolated one."""
+    if interpolated is None or detail == FULL_DETAIL:
+        return network(window)
+    return interpolated(window, detail)
 
 
 def rows_before(

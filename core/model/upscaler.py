@@ -10,13 +10,20 @@ from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.errors import InvalidDetail, InvalidRestore
 from core.images.condition import recommend_strength
 from core.model.card import ModelCard, read_card, restorer_path
-from core.model.restorer import InterpolatedNetwork, Restoration, Restorer, rows_before
+from core.model.restorer import (
+    InterpolatedNetwork,
+    Restoration,
+    Restorer,
+    rows_before,
+    run_at_detail,
+)
 from core.model.tasks import (
     RowTasks,
     relative_cost,
@@ -30,6 +37,10 @@ from core.picture import Picture
 from core.pixels import PixelArray, WindowArray
 from core.runtime.machine import keep_heap
 from core.runtime.scheduler import RequestDeadline, TileScheduler
+
+if TYPE_CHECKING:
+    from core.model.graph import FrozenGraph
+    from core.model.interpolation import InterpolatedGraph
 
 RestoredNetwork = Callable[[WindowArray, float, float], WindowArray]
 """Restored window, detail and strength -> SR window, by weights tuned to restored pictures."""
@@ -268,9 +279,7 @@ class Upscaler:
             self._run_restored(levels, FULL_DETAIL, FULL_STRENGTH)
 
     def _run(self, window: WindowArray, detail: float) -> WindowArray:
-        if self._interpolated is None or detail == FULL_DETAIL:
-            return self._network(window)
-        return self._interpolated(window, detail)
+        return run_at_detail(window, detail, self._network, self._interpolated)
 
     def _run_restored(self, window: WindowArray, detail: float, strength: float) -> WindowArray:
         if self._restored is None:
@@ -300,11 +309,9 @@ def load_upscaler(
     """
     keep_heap()
     # TensorFlow takes seconds to import: callers with another network need not wait for it.
-    from core.model.graph import load_graph
-    from core.model.interpolation import load_interpolated_graph, load_restored_graph
+    from core.model.interpolation import load_restored_graph
 
-    graph = load_graph(card_path, threads=threads, precision=precision)
-    interpolated = load_interpolated_graph(card_path, threads=threads, precision=graph.precision)
+    graph, interpolated = load_graphs(card_path, threads=threads, precision=precision)
     restored = load_restored_graph(card_path, threads=threads, precision=graph.precision)
     return Upscaler(
         graph.card,
@@ -325,12 +332,22 @@ def load_restorer(card_path: Path, *, threads: int, precision: str) -> Restorer 
     path = restorer_path(card_path, read_card(card_path))
     if path is None:
         return None
+    graph, interpolated = load_graphs(path, threads=threads, precision=precision)
+    return Restorer(graph.card, graph, interpolated=interpolated)
+
+
+def load_graphs(
+    card_path: Path, *, threads: int, precision: str
+) -> tuple["FrozenGraph", "InterpolatedGraph | None"]:
+    """Load the graph of a card, and the one between it and its faithful graph, if it has one.
+
+    The arguments and errors are those of `load_upscaler`.
+    """
     from core.model.graph import load_graph
     from core.model.interpolation import load_interpolated_graph
 
-    graph = load_graph(path, threads=threads, precision=precision)
-    interpolated = load_interpolated_graph(path, threads=threads, precision=graph.precision)
-    return Restorer(graph.card, graph, interpolated=interpolated)
+    graph = load_graph(card_path, threads=threads, precision=precision)
+    return graph, load_interpolated_graph(card_path, threads=threads, precision=graph.precision)
 
 
 def assemble(strips: Iterable[PixelArray], lr: Picture) -> Picture:

@@ -143,22 +143,20 @@ def save_tuned(folder, *, faithful):
     save_graph(folder, card, brighten([0.9, 0.5, 0.3], [0.0, 10.0, 20.0]))
 
 
-def test_tuned_graphs_are_interpolated_by_detail_and_strength(card_path):
-    save_tuned(card_path.parent, faithful="plain-tuned")
-    card = make_card(name="rich", faithful="plain", restored="rich-tuned")
+@pytest.mark.parametrize(
+    ("faithful", "gain", "offset"),
+    [
+        pytest.param("plain", [0.5, 0.3, 0.2], [5, 10, 15], id="by detail and strength"),
+        pytest.param(None, [0.8, 0.4, 0.2], [0, 10, 20], id="by strength alone"),
+    ],
+)
+def test_tuned_graphs_are_interpolated(card_path, faithful, gain, offset):
+    save_tuned(card_path.parent, faithful=faithful and "plain-tuned")
+    card = make_card(name="rich", faithful=faithful, restored="rich-tuned")
     graph = load_restored_graph(save_graph(card_path.parent, card, DETAILED))
-    gain = np.array([0.5, 0.3, 0.2]) + 0.1 * 0.7
     levels = graph(LR.astype(np.float32), 0.5, 0.7)
-    np.testing.assert_allclose(levels[::4, ::4], LR * gain + np.array([5, 10, 15]), atol=1e-3)
-
-
-def test_tuned_graphs_without_faithful_ones_depend_on_the_strength_alone(card_path):
-    save_tuned(card_path.parent, faithful=None)
-    card = make_card(name="rich", restored="rich-tuned")
-    graph = load_restored_graph(save_graph(card_path.parent, card, DETAILED))
-    gain = np.array([0.8, 0.4, 0.2]) + 0.1 * 0.7
-    levels = graph(LR.astype(np.float32), 0.5, 0.7)
-    np.testing.assert_allclose(levels[::4, ::4], LR * gain + np.array([0, 10, 20]), atol=1e-3)
+    expected = LR * (np.array(gain) + 0.1 * 0.7) + np.array(offset)
+    np.testing.assert_allclose(levels[::4, ::4], expected, atol=1e-3)
 
 
 def test_a_tuned_graph_needs_a_faithful_one_as_well(card_path):

@@ -6,10 +6,11 @@ import pytest
 
 from core.images import resize_bicubic
 from tests.support.stand_ins import noise, repeat
+from tests.support.states import assert_same_state
 from training.data.patches import orient, orient_back
 from training.loop.mix import mix
 from training.loop.recipe import AdversarialSettings
-from training.loop.run import CHECKPOINT, start_run
+from training.loop.run import start_run
 from training.loop.stages import (
     GENERATOR_LOSSES,
     AdversarialStage,
@@ -200,13 +201,7 @@ def test_the_second_stage_starts_from_the_first_and_resumes_exactly(
     short = replace(second, training=replace(training, steps=4))
     train(short, photos_folder, tmp_path / "resumed", 1, **options)
     train(second, photos_folder, tmp_path / "resumed", 1, **options)
-    with (
-        np.load(tmp_path / "uninterrupted" / CHECKPOINT) as uninterrupted,
-        np.load(tmp_path / "resumed" / CHECKPOINT) as resumed,
-    ):
-        assert sorted(resumed.files) == sorted(uninterrupted.files)
-        for name in resumed.files:
-            np.testing.assert_array_equal(resumed[name], uninterrupted[name])
+    assert_same_state(tmp_path / "resumed", tmp_path / "uninterrupted")
 
 
 def test_a_run_starts_from_the_discriminator_of_another_run(recipe, content, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 import core.runtime.machine
 from config import ROOT
 from tests.support.photographs import rows_of
-from tests.support.states import state
+from tests.support.states import assert_same_state, state
 from training.data.drawings import SIDE_PX, draw_pictures
 from training.data.photos import read_manifest
 from training.loop.recipe import TeacherSettings
@@ -117,13 +117,7 @@ def test_a_resumed_run_of_a_restorer_ends_as_an_uninterrupted_one(
         for steps in lengths:
             folder = tmp_path / name
             train(until(recipe, steps), larger_photos, folder, 5, through=[run_folder])
-    with (
-        np.load(tmp_path / "uninterrupted" / CHECKPOINT) as uninterrupted,
-        np.load(tmp_path / "resumed" / CHECKPOINT) as resumed,
-    ):
-        assert sorted(resumed.files) == sorted(uninterrupted.files)
-        for name in resumed.files:
-            np.testing.assert_array_equal(resumed[name], uninterrupted[name])
+    assert_same_state(tmp_path / "resumed", tmp_path / "uninterrupted")
 
 
 def test_a_restorer_is_validated_through_every_network_on_every_degradation(
