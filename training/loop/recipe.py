@@ -132,6 +132,7 @@ class RestoringSettings:
     content_scales: tuple[float, ...] = (0.0, 1.0, 1.0)  # weights at full, half, quarter size
     content_in_cells: bool = False  # whether texture is compared in cells; see `ContentDistance`
     colour_share: float = 0.0  # of the mean colours in cells, compared with HR
+    lattice_share: float = 0.0  # of what repeats from one LR pixel to the next, on the SR grid
     adversarial_share: float = 0.0  # 0: no discriminator
     discriminator_filters: int = 96  # of its first layers; the last ones have twice as many
     discriminator_rate: float = 1.0  # learning rate, times the restorer's
@@ -142,17 +143,16 @@ class RestoringSettings:
     def __post_init__(self) -> None:
         if self.grid not in (LR_GRID, SR_GRID):
             raise CommandFailed(f"`grid` must be {LR_GRID} or {SR_GRID}. Received: {self.grid!r}")
-        if self.generator_rate and self.grid == LR_GRID:
-            raise CommandFailed(
-                f"`generator_rate` must be 0 with `grid` {LR_GRID}, whose losses do not reach the "
-                f"SR network. Received: {self.generator_rate}"
-            )
-        shares = (self.pixel_share, self.colour_share, self.adversarial_share)
-        if not any((*shares, *self.content_scales)):
-            raise CommandFailed(
-                "`pixel_share`, `colour_share`, `content_scales` or `adversarial_share` must be "
-                "above 0. Received: none."
-            )
+        for name in ("generator_rate", "lattice_share"):
+            if self.grid == LR_GRID and getattr(self, name):
+                raise CommandFailed(
+                    f"`{name}` must be 0 with `grid` {LR_GRID}, whose losses do not reach the SR "
+                    f"network. Received: {getattr(self, name)}"
+                )
+        names = ("pixel_share", "colour_share", "lattice_share", "adversarial_share")
+        if not any(self.content_scales) and not any(getattr(self, name) for name in names):
+            shares = ", ".join(f"`{name}`" for name in names)
+            raise CommandFailed(f"{shares} or `content_scales` must be above 0. Received: none.")
 
     @property
     def has_content(self) -> bool:

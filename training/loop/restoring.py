@@ -37,7 +37,7 @@ from training.models.adversaries import (
     crop,
     draw_start,
 )
-from training.models.losses import PixelDistance, UnitGradient
+from training.models.losses import PixelDistance, UnitGradient, repeated_block
 from training.models.networks import SCALE
 from training.models.restorer import JUDGED_LAYERS, build_judge
 
@@ -45,7 +45,8 @@ COLOUR_CELL = 4  # LR px a side of the cells whose mean colours are compared
 EDGE = 4  # px of the compared grid that losses leave out on each side: few pixels see them
 BETA_1, BETA_2 = 0.9, 0.99  # of Adam; a shorter memory of squares than usual suits short runs
 JUDGE_BETA_1 = 0.5  # of the discriminator's Adam; Radford et al. 2016, arXiv:1511.06434, sec. 3
-PIXEL, CONTENT, COLOUR, ADVERSARIAL = "pixel", "content", "colour", "adversarial"
+PIXEL, CONTENT, ADVERSARIAL = "pixel", "content", "adversarial"
+COLOUR, LATTICE = "colour", "lattice"
 SQUARED = 0.5  # epsilon of `PixelLoss`, well above the differences: the squared error
 
 
@@ -218,6 +219,10 @@ class RestoringStage:
             unit = UnitGradient(settings.colour_share, name="colour_gradient")(seen)
             means = [average(pictures, self.scale * COLOUR_CELL) for pictures in (unit, real)]
             distances[COLOUR] = PixelDistance(SQUARED, name=COLOUR)(*means)
+        if settings.lattice_share:
+            unit = UnitGradient(settings.lattice_share, name="lattice_gradient")(seen)
+            blocks = [repeated_block(pictures, self.scale) for pictures in (unit, wanted)]
+            distances[LATTICE] = PixelDistance(SQUARED, name=LATTICE)(*blocks)
         if settings.pixel_share:
             pictures = [UnitGradient(settings.pixel_share, name="pixel_gradient")(seen), wanted]
             pool = settings.pixel_pool

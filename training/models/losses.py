@@ -12,6 +12,7 @@ from training.models.adversaries import high_frequencies
 from training.models.networks import slice_axis
 
 MIN_STEP = 1e-3  # difference of neighbouring pixels, unit; with less, no lattice could show
+REPEATS = 8  # LR px a side of the areas in which the lattice of LR is looked for
 CELL = 8  # px a side of the cells in which texture is compared as a whole
 MIN_STRENGTH = 4 / 255  # unit; texture well below this counts as none
 GRADIENT_LENGTH = 1000.0  # of a share of 1: keeps Adam's epsilon small beside the gradients
@@ -148,6 +149,20 @@ class UnitGradient(layers.Layer):
     def get_config(self):
         """Return the constructor's arguments."""
         return super().get_config() | {"share": self.share}
+
+
+def repeated_block(pictures, side):
+    """Return the mean block of an area: what repeats there from one LR pixel to the next.
+
+    Args:
+        pictures: SR or HR, (B, H, W, C), unit; H and W are multiples of `side`.
+        side: px a side of a block, which corresponds to an LR pixel.
+
+    Returns:
+        (B, h, w, side^2 * C) for overlapping areas of `REPEATS` x `REPEATS` LR pixels.
+    """
+    blocks = ops.nn.space_to_depth(pictures, side)
+    return ops.average_pool(blocks, REPEATS, strides=REPEATS // 2)
 
 
 @keras.saving.register_keras_serializable("enhancer")

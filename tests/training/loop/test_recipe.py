@@ -145,6 +145,7 @@ LR_STAGE = RestoringSettings(grid="lr")
     [
         ({"grid": "hr"}, "`grid` must be lr or sr. Received: 'hr'"),
         ({"generator_rate": 0.1}, "`generator_rate` must be 0 with `grid` lr.* Received: 0.1"),
+        ({"lattice_share": 0.2}, "`lattice_share` must be 0 with `grid` lr.* Received: 0.2"),
         ({"pixel_share": 0.0, "content_scales": (0.0,)}, "must be above 0. Received: none"),
     ],
 )

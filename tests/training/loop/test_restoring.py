@@ -25,6 +25,9 @@ SR_STAGE = replace(LR_STAGE, grid="sr", content_scales=(0.0, 1.0), pixel_pool=2)
 COLOUR_STAGE = RestoringSettings(
     grid="lr", pixel_share=0.0, content_scales=(0.0,), colour_share=1.0
 )
+LATTICE_STAGE = RestoringSettings(
+    grid="sr", pixel_share=0.0, content_scales=(0.0,), lattice_share=1.0
+)
 PATCH = 32  # LR px
 
 
@@ -191,3 +194,18 @@ def test_colours_are_compared_with_hr_and_not_with_the_target(recipe, batch):
     lr, hr, target = batch
     losses = [stage.update(lr, hr, 1e-3, target)["colour"] for _ in range(12)]
     assert losses[-1] < losses[0] < np.mean(np.square(hr - target))
+
+
+def test_what_repeats_with_lr_pixels_is_compared_with_the_target(recipe, batch):
+    stage = begin(recipe, None, LATTICE_STAGE)
+    lr, hr, target = batch
+    alone = stage.update(lr, hr, 0.0, target)["lattice"]
+    worse = stage.update(lr, hr, 0.0, np.clip(target + canvas(target.shape), 0, 1))["lattice"]
+    assert 0 < alone < worse
+
+
+def canvas(shape):
+    """A pattern of 4 x 4 px, (B, H, W, 3), in [-0.1, 0.1]."""
+    rows, columns = (np.arange(side) % 4 < 2 for side in shape[1:3])
+    pattern = np.where(rows[:, None] ^ columns, 0.1, -0.1)
+    return np.broadcast_to(pattern[None, :, :, None], shape).astype(np.float32)

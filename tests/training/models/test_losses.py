@@ -9,6 +9,7 @@ from training.models.losses import (
     PixelLoss,
     TextureDistance,
     UnitGradient,
+    repeated_block,
 )
 
 HR = np.random.default_rng(0).random((2, 5, 6, 3), np.float32)
@@ -74,6 +75,17 @@ def test_above_the_floor_a_smooth_patch_counts_as_much_as_a_busy_one():
 
 def lattice(sr, hr):
     return np.asarray(LatticeDistance(4)(sr, hr))
+
+
+def test_what_repeats_with_lr_pixels_is_the_mean_block():
+    rng = np.random.default_rng(0)
+    block = rng.random((1, 4, 4, 3), np.float32)
+    repeated = np.tile(block, (1, 16, 16, 1))
+    noise = rng.normal(0, 0.1, repeated.shape).astype(np.float32)
+    for pictures, tolerance in ((repeated, 1e-6), (repeated + noise, 0.1)):
+        areas = np.asarray(repeated_block(pictures, 4))
+        assert areas.shape == (1, 3, 3, 48)
+        assert np.abs(areas - block.reshape(48)).max() < tolerance
 
 
 def test_a_lattice_has_a_distance_and_texture_has_none():
