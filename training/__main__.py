@@ -246,13 +246,21 @@ def add_compare(subparsers) -> None:
     command = add_subcommand(
         subparsers,
         "compare",
-        "write bicubic, model and original side by side",
+        "write bicubic interpolation and SR side by side, with HR or without and with restoring",
         commands.run_compare,
     )
     command.add_argument("card", type=Path, help="JSON file")
     command.add_argument("lr", type=Path, help="small picture")
-    command.add_argument("hr", type=Path, help="the original, four times as wide and high")
     command.add_argument("target", type=Path, help="PNG file to write")
+    third = command.add_mutually_exclusive_group(required=True)
+    third.add_argument("--hr", type=Path, help="the original, four times as wide and high")
+    third.add_argument(
+        "--part",
+        type=int,
+        nargs=4,
+        metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"),
+        help="part of the small picture, to compare it without and with restoring",
+    )
 
 
 def whole(text: str) -> int:

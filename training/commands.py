@@ -160,7 +160,15 @@ def run_evaluate_video(arguments: argparse.Namespace) -> None:
 
 def run_compare(arguments: argparse.Namespace) -> None:
     """Write three pictures side by side."""
-    from training.evaluation.outputs import TestPicture, compare
+    from core.model.tiles import Box
+    from training.evaluation.outputs import TestPicture, compare, compare_restored
 
-    picture = TestPicture("", arguments.lr, arguments.hr)
-    arguments.target.write_bytes(compare(arguments.card, picture))
+    if arguments.part is None:
+        encoded = compare(arguments.card, TestPicture("", arguments.lr, arguments.hr))
+    else:
+        left, top, right, bottom = arguments.part
+        try:
+            encoded = compare_restored(arguments.card, arguments.lr, Box(top, left, bottom, right))
+        except ValueError as error:
+            raise CommandFailed(str(error)) from None
+    arguments.target.write_bytes(encoded)

@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 
 from core.images import SUFFIXES, decode_image, decode_rgb, encode_png, resize_bicubic
 from core.media.render import upscale_to_stream
+from core.model.tiles import Box
 from core.model.upscaler import Upscaler, load_upscaler
-from core.options import PICTURE_OPTIONS, OutputOptions
+from core.options import AUTO, PICTURE_OPTIONS, OutputOptions
 from core.picture import Picture
 from core.pixels import LEVELS
 
@@ -185,8 +186,35 @@ def list_peers(folder: Path, test_set: str) -> list[Path]:
 
 def compare(card_path: Path, picture: TestPicture) -> bytes:
     """Return a PNG of bicubic interpolation, the model's output and HR, side by side."""
-    shown = [bicubic(picture), through_core(card_path)(picture), picture.decode_hr()]
-    return encode_png(Picture(np.concatenate(shown, axis=1)))
+    return side_by_side(bicubic(picture), through_core(card_path)(picture), picture.decode_hr())
+
+
+def compare_restored(card_path: Path, lr_path: Path, shown: Box) -> bytes:
+    """Return a PNG of bicubic interpolation, SR without restoring and with it, side by side.
+
+    Args:
+        card_path: card of the graph.
+        lr_path: the picture, which is upscaled as a whole.
+        shown: the part of LR that is shown.
+
+    Raises:
+        ValueError: if the picture does not contain this part.
+    """
+    picture = TestPicture("", lr_path, lr_path)
+    height, width = picture.decode_lr().shape[:2]
+    if shown != shown.grown(0, height, width) or min(shown.height, shown.width) < 1:
+        raise ValueError(
+            f"Part must lie in the picture of {width} x {height} pixels. Received: left "
+            f"{shown.left}, top {shown.top}, right {shown.right}, bottom {shown.bottom}"
+        )
+    restored = restored_through_core(card_path, ("0", AUTO))
+    outputs = (bicubic, *restored.values())
+    return side_by_side(*(shown.scaled(4).crop(output(picture)) for output in outputs))
+
+
+def side_by_side(*pictures: np.ndarray) -> bytes:
+    """Return a PNG of pictures of one height, (H, W, 3) uint8."""
+    return encode_png(Picture(np.concatenate(pictures, axis=1)))
 
 
 def write_sheet(

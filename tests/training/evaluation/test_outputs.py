@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from core.images import decode_image, encode_png
+from core.model.tiles import Box
 from core.picture import Picture
 from tests.support.stand_ins import repeat
 from training.evaluation.outputs import (
     CROP_PX,
     bicubic,
+    compare_restored,
     find_busiest_square,
     from_folder,
     list_peers,
@@ -52,6 +54,20 @@ def test_options_are_read_as_those_of_a_request():
 
 def test_bicubic_has_the_size_of_the_original(picture):
     assert bicubic(picture).shape == picture.decode_hr().shape
+
+
+def test_a_part_is_shown_by_bicubic_without_restoring_and_with_it(picture, card_path):
+    shown = decode_image(compare_restored(card_path, picture.lr_path, Box(2, 1, 6, 8))).pixels
+    rows, columns = slice(8, 24), slice(4, 32)
+    np.testing.assert_array_equal(shown[:, :28], bicubic(picture)[rows, columns])
+    sr = through_core(card_path)(picture)[rows, columns]
+    np.testing.assert_array_equal(shown[:, 28:], np.concatenate([sr, sr], axis=1))
+
+
+@pytest.mark.parametrize("part", [Box(-1, 0, 4, 4), Box(0, 0, 4, 999), Box(3, 3, 3, 6)])
+def test_a_part_beyond_the_picture_is_refused(picture, card_path, part):
+    with pytest.raises(ValueError, match=f"Received: left {part.left}, top {part.top}"):
+        compare_restored(card_path, picture.lr_path, part)
 
 
 def test_a_graph_is_run_through_core(picture, card_path):
