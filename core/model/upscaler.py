@@ -270,6 +270,7 @@ class Upscaler:
         """Run the networks once on their largest windows, as TensorFlow prepares itself then.
 
         Less detailed networks are not warmed up: few callers use them, and it takes memory.
+        Strengths between 0 and 1 have a graph of their own, which `auto` often chooses.
         """
         side = max(self.windows)
         self._run(np.zeros((side, side, 3), np.uint8), FULL_DETAIL)
@@ -277,6 +278,8 @@ class Upscaler:
             self.restorer.warm_up()
             levels = np.zeros((side, side, 3), np.float32)
             self._run_restored(levels, FULL_DETAIL, FULL_STRENGTH)
+            if self._restored is not None:
+                self._restored(levels, FULL_DETAIL, FULL_STRENGTH / 2)
 
     def _run(self, window: WindowArray, detail: float) -> WindowArray:
         return run_at_detail(window, detail, self._network, self._interpolated)

@@ -203,6 +203,18 @@ def test_warming_up_runs_both_networks_on_a_whole_window():
     ]
 
 
+def test_warming_up_runs_the_tuned_networks_of_full_and_of_lower_strength():
+    seen = []
+
+    def tuned(window, detail, strength):
+        seen.append((window.shape, detail, strength))
+        return repeat(window)
+
+    restorer = make_restorer()
+    Upscaler(make_card(), repeat, window=16, restorer=restorer, restored=tuned).warm_up()
+    assert seen == [((16, 16, 3), 1.0, 1.0), ((16, 16, 3), 1.0, 0.5)]
+
+
 @pytest.mark.parametrize("restore", [-0.1, 1.1, float("nan")])
 def test_a_strength_outside_its_range_is_refused(upscaler, restore):
     with pytest.raises(InvalidRestore, match=f"from 0 to 1, or auto. Received: {restore:g}"):
