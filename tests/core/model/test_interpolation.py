@@ -188,6 +188,16 @@ def test_a_tuned_graph_needs_a_faithful_one_as_well(card_path):
         load_restored_graph(save_graph(card_path.parent, card, DETAILED))
 
 
+def test_the_upscaler_has_the_cards_of_all_graphs(card_path):
+    save_tuned(card_path.parent, faithful="plain-tuned")
+    card = make_card(name="rich", faithful="plain", restored="rich-tuned")
+    upscaler = load_upscaler(
+        save_graph(card_path.parent, card, DETAILED), window=16, threads=1, precision="float32"
+    )
+    names = [card.name for card in upscaler.cards]
+    assert names == ["rich", "plain", "rich-tuned", "plain-tuned"]
+
+
 def test_without_a_tuned_graph_there_is_none(card_path):
     assert load_restored_graph(card_path) is None
 
