@@ -83,8 +83,8 @@ def test_every_status_of_the_error_table_is_documented(document):
         for method in ("get", "post", "delete")
         for status in path.get(method, {}).get("responses", ())
     }
-    told = {str(int(status)) for status in STATUS.values() if status != CLIENT_CLOSED_REQUEST}
-    assert told <= documented
+    mapped = {str(int(status)) for status in STATUS.values() if status != CLIENT_CLOSED_REQUEST}
+    assert mapped <= documented
 
 
 def test_predict_documents_jobs(document):

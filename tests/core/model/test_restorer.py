@@ -141,12 +141,12 @@ def test_tiles_that_nobody_fetches_are_not_restored():
 
 
 def test_progress_counts_the_tiles_of_both_networks(upscaler):
-    told = []
+    reported = []
     lr = Picture(noise(50, 40))
-    upscale(upscaler, lr, 1.0, progress=lambda done, total: told.append((done, total)))
+    upscale(upscaler, lr, 1.0, progress=lambda done, total: reported.append((done, total)))
     count = upscaler.count_tiles(50, 40, is_restored=True)
     assert count > upscaler.count_tiles(50, 40, is_restored=False)
-    assert told == [(done, count) for done in range(1, count + 1)]
+    assert reported == [(done, count) for done in range(1, count + 1)]
 
 
 def test_restoring_ends_when_the_caller_has_left(upscaler):

@@ -245,16 +245,16 @@ def test_many_pictures_at_once_each_get_their_own_results():
 
 
 def test_the_time_of_each_task_is_reported():
-    now, told = [0.0], []
+    now, reported = [0.0], []
     scheduler = TileScheduler(clock=lambda: now[0])
-    scheduler.on_done = told.append
+    scheduler.on_done = reported.append
 
     def run(number):
         now[0] += number
         return result(number)
 
     list(scheduler.run(tasks(3, run=run), max_results=9))
-    assert told == [0.0, 1.0, 2.0]
+    assert reported == [0.0, 1.0, 2.0]
 
 
 def test_tasks_that_wait_are_counted():
