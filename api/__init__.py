@@ -1,7 +1,8 @@
 """The HTTP API: routes, headers, OpenAPI document and error responses."""
 
-from flask import Flask
+from flask import Flask, request
 from flask_restx import Api
+from werkzeug.http import parse_date
 
 from api.access import (
     SECURITY_SCHEMES,
@@ -38,6 +39,12 @@ VERSION = "1.0.0"
 MAX_FORM_PARTS = 32
 MAX_FORM_BYTES = 128 * 1024  # of all text fields together; more than Werkzeug reads at once
 
+DATE_CONDITIONS = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_RANGE")
+"""Headers that make a request conditional and may hold a date, as WSGI names them."""
+
+NO_DATE = "no date"
+"""Text that is neither a date nor the ETag of a file."""
+
 
 def create_api(
     app: Flask,
@@ -71,6 +78,7 @@ def create_api(
     )
     add_namespaces(api, service)
     app.extensions[METRICS] = Metrics(service, shared=shared_metrics, version=VERSION)
+    app.before_request(ignore_dates_out_of_range)
     register_errors(app, api)
     register_tracing(app, [app.extensions[METRICS].observe])  # first, to trace refusals too
     register_security_headers(app)
@@ -95,6 +103,19 @@ def configure(app: Flask, service: ServiceContext) -> None:
     app.extensions[PROGRESS_REGISTRY] = RequestProgressRegistry()
     if service.jobs is not None:
         app.extensions[STREAM_LIMIT] = EventStreamLimit(service.jobs.watchers)
+
+
+def ignore_dates_out_of_range() -> None:
+    """Replace dates with numbers that are too large: Werkzeug raises instead of ignoring them.
+
+    Source: RFC 9110, sections 13.1.3 to 13.1.5: conditions with an invalid date are ignored, and
+    the whole file is sent if that of `If-Range` is invalid.
+    """
+    for name in DATE_CONDITIONS:
+        try:
+            parse_date(request.environ.get(name))
+        except OverflowError:
+            request.environ[name] = NO_DATE
 
 
 def add_namespaces(api: Api, service: ServiceContext) -> None:

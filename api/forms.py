@@ -7,6 +7,7 @@ from flask import request
 from flask_restx.reqparse import RequestParser
 from werkzeug.datastructures import FileStorage
 
+from api.context import current_service
 from api.errors import LONGEST_QUOTE, InvalidField, InvalidUpload
 from core.options import (
     AUTO,
@@ -16,6 +17,7 @@ from core.options import (
     PICTURE_FORMATS,
     PICTURE_OPTIONS,
     PNG,
+    RESTORE,
     Option,
     OutputOptions,
     Restore,
@@ -93,9 +95,15 @@ def document_options(parser: RequestParser, options: Sequence[Option]) -> None:
             location="form",
             type=schema_type(option),
             choices=option.values.words if option.values.type is str else (),
-            default=option.default,
+            default=restore_default if option is RESTORE else option.default,
             help=option.help,
         )
+
+
+def restore_default() -> str:
+    """Return what the service uses without a field `restore`, as a caller would write it."""
+    restore = current_service().restore
+    return restore if restore == AUTO else f"{restore:g}"
 
 
 def schema_type(option: Option) -> type:

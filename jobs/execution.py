@@ -55,8 +55,7 @@ class JobContext:
     @property
     def model_id(self) -> str:
         """Names, versions and digests of the networks; only their own segments fit together."""
-        restorer = self.upscaler.restorer
-        cards = [self.upscaler.card, *([] if restorer is None else [restorer.card])]
+        cards = self.upscaler.cards
         return " ".join(f"{card.name} {card.version} {card.sha256}" for card in cards)
 
     def open(self, path: Path, options: OutputOptions) -> Medium:

@@ -40,6 +40,10 @@ class JobState(StrEnum):
         return self in FINAL
 
 
+OPTIONS_FIELD = "wish"
+"""Field that holds the options of a stored job. Version 1.0 called it so, whose jobs are still
+read and whose workers may share the queue during an upgrade."""
+
 FINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 """The states in which a job has ended."""
 

@@ -25,7 +25,7 @@ export async function askForKey({ status, message }) {
 }
 
 function openKeyDialog(message) {
-  write("key-told", message);
+  write("key-message", message);
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {

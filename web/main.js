@@ -73,8 +73,8 @@ async function loadService() {
   }
   const { description, jobs, limits, weights } = metadata;
   setDefaults(metadata);
-  write("told-limits", say("limits-pictures", limitTexts(limits)));
-  write("told-clips", jobs ? say("limits-clips", limitTexts(jobs)) : say("limits-no-clips"));
+  write("limits-of-pictures", say("limits-pictures", limitTexts(limits)));
+  write("limits-of-clips", jobs ? say("limits-clips", limitTexts(jobs)) : say("limits-no-clips"));
   write("about-model", say("model", { ...weights, description }));
   if (jobs) void restoreJobs();
 }

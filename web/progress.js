@@ -23,7 +23,7 @@ export function showProblem(picture) {
   if (!problem) return;
   write("problem-title", problem.title);
   write("problem-advice", problem.advice);
-  write("problem-told", problem.message && say("told", problem));
+  write("problem-message", problem.message && say("service-message", problem));
   byId("retry").hidden = !problem.canRetry;
 }
 

@@ -104,10 +104,12 @@ def send_file(files: PageFiles, name: str) -> ResponseReturnValue:
     file = files.files.get(PAGE_URL + name)
     if file is None:
         raise NotFound
-    # No ranges: WhiteNoise answers a range of one byte with 416. It also ignores `gzip;q=0`.
+    # No ranges: WhiteNoise answers a range of one byte with 416. It also ignores `gzip;q=0`, and
+    # takes an invalid date for a late one.
     encodings = "gzip" if request.accept_encodings.quality("gzip") > 0 else ""
-    environ = {**request.environ, "HTTP_RANGE": "", "HTTP_ACCEPT_ENCODING": encodings}
+    changes = {"HTTP_RANGE": "", "HTTP_IF_MODIFIED_SINCE": "", "HTTP_ACCEPT_ENCODING": encodings}
+    environ = request.environ | changes
     # Buffered, so that the file is closed even if nobody reads the response.
     response = Response.from_app(partial(files.serve, file), environ, buffered=True)
     response.headers.update(HEADERS)  # on 304 too: browsers update stored headers from it
-    return response.make_conditional(request.environ)  # weak ETags and lists of them
+    return response.make_conditional(request.environ)  # dates, weak ETags and lists of them

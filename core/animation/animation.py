@@ -30,13 +30,13 @@ from core.images.resize import resize_bicubic
 from core.media.medium import (
     JUDGED,
     WARM_UP,
+    CheckCancelled,
     ClipLimits,
     Frame,
-    GoOn,
     Report,
     Segment,
     UpscalePicture,
-    always,
+    never_cancelled,
     pick_judged,
     plan_segments,
 )
@@ -108,7 +108,9 @@ class Animation:
             )
             write_part(_with_report(sr, report), target)
 
-    def join(self, parts: Sequence[Path], target: Path, go_on: GoOn = always) -> None:
+    def join(
+        self, parts: Sequence[Path], target: Path, check_cancelled: CheckCancelled = never_cancelled
+    ) -> None:
         """Write the upscaled animation from the part files of all segments.
 
         Raises:
@@ -126,7 +128,7 @@ class Animation:
             self.header.time_base,
             durations,
             self._plays,
-            partial(_read_pictures, parts, go_on),
+            partial(_read_pictures, parts, check_cancelled),
             mark_synthetic_detail(None) if self._options.has_note else None,
         )
         with atomic_write(target) as unfinished:
@@ -215,7 +217,7 @@ def _with_report(frames: Iterator[Frame], report: Report) -> Iterator[Frame]:
         report(done)
 
 
-def _read_pictures(parts: Sequence[Path], go_on: GoOn) -> Iterator[Picture]:
+def _read_pictures(parts: Sequence[Path], check_cancelled: CheckCancelled) -> Iterator[Picture]:
     for frame in chain.from_iterable(map(read_part, parts)):
-        go_on()
+        check_cancelled()
         yield frame.picture

@@ -4,24 +4,25 @@ The measures are computed on a fixed sample of windows, so the largest picture c
 milliseconds, and the same pixels always give the same strength. A logistic model turns them
 into the strength that makes the enlarged picture look most like the original.
 
-A lossy file leaves a grid in its pixels that survives a conversion to PNG: in the transform of
-the blocks of its encoder, and of no others, many coefficients are zero, and the rest are
-multiples of the quantisation steps.
-
-Source: Nikoukhah et al. 2021, ZERO, doi:10.5201/ipol.2021.390 (zeros vote for the grid);
-Fan and de Queiroz 2003, doi:10.1109/TIP.2002.807361 (likelihood of quantisation steps).
+Traces of compression are measured by `core.images.traces`.
 """
 
 import math
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from core.images.header import STANDARD_STEPS, percent_from_quality
+from core.images.header import percent_from_quality
+from core.images.traces import (
+    JPEG_SIDE,
+    WEBP_FREQUENCIES,
+    WEBP_SIDE,
+    find_grid,
+    find_jpeg,
+)
 from core.picture import Picture
-from core.pixels import LEVELS, Float32Array, PixelArray, levels_from_pixels, to_uint8
+from core.pixels import Float32Array, PixelArray, levels_from_pixels, to_uint8
 
 MIN_SIDE, WINDOW = 33, 64
 """Height and width from which a picture is measured, and those of a window of the sample, px."""
@@ -34,33 +35,6 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 MOST_COLOURS, MOST_GREYS, COUNTED_PIXELS = 256, 32, 4096
 """Number of levels up to which so many pixels count as graphics. A GIF has at most 256."""
-
-JPEG_SIDE, JPEG_FREQUENCIES = 8, (2, 3, 4, 5)
-"""Side of the blocks of JPEG, px, and the frequencies of which zeros are counted."""
-
-WEBP_SIDE, WEBP_FREQUENCIES = 4, (1, 2, 3)
-"""The same for WebP."""
-
-ROUNDING, ZERO = 0.4, 0.5
-"""Standard deviation of the rounding errors in a coefficient, and what counts as zero, levels."""
-
-MIN_EXCESS, MIN_SHARE = 0.05, 0.01
-"""Excess of zeros from which a grid may be that of JPEG, and the share that keeps it finite."""
-
-LEAST_LIKELIHOOD = -2.3
-"""Logarithm of the likelihood, relative to that of no grid, of a coefficient off the grid."""
-
-MIN_EVIDENCE = 0.5
-"""Mean logarithm of the likelihood of a block from which steps count as found."""
-
-PERCENTS = np.geomspace(10, 400, 68)
-"""Sizes of quantisation steps that are tried, relative to `STANDARD_STEPS`, percent."""
-
-HIGHEST_ORDER = 4
-"""Sum of row and column of the coefficients that are compared with the steps, at most."""
-
-COMPARED_BLOCKS, MIN_COEFFICIENT = 128, 4
-"""Number of blocks that are compared with the steps, those with most coefficients from 4 on."""
 
 CELL = 8
 """Height and width of the cells whose noise and detail are compared, px."""
@@ -190,11 +164,13 @@ def _is_opaque(lr: Picture, place: tuple[slice, slice]) -> bool:
 
 def has_few_colours(windows: PixelArray) -> bool:
     """Return whether (N, h, w, 3) uint8 or uint16 are graphics: of a palette, or of few greys."""
-    pixels = to_uint8(windows).reshape(-1, 3)
-    red, green, blue = pixels[:: -(-len(pixels) // COUNTED_PIXELS)].astype(np.int32).T
+    pixels = windows.reshape(-1, 3)
+    counted = to_uint8(pixels[:: -(-len(pixels) // COUNTED_PIXELS)])
+    red, green, blue = counted.astype(np.int32).T
     is_grey = np.array_equal(red, green) and np.array_equal(green, blue)
-    colours = np.unique(red << 16 | green << 8 | blue)
-    return len(colours) <= (MOST_GREYS if is_grey else MOST_COLOURS)
+    colours = np.sort(red << 16 | green << 8 | blue)  # eight times as fast as np.unique
+    count = 1 + int(np.count_nonzero(np.diff(colours)))
+    return count <= (MOST_GREYS if is_grey else MOST_COLOURS)
 
 
 def measure_condition(windows: PixelArray, jpeg_quality: float | None = None) -> Condition:
@@ -205,158 +181,48 @@ def measure_condition(windows: PixelArray, jpeg_quality: float | None = None) ->
             positions that differ by multiples of 8 px.
         jpeg_quality: quality in the header of the file, in [1, 100]; None if it is no JPEG.
     """
-    levels = levels_from_pixels(windows)
-    luma = np.einsum("nyxc,c->nyx", levels, LUMA)
+    red, green, blue = levels = levels_from_pixels(
+        np.ascontiguousarray(np.moveaxis(windows, -1, 0))
+    )
+    luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     detail = sum(np.abs(np.diff(luma, axis=axis)).mean(axis=(1, 2)) for axis in (1, 2))
     chosen = np.argsort(-detail, kind="stable")[:GRID_WINDOWS]
     percent = 0.0 if jpeg_quality is None else percent_from_quality(jpeg_quality)
     if percent < EVIDENCE["jpeg_percent"][1]:  # the file may have been a coarser JPEG before
-        percent = max(percent, find_jpeg(luma[chosen], levels[chosen]))
+        percent = max(percent, find_jpeg(luma[chosen], levels[:, chosen]))
     may_be_webp = not percent and _repeated_share(luma) < FLAT_SHARE
     webp_grid = find_grid(luma[chosen], WEBP_SIDE, WEBP_FREQUENCIES)[1] if may_be_webp else 0.0
-    noise, sharpness = measure_detail(luma)
-    colour_noise, _ = measure_detail((levels[..., 2] - levels[..., 0]) / np.float32(math.sqrt(2)))
+    difference = (blue - red) / np.float32(math.sqrt(2))
+    (noise, sharpness), (colour_noise, _) = measure_detail(np.stack([luma, difference]))
     return Condition(percent, webp_grid, noise, colour_noise, sharpness)
 
 
-def find_jpeg(luma: Float32Array, levels: Float32Array) -> float:
-    """Find the quantisation steps of JPEG in decoded pixels.
-
-    Args:
-        luma: (N, h, w) levels.
-        levels: (N, h, w, 3) levels; blocks that were clipped after decoding are ignored.
-
-    Returns:
-        The size of the steps as `jpeg_percent`.
-    """
-    offset, excess = find_grid(luma, JPEG_SIDE, JPEG_FREQUENCIES)
-    if excess < MIN_EXCESS:
-        return 0.0
-    clipped = np.count_nonzero((levels <= 0) | (levels >= LEVELS), axis=-1)
-    usable = _blocks(clipped, offset).max(axis=1, initial=0) == 0
-    blocks = _blocks(luma, offset)[usable]
-    turned = blocks.reshape(-1, JPEG_SIDE, JPEG_SIDE).swapaxes(1, 2).reshape(blocks.shape)
-    return max(map(estimate_percent, (blocks, turned)))[1]
-
-
-def find_grid(
-    luma: Float32Array, side: int, frequencies: tuple[int, ...]
-) -> tuple[tuple[int, int], float]:
-    """Find the grid of an encoder: most coefficients of its blocks are zero.
-
-    Args:
-        luma: (N, h, w) levels.
-        side: height and width of a block, px.
-        frequencies: of which zeros are counted, in height and in width.
-
-    Returns:
-        Offset of the grid, (row, column), and its excess: how many more coefficients are zero
-        there than elsewhere, relative to those that are not zero there.
-    """
-    down, across = (_sliding_cosines(length, side, frequencies) for length in luma.shape[1:])
-    # (N, side, 1, blocks * F, w) @ (side, w, blocks * F). Many small products are faster here
-    # than a large one, for which BLAS would start threads.
-    coefficients = (down @ luma[:, None])[:, :, None] @ across.swapaxes(1, 2)
-    zeros = (np.abs(coefficients) < ZERO).mean(axis=(0, 3, 4))
-    row, column = divmod(int(zeros.argmax()), side)
-    elsewhere = (zeros.sum() - zeros.max()) / (zeros.size - 1)
-    excess = (zeros.max() - elsewhere) / (1 - zeros.max() + MIN_SHARE)
-    return (row, column), float(excess)
-
-
-@cache
-def _sliding_cosines(length: int, side: int, frequencies: tuple[int, ...]) -> Float32Array:
-    """Return the transform of the blocks at every offset of a line.
-
-    Returns:
-        (side, blocks * F, length): for each offset, each block and each frequency.
-    """
-    blocks = length // side - 1
-    matrix = np.zeros((side, blocks, len(frequencies), length), np.float32)
-    for offset, block in np.ndindex(side, blocks):
-        start = offset + side * block
-        matrix[offset, block, :, start : start + side] = _cosines(side)[list(frequencies)]
-    return matrix.reshape(side, -1, length)
-
-
-def _cosines(side: int) -> Float32Array:
-    """Return the orthonormal discrete cosine transform, (frequency, position)."""
-    frequency, position = np.mgrid[:side, :side]
-    waves = np.cos(np.pi * (2 * position + 1) * frequency / (2 * side))
-    scales = np.where(frequency == 0, 1, math.sqrt(2)) / math.sqrt(side)
-    return np.asarray(waves * scales, np.float32)
-
-
-def _tiles(values: NDArray[Any], side: int) -> NDArray[Any]:
-    """Cut (N, h, w) to whole tiles, (N, rows, side, columns, side)."""
-    count, height, width = values.shape
-    rows, columns = height // side, width // side
-    whole = values[:, : rows * side, : columns * side]
-    return whole.reshape(count, rows, side, columns, side)
-
-
-def _blocks(values: NDArray[Any], offset: tuple[int, int]) -> NDArray[Any]:
-    """Return the 8 x 8 blocks of (N, h, w) on a grid, (B, 64)."""
-    tiles = _tiles(values[:, offset[0] :, offset[1] :], JPEG_SIDE)
-    return tiles.swapaxes(2, 3).reshape(-1, JPEG_SIDE**2)
-
-
-def estimate_percent(blocks: Float32Array) -> tuple[float, float]:
-    """Estimate the size of quantisation steps from blocks on the grid, (B, 64) levels.
-
-    Only coefficients above half a step count: smaller ones are frequent in any picture.
-
-    Returns:
-        The evidence for the most likely of `PERCENTS`, and this size; 0 if the evidence is weak.
-    """
-    if not len(blocks):
-        return 0.0, 0.0
-    basis, steps = _low_frequencies()
-    coefficients = np.abs(blocks @ basis)
-    detail = np.count_nonzero(coefficients > MIN_COEFFICIENT, axis=1)
-    coefficients = coefficients[np.argsort(-detail, kind="stable")[:COMPARED_BLOCKS]]
-    ratios = coefficients / steps
-    multiples = np.rint(ratios)
-    errors = (ratios - multiples) * (steps / ROUNDING)
-    highest = np.log(steps / (ROUNDING * math.sqrt(2 * math.pi)))
-    likelihood = np.maximum(highest - errors * errors / 2, LEAST_LIKELIHOOD)
-    evidence = np.where(multiples > 0, likelihood, 0).sum(axis=(1, 2)) / len(coefficients)
-    best = int(evidence.argmax())
-    found = evidence[best] > MIN_EVIDENCE
-    return float(evidence[best]), float(PERCENTS[best]) if found else 0.0
-
-
-@cache
-def _low_frequencies() -> tuple[Float32Array, Float32Array]:
-    """Return what the coefficients of low frequency are made with and compared with.
-
-    Returns:
-        The basis, (64, F), and the quantisation steps at each of `PERCENTS`, (P, 1, F).
-    """
-    order = np.add.outer(np.arange(JPEG_SIDE), np.arange(JPEG_SIDE))
-    row, column = np.nonzero((order > 0) & (order <= HIGHEST_ORDER))
-    cosines = _cosines(JPEG_SIDE)
-    basis = np.einsum("fy,fx->yxf", cosines[row], cosines[column]).reshape(JPEG_SIDE**2, -1)
-    steps = np.floor((STANDARD_STEPS[row, column] * PERCENTS[:, None, None] + 50) / 100)
-    return basis, np.maximum(steps, 1).astype(np.float32)
-
-
-def measure_detail(plane: Float32Array) -> tuple[float, float]:
+def measure_detail(planes: Float32Array) -> list[tuple[float, float]]:
     """Measure the noise of the flattest quarter and the sharpness of the most detailed one.
 
     Args:
-        plane: (N, h, w) levels.
+        planes: (P, N, h, w) levels, of each plane N windows.
 
     Returns:
-        Standard deviation of white noise, levels, and the sharpness as in `Condition`.
+        For each plane the standard deviation of white noise, levels, and the sharpness as in
+        `Condition`.
     """
-    fine, coarse = _cell_energy(plane, 1), _cell_energy(plane, 2)
+    energies = zip(planes, _cell_energy(planes, 1), _cell_energy(planes, 2), strict=True)
+    return [_measure_plane(plane, fine, coarse) for plane, fine, coarse in energies]
+
+
+def _measure_plane(
+    plane: Float32Array, fine: Float32Array, coarse: Float32Array
+) -> tuple[float, float]:
     order = np.argsort(coarse.sum(axis=0), kind="stable")
     quarter = max(len(order) // 4, 1)
     flat, detailed = order[:quarter], order[-quarter:]
-    least = float(np.quantile(fine, LEAST_CELLS, axis=1).min()) / (NOISE_GAIN * LEAST_ENERGY)
+    least = float(_quantile(fine, LEAST_CELLS).min()) / (NOISE_GAIN * LEAST_ENERGY)
     variance = min(_noise_variance(fine[:, flat], coarse[:, flat]), least)
-    variance *= max(1 - _repeated_share(plane) / MOST_REPEATS, 0) * (variance < MOST_NOISE**2)
+    if 0 < variance < MOST_NOISE**2:
+        variance *= max(1 - _repeated_share(plane) / MOST_REPEATS, 0)
+    else:
+        variance = 0.0
     fine_detail, coarse_detail = (
         max(float(energy[:, detailed].mean()) - NOISE_GAIN * variance, 0.0) + 1
         for energy in (fine, coarse)
@@ -371,30 +237,55 @@ def _noise_variance(fine: Float32Array, coarse: Float32Array) -> float:
         fine: (2, cells), energy in height and in width.
         coarse: likewise.
     """
-    excess = np.median(fine - EDGE_SHARE * coarse, axis=1).min()
+    excess = _quantile(fine - EDGE_SHARE * coarse, 0.5).min()
     return max(float(excess), 0.0) / (NOISE_GAIN * (1 - EDGE_SHARE))
 
 
-def _cell_energy(plane: Float32Array, distance: int) -> Float32Array:
-    """Return the energy of second differences in each cell, in height and in width, (2, cells).
+def _quantile(values: Float32Array, share: float) -> Float32Array:
+    """Return a quantile of each row, interpolated linearly; np.quantile takes 0.1 ms more."""
+    ordered = np.sort(values, axis=1)
+    place = share * (ordered.shape[1] - 1)
+    low, high = ordered[:, math.floor(place)], ordered[:, math.ceil(place)]
+    return low + np.float32(place % 1) * (high - low)
+
+
+def _cell_energy(planes: Float32Array, distance: int) -> Float32Array:
+    """Return the mean energy of second differences in each cell.
 
     Args:
-        plane: (N, h, w) levels.
+        planes: (P, N, h, w) levels.
         distance: between the pixels that are compared, 1 or 2 px.
+
+    Returns:
+        (P, 2, cells): of each plane, in height and in width.
     """
-    height, width = (size - 4 for size in plane.shape[1:])
-    centre = plane[:, 2:-2, 2:-2]
+    height, width = (size - 4 for size in planes.shape[2:])
+    centre = 2 * planes[..., 2:-2, 2:-2]
+    down, across = _cell_sums(height), _cell_sums(width)
     energies = []
-    for down, across in ((distance, 0), (0, distance)):
-        before = plane[:, 2 - down : 2 - down + height, 2 - across : 2 - across + width]
-        after = plane[:, 2 + down : 2 + down + height, 2 + across : 2 + across + width]
-        tiles = _tiles(before + after - 2 * centre, CELL)
-        energies.append(np.einsum("nrycx,nrycx->nrc", tiles, tiles).ravel())
-    return np.asarray(energies, np.float32) / np.float32(CELL**2)
+    for y, x in ((distance, 0), (0, distance)):
+        change = planes[..., 2 - y : 2 - y + height, 2 - x : 2 - x + width] - centre
+        change += planes[..., 2 + y : 2 + y + height, 2 + x : 2 + x + width]
+        change *= change
+        energies.append((down.T @ (change @ across)).reshape(len(planes), -1))
+    return np.stack(energies, axis=1)
+
+
+@cache
+def _cell_sums(length: int) -> Float32Array:
+    """Return the matrix that sums the pixels of each cell of a line, (length, cells).
+
+    Each pixel has the weight 1 / CELL, so that products in height and in width give means.
+    """
+    cells = length // CELL
+    matrix = np.repeat(np.eye(cells, dtype=np.float32), CELL, axis=0) / np.float32(CELL)
+    return np.pad(matrix, ((0, length - len(matrix)), (0, 0)))
 
 
 def _repeated_share(plane: Float32Array) -> float:
     """Return the share of pixels that equal those below, to the right, and diagonally below."""
     pixels = plane[:, :-1, :-1]
-    others = plane[:, 1:, :-1], plane[:, :-1, 1:], plane[:, 1:, 1:]
-    return float(np.logical_and.reduce([pixels == other for other in others]).mean())
+    repeated = pixels == plane[:, 1:, :-1]
+    repeated &= pixels == plane[:, :-1, 1:]
+    repeated &= pixels == plane[:, 1:, 1:]
+    return float(np.count_nonzero(repeated) / repeated.size)

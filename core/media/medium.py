@@ -38,12 +38,12 @@ UpscalePicture = Callable[[Picture], Picture]
 Report = Callable[[int], None]
 """Function called with the number of frames of a segment that are done."""
 
-GoOn = Callable[[], None]
+CheckCancelled = Callable[[], None]
 """Function called now and then during long work. What it raises ends the work."""
 
 
-def always() -> None:
-    """Let the work go on; a `GoOn`."""
+def never_cancelled() -> None:
+    """Return, as nobody cancels the work; a `CheckCancelled`."""
 
 
 class Frame(NamedTuple):
@@ -153,7 +153,9 @@ class Medium(Protocol):
         What `upscale` or `report` raises ends the work.
         """
 
-    def join(self, parts: Sequence[Path], target: Path, go_on: GoOn = always) -> None:
+    def join(
+        self, parts: Sequence[Path], target: Path, check_cancelled: CheckCancelled = never_cancelled
+    ) -> None:
         """Join the segments to the result.
 
         Afterwards `damage` also says what could not be decoded.
@@ -161,7 +163,7 @@ class Medium(Protocol):
         Args:
             parts: files of all segments in order.
             target: path of the result.
-            go_on: called now and then; what it raises ends the work.
+            check_cancelled: called now and then; what it raises ends the work.
         """
 
 

@@ -27,13 +27,13 @@ from core.media.archive import (
 )
 from core.media.medium import (
     PICTURES,
+    CheckCancelled,
     ClipLimits,
-    GoOn,
     Medium,
     Report,
     Segment,
     UpscalePicture,
-    always,
+    never_cancelled,
     plan_segments,
 )
 from core.media.render import PictureEncoder, split_into_strips
@@ -140,7 +140,7 @@ class PictureFile:
         self,
         parts: Sequence[Path],
         target: Path,
-        go_on: GoOn = always,  # noqa: ARG002
+        check_cancelled: CheckCancelled = never_cancelled,  # noqa: ARG002
     ) -> None:
         """Copy the SR picture to the result."""
         shutil.copyfile(parts[0], target)
@@ -228,14 +228,16 @@ class PictureArchive:
         with open_archive(self._path, limits) as archive, unpack(archive, entry, limits) as file:
             return self._decoder.decode(file, self._limits)
 
-    def join(self, parts: Sequence[Path], target: Path, go_on: GoOn = always) -> None:
+    def join(
+        self, parts: Sequence[Path], target: Path, check_cancelled: CheckCancelled = never_cancelled
+    ) -> None:
         """Write the archive of the SR pictures, with a report of the files left out."""
         refused = dict(self._refused)
         suffix = f".{self._options.picture_format}"
         names = result_names([entry.name for entry in self._entries], suffix)
         with zipfile.ZipFile(target, "w") as archive:
             for entry, name, path in zip(self._entries, names, parts, strict=True):
-                go_on()
+                check_cancelled()
                 with path.open("rb") as part:
                     if part.read(1) == DONE:
                         add_file(archive, name, part)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass, field, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,18 @@ def restorer_path(card_path: Path, card: ModelCard) -> Path | None:
 def restored_path(card_path: Path, card: ModelCard) -> Path | None:
     """Return the path of the card tuned to restored pictures; None if the card names none."""
     return _path_beside(card_path, card.restored)
+
+
+def read_linked_cards(card_path: Path) -> list[ModelCard]:
+    """Return a card and all cards that it names, directly or through others.
+
+    Raises:
+        GraphMismatch: if one of them cannot be read.
+    """
+    card = read_card(card_path)
+    paths = (find(card_path, card) for find in (faithful_path, restored_path, restorer_path))
+    linked = [read_linked_cards(path) for path in paths if path is not None]
+    return [card, *chain.from_iterable(linked)]
 
 
 def _path_beside(card_path: Path, name: str | None) -> Path | None:

@@ -5,7 +5,7 @@ is upscaled by the same network as the colour. The colour may be restored before
 of a `core.model.restorer.Restorer`.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -16,7 +16,7 @@ import numpy as np
 
 from core.errors import InvalidDetail, InvalidRestore
 from core.images.condition import recommend_strength
-from core.model.card import ModelCard, read_card, restorer_path
+from core.model.card import ModelCard, read_card, read_linked_cards, restorer_path
 from core.model.restorer import (
     InterpolatedNetwork,
     Restoration,
@@ -64,6 +64,8 @@ class Upscaler:
         interpolated: less detailed networks, for `detail` in [0, 1); None if there are none.
         restorer: cleans pictures before they are upscaled; None if there is none.
         restored: upscales restored pictures; None for the network of other pictures.
+        cards: of all networks, less detailed, tuned and restoring ones included; None if there
+            are only those of `card` and of the restorer.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Upscaler:
         interpolated: InterpolatedNetwork | None = None,
         restorer: Restorer | None = None,
         restored: RestoredNetwork | None = None,
+        cards: Sequence[ModelCard] | None = None,
     ) -> None:
         self.card = card
         self.restorer = restorer
@@ -84,6 +87,14 @@ class Upscaler:
         self._network = network
         self._interpolated = interpolated
         self._restored = restored
+        self._cards = cards
+
+    @property
+    def cards(self) -> list[ModelCard]:
+        """Cards of all networks that may compute a pixel."""
+        if self._cards is not None:
+            return list(self._cards)
+        return [self.card, *([] if self.restorer is None else [self.restorer.card])]
 
     @property
     def scale(self) -> int:
@@ -270,6 +281,7 @@ class Upscaler:
         """Run the networks once on their largest windows, as TensorFlow prepares itself then.
 
         Less detailed networks are not warmed up: few callers use them, and it takes memory.
+        Strengths between 0 and 1 have a graph of their own, which `auto` often chooses.
         """
         side = max(self.windows)
         self._run(np.zeros((side, side, 3), np.uint8), FULL_DETAIL)
@@ -277,6 +289,8 @@ class Upscaler:
             self.restorer.warm_up()
             levels = np.zeros((side, side, 3), np.float32)
             self._run_restored(levels, FULL_DETAIL, FULL_STRENGTH)
+            if self._restored is not None:
+                self._restored(levels, FULL_DETAIL, FULL_STRENGTH / 2)
 
     def _run(self, window: WindowArray, detail: float) -> WindowArray:
         return run_at_detail(window, detail, self._network, self._interpolated)
@@ -321,6 +335,7 @@ def load_upscaler(
         interpolated=interpolated,
         restorer=load_restorer(card_path, threads=threads, precision=precision),
         restored=restored,
+        cards=read_linked_cards(card_path),
     )
 
 

@@ -15,14 +15,14 @@ from core.files import atomic_write
 from core.media.medium import (
     JUDGED,
     WARM_UP,
+    CheckCancelled,
     ClipHeader,
     ClipLimits,
     Frame,
-    GoOn,
     Report,
     Segment,
     UpscalePicture,
-    always,
+    never_cancelled,
     pick_judged,
     plan_segments,
 )
@@ -136,7 +136,9 @@ class Video:
             )
             write_part(target, sr, self.encoder_settings, report)
 
-    def join(self, parts: Sequence[Path], target: Path, go_on: GoOn = always) -> None:
+    def join(
+        self, parts: Sequence[Path], target: Path, check_cancelled: CheckCancelled = never_cancelled
+    ) -> None:
         """Write the video with the sound, subtitles, chapters and metadata of the source.
 
         Raises:
@@ -144,7 +146,7 @@ class Video:
         """
         with atomic_write(target) as unfinished:
             arguments = parts, unfinished, self._output, self._path
-            written = join_in_sandbox(*arguments, self.frames, self._max_pixels, go_on)
+            written = join_in_sandbox(*arguments, self.frames, self._max_pixels, check_cancelled)
         if self.damage is None and written < self.frames:
             self.damage = damage_text(f"{written} of {self.frames} frames could be decoded")
 
@@ -196,12 +198,12 @@ def join_in_sandbox(
     source: Path,
     frames: int,
     max_pixels: int,
-    go_on: GoOn = always,
+    check_cancelled: CheckCancelled = never_cancelled,
 ) -> int:
     """Run `join_parts`, and return the number of frames.
 
-    `go_on` is called regularly; an exception that it raises ends the work. `frames` is the
-    number of frames that the parts have at most.
+    `check_cancelled` is called regularly; an exception that it raises ends the work. `frames` is
+    the number of frames that the parts have at most.
 
     Raises:
         UnreadableClip: if there are no frames, or the file crashes its process, takes too long,
@@ -218,7 +220,7 @@ def join_in_sandbox(
             if number >= max_counts or not written <= count <= frames:
                 raise WorkerDied(f"invalid answer: {count} frames after {written} of {frames}")
             written = count
-            go_on()
+            check_cancelled()
     return written
 
 

@@ -17,7 +17,7 @@ from jobs.cluster.storage import Storage, source_name
 from jobs.engine import EngineStats, JobEngine, ReceivedUpload, copy_upload
 from jobs.errors import EngineUnavailable, JobError
 from jobs.execution import JobContext
-from jobs.job import Job, JobState, NewJob, options_to_json
+from jobs.job import OPTIONS_FIELD, Job, JobState, NewJob, options_to_json
 
 MAX_READING_S = 3600.0
 """Seconds for which an open result is kept after its job was forgotten."""
@@ -197,7 +197,7 @@ def ledger_entry(new: NewJob) -> NewLedgerJob:
     fields = {
         "kind": job.kind,
         "name": job.name,
-        "wish": options,
+        OPTIONS_FIELD: options,
         "frames": str(job.frames),
         "model": new.model_id,
     }

@@ -19,7 +19,7 @@ from redis.commands.core import Script
 from redis.retry import Retry
 
 from jobs.errors import KeyReused, UnknownJob, over_budget, too_many_jobs
-from jobs.job import Job, JobResult, JobState, options_from_json
+from jobs.job import OPTIONS_FIELD, Job, JobResult, JobState, options_from_json
 
 SCRIPTS = Path(__file__).parent / "scripts"
 """Folder of the Lua scripts."""
@@ -244,14 +244,14 @@ class JobLedger:
         """End a job with an error; False if it had ended already."""
         return bool(self._run("fail", job_id, error, self.limits.expiry_s))
 
-    def release(self, claim: SegmentClaim, *, is_blameless: bool) -> bool:
+    def release(self, claim: SegmentClaim, *, is_counted: bool) -> bool:
         """Give up a piece, and return whether to wake another worker.
 
         Args:
             claim: on the piece.
-            is_blameless: whether this attempt does not count.
+            is_counted: whether this attempt counts.
         """
-        arguments = (claim.piece, claim.holder, int(is_blameless))
+        arguments = (claim.piece, claim.holder, int(is_counted))
         return bool(self._run("release", claim.job_id, *arguments))
 
     def cancel(self, job_id: str, delay_s: float) -> str:
@@ -357,7 +357,7 @@ def job_from_fields(job_id: str, fields: Mapping[str, str], position: int | None
         state=JobState(fields["state"]),
         kind=fields["kind"],
         name=fields["name"],
-        options=options_from_json(fields["wish"]),
+        options=options_from_json(fields[OPTIONS_FIELD]),
         frames=int(fields["frames"]),
         frames_done=int(fields["frames_done"]),
         created=float(fields["created"]),

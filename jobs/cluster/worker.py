@@ -34,7 +34,7 @@ from jobs.cluster.storage import (
 )
 from jobs.errors import JobInterrupted, SegmentAbandoned
 from jobs.execution import JobContext
-from jobs.job import options_from_json
+from jobs.job import OPTIONS_FIELD, options_from_json
 
 RETRY_S = 1.0
 """Seconds until the ledger is asked again if it did not answer."""
@@ -133,21 +133,21 @@ class ClusterWorker:
             needed = self._compute(claim)
         except (JobInterrupted, RequestAbandoned):
             log.info("Piece given up", extra=log_fields(claim, started))
-            return self._release(claim, is_blameless=True)
+            return self._release(claim, is_counted=False)
         except SuperResolutionError as error:
             log.info("Job failed: %s", error, extra=log_fields(claim, started))
             self._fail(claim, str(error))
             return False
         except Exception:  # possibly a fault of this machine: another one may succeed
             log.exception("Piece not finished", extra=log_fields(claim, started))
-            return self._release(claim, is_blameless=False)
+            return self._release(claim, is_counted=True)
         log.info("Piece done", extra=log_fields(claim, started))
         return needed
 
     def _compute(self, claim: SegmentClaim) -> bool:
         fields = self._insist(partial(self._ledger.fields, claim.job_id))
         check_attempt(claim, int(fields["pieces"]))
-        options = options_from_json(fields["wish"])
+        options = options_from_json(fields[OPTIONS_FIELD])
         open_source = partial(self._context.open, options=options)
         medium = self._sources.medium(claim.job_id, open_source)
         if claim.piece == int(fields["pieces"]):
@@ -219,10 +219,10 @@ class ClusterWorker:
         if self._is_interrupted():
             raise JobInterrupted("The piece belongs to another worker now, or this one stops.")
 
-    def _release(self, claim: SegmentClaim, *, is_blameless: bool) -> bool:
+    def _release(self, claim: SegmentClaim, *, is_counted: bool) -> bool:
         """Give up a piece, and return whether to wake another worker."""
         self._sources.drop(claim.job_id)
-        release = partial(self._ledger.release, claim, is_blameless=is_blameless)
+        release = partial(self._ledger.release, claim, is_counted=is_counted)
         try:
             return self._insist(release)
         except LedgerUnavailable:  # the lease ends by itself

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jobs.errors import KeyReused, disk_full, too_many_jobs
-from jobs.job import FINAL, Job, JobResult, JobState, NewJob, options_from_json, options_to_json
+from jobs.job import (
+    FINAL,
+    OPTIONS_FIELD,
+    Job,
+    JobResult,
+    JobState,
+    NewJob,
+    options_from_json,
+    options_to_json,
+)
 
 FILE = "jobs-1.sqlite"
 """Name of the file. The number is the version of its tables: a new version begins a new file."""
@@ -20,7 +29,7 @@ FILE = "jobs-1.sqlite"
 BUSY_S = 30.0
 """Seconds to wait for other processes that write; each write takes milliseconds."""
 
-TABLES = """
+TABLES = f"""
 create table if not exists jobs (
     number integer primary key autoincrement,
     id text not null unique,
@@ -28,7 +37,7 @@ create table if not exists jobs (
     state text not null,
     kind text not null,
     name text not null,
-    wish text not null,
+    {OPTIONS_FIELD} text not null,
     frames integer not null,
     frames_done integer not null default 0,
     created real not null,
@@ -117,7 +126,10 @@ class JobStore:
             return None
 
     def _replay(self, found: sqlite3.Row, new: NewJob) -> Job:
-        if (found["content"], found["wish"]) != (new.digest, options_to_json(new.job.options)):
+        if (found["content"], found[OPTIONS_FIELD]) != (
+            new.digest,
+            options_to_json(new.job.options),
+        ):
             raise KeyReused()
         return self._job(found)
 
@@ -295,7 +307,7 @@ def _insert(db: sqlite3.Connection, new: NewJob) -> None:
         "state": job.state,
         "kind": job.kind,
         "name": job.name,
-        "wish": options_to_json(job.options),
+        OPTIONS_FIELD: options_to_json(job.options),
         "frames": job.frames,
         "created": job.created,
         "damage": job.damage,
@@ -315,7 +327,7 @@ def _job_from_row(row: sqlite3.Row, position: int | None) -> Job:
         state=JobState(row["state"]),
         kind=row["kind"],
         name=row["name"],
-        options=options_from_json(row["wish"]),
+        options=options_from_json(row[OPTIONS_FIELD]),
         frames=row["frames"],
         frames_done=row["frames_done"],
         created=row["created"],

@@ -152,14 +152,18 @@ def test_a_picture_is_not_kept_waiting_by_a_job(archive, encode):
         assert get_job(url, path)["state"] == "running"
 
 
-def watch(url, path, stop):
-    """Read a stream until it ends or the event is set. Return its last line."""
+def watch(url, path, stop, on_line=lambda: None):
+    """Read a stream until it ends or the event is set. Return its last line.
+
+    `on_line` is called after each line.
+    """
     last = b""
     with requests.get(f"{url}{path}/events", stream=True, timeout=TIMEOUT_S) as answer:
         if answer.status_code != 200:
             return answer.status_code
         for line in answer.iter_lines():
             last = line
+            on_line()
             if stop.is_set():
                 break
     return last
@@ -167,12 +171,12 @@ def watch(url, path, stop):
 
 def test_event_streams_take_no_thread_from_pictures_and_have_a_limit(archive, encode):
     environ = {"ENHANCER_REQUEST_THREADS": "2", "ENHANCER_JOB_WATCHERS": "3", TILE_S: "0.3"}
-    stop = threading.Event()
+    stop, begun = threading.Event(), [threading.Event() for _ in range(3)]
     with stand_in_service(**environ) as (url, _), ThreadPoolExecutor(5) as pool:
         path = create(url, archive)
-        watching = [pool.submit(watch, url, path, stop) for _ in range(3)]
+        watching = [pool.submit(watch, url, path, stop, each.set) for each in begun]
         wait_until(lambda: get_job(url, path)["state"] == "running")
-        time.sleep(0.5)
+        assert all(each.wait(TIMEOUT_S) for each in begun)
         assert watch(url, path, stop) == 503
         assert predict(url, encode(noise(40, 50))).status_code == 200
         assert not any(watcher.done() for watcher in watching)

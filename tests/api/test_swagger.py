@@ -1,6 +1,12 @@
+import re
+
 import pytest
 
 from api.errors import CLIENT_CLOSED_REQUEST, STATUS
+from app import create_app
+from config import Settings
+from core.model.upscaler import Upscaler
+from tests.support.stand_ins import make_card, make_restorer, repeat
 
 
 @pytest.fixture
@@ -77,8 +83,8 @@ def test_every_status_of_the_error_table_is_documented(document):
         for method in ("get", "post", "delete")
         for status in path.get(method, {}).get("responses", ())
     }
-    told = {str(int(status)) for status in STATUS.values() if status != CLIENT_CLOSED_REQUEST}
-    assert told <= documented
+    mapped = {str(int(status)) for status in STATUS.values() if status != CLIENT_CLOSED_REQUEST}
+    assert mapped <= documented
 
 
 def test_predict_documents_jobs(document):
@@ -94,3 +100,21 @@ def test_nullable_fields_are_documented(document):
     nullable = {name for name, field in job.items() if field.get("x-nullable")}
     assert {"started", "error", "result", "position"} <= nullable
     assert not {"id", "state", "frames_done", "links"} & nullable
+
+
+@pytest.mark.parametrize(
+    ("setting", "documented", "stated"),
+    [("auto", "auto", "auto"), ("0", "0", 0), ("0.5", "0.5", 0.5), ("1", "1", 1)],
+)
+def test_the_default_of_restore_is_that_of_the_service(setting, documented, stated):
+    upscaler = Upscaler(make_card(), repeat, window=16, restorer=make_restorer())
+    app = create_app(Settings(restore=setting, decoders=0), upscaler)
+    client = app.test_client()
+    document = client.get("/swagger.json").json
+    for path in ("/model/predict", "/model/jobs"):
+        parameters = document["paths"][path]["post"]["parameters"]
+        (option,) = [parameter for parameter in parameters if parameter["name"] == "restore"]
+        assert option["default"] == documented
+        assert re.fullmatch(option["pattern"], option["default"])
+    assert client.get("/model/metadata").json["restore"]["default"] == stated
+    app.extensions["enhancer"].jobs.engine.close()

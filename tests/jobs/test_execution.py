@@ -1,16 +1,26 @@
 import hashlib
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from core.errors import RequestAbandoned
+from core.model.card import read_linked_cards
+from core.model.upscaler import Upscaler
 from core.options import OutputOptions
 from core.picture import Header, Picture, RestorationFacts
 from core.runtime.scheduler import RequestDeadline
 from core.temporal.coherence import FUSION_BYTES_PER_PIXEL, MAX_CACHE_BYTES
 from jobs.execution import file_digest, frame_bytes
-from tests.support.stand_ins import lighten, make_card, make_restorer
+from tests.support.stand_ins import (
+    LINKED_CARDS,
+    lighten,
+    make_card,
+    make_restorer,
+    repeat,
+    save_linked_cards,
+)
 
 FRAME = Picture(np.full((8, 12, 3), 7, np.uint8))
 
@@ -124,3 +134,13 @@ def test_the_model_id_changes_with_the_restorer(restoring):
         restoring.upscaler.restorer = restorer
         ids.add(restoring.model_id)
     assert len(ids) == 3
+
+
+@pytest.mark.parametrize("changed", LINKED_CARDS)
+def test_the_model_id_changes_with_each_graph_that_may_compute_a_pixel(context, tmp_path, changed):
+    ids = set()
+    for name in (None, changed):
+        cards = read_linked_cards(save_linked_cards(tmp_path, name))
+        upscaler = Upscaler(make_card(), repeat, window=16, cards=cards)
+        ids.add(replace(context, upscaler=upscaler).model_id)
+    assert len(ids) == 2

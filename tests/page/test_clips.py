@@ -216,7 +216,7 @@ def test_a_busy_service_is_asked_again(page, give, gif, service):
 def test_a_file_that_is_not_a_clip_is_a_problem(page, give):
     give(page, ("clip.mp4", b"Hello, world"), media_type="video/mp4")
     expect(page.locator("#problem-title")).to_have_text("This file cannot be read.")
-    expect(page.locator("#problem-told")).to_contain_text("Hello, w")
+    expect(page.locator("#problem-message")).to_contain_text("Hello, w")
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def without_jobs(tmp_path, monkeypatch, service):
 
 def test_the_page_says_that_jobs_are_turned_off(without_jobs, open_page, give, gif, video):
     page = open_page()
-    expect(page.locator("#told-clips")).to_contain_text(
+    expect(page.locator("#limits-of-clips")).to_contain_text(
         "Of animations, only the first frame is upscaled"
     )
     give(page, ("cat.gif", gif), media_type="image/gif")

@@ -136,3 +136,24 @@ def test_the_page_begins_with_the_default_of_the_service(open_page, give, pictur
         expect(page.locator("#restore-value")).to_have_text("0.50")
     finally:
         extensions[EXTENSION] = before
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_controls_stand_apart_and_texts_stand_beside_their_checkboxes(
+    open_page, give, picture, width
+):
+    page = open_page(viewport={"width": width, "height": 800})
+    give(page, ("cat.png", picture))
+    wait_until_done(page)
+    detail, restore = (
+        page.locator(f"#{name}-field").bounding_box() for name in ("detail", "restore")
+    )
+    assert restore["y"] - (detail["y"] + detail["height"]) >= 12
+    distance = page.locator("#restore-auto").evaluate(
+        """(box) => {
+          const text = document.createRange();
+          text.selectNodeContents(box.nextSibling);
+          return text.getBoundingClientRect().left - box.getBoundingClientRect().right;
+        }"""
+    )
+    assert 4 <= distance <= 20

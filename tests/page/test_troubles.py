@@ -8,9 +8,9 @@ from tests.support.gestures import save, wait_until_done
 from tests.support.stand_in_service import break_off, refuse
 
 
-def expect_problem(page, title, told=""):
+def expect_problem(page, title, message=""):
     expect(page.locator("#problem-title")).to_have_text(title)
-    expect(page.locator("#problem-told")).to_contain_text(told)
+    expect(page.locator("#problem-message")).to_contain_text(message)
 
 
 def test_a_file_that_is_not_a_picture_is_explained_with_the_message_of_the_service(page, give):
@@ -112,7 +112,7 @@ def test_saving_shows_what_went_wrong(page, give, picture, service):
 def test_a_service_with_a_key_asks_for_it_and_the_tab_keeps_it(page, give, picture, service):
     service.key = "open sesame"
     give(page, ("cat.png", picture))
-    expect(page.locator("#key-told")).to_have_text("Request must carry a key.")
+    expect(page.locator("#key-message")).to_have_text("Request must carry a key.")
     page.fill("#key", "wrong")
     page.press("#key", "Enter")
     expect(page.locator("#key")).to_have_value("")

@@ -53,7 +53,7 @@ def play(browser):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec", "sound", "wish"),
+    ("name", "codec", "sound", "options"),
     [
         ("clip.mp4", "libx264", "aac", OutputOptions()),
         ("clip.webm", "libvpx-vp9", "libopus", OutputOptions()),
@@ -61,13 +61,13 @@ def play(browser):
     ],
 )
 def test_a_browser_plays_the_video_and_finds_every_frame(
-    play, tmp_path, monkeypatch, name, codec, sound, wish
+    play, tmp_path, monkeypatch, name, codec, sound, options
 ):
     monkeypatch.setattr(module, "plan_segments", lambda frames: plan_segments(frames, 16))
     source = write_clip(
         tmp_path / name, scenes(COUNT), codec=codec, rate=RATE, sounds=[(sound, "eng")]
     )
-    medium = open_medium(source, LIMITS, wish, decoder=InProcessDecoder(), scale=4)
+    medium = open_medium(source, LIMITS, options, decoder=InProcessDecoder(), scale=4)
     parts = [tmp_path / f"part{segment.index}" for segment in medium.segments()]
     for segment, part in zip(medium.segments(), parts, strict=True):
         medium.render(segment, repeat, part, lambda _done: None)

@@ -44,7 +44,7 @@ class Letters:
                 file.write(upscale(picture_of(letter)).pixels[..., 0].tobytes())
                 report(done)
 
-    def join(self, parts, target, _go_on=None):
+    def join(self, parts, target, _check_cancelled=None):
         log.info("Joining")
         if SLOW_TO_JOIN in self._letters:
             time.sleep(JOIN_S)

@@ -46,8 +46,8 @@ class Numbers:
                 file.write(sr.pixels.tobytes())
                 report(done)
 
-    def join(self, parts, target, go_on=None):
-        go_on()
+    def join(self, parts, target, check_cancelled=None):
+        check_cancelled()
         target.write_bytes(b"".join(part.read_bytes() for part in parts))
 
 

@@ -87,6 +87,25 @@ def make_card(**changes):
     return ModelCard(**(values | changes))
 
 
+LINKED_CARDS = {
+    "sharp": {"faithful": "soft", "restored": "tuned", "restorer": "clean"},
+    "soft": {},
+    "tuned": {"faithful": "tuned-soft"},
+    "tuned-soft": {},
+    "clean": {"scale": 1, "stride": 4, "faithful": "clean-soft"},
+    "clean-soft": {"scale": 1, "stride": 4},
+}
+"""Cards of all networks that may compute a pixel, and what each has beside the usual values."""
+
+
+def save_linked_cards(folder, changed=None):
+    """Write `LINKED_CARDS`, one of them with another graph; return the path of the first."""
+    for name, values in LINKED_CARDS.items():
+        sha256 = ("1" if name == changed else "0") * 64
+        write_card(folder / f"{name}.json", make_card(name=name, sha256=sha256, **values))
+    return folder / "sharp.json"
+
+
 def noise(height, width, channels=3, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
 

@@ -15,7 +15,7 @@ local function adopt_model()
   return true
 end
 
-redis.call("HDEL", job, "told")
+redis.call("HDEL", job, "notified")
 if not is_active() or not adopt_model() then return nil end
 local index = next_piece()
 if not index then return nil end

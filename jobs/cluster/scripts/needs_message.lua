@@ -2,5 +2,5 @@
 -- ARGV: 1 if the queue of messages is empty, so that none can be under way.
 -- Returns 1 or 0.
 if not is_active() then return 0 end
-if ARGV[1] == "1" then redis.call("HDEL", job, "told") end
+if ARGV[1] == "1" then redis.call("HDEL", job, "notified") end
 return needs_message()

@@ -9,7 +9,7 @@
 --   :tries    hash of the numbers of attempts, by piece
 --   :frames   hash of the frames done, by piece
 --   :parts    hash of the file names of finished segments, by piece
--- The field `told` is set while a message for the job is under way.
+-- The field `notified` is set while a message for the job is under way.
 --
 -- Keys shared by all jobs, after the prefix:
 --   jobs        sorted set of all jobs, by the time of their creation
@@ -55,8 +55,8 @@ end
 
 -- 1 if a message must be sent, so that a worker asks for work. At most one is under way.
 local function needs_message()
-  if get("told") or not next_piece() then return 0 end
-  redis.call("HSET", job, "told", 1)
+  if get("notified") or not next_piece() then return 0 end
+  redis.call("HSET", job, "notified", 1)
   return 1
 end
 
@@ -119,7 +119,7 @@ local function conclude(state, expiry_s, ...)
   redis.call("ZREM", shared_key("active"), id)
   redis.call("ZREM", shared_key("waiting"), id)
   redis.call("ZADD", shared_key("rubbish"), precise(time + expiry_s), id)
-  redis.call("HDEL", job, "told")
+  redis.call("HDEL", job, "notified")
   change(
     "state", state, "finished", precise(time), "expires", precise(time + expiry_s), ...)
 end

@@ -81,8 +81,8 @@ def test_model_and_build_are_labels(metric, client):
 
 def test_the_consistency_of_results_is_observed(post, encode, metric):
     response = post(encode(noise(20, 20)), buffered=True)
-    told = float(response.headers["X-Consistency-PSNR"])
-    assert metric("consistency_psnr_db_sum") == pytest.approx(told, abs=0.01)
+    stated = float(response.headers["X-Consistency-PSNR"])
+    assert metric("consistency_psnr_db_sum") == pytest.approx(stated, abs=0.01)
     assert metric("consistency_psnr_db_count") == 1
 
 

@@ -106,8 +106,8 @@ def test_an_archive_of_pictures_is_a_job(client, post_job, ended):
 def test_file_names_with_any_letters_are_kept(client, post_job, ended):
     job = ended(post_job(filename="../Kätzchen 猫.png"))
     assert job["name"] == "Kätzchen 猫.png"
-    told = client.get(job["links"]["result"]).headers["Content-Disposition"]
-    assert told == (
+    disposition = client.get(job["links"]["result"]).headers["Content-Disposition"]
+    assert disposition == (
         'attachment; filename="Katzchen _x4.png"; '
         "filename*=UTF-8''K%C3%A4tzchen%20%E7%8C%AB_x4.png"
     )
@@ -424,11 +424,11 @@ def test_jobs_are_counted_in_the_metrics(client, post_job, ended):
         return dict(line.rsplit(" ", 1) for line in lines if line.startswith("enhancer_job"))
 
     wait_until(lambda: figures().get('enhancer_jobs_ended_total{state="succeeded"}') == "1.0")
-    told = figures()
-    assert float(told["enhancer_job_frames_total"]) >= 3
-    assert told['enhancer_jobs{state="queued"}'] == "0.0"
-    assert float(told["enhancer_jobs_disk_bytes"]) > 0
-    assert float(told["enhancer_jobs_disk_budget_bytes"]) == 4e9
+    metrics = figures()
+    assert float(metrics["enhancer_job_frames_total"]) >= 3
+    assert metrics['enhancer_jobs{state="queued"}'] == "0.0"
+    assert float(metrics["enhancer_jobs_disk_bytes"]) > 0
+    assert float(metrics["enhancer_jobs_disk_budget_bytes"]) == 4e9
 
 
 def test_job_ids_are_not_logged(client, post_job, caplog):

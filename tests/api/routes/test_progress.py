@@ -102,25 +102,25 @@ def test_a_picture_waiting_for_memory_knows_its_position(create, pool, encode):
     for number, name in enumerate(("second", "third")):
         pool.submit(send, app, name, data)
         wait_until(lambda name=name: state_of(app, name) == "waiting")
-        told = ask(app, name).json
-        assert (told["pictures_before"], told["tiles_total"]) == (number, 0)
+        answer = ask(app, name).json
+        assert (answer["pictures_before"], answer["tiles_total"]) == (number, 0)
 
 
 def test_decoding_is_a_state(create, pool, encode, monkeypatch):
-    app, reached, go_on = create(memory_mb=64), threading.Event(), threading.Event()
+    app, reached, released = create(memory_mb=64), threading.Event(), threading.Event()
     decoder = app.extensions["enhancer"].decoder
     decode = decoder.decode
 
     def wait_then_decode(*arguments):
         reached.set()
-        assert go_on.wait(TIMEOUT_S)
+        assert released.wait(TIMEOUT_S)
         return decode(*arguments)
 
     monkeypatch.setattr(decoder, "decode", wait_then_decode)
     pool.submit(send, app, "mine", encode(noise(10, 10)))
     assert reached.wait(TIMEOUT_S)
     assert state_of(app, "mine") == "decoding"
-    go_on.set()
+    released.set()
 
 
 def test_a_failed_picture_is_unknown(create):

@@ -72,16 +72,18 @@ def workers_of(process):
     return [int(pid) for pid in children.split()]
 
 
-def ask_until_refused(url, prepared, keeps_alive):
-    """Send requests one by one until refused. Every connection must bring a response."""
-    answers = []
+def ask_until_refused(url, prepared, keeps_alive, answers):
+    """Send requests one by one until refused. Every connection must bring a response.
+
+    Status and size of each response are appended to `answers`.
+    """
     connection = http.client.HTTPConnection(*address_of(url), timeout=TIMEOUT_S)
     while True:
         if connection.sock is None:
             try:
                 connection.connect()
             except ConnectionRefusedError:
-                return answers
+                return
         connection.request("POST", "/model/predict", prepared.body, dict(prepared.headers))
         answer = connection.getresponse()
         answers.append((answer.status, len(answer.read())))
@@ -93,14 +95,16 @@ def ask_until_refused(url, prepared, keeps_alive):
 def test_a_stopping_server_answers_every_accepted_connection(picture, workers, keeps_alive):
     with stand_in_service(ENHANCER_WORKERS=workers) as (url, process):
         expected = len(predict(url, picture).content)
-        prepared = multipart(url, picture)
+        prepared, answers = multipart(url, picture), []
         with ThreadPoolExecutor(CLIENTS) as pool:
             clients = [
-                pool.submit(ask_until_refused, url, prepared, keeps_alive) for _ in range(CLIENTS)
+                pool.submit(ask_until_refused, url, prepared, keeps_alive, answers)
+                for _ in range(CLIENTS)
             ]
-            time.sleep(1)
+            wait_until(lambda: len(answers) > CLIENTS, 60)
             process.terminate()
-            answers = [answer for client in clients for answer in client.result(60)]
+            for client in clients:
+                client.result(60)
         assert process.wait(60) == 0
     assert len(answers) > CLIENTS
     assert set(answers) == {(200, expected)}

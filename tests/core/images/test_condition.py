@@ -153,6 +153,20 @@ def test_sharpness_falls_with_blur(astronaut):
     assert falling[0] > -2 > -3 > falling[-1]
 
 
+@pytest.mark.parametrize(
+    ("damage", "measured"),
+    [
+        (lambda pixels: through(pixels, "JPEG", quality=80)[3:, 5:], (39.608, 0, 0, 0, -1.818)),
+        (lambda pixels: through(pixels, "WEBP", quality=60)[1:, 2:], (0, 0.205, 0, 0, -1.867)),
+        (lambda pixels: with_noise(pixels, 4), (0, 0.007, 1.829, 2.536, -1.875)),
+        (lambda pixels: blurred(pixels, 1.5), (0, 0.020, 0, 0, -3.585)),
+    ],
+    ids=["JPEG", "WebP", "noisy", "soft"],
+)
+def test_the_measures_of_known_pictures_stay_the_same(astronaut, damage, measured):
+    np.testing.assert_allclose(condition_of(damage(astronaut)), measured, atol=1e-3)
+
+
 def test_a_sharp_step_has_the_sharpness_of_one():
     step = np.repeat(np.arange(200) // 16 % 2 * 200, 3).reshape(1, 200, 3).repeat(200, axis=0)
     assert condition_of(step.astype(np.uint8)).sharpness == pytest.approx(-1, abs=0.1)

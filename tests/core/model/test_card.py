@@ -4,8 +4,14 @@ import json
 import pytest
 
 from core.errors import GraphMismatch
-from core.model.card import graph_path, read_card, read_verified_graph, write_card
-from tests.support.stand_ins import make_card
+from core.model.card import (
+    graph_path,
+    read_card,
+    read_linked_cards,
+    read_verified_graph,
+    write_card,
+)
+from tests.support.stand_ins import LINKED_CARDS, make_card, save_linked_cards
 
 GRAPH = b"not really a graph"
 
@@ -58,3 +64,16 @@ def test_a_file_that_is_not_a_card_is_refused(tmp_path, text):
 def test_a_missing_card_is_refused(tmp_path):
     with pytest.raises(GraphMismatch, match="nowhere"):
         read_card(tmp_path / "nowhere.json")
+
+
+def test_all_cards_that_a_card_names_are_read(tmp_path):
+    cards = read_linked_cards(save_linked_cards(tmp_path))
+    assert cards[0].name == "sharp"
+    assert sorted(card.name for card in cards) == sorted(LINKED_CARDS)
+
+
+def test_a_missing_linked_card_is_refused(tmp_path):
+    path = save_linked_cards(tmp_path)
+    (tmp_path / "tuned-soft.json").unlink()
+    with pytest.raises(GraphMismatch, match="tuned-soft.json"):
+        read_linked_cards(path)

@@ -159,11 +159,43 @@ def test_tuned_graphs_are_interpolated(card_path, faithful, gain, offset):
     np.testing.assert_allclose(levels[::4, ::4], expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("faithful", ["plain", None])
+def test_the_tuned_graph_of_full_detail_and_strength_continues_the_interpolated_one(
+    card_path, faithful
+):
+    save_tuned(card_path.parent, faithful=faithful and "plain-tuned")
+    card = make_card(name="rich", faithful=faithful, restored="rich-tuned")
+    graph = load_restored_graph(save_graph(card_path.parent, card, DETAILED))
+    levels = LR.astype(np.float32)
+    almost = graph(levels, 1.0, 1 - 1e-6)
+    np.testing.assert_allclose(graph(levels, 1.0, 1.0), almost, atol=1e-3)
+
+
+def test_weights_of_full_detail_and_strength_are_constants(card_path):
+    save_tuned(card_path.parent, faithful=None)
+    huge = brighten([2.0**30] * 3, [0.0] * 3)  # interpolation would round the tuned weights to 0
+    card = make_card(name="huge", restored="rich-tuned")
+    graph = load_restored_graph(save_graph(card_path.parent, card, huge))
+    levels = graph(LR.astype(np.float32), 1.0, 1.0)
+    expected = LR * np.array([0.9, 0.5, 0.3]) + np.array([0, 10, 20])
+    np.testing.assert_allclose(levels[::4, ::4], expected, atol=1e-3)
+
+
 def test_a_tuned_graph_needs_a_faithful_one_as_well(card_path):
     save_tuned(card_path.parent, faithful=None)
     card = make_card(name="rich", faithful="plain", restored="rich-tuned")
     with pytest.raises(GraphMismatch, match="if and only if"):
         load_restored_graph(save_graph(card_path.parent, card, DETAILED))
+
+
+def test_the_upscaler_has_the_cards_of_all_graphs(card_path):
+    save_tuned(card_path.parent, faithful="plain-tuned")
+    card = make_card(name="rich", faithful="plain", restored="rich-tuned")
+    upscaler = load_upscaler(
+        save_graph(card_path.parent, card, DETAILED), window=16, threads=1, precision="float32"
+    )
+    names = [card.name for card in upscaler.cards]
+    assert names == ["rich", "plain", "rich-tuned", "plain-tuned"]
 
 
 def test_without_a_tuned_graph_there_is_none(card_path):

@@ -141,12 +141,12 @@ def test_tiles_that_nobody_fetches_are_not_restored():
 
 
 def test_progress_counts_the_tiles_of_both_networks(upscaler):
-    told = []
+    reported = []
     lr = Picture(noise(50, 40))
-    upscale(upscaler, lr, 1.0, progress=lambda done, total: told.append((done, total)))
+    upscale(upscaler, lr, 1.0, progress=lambda done, total: reported.append((done, total)))
     count = upscaler.count_tiles(50, 40, is_restored=True)
     assert count > upscaler.count_tiles(50, 40, is_restored=False)
-    assert told == [(done, count) for done in range(1, count + 1)]
+    assert reported == [(done, count) for done in range(1, count + 1)]
 
 
 def test_restoring_ends_when_the_caller_has_left(upscaler):
@@ -201,6 +201,18 @@ def test_warming_up_runs_both_networks_on_a_whole_window():
         ((48, 48, 3), "float32"),
         ((16, 16, 3), "float32"),
     ]
+
+
+def test_warming_up_runs_the_tuned_networks_of_full_and_of_lower_strength():
+    seen = []
+
+    def tuned(window, detail, strength):
+        seen.append((window.shape, detail, strength))
+        return repeat(window)
+
+    restorer = make_restorer()
+    Upscaler(make_card(), repeat, window=16, restorer=restorer, restored=tuned).warm_up()
+    assert seen == [((16, 16, 3), 1.0, 1.0), ((16, 16, 3), 1.0, 0.5)]
 
 
 @pytest.mark.parametrize("restore", [-0.1, 1.1, float("nan")])

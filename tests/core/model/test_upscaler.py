@@ -44,10 +44,10 @@ def test_grey_stays_grey_whatever_the_network_does():
 
 
 def test_progress_counts_tiles(upscaler):
-    told = []
-    upscaler.upscale(Picture(noise(17, 40)), lambda done, total: told.append((done, total)))
+    reported = []
+    upscaler.upscale(Picture(noise(17, 40)), lambda done, total: reported.append((done, total)))
     count = sum(len(row) for row in upscaler.plan(17, 40))
-    assert told == [(done, count) for done in range(1, count + 1)]
+    assert reported == [(done, count) for done in range(1, count + 1)]
 
 
 def test_strips_that_nobody_fetches_are_not_computed(upscaler):

@@ -299,9 +299,9 @@ def test_workers_end_with_a_process_of_multiprocessing():
 @pytest.mark.parametrize("work", ["", BUSY])
 def test_workers_end_silently_with_an_interpreter_that_exits(work):
     with run_server(SERVER + work) as server:
-        told, complaints = server.communicate(timeout=30)
+        printed, complaints = server.communicate(timeout=30)
         assert (server.returncode, complaints) == (0, "")
-        assert not any(is_running(process) for process in told.split())
+        assert not any(is_running(process) for process in printed.split())
 
 
 def test_memory_counts_from_what_a_worker_has_imported(monkeypatch):

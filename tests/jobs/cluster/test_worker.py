@@ -1,5 +1,3 @@
-import time
-
 from jobs.cluster.ledger import JobLedger, LedgerLimits, connect
 from jobs.cluster.worker import ClusterWorker, WorkerTimings
 from jobs.job import JobState
@@ -7,6 +5,7 @@ from tests.support.letters import result_of
 from tests.support.redis_server import needs_redis
 from tests.support.stand_in_worker import letters_context
 from tests.support.stand_ins import repeat
+from tests.support.waiting import wait_until
 
 pytestmark = needs_redis
 
@@ -63,18 +62,25 @@ def test_a_worker_notices_between_tiles_that_its_piece_is_lost(submit, jobs, cre
 def test_a_stuck_worker_loses_its_piece(submit, ledger, create_worker):
     job = submit().job
 
-    def network(lr):
-        time.sleep(0.4)  # longer than a frame may take, and than the lease
+    def is_stuck():
         worker.beat()
-        stuck.append(worker.is_stuck)
-        claims.append(ledger.claim(job.id, "other", letters_context().model_id))
+        return worker.is_stuck
+
+    def has_lost_its_piece():
+        claim = ledger.claim(job.id, "other", letters_context().model_id)
+        return claim is not None and claim.piece == 0
+
+    def network(lr):
+        if not lost:
+            wait_until(is_stuck)
+            wait_until(has_lost_its_piece)  # after its lease has ended
+            lost.append(True)
         return repeat(lr)
 
-    stuck, claims = [], []
+    lost = []
     worker = create_worker(network, WorkerTimings(frame_s=0.2, stop_s=10))
     worker.work(job.id)
-    assert stuck[0]
-    assert claims[0].piece == 0
+    assert lost
     assert not worker.is_stuck
 
 

@@ -1,8 +1,11 @@
 import io
 import threading
+from dataclasses import replace
 
 import pytest
 
+from core.model.card import read_linked_cards
+from core.model.upscaler import Upscaler
 from jobs.embedded import runner
 from jobs.embedded.files import SOURCE, JobFiles
 from jobs.embedded.runner import JobRunner, ProgressWriter
@@ -11,7 +14,14 @@ from jobs.errors import OutOfSpace
 from jobs.job import JobState
 from tests.jobs.conftest import EXPIRY_S, TIMEOUT_S, Gate
 from tests.support.media_files import expected
-from tests.support.stand_ins import lighten, make_card, make_restorer, repeat
+from tests.support.stand_ins import (
+    LINKED_CARDS,
+    lighten,
+    make_card,
+    make_restorer,
+    repeat,
+    save_linked_cards,
+)
 from tests.support.waiting import wait_until
 
 LEVELS = bytes(range(1, 11))  # four segments
@@ -54,6 +64,27 @@ def test_segments_of_another_network_are_not_used(create, submit, network, finis
     context.upscaler.card = make_card(version="9.9.9")
     computed = len(network.seen)
     second = create()
+    second.start()
+    finish(job.id, second)
+    assert network.seen[computed:] == list(LEVELS)
+
+
+@pytest.mark.parametrize("changed", LINKED_CARDS)
+def test_segments_are_not_used_if_one_of_the_graphs_has_changed(
+    create, submit, network, finish, context, tmp_path, changed
+):
+    def context_with(changed=None):
+        cards = read_linked_cards(save_linked_cards(tmp_path, changed))
+        return replace(context, upscaler=Upscaler(make_card(), network, window=16, cards=cards))
+
+    first, gate = create(context=context_with()), Gate(network, opened_for=7)
+    job = submit(LEVELS, engine=first).job
+    gate.wait(8)
+    first.stop()
+    gate.open()
+    first.close()
+    second = create(context=context_with(changed))
+    computed = len(network.seen)
     second.start()
     finish(job.id, second)
     assert network.seen[computed:] == list(LEVELS)
