@@ -48,6 +48,13 @@ NOISE_GAIN = 6
 LEAST_CELLS, LEAST_ENERGY = 0.15, 0.75
 """A quantile of the cells, and its energy relative to the mean if there is nothing but noise."""
 
+CORNER_GAIN = 36
+"""Energy of white noise of variance 1 after second differences in height and then in width."""
+
+LEAST_WHITE, WHITE = 0.7, 0.88
+"""Share of the energy of white noise in the finest diagonals, up to which and from which flat cells
+hold texture and noise: reducing a picture removes its finest diagonals."""
+
 MOST_REPEATS, FLAT_SHARE = 0.05, 0.5
 """Share of repeated pixels from which there is no noise, and from which a picture is graphics."""
 
@@ -207,12 +214,13 @@ def measure_detail(planes: Float32Array) -> list[tuple[float, float]]:
         For each plane the standard deviation of white noise, levels, and the sharpness as in
         `Condition`.
     """
-    energies = zip(planes, _cell_energy(planes, 1), _cell_energy(planes, 2), strict=True)
-    return [_measure_plane(plane, fine, coarse) for plane, fine, coarse in energies]
+    corners = _corner_energy(planes)
+    energies = zip(planes, _cell_energy(planes, 1), _cell_energy(planes, 2), corners, strict=True)
+    return [_measure_plane(*plane) for plane in energies]
 
 
 def _measure_plane(
-    plane: Float32Array, fine: Float32Array, coarse: Float32Array
+    plane: Float32Array, fine: Float32Array, coarse: Float32Array, corner: Float32Array
 ) -> tuple[float, float]:
     order = np.argsort(coarse.sum(axis=0), kind="stable")
     quarter = max(len(order) // 4, 1)
@@ -221,6 +229,7 @@ def _measure_plane(
     variance = min(_noise_variance(fine[:, flat], coarse[:, flat]), least)
     if 0 < variance < MOST_NOISE**2:
         variance *= max(1 - _repeated_share(plane) / MOST_REPEATS, 0)
+        variance *= _white_share(fine[:, flat], corner[flat])
     else:
         variance = 0.0
     fine_detail, coarse_detail = (
@@ -239,6 +248,18 @@ def _noise_variance(fine: Float32Array, coarse: Float32Array) -> float:
     """
     excess = _quantile(fine - EDGE_SHARE * coarse, 0.5).min()
     return max(float(excess), 0.0) / (NOISE_GAIN * (1 - EDGE_SHARE))
+
+
+def _white_share(fine: Float32Array, corner: Float32Array) -> float:
+    """Return how far flat cells hold white noise and not texture, in [0, 1].
+
+    Args:
+        fine: (2, cells), energy in height and in width.
+        corner: (cells,), energy in the finest diagonals.
+    """
+    expected = float(fine.mean()) / NOISE_GAIN
+    share = float(corner.mean()) / CORNER_GAIN / expected
+    return min(max((share - LEAST_WHITE) / (WHITE - LEAST_WHITE), 0.0), 1.0)
 
 
 def _quantile(values: Float32Array, share: float) -> Float32Array:
@@ -269,6 +290,16 @@ def _cell_energy(planes: Float32Array, distance: int) -> Float32Array:
         change *= change
         energies.append((down.T @ (change @ across)).reshape(len(planes), -1))
     return np.stack(energies, axis=1)
+
+
+def _corner_energy(planes: Float32Array) -> Float32Array:
+    """Return the mean energy of the finest diagonals in each cell, (P, cells)."""
+    change = planes[:, :, 1:-3] + planes[:, :, 3:-1] - 2 * planes[:, :, 2:-2]
+    change = change[..., 1:-3] + change[..., 3:-1] - 2 * change[..., 2:-2]
+    change *= change
+    down, across = (_cell_sums(length) for length in change.shape[2:])
+    energy: Float32Array = (down.T @ (change @ across)).reshape(len(planes), -1)
+    return energy
 
 
 @cache

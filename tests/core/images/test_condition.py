@@ -192,6 +192,14 @@ def test_a_jpeg_of_quality_95_is_left_alone(path):
     assert recommend_strength(decode_image(file)) <= 0.15
 
 
+def test_sharp_texture_that_was_reduced_is_left_alone():
+    sand = with_noise(np.full((800, 1000, 3), 128, np.uint8), 100, channels=1)
+    lr = resize_bicubic(np.ascontiguousarray(blurred(sand, 1)), 200, 250)
+    assert lr.std() > 10
+    assert strength_of(lr) == 0
+    assert strength_of(with_noise(np.full_like(lr, 128), lr.std(), channels=1)) > 0.9
+
+
 def test_film_grain_is_kept(astronaut):
     assert strength_of(with_noise(astronaut, 1.5, channels=1)) <= 0.1
 
