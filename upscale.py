@@ -48,13 +48,14 @@ from core.options import (
     PROFILE,
     QUALITY,
     RESTORE,
+    SIZE_OPTIONS,
     Option,
     OutputOptions,
 )
 from core.picture import Picture
 from core.sandbox.decoder import InProcessDecoder
 
-ARGUMENTS = (DETAIL, RESTORE, QUALITY, CODEC, COHERENCE, PALETTE, DITHER)
+ARGUMENTS = (*SIZE_OPTIONS, DETAIL, RESTORE, QUALITY, CODEC, COHERENCE, PALETTE, DITHER)
 """Options that are arguments with a value."""
 
 FLAGS = {
@@ -175,7 +176,9 @@ def run_tasks(tasks: list[ConversionTask], settings: Settings, options: OutputOp
     except SuperResolutionError as error:
         print_error(error)
         return 1
-    limits = Limits(settings.max_pixels, settings.max_side, settings.max_frames)
+    limits = Limits(
+        settings.max_pixels, settings.max_side, settings.max_frames, settings.output_pixels
+    )
     conversion = Conversion(upscaler, options, limits)
     is_quiet = True if len(tasks) == 1 else None  # None: no bar unless on a terminal
     succeeded = [run_task(task, conversion) for task in tqdm(tasks, unit="file", disable=is_quiet)]

@@ -78,7 +78,7 @@ def open_medium(
         may_move = is_animation(file)
     if may_move and not becomes_picture(path, limits, options, decoder):
         return Animation(path, limits, options, scale)
-    return open_pictures(path, limits, options, decoder=decoder)
+    return open_pictures(path, limits, options, decoder=decoder, scale=scale)
 
 
 def becomes_picture(

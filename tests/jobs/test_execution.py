@@ -32,7 +32,8 @@ def test_the_model_id_changes_with_each_property_of_the_network(context):
 def test_a_frame_of_a_clip_also_needs_memory_for_earlier_frames(context):
     header = Header(8, 12, channels=3)
     alone, of_clip = (
-        frame_bytes(context.upscaler, header, 0.0, is_clip=is_clip) for is_clip in (False, True)
+        frame_bytes(context.upscaler, header, OutputOptions(restore=0.0), is_clip=is_clip)
+        for is_clip in (False, True)
     )
     assert of_clip - alone == MAX_CACHE_BYTES + FUSION_BYTES_PER_PIXEL * 32 * 48
 
@@ -65,7 +66,7 @@ def test_a_frame_that_waits_outside_the_queue_is_abandoned_with_its_job(context,
 def test_a_result_is_described_by_its_file(context, medium, tmp_path):
     path = tmp_path / "result"
     path.write_bytes(b"content")
-    result = context.describe_result(path, medium, "holiday.mov", expires=5.0)
+    result = context.describe_result(path, medium, "holiday.mov", OutputOptions(), expires=5.0)
     assert (result.name, result.mimetype) == ("holiday_x4.bin", "application/octet-stream")
     assert (result.size, result.expires) == (7, 5.0)
     assert result.digest == hashlib.sha256(b"content").hexdigest() == file_digest(path)
@@ -112,7 +113,7 @@ def test_a_restored_picture_has_facts_about_that(restoring, medium):
 def test_restoring_needs_memory(restoring):
     header = Header(8, 12, channels=3)
     plain, restored, auto = (
-        frame_bytes(restoring.upscaler, header, restore, is_clip=False)
+        frame_bytes(restoring.upscaler, header, OutputOptions(restore=restore), is_clip=False)
         for restore in (0.0, 0.5, "auto")
     )
     assert plain < restored == auto

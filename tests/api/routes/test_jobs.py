@@ -294,7 +294,7 @@ WRONG = [
     ({"detail": "2"}, "`detail` must be a number from 0 to 1"),
     ({"coherence": "perhaps"}, "`coherence` must be one of on, off"),
     ({"dither": "off"}, "`dither` must be left out"),
-    ({"colour": "red"}, "Fields must be among file, detail, restore, format"),
+    ({"colour": "red"}, "Fields must be among file, scale, width, height, fit, detail"),
 ]
 
 

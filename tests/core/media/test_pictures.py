@@ -34,7 +34,9 @@ def open_bytes(tmp_path):
     def open_bytes(content, **options):
         path = tmp_path / "source"
         path.write_bytes(content)
-        return open_pictures(path, LIMITS, OutputOptions(**options), decoder=InProcessDecoder())
+        return open_pictures(
+            path, LIMITS, OutputOptions(**options), decoder=InProcessDecoder(), scale=4
+        )
 
     return open_bytes
 
