@@ -9,6 +9,7 @@ from typing import IO
 
 from flask import Response, g, request
 from flask_restx import Resource
+from flask_restx.reqparse import RequestParser
 from werkzeug.datastructures import FileStorage
 
 from api.context import ServiceContext, current_service, error_schema, model
@@ -33,15 +34,21 @@ WITHOUT_ALPHA = ("jpeg",)
 FLATTENED = "flattened on white"
 """Value of the header that says what became of transparency in such a format."""
 
+
+def document_picture(parser: RequestParser) -> None:
+    """Add the file and the options of a picture to a parser that documents a route."""
+    parser.add_argument(
+        FIELD,
+        type=FileStorage,
+        location="files",
+        required=True,
+        help=f"A {FORMAT_NAMES} file. /model/metadata states the limits on its size.",
+    )
+    document_options(parser, PICTURE_OPTIONS)
+
+
 upload = model.parser()
-upload.add_argument(
-    FIELD,
-    type=FileStorage,
-    location="files",
-    required=True,
-    help=f"A {FORMAT_NAMES} file. /model/metadata states the limits on its size.",
-)
-document_options(upload, PICTURE_OPTIONS)
+document_picture(upload)
 upload.add_argument(
     "Prefer", location="headers", help="`respond-async` asks for a job instead of the picture."
 )

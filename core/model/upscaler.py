@@ -5,6 +5,7 @@ is upscaled by the same network as the colour. The colour may be restored before
 of a `core.model.restorer.Restorer`.
 """
 
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from functools import partial
@@ -217,6 +218,14 @@ class Upscaler:
             raise InvalidDetail(
                 f"`detail` must be {detail_range(self.least_detail)}. Received: {detail:g}"
             )
+
+    def work(self, plan: ResultPlan) -> int:
+        """Return the work of a result for the scheduler, see `core.model.tasks`."""
+        if self.restorer is None:
+            return plan.pixels
+        return plan.pixels + math.ceil(
+            relative_cost(self.restorer.card, self.card) * plan.restored_pixels
+        )
 
     def choose_strength(self, lr: Picture, restore: Restore) -> float:
         """Return how strongly to restore a picture, in [0, 1].

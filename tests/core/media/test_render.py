@@ -17,7 +17,14 @@ from core.model.upscaler import Upscaler
 from core.options import OutputOptions
 from core.picture import Extras, Picture
 from core.runtime.scheduler import RequestDeadline
-from tests.support.stand_ins import make_card, noise, plain_grid, repeat
+from tests.support.stand_ins import (
+    lighten,
+    make_card,
+    make_restorer,
+    noise,
+    plain_grid,
+    repeat,
+)
 
 SYNTHETIC = "algorithmicallyEnhanced"
 XMP = (
@@ -207,6 +214,42 @@ def test_a_shift_of_a_tenth_is_twenty_decibels(highest, depth):
     consistency = Consistency(lr, plain_grid(lr))
     consistency.add(np.full((24, 20, 3), round(highest / 10), depth))
     assert consistency.psnr_db == pytest.approx(20, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"scale": 1},
+        {"scale": 2},
+        {"scale": 2.7},
+        {"scale": 9},
+        {"width": 50, "height": 90, "fit": "cover"},
+    ],
+)
+def test_consistency_is_high_for_a_smooth_picture_of_any_size(upscaler, wanted):
+    lr = Picture(smooth(24, 32))
+    grid = upscaler.grid(OutputOptions(**wanted), 24, 32)
+    shown = grid.crop(lr)
+    consistency = Consistency(shown, grid)
+    for _ in consistency.watch(upscaler.strips(shown, grid=grid)):
+        assert consistency.psnr_db > 45
+    shifted = Consistency(shown, grid)
+    for strip in upscaler.strips(shown, grid=grid):
+        shifted.add(np.roll(strip, 4, axis=1))
+    assert shifted.psnr_db < 40
+
+
+def test_a_restored_picture_of_any_size_is_compared_with_what_the_network_saw():
+    restorer = make_restorer(lighten)
+    upscaler = Upscaler(make_card(), repeat, window=16, restorer=restorer)
+    for wanted in ({"scale": 1}, {"scale": 1.5}, {"scale": 2}, {"scale": 6}):
+        lr = Picture(smooth(90, 40) // 3)
+        grid = upscaler.grid(OutputOptions(**wanted), 90, 40)
+        restoration = upscaler.restoration(lr, 1.0)
+        consistency = Consistency(lr, grid, restoration)
+        for _ in consistency.watch(upscaler.strips(lr, grid=grid, restoration=restoration)):
+            pass
+        assert consistency.psnr_db > 45
 
 
 def test_grey_is_compared_with_grey():
