@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from core.images.resample import StripReducer
+from core.images.resample import BLOCK_ROWS, StripReducer
 from core.model.band import RowBand
 from core.model.grid import MOST_PASSES, OutputGrid
 from core.model.passes import ResultPlan, StripPlan
@@ -46,13 +46,13 @@ class StripTasks:
     Attributes:
         preparing: tasks that run first and whose results are empty.
         upscaling: tasks whose results are the tiles of the strip.
-        join: joins the tiles to the strip.
+        join: joins the tiles to rows of the strip.
         release: forgets rows that neither this strip nor a later one needs.
     """
 
     preparing: list[TileTask]
     upscaling: list[TileTask]
-    join: Callable[[list[PixelArray]], PixelArray]
+    join: Callable[[list[PixelArray]], Iterator[PixelArray]]
     release: Callable[[], None]
 
 
@@ -154,10 +154,15 @@ class ResultTasks:
             return first
         return [*restoring_tasks(strip.restored, restore, self._networks.restoring_cost), *first]
 
-    def _join(self, strip: StripPlan, tiles: list[PixelArray]) -> PixelArray:
-        if tiles:
-            return np.concatenate(tiles, axis=1)
-        return restored_rows(self._lr, self._restoration, strip.lr_top, strip.lr_bottom)
+    def _join(self, strip: StripPlan, tiles: list[PixelArray]) -> Iterator[PixelArray]:
+        if not tiles:
+            yield restored_rows(self._lr, self._restoration, strip.lr_top, strip.lr_bottom)
+            return
+        # What is reduced is read in blocks. So tiles and strip are not in memory at the same time.
+        is_reduced = self._plan.grid.passes == 1 and not self._plan.grid.is_plain
+        height = BLOCK_ROWS if is_reduced else len(tiles[0])
+        for top in range(0, len(tiles[0]), height):
+            yield np.concatenate([tile[top : top + height] for tile in tiles], axis=1)
 
     def _release(self, strip: StripPlan) -> None:
         if self._restoration is not None:
@@ -204,7 +209,7 @@ def computed_strips(
         strip.release()
         for _ in strip.preparing:
             next(results)
-        yield strip.join(list(islice(results, len(strip.upscaling))))
+        yield from strip.join(list(islice(results, len(strip.upscaling))))
 
 
 def fitted_strips(

@@ -63,6 +63,31 @@ def test_a_frame_that_waits_outside_the_queue_is_abandoned_with_its_job(context,
     assert context.admission.taken == 0
 
 
+def test_a_frame_gets_the_size_that_is_asked_for(context, medium):
+    medium.kind = "pictures"
+    options = OutputOptions(scale=2.5)
+    with closing(context.frame_upscaler(medium, options, RequestDeadline())) as upscale:
+        sr = upscale(FRAME)
+        plain = frame_bytes(context.upscaler, Header(8, 12, 3), OutputOptions(), is_clip=False)
+        assert upscale.cost(FRAME) != plain
+    np.testing.assert_array_equal(sr.pixels, np.full((20, 30, 3), 7, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (OutputOptions(scale=2.0), "holiday_x2.bin"),
+        (OutputOptions(scale=1.5), "holiday_x1.5.bin"),
+        (OutputOptions(width=1920), "holiday_1920w.bin"),
+        (OutputOptions(width=300, height=200), "holiday_300w_200h.bin"),
+    ],
+)
+def test_the_name_of_a_result_states_its_size(context, medium, tmp_path, options, name):
+    path = tmp_path / "result"
+    path.write_bytes(b"content")
+    assert context.describe_result(path, medium, "holiday.mov", options, expires=5.0).name == name
+
+
 def test_a_result_is_described_by_its_file(context, medium, tmp_path):
     path = tmp_path / "result"
     path.write_bytes(b"content")
