@@ -135,31 +135,23 @@ def output_grid(options: OutputOptions, height: int, width: int, scale: int) -> 
     Raises:
         InvalidOptions: if the factor is not one that the passes can reach.
     """
-    if options.width is not None and options.height is not None:
-        return _boxed_grid(options, height, width, scale)
-    if options.width is not None:
-        factor = Fraction(options.width, width)
-    elif options.height is not None:
-        factor = Fraction(options.height, height)
-    else:
-        factor = _as_written(scale if options.scale is None else options.scale)
+    factor = wanted_factor(options, height, width, scale)
     check_factor(factor, options, height, width, scale)
-    rows, columns = _whole_side(height, factor), _whole_side(width, factor)
-    return OutputGrid(rows, columns, scale, factor)
-
-
-def _boxed_grid(options: OutputOptions, height: int, width: int, scale: int) -> OutputGrid:
-    """Return the grid of a result with a wanted width and height."""
-    wanted_height, wanted_width = int(options.height or 0), int(options.width or 0)
-    factors = Fraction(wanted_height, height), Fraction(wanted_width, width)
-    factor = max(factors) if options.fit == COVER else min(factors)
-    check_factor(factor, options, height, width, scale)
-    if options.fit == COVER:
-        rows = _cropped_side(height, wanted_height, factor)
-        columns = _cropped_side(width, wanted_width, factor)
+    if options.fit == COVER and options.height is not None and options.width is not None:
+        rows = _cropped_side(height, options.height, factor)
+        columns = _cropped_side(width, options.width, factor)
     else:
         rows, columns = _whole_side(height, factor), _whole_side(width, factor)
     return OutputGrid(rows, columns, scale, factor)
+
+
+def wanted_factor(options: OutputOptions, height: int, width: int, scale: int) -> Fraction:
+    """Return the factor of height and width that options ask for; see `output_grid`."""
+    wanted = ((options.height, height), (options.width, width))
+    factors = [Fraction(side, lr_side) for side, lr_side in wanted if side is not None]
+    if not factors:
+        return _as_written(scale if options.scale is None else options.scale)
+    return max(factors) if options.fit == COVER else min(factors)
 
 
 def _whole_side(shown: int, factor: Fraction) -> GridSide:

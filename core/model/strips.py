@@ -1,7 +1,7 @@
 """Strips of a result: the tasks that compute them, and the way from tiles to rows."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
@@ -15,7 +15,7 @@ from core.model.restorer import NOTHING, Restoration
 from core.model.tasks import ComputeTile, restoring_tasks, upscale_tile, upscaling_tasks
 from core.model.tiles import Box, Network, Tile
 from core.picture import Picture
-from core.pixels import PixelArray, pixels_from_levels
+from core.pixels import PixelArray, pixels_from_levels, to_uint8, to_uint16
 from core.runtime.scheduler import TileTask
 
 STRIP_ROWS = 256
@@ -100,6 +100,9 @@ class IntermediatePicture:
 class ResultTasks:
     """Tasks of one result.
 
+    Two passes compute 16 bits. Where tiles differ in rounding only, the second would enlarge a
+    difference of one level of 8 bits.
+
     Args:
         lr: the part of the LR picture that the result shows.
         plan: tiles of the result.
@@ -114,6 +117,7 @@ class ResultTasks:
         networks: ResultNetworks,
         restoration: Restoration | None,
     ) -> None:
+        lr = widen(lr) if plan.grid.passes == MOST_PASSES else lr
         self._lr, self._plan, self._networks = lr, plan, networks
         self._restoration = restoration
         self._first_pass: ComputeTile = partial(
@@ -228,7 +232,7 @@ def fitted_strips(
         return strips
     if grid.passes == 1:
         return reduced_strips(strips, grid_reducer(lr, grid))
-    return cropped_strips(strips, grid)
+    return cropped_strips(strips, grid, lr.bits)
 
 
 def grid_reducer(lr: Picture, grid: OutputGrid) -> StripReducer:
@@ -246,12 +250,28 @@ def reduced_strips(strips: Iterator[PixelArray], reducer: StripReducer) -> Itera
             yield rows
 
 
-def cropped_strips(strips: Iterator[PixelArray], grid: OutputGrid) -> Iterator[PixelArray]:
-    """Yield the part of strips that is inside a grid, which begins where they begin."""
+def cropped_strips(
+    strips: Iterator[PixelArray], grid: OutputGrid, bits: int
+) -> Iterator[PixelArray]:
+    """Yield the part of strips that is inside a grid, which begins where they begin.
+
+    Args:
+        strips: strips of uint16.
+        grid: grid of the result.
+        bits: bits of a sample of the result, 8 or 16.
+    """
     left = grid.height
     for strip in strips:
         rows = strip[:left, : grid.width]
-        del strip  # frees it while the next one is computed
+        del strip
         left -= len(rows)
-        if len(rows):
-            yield rows
+        for top in range(0, len(rows), BLOCK_ROWS):
+            block = rows[top : top + BLOCK_ROWS]
+            yield to_uint8(block) if bits == 8 else block
+        del rows  # frees the strip while the next one is computed
+
+
+def widen(picture: Picture) -> Picture:
+    """Return a picture with 16 bits."""
+    alpha = None if picture.alpha is None else to_uint16(picture.alpha)
+    return replace(picture, pixels=to_uint16(picture.pixels), alpha=alpha)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from core.images.resample import BLOCK_ROWS
-from core.model.grid import OutputGrid
+from core.model.grid import MOST_PASSES, OutputGrid
 from core.model.passes import ResultPlan
 from core.model.strips import STRIP_ROWS
 from core.model.tiles import ROWS_AHEAD, Tile
@@ -32,6 +32,9 @@ joined, returned."""
 
 ALPHA_COPIES = 2
 """Number of further copies of a block of rows while its colour is weighted by opacity."""
+
+WIDE_BITS = 16
+"""Bits of a sample while two passes compute it."""
 
 LEVEL_BYTES = 4
 """Size of a sample while it is resampled."""
@@ -74,6 +77,12 @@ class MemoryPlan:
         return self.header.channels * self.header.bits // 8
 
     @property
+    def computed_bytes(self) -> int:
+        """Size of a pixel while it is computed: two passes compute 16 bits."""
+        bits = WIDE_BITS if self.grid.passes == MOST_PASSES else self.header.bits
+        return self.header.channels * bits // 8
+
+    @property
     def sr_bytes(self) -> int:
         """Size of the SR pixels."""
         return self.pixel_bytes * self.grid.height * self.grid.width
@@ -108,7 +117,8 @@ class MemoryPlan:
             sent = last * self.grid.width // (self.grid.scale * self.grid.shown.width)
             return (STRIPS - SENT_STRIPS) * last + SENT_STRIPS * sent
         first = self._tallest_bytes(s.first for s in strips)
-        return STRIPS * (last + last // self.grid.scale**2) + FIRST_STRIPS * first
+        picture = self.computed_bytes * self.grid.shown.pixels
+        return picture + STRIPS * (last + last // self.grid.scale**2) + FIRST_STRIPS * first
 
     def _tallest_bytes(self, strips: Iterable[list[Tile]]) -> int:
         """Size of the SR pixels of the tallest strip of one pass; 0 without tiles."""
@@ -117,7 +127,7 @@ class MemoryPlan:
             for tiles in strips
             if tiles
         )
-        return self.pixel_bytes * self.grid.scale**2 * max(pixels, default=0)
+        return self.computed_bytes * self.grid.scale**2 * max(pixels, default=0)
 
     @property
     def _resampling_bytes(self) -> int:
