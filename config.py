@@ -23,6 +23,9 @@ PREFIX = "ENHANCER_"
 ROOT = Path(__file__).resolve().parent
 
 LAST_PORT = 65535
+UPSCALED_PIXELS = 16
+"""Number of output pixels for each input pixel, where no size is requested."""
+
 LEAST_KEY_LENGTH = 16
 HIDDEN = "(secret)"  # shown instead of the value of a secret
 
@@ -193,6 +196,9 @@ class Settings(BaseSettings):
     card: Path = setting(ROOT / "assets" / "srgan.json", "card of the model to serve")
     max_pixels: Positive = setting(4_000_000, "largest number of pixels of an input picture")
     max_side: Positive = setting(16_000, "longest side of an input picture, in pixels")
+    max_output_pixels: Count = setting(
+        0, "largest number of pixels of an output picture; 0 for 16 times `max_pixels`"
+    )
     max_frames: Positive = setting(1000, "largest number of frames or pages of an input picture")
     max_upload_bytes: Positive = setting(32 * 1024 * 1024, "largest request, in bytes")
     window: TileSide = setting(
@@ -333,6 +339,11 @@ class Settings(BaseSettings):
         except InvalidSetting as error:
             mistakes.append(str(error))
         raise InvalidSetting("\n".join(mistakes))
+
+    @property
+    def output_pixels(self) -> int:
+        """Largest number of pixels of an output picture: that of the largest picture, upscaled."""
+        return self.max_output_pixels or UPSCALED_PIXELS * self.max_pixels
 
     def lines(self, environ: Mapping[str, str] = os.environ) -> Iterator[str]:
         """Yield `NAME=value (origin)` for each setting; the value of a secret is hidden."""

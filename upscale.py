@@ -48,13 +48,15 @@ from core.options import (
     PROFILE,
     QUALITY,
     RESTORE,
+    SIZE_OPTIONS,
     Option,
     OutputOptions,
+    check_size_options,
 )
 from core.picture import Picture
 from core.sandbox.decoder import InProcessDecoder
 
-ARGUMENTS = (DETAIL, RESTORE, QUALITY, CODEC, COHERENCE, PALETTE, DITHER)
+ARGUMENTS = (*SIZE_OPTIONS, DETAIL, RESTORE, QUALITY, CODEC, COHERENCE, PALETTE, DITHER)
 """Options that are arguments with a value."""
 
 FLAGS = {
@@ -101,10 +103,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = Settings.from_env()
         tasks = plan_tasks(parsed.source, parsed.target, parsed.format)
-    except (WrongArguments, InvalidSetting) as error:
+        options = read_options(parsed, settings)
+    except (WrongArguments, InvalidSetting, InvalidOptions) as error:
         print_error(error)
         return 2
-    return run_tasks(tasks, settings, read_options(parsed, settings))
+    return run_tasks(tasks, settings, options)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -149,12 +152,18 @@ def value_parser(option: Option) -> Callable[[str], Any]:
 
 
 def read_options(parsed: argparse.Namespace, settings: Settings) -> OutputOptions:
-    """Return the options that the command line asks for, without a format."""
+    """Return the options that the command line asks for, without a format.
+
+    Raises:
+        InvalidOptions: if arguments contradict each other.
+    """
     read = (*ARGUMENTS, *(option for option, _ in FLAGS.values()))
     values = {option.attribute: getattr(parsed, option.attribute) for option in read}
     if parsed.restore is None:
         values["restore"] = RESTORE.parse(settings.restore)
-    return OutputOptions(has_note=settings.synthetic_note, **values)
+    options = OutputOptions(has_note=settings.synthetic_note, **values)
+    check_size_options(options)
+    return options
 
 
 def run_tasks(tasks: list[ConversionTask], settings: Settings, options: OutputOptions) -> int:
@@ -175,7 +184,9 @@ def run_tasks(tasks: list[ConversionTask], settings: Settings, options: OutputOp
     except SuperResolutionError as error:
         print_error(error)
         return 1
-    limits = Limits(settings.max_pixels, settings.max_side, settings.max_frames)
+    limits = Limits(
+        settings.max_pixels, settings.max_side, settings.max_frames, settings.output_pixels
+    )
     conversion = Conversion(upscaler, options, limits)
     is_quiet = True if len(tasks) == 1 else None  # None: no bar unless on a terminal
     succeeded = [run_task(task, conversion) for task in tqdm(tasks, unit="file", disable=is_quiet)]
@@ -208,6 +219,8 @@ def run_picture(task: ConversionTask, conversion: Conversion, bar: ProgressBar) 
         advance(bar, done)
 
     lr = decode_image(task.source.read_bytes(), conversion.limits)
+    grid = conversion.upscaler.grid(options, lr.height, lr.width)
+    conversion.limits.check_output(grid.height, grid.width)
     parts = upscale_to_stream(conversion.upscaler, lr, options, show)
     with atomic_write(task.target) as unfinished, unfinished.open("wb") as file:
         file.writelines(parts)  # each part is upscaled when it is written

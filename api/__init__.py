@@ -16,7 +16,7 @@ from api.errors import register_errors
 from api.observability.metrics import METRICS, Metrics, metrics
 from api.observability.tracing import register_tracing
 from api.responses import STREAM_LIMIT, EventStreamLimit
-from api.routes import predict, progress
+from api.routes import estimate, predict, progress
 from api.routes import status as metadata
 from api.routes.jobs import jobs
 from api.routes.page import register_page
@@ -28,6 +28,7 @@ __all__ = [
     "JobServiceContext",
     "ServiceContext",
     "create_api",
+    "estimate",
     "metadata",
     "predict",
     "progress",
@@ -131,7 +132,7 @@ def api_description(service: ServiceContext, *, has_page: bool) -> str:
     """Return the text that Swagger UI shows above the routes, in Markdown."""
     upscaler = service.upscaler
     sentences = [
-        f"Upscales pictures {upscaler.scale} times in width and height.",
+        f"Upscales pictures {upscaler.scale} times in width and height, or to another size.",
         upscaler.card.description,
         "Details are synthesised, not recovered.",
     ]

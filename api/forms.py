@@ -11,9 +11,7 @@ from api.context import current_service
 from api.errors import LONGEST_QUOTE, InvalidField, InvalidUpload
 from core.options import (
     AUTO,
-    FULL_DETAIL,
     JOB_OPTIONS,
-    MAX_QUALITY,
     PICTURE_FORMATS,
     PICTURE_OPTIONS,
     PNG,
@@ -22,22 +20,12 @@ from core.options import (
     OutputOptions,
     Restore,
     check_format_has,
+    check_size_options,
 )
+from core.values import Values
 
 MEDIA_TYPES = {name: f"image/{name}" for name in PICTURE_FORMATS}
 """Media type of each picture format."""
-
-
-class NumberSchema(float):
-    """Type of an option that is a number, for the OpenAPI document only."""
-
-    __schema__: ClassVar = {"type": "number", "minimum": 0, "maximum": FULL_DETAIL}
-
-
-class WholeNumberSchema(int):
-    """Type of an option that is a whole number, for the OpenAPI document only."""
-
-    __schema__: ClassVar = {"type": "integer", "minimum": 1, "maximum": MAX_QUALITY}
 
 
 class ShareOrAutoSchema(str):
@@ -49,7 +37,8 @@ class ShareOrAutoSchema(str):
     __schema__: ClassVar = {"type": "string", "pattern": rf"^({AUTO}|0?\.[0-9]+|[01](\.0+)?)$"}
 
 
-SCHEMA_TYPES = {float: NumberSchema, int: WholeNumberSchema, str: str}
+NUMBER_TYPES = {float: "number", int: "integer"}
+"""Name in the OpenAPI document of each type of number."""
 
 
 def read_upload(field: str, kind: str = "a picture") -> FileStorage:
@@ -110,7 +99,14 @@ def schema_type(option: Option) -> type:
     """Return the type of an option for the OpenAPI document."""
     if option.values.type is float and option.values.words:
         return ShareOrAutoSchema
-    return SCHEMA_TYPES[option.values.type]
+    return str if option.values.type is str else number_schema(option.values)
+
+
+def number_schema(values: Values) -> type:
+    """Return a type of numbers for the OpenAPI document, which states their range."""
+    name = NUMBER_TYPES[values.type]
+    schema = {"type": name, "minimum": values.least, "maximum": values.most}
+    return type(name, (values.type,), {"__schema__": schema})
 
 
 def read_picture_options(*, has_note: bool, restore: Restore) -> OutputOptions:
@@ -124,11 +120,14 @@ def read_picture_options(*, has_note: bool, restore: Restore) -> OutputOptions:
 
     Raises:
         InvalidField: if a field is given twice, or as a file.
-        InvalidOptions: if a field has a value that is not allowed.
+        InvalidOptions: if a field has a value that is not allowed, or if fields contradict each
+            other.
     """
     defaults = {"format": accepted_format(), "restore": restore}
     values = defaults | read_fields(PICTURE_OPTIONS)
-    return OutputOptions(has_note=has_note, **values)
+    options = OutputOptions(has_note=has_note, **values)
+    check_size_options(options)
+    return options
 
 
 def read_job_options(*, has_note: bool, restore: Restore) -> OutputOptions:
@@ -140,13 +139,14 @@ def read_job_options(*, has_note: bool, restore: Restore) -> OutputOptions:
 
     Raises:
         InvalidField: if a field is unknown, or is given twice, or as a file.
-        InvalidOptions: if a field has a value that is not allowed, or if the output format
-            does not have the option.
+        InvalidOptions: if a field has a value that is not allowed, if fields contradict each
+            other, or if the output format does not have the option.
     """
     check_names(JOB_OPTIONS)
     values = {"restore": restore} | read_fields(JOB_OPTIONS)
     options = OutputOptions(has_note=has_note, **values)
     check_format_has(request.form, options.format)
+    check_size_options(options)
     return options
 
 

@@ -6,11 +6,12 @@ are checked here and nowhere else. Only `detail` and `restore` depend on the mod
 `Upscaler.check_detail` and `Upscaler.check_restore` check what it has.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from core.errors import InvalidOptions
+from core.values import Values, choices, decimal, share_or, whole_number, words
 
 PNG = "png"
 PICTURE_FORMATS = (PNG, "jpeg", "webp", "avif")
@@ -40,9 +41,16 @@ Restore: TypeAlias = float | Literal["auto"]
 
 MAX_QUALITY = 100
 
-MAX_DIGITS = 9
-"""Number of digits up to which a text is read as a number. Python is slow to read long ones, or
-refuses them."""
+LEAST_SCALE, MOST_SCALE = 1, 16
+"""Lowest and highest factor of width and height: no pass of the network, and two passes of 4x."""
+
+MOST_SIDE = 1_000_000
+"""Highest `width` and `height`, px."""
+
+CONTAIN = "contain"
+COVER = "cover"
+FITS = (CONTAIN, COVER)
+"""How a result gets a wanted width and height: it fits inside, or it is cropped to fill them."""
 
 LONGEST_QUOTE = 40
 """Number of characters of a caller's text that a message repeats."""
@@ -67,6 +75,11 @@ class OutputOptions:
         restore: how strongly pictures are restored before they are upscaled.
         strength: what became of `restore` for all frames of a clip, in [0, 1]; None where each
             picture has its own, or where it is not decided. Callers cannot set it.
+        scale: factor of width and height, from 1 to 16; None for `width` and `height`, or for
+            the factor of the network.
+        width: width of the result, px; None to derive it.
+        height: height of the result, px; None to derive it.
+        fit: how a result gets both `width` and `height`, one of `FITS`.
     """
 
     format: str | None = None
@@ -81,78 +94,25 @@ class OutputOptions:
     keeps_metadata: bool = False
     restore: Restore = AUTO
     strength: float | None = None
+    scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    fit: str = CONTAIN
+
+    @property
+    def has_size(self) -> bool:
+        """Whether a size is asked for; without one, the network decides it."""
+        return any(wanted is not None for wanted in (self.scale, self.width, self.height))
+
+    @property
+    def frame_restore(self) -> Restore:
+        """How strongly each frame is restored: `strength` where it is decided, else `restore`."""
+        return self.restore if self.strength is None else self.strength
 
     @property
     def picture_format(self) -> str:
         """Format of a picture: `format`, or PNG where there is none."""
         return PNG if self.format is None else self.format
-
-
-class Values(NamedTuple):
-    """Allowed values of an option.
-
-    Attributes:
-        type: type of the texts: `str` for words, `int` or `float` for numbers.
-        parse: returns the value of a text; raises ValueError for one that is not allowed.
-        expected: the allowed values in words, for messages.
-        summary: the allowed values in short, for the help of the command line.
-        words: allowed words; empty for numbers. Besides numbers, words may be allowed.
-    """
-
-    type: type
-    parse: Callable[[str], Any]
-    expected: str
-    summary: str
-    words: tuple[str, ...] = ()
-
-
-def words(values: Mapping[str, str | bool], aliases: Mapping[str, str] | None = None) -> Values:
-    """Return `Values` that are words, in any case.
-
-    Args:
-        values: value of each word.
-        aliases: other spellings, which messages do not mention, and their words.
-    """
-    spellings = {word: word for word in values} | dict(aliases or {})
-
-    def parse(text: str) -> str | bool:
-        word = spellings.get(text.lower())
-        if word is None:
-            raise ValueError(text)
-        return values[word]
-
-    return Values(str, parse, f"one of {', '.join(values)}", "|".join(values), tuple(values))
-
-
-def choices(allowed: Iterable[str], aliases: Mapping[str, str] | None = None) -> Values:
-    """Return `Values` that are words which stand for themselves."""
-    return words({word: word for word in allowed}, aliases)
-
-
-def whole_number(least: int, most: int) -> Values:
-    """Return `Values` that are whole numbers from `least` to `most`, in ASCII digits."""
-
-    def parse(text: str) -> int:
-        is_short = text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
-        if not (is_short and least <= int(text) <= most):
-            raise ValueError(text)
-        return int(text)
-
-    return Values(int, parse, f"a whole number from {least} to {most}", f"{least}-{most}")
-
-
-def share_or(word: str) -> Values:
-    """Return `Values` that are numbers from 0 to 1, or a word, in any case."""
-
-    def parse(text: str) -> float | str:
-        if text.lower() == word:
-            return word
-        number = float(text)
-        if not 0 <= number <= 1:
-            raise ValueError(text)
-        return number
-
-    return Values(float, parse, f"a number from 0 to 1, or {word}", f"0-1|{word}", (word,))
 
 
 def restore_text(restore: Restore, strength: float) -> str:
@@ -209,7 +169,7 @@ class Option:
 DETAIL = Option(
     "detail",
     "detail",
-    values=Values(float, float, "a number", "0-1"),
+    values=Values(float, float, "a number", "0-1", least=0, most=FULL_DETAIL),
     help="Amount of synthesised texture, from 0 (faithful, soft) to 1 (photo-realistic).",
     default=FULL_DETAIL,
 )
@@ -290,10 +250,43 @@ METADATA = Option(
     is_universal=False,
 )
 
-PICTURE_OPTIONS = (DETAIL, RESTORE, PICTURE_FORMAT, QUALITY, PROFILE, METADATA)
+SCALE = Option(
+    "scale",
+    "scale",
+    values=decimal(LEAST_SCALE, MOST_SCALE),
+    help="Factor of width and height, from 1 (clean only) to 16. The default is 4.",
+    is_universal=False,
+)
+WIDTH = Option(
+    "width",
+    "width",
+    values=whole_number(1, MOST_SIDE),
+    help="Width of the result in pixels, instead of `scale`.",
+    is_universal=False,
+)
+HEIGHT = Option(
+    "height",
+    "height",
+    values=whole_number(1, MOST_SIDE),
+    help="Height of the result in pixels, instead of `scale`.",
+    is_universal=False,
+)
+FIT = Option(
+    "fit",
+    "fit",
+    values=choices(FITS),
+    help="With `width` and `height`: contain fits the result inside, cover crops it to fill.",
+    default=CONTAIN,
+    is_universal=False,
+)
+SIZE_OPTIONS = (SCALE, WIDTH, HEIGHT, FIT)
+"""Options of the size of a result."""
+
+PICTURE_OPTIONS = (*SIZE_OPTIONS, DETAIL, RESTORE, PICTURE_FORMAT, QUALITY, PROFILE, METADATA)
 """Options of a request that is answered with a picture."""
 
 JOB_OPTIONS = (
+    *SIZE_OPTIONS,
     DETAIL,
     RESTORE,
     ANY_FORMAT,
@@ -325,6 +318,22 @@ def check_format_has(names: Iterable[str], output_format: str | None) -> None:
                 f"`{option.name}` must come with a `format` of {', '.join(option.formats)}, "
                 f"or without one. Received: {output_format}"
             )
+
+
+def check_size_options(options: OutputOptions) -> None:
+    """Raise InvalidOptions if options of the size contradict each other."""
+    sides = {"width": options.width, "height": options.height}
+    given = [f"{name}={side}" for name, side in sides.items() if side is not None]
+    if options.scale is not None and given:
+        raise InvalidOptions(
+            "`scale` must come without `width` and `height`. "
+            f"Received: scale={options.scale:g}, {', '.join(given)}"
+        )
+    if options.fit == COVER and len(given) < len(sides):
+        raise InvalidOptions(
+            "`fit` must be contain unless both `width` and `height` are given. "
+            f"Received: {', '.join([f'fit={options.fit}', *given])}"
+        )
 
 
 def check_supported(options: OutputOptions, supported: Collection[str], result: str) -> None:

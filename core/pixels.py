@@ -76,6 +76,13 @@ def to_uint8(pixels: PixelArray) -> Uint8Array:
     return np.asarray(pixels, np.uint8)
 
 
+def to_uint16(pixels: PixelArray) -> Uint16Array:
+    """Convert uint8 to the same levels in uint16; return uint16 as it is."""
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint16) * np.uint16(STEP)
+    return np.asarray(pixels, np.uint16)
+
+
 def grey_from_rgb(pixels: PixelArray) -> PixelArray:
     """Convert (..., 3) to (..., 1) of the same type: the rounded mean of the channels."""
     total = pixels.sum(axis=-1, keepdims=True, dtype=np.uint32)

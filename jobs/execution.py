@@ -15,9 +15,10 @@ from core.errors import Overloaded
 from core.media.medium import PICTURES, ClipLimits, Medium, clip_strength
 from core.media.render import Consistency
 from core.model.upscaler import Upscaler, assemble
-from core.options import AUTO, OutputOptions, Restore
+from core.options import AUTO, OutputOptions
 from core.picture import Header, Picture
-from core.runtime.admission import Admission, MemoryPlan
+from core.runtime.admission import Admission
+from core.runtime.memory_plan import MemoryPlan
 from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
 from core.temporal.coherence import FUSION_BYTES_PER_PIXEL, MAX_CACHE_BYTES
 from jobs.job import JobResult, result_name
@@ -65,6 +66,9 @@ class JobContext:
     def open_admissible(self, path: Path, options: OutputOptions) -> Medium:
         """Open the medium in an uploaded file, and check that its frames fit into memory.
 
+        Pictures of an archive that get a wanted size are checked when they are upscaled: their
+        factors differ.
+
         Raises:
             TooMuchMemory: if a frame needs more than the whole memory budget.
             SuperResolutionError: for the file, like `open`.
@@ -72,8 +76,8 @@ class JobContext:
         medium = self.open(path, options)
         header = Header(medium.height, medium.width, channels=4)  # the most that a frame has
         is_clip = medium.kind != PICTURES
-        restore = options.restore
-        self.admission.check(frame_bytes(self.upscaler, header, restore, is_clip=is_clip))
+        if is_clip or medium.frames == 1 or not options.has_size:
+            self.admission.check(frame_bytes(self.upscaler, header, options, is_clip=is_clip))
         return medium
 
     def decide(self, medium: Medium, options: OutputOptions) -> OutputOptions:
@@ -96,23 +100,25 @@ class JobContext:
         return FrameUpscaler(
             self.upscaler,
             self.admission,
-            detail=options.detail,
-            restore=options.restore if options.strength is None else options.strength,
+            options=options,
             is_clip=medium.kind != PICTURES,
             deadline=deadline,
         )
 
-    def describe_result(self, path: Path, medium: Medium, name: str, expires: float) -> JobResult:
+    def describe_result(
+        self, path: Path, medium: Medium, name: str, options: OutputOptions, expires: float
+    ) -> JobResult:
         """Return the metadata of a finished file.
 
         Args:
             path: of the result.
             medium: from which the result was made.
             name: of the uploaded file.
+            options: of the result.
             expires: when the result is deleted, seconds since 1970.
         """
         return JobResult(
-            name=result_name(name, medium.suffix, self.upscaler.scale),
+            name=result_name(name, medium.suffix, options, self.upscaler.scale),
             mimetype=medium.mimetype,
             size=path.stat().st_size,
             digest=file_digest(path),
@@ -130,8 +136,8 @@ class FrameUpscaler:
     Args:
         upscaler: of the service.
         admission: memory budget of the service.
-        detail: amount of synthesised detail, in [0, 1].
-        restore: how strongly frames are restored; if AUTO, each is judged by itself.
+        options: of the result. Where they have no `strength` and `restore` is AUTO, each frame
+            is judged by itself.
         is_clip: whether frames are upscaled with a memory of earlier frames.
         deadline: for network and admission; its `is_gone` says when to leave the job.
     """
@@ -141,15 +147,13 @@ class FrameUpscaler:
         upscaler: Upscaler,
         admission: Admission,
         *,
-        detail: float,
-        restore: Restore,
+        options: OutputOptions,
         is_clip: bool,
         deadline: RequestDeadline,
     ) -> None:
         self._upscaler = upscaler
         self._admission = admission
-        self._detail = detail
-        self._restore = restore
+        self._options = options
         self._is_clip = is_clip
         self._deadline = deadline
         self._held_bytes = 0
@@ -163,25 +167,28 @@ class FrameUpscaler:
             RequestAbandoned, DeadlineExceeded: as the deadline says.
         """
         self._hold(self.cost(lr))
-        strength = self._upscaler.choose_strength(lr, self._restore)
+        grid = self._upscaler.grid(self._options, lr.height, lr.width)
+        lr = grid.crop(lr)
+        strength = self._upscaler.choose_strength(lr, self._options.frame_restore)
         restoration = self._upscaler.restoration(lr, strength)
         strips = self._upscaler.strips(
             lr,
-            detail=self._detail,
+            grid=grid,
+            detail=self._options.detail,
             restoration=restoration,
             deadline=self._deadline,
             is_background=True,
         )
         if restoration is None or self._is_clip:
             return assemble(strips, lr)
-        consistency = Consistency(lr, self._upscaler.scale, restoration)
+        consistency = Consistency(lr, grid, restoration)
         sr = assemble(consistency.watch(strips), lr)
         return replace(sr, restoration=consistency.facts)
 
     def cost(self, lr: Picture) -> int:
         """Return the largest number of bytes that a frame takes."""
         header = Header(lr.height, lr.width, lr.channels, lr.bits)
-        return frame_bytes(self._upscaler, header, self._restore, is_clip=self._is_clip)
+        return frame_bytes(self._upscaler, header, self._options, is_clip=self._is_clip)
 
     def close(self) -> None:
         """Release the admitted memory."""
@@ -202,20 +209,24 @@ class FrameUpscaler:
                 self._deadline.check(time.monotonic())
 
 
-def frame_bytes(upscaler: Upscaler, header: Header, restore: Restore, *, is_clip: bool) -> int:
+def frame_bytes(
+    upscaler: Upscaler, header: Header, options: OutputOptions, *, is_clip: bool
+) -> int:
     """Return the largest number of bytes that a frame takes.
 
     Args:
         upscaler: of the service.
         header: of the frame.
-        restore: how strongly it is restored.
+        options: of the result.
         is_clip: whether earlier frames are remembered.
     """
-    rows = upscaler.plan(header.height, header.width, is_background=True)
-    restoring = upscaler.restoring_bytes(header.width, rows, restore)
-    frame = MemoryPlan(header, rows, UNSTREAMED, upscaler.scale, restoring).memory_bytes
-    sr_pixels = upscaler.scale**2 * header.height * header.width
-    return frame + is_clip * (MAX_CACHE_BYTES + FUSION_BYTES_PER_PIXEL * sr_pixels)
+    grid = upscaler.grid(options, header.height, header.width)
+    is_restored = options.frame_restore != 0
+    result = upscaler.plan_result(grid, is_restored=is_restored, is_background=True)
+    restoring = upscaler.restoring_bytes(result)
+    frame = MemoryPlan(header, result, UNSTREAMED, restoring).memory_bytes
+    fusion = FUSION_BYTES_PER_PIXEL * grid.height * grid.width
+    return frame + is_clip * (MAX_CACHE_BYTES + fusion)
 
 
 def file_digest(path: Path) -> str:

@@ -14,7 +14,7 @@ from core.options import OutputOptions
 ID_BYTES = 24
 """Random bytes in an id. Whoever knows the id controls the job, so it must not be guessable."""
 
-ADDED_OPTIONS = ("restore", "strength")
+ADDED_OPTIONS = ("restore", "strength", "scale", "width", "height", "fit")
 """Attributes of options that the first version did not store."""
 
 LONGEST_NAME = 150
@@ -147,14 +147,25 @@ def new_id() -> str:
     return secrets.token_urlsafe(ID_BYTES)
 
 
-def result_name(name: str, suffix: str, scale: int) -> str:
+def result_name(name: str, suffix: str, options: OutputOptions, scale: int) -> str:
     """Return the name of a result, derived from the name of the uploaded file.
 
-    >>> result_name("holiday.mov", ".mp4", 4)
+    Args:
+        name: name of the uploaded file.
+        suffix: suffix of the result.
+        options: the size that was asked for becomes a part of the name.
+        scale: factor where no size was asked for.
+
+    >>> result_name("holiday.mov", ".mp4", OutputOptions(), 4)
     'holiday_x4.mp4'
+    >>> result_name("holiday.jpg", ".png", OutputOptions(width=1920, height=1080), 4)
+    'holiday_1920w_1080h.png'
     """
     stem = name.rpartition(".")[0] or name
-    return f"{stem}_x{scale}{suffix}"
+    sides = {"w": options.width, "h": options.height}
+    parts = [f"{side}{unit}" for unit, side in sides.items() if side is not None]
+    factor = scale if options.scale is None else options.scale
+    return f"{stem}_{'_'.join(parts) or f'x{factor:g}'}{suffix}"
 
 
 def clean_name(name: str) -> str:

@@ -105,7 +105,7 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Applicat
     context = create_job_context(settings, upscaler, admission, decoder)
     service = ServiceContext(
         upscaler=upscaler,
-        limits=Limits(settings.max_pixels, settings.max_side, settings.max_frames),
+        limits=picture_limits(settings, settings.max_frames),
         decoder=decoder,
         admission=admission,
         jobs=None if settings.no_jobs else create_job_service(settings, context),
@@ -151,6 +151,11 @@ def create_decoder(settings: Settings) -> Decoder:
     )
 
 
+def picture_limits(settings: Settings, max_frames: int) -> Limits:
+    """Return the limits on a picture or on a frame, and on what becomes of it."""
+    return Limits(settings.max_pixels, settings.max_side, max_frames, settings.output_pixels)
+
+
 def create_admission(settings: Settings, upscaler: Upscaler, decoder_bytes: int) -> Admission:
     """Return the memory budget and queue of all pictures.
 
@@ -181,7 +186,7 @@ def create_job_context(
     settings: Settings, upscaler: Upscaler, admission: Admission, decoder: Decoder
 ) -> JobContext:
     """Return what jobs need to open files and compute frames."""
-    frame = Limits(settings.max_pixels, settings.max_side, settings.max_clip_frames)
+    frame = picture_limits(settings, settings.max_clip_frames)
     return JobContext(
         upscaler=upscaler,
         admission=admission,

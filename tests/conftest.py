@@ -83,7 +83,7 @@ def post(client):
 @pytest.fixture
 def sent_in_parts(monkeypatch):
     """No picture is small enough to be sent only when it is complete."""
-    monkeypatch.setattr("core.runtime.admission.WHOLE_BYTES", 0)
+    monkeypatch.setattr("core.runtime.memory_plan.WHOLE_BYTES", 0)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from functools import partial
 
 import kubernetes_validate
 import pytest
@@ -11,9 +12,12 @@ import yaml
 from config import ROOT, Settings
 from core.images import OUTPUT_FORMATS
 from core.model.card import read_card
+from core.model.grid import output_grid
+from core.model.passes import plan_result
 from core.model.tiles import plan_tiles
+from core.options import OutputOptions
 from core.picture import Header
-from core.runtime.admission import MemoryPlan
+from core.runtime.memory_plan import MemoryPlan
 from service.build import USABLE_SHARE
 
 NAME = "max-image-resolution-enhancer"
@@ -147,9 +151,10 @@ def test_the_largest_picture_fits_into_the_limit(pod, file_format, bits):
     budget = int(memory.removesuffix("Gi")) * GIBIBYTE * USABLE_SHARE - RESIDENT_BYTES
     side = int(settings.max_pixels**0.5)
     halo = read_card(settings.card).halo
-    rows = plan_tiles(side, side, window=settings.window, halo=halo)
+    grid = output_grid(OutputOptions(), side, side, scale=4)
+    plan = plan_result(grid, partial(plan_tiles, window=settings.window, halo=halo), None)
     header = Header(side, side, 4, bits if file_format == "png" else 8)
-    assert MemoryPlan(header, rows, file_format, 4).memory_bytes < budget
+    assert MemoryPlan(header, plan, file_format).memory_bytes < budget
 
 
 def test_uploads_have_the_room_that_all_requests_may_take(pod):

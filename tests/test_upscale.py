@@ -48,6 +48,45 @@ def test_the_pixels_equal_those_of_the_service(picture, tmp_path, post):
     np.testing.assert_array_equal(read(tmp_path / "out.png"), read(io.BytesIO(answer.data)))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "shape"),
+    [
+        (("--scale", 2), (40, 60)),
+        (("--scale", "1"), (20, 30)),
+        (("--width", 100), (67, 100)),
+        (("--width", 100, "--height", 100, "--fit", "cover"), (100, 100)),
+    ],
+)
+def test_a_picture_gets_the_size_that_is_asked_for(picture, tmp_path, arguments, shape):
+    assert run(*arguments, picture, tmp_path / "out.png") == 0
+    assert read(tmp_path / "out.png").shape == (*shape, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--scale", "4,5"), 2, "`scale` must be a number from 1 to 16. Received: '4,5'"),
+        (("--scale", 2, "--width", 50), 2, "Received: scale=2, width=50"),
+        (("--fit", "cover"), 2, "Received: fit=cover"),
+        (("--width", 29), 1, "width=29, a factor of 0.9667"),
+    ],
+)
+def test_a_size_that_is_wrong_is_refused(picture, tmp_path, capsys, arguments, code, message):
+    try:
+        assert run(*arguments, picture, tmp_path / "out.png") == code
+    except SystemExit as end:
+        assert end.code == code
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_the_limit_on_the_result_is_kept(picture, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("ENHANCER_MAX_OUTPUT_PIXELS", "9599")
+    assert run(picture, tmp_path / "out.png") == 1
+    assert "at most 9599 pixels" in capsys.readouterr().err
+    assert run("--scale", 3.9, picture, tmp_path / "out.png") == 0
+
+
 def test_a_file_keeps_its_name_in_a_folder(tmp_path, encode):
     (tmp_path / "cat.jpg").write_bytes(encode(LR, "JPEG"))
     (tmp_path / "out").mkdir()

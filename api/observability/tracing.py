@@ -12,6 +12,7 @@ from flask import Flask, Response, g, request
 
 from api.context import current_service
 from core.media.render import Consistency
+from core.model.grid import OutputGrid
 from core.options import AUTO, Restore, restore_text
 from core.picture import Picture
 
@@ -139,7 +140,8 @@ class PictureFacts:
     """Facts about the picture of a request.
 
     Attributes:
-        lr: LR picture.
+        lr: whole LR picture.
+        grid: pixels of the SR picture.
         frames: number of frames in its file; 0 if not known.
         tiles: number of tiles of the picture.
         detail: detail of the SR picture.
@@ -149,6 +151,7 @@ class PictureFacts:
     """
 
     lr: Picture
+    grid: OutputGrid
     frames: int
     tiles: int
     detail: float
@@ -164,13 +167,13 @@ def trace_picture(facts: PictureFacts, timings_ms: dict[str, float]) -> None:
         facts: facts about the picture.
         timings_ms: milliseconds of each finished stage.
     """
-    lr, scale = facts.lr, current_service().upscaler.scale
+    lr, grid = facts.lr, facts.grid
     g.trace.picture_headers = {
-        "X-Scale": str(scale),
+        "X-Scale": f"{float(grid.factor):.6g}",
         "X-Detail": f"{facts.detail:g}",
         "X-Restore": restore_text(facts.restore, facts.strength),
         "X-Input-Size": f"{lr.width}x{lr.height}",
-        "X-Output-Size": f"{scale * lr.width}x{scale * lr.height}",
+        "X-Output-Size": f"{grid.width}x{grid.height}",
         "X-Tiles": str(facts.tiles),
         "Server-Timing": ", ".join(f"{name};dur={ms:.1f}" for name, ms in timings_ms.items()),
     }

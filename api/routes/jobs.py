@@ -75,7 +75,7 @@ class JobsRoute(Resource):
     @jobs.response(507, "No disk space for the file; Retry-After says when", error_schema)
     @jobs.response(500, "Internal error; see the log of the service", error_schema)
     def post(self) -> Response:
-        """Create a job that upscales a file four times."""
+        """Create a job that upscales a file, by default four times."""
         request.max_content_length = current_jobs().max_upload_bytes
         extend_read_timeout(request.environ, MIN_UPLOAD_RATE)
         file = read_upload(FIELD, "a picture, a clip or an archive")

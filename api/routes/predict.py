@@ -9,6 +9,7 @@ from typing import IO
 
 from flask import Response, g, request
 from flask_restx import Resource
+from flask_restx.reqparse import RequestParser
 from werkzeug.datastructures import FileStorage
 
 from api.context import ServiceContext, current_service, error_schema, model
@@ -22,7 +23,7 @@ from core.media.render import PictureEncoder
 from core.options import PICTURE_OPTIONS, OutputOptions
 from core.picture import Picture
 from core.pixels import PixelArray
-from core.runtime.admission import MemoryPlan
+from core.runtime.memory_plan import MemoryPlan
 from core.runtime.scheduler import RequestDeadline
 
 FIELD = "image"
@@ -33,15 +34,21 @@ WITHOUT_ALPHA = ("jpeg",)
 FLATTENED = "flattened on white"
 """Value of the header that says what became of transparency in such a format."""
 
+
+def document_picture(parser: RequestParser) -> None:
+    """Add the file and the options of a picture to a parser that documents a route."""
+    parser.add_argument(
+        FIELD,
+        type=FileStorage,
+        location="files",
+        required=True,
+        help=f"A {FORMAT_NAMES} file. /model/metadata states the limits on its size.",
+    )
+    document_options(parser, PICTURE_OPTIONS)
+
+
 upload = model.parser()
-upload.add_argument(
-    FIELD,
-    type=FileStorage,
-    location="files",
-    required=True,
-    help=f"A {FORMAT_NAMES} file. /model/metadata states the limits on its size.",
-)
-document_options(upload, PICTURE_OPTIONS)
+document_picture(upload)
 upload.add_argument(
     "Prefer", location="headers", help="`respond-async` asks for a job instead of the picture."
 )
@@ -57,7 +64,7 @@ class PredictRoute(Resource):
     @model.doc("predict")
     @model.expect(upload)
     @model.produces([*MEDIA_TYPES.values(), "application/json"])
-    @model.response(200, "SR picture, four times as wide and high", picture_schema)
+    @model.response(200, "SR picture, by default four times as wide and high", picture_schema)
     @model.response(202, "Job, if `Prefer: respond-async` asked for one", job_schema)
     @model.response(400, "No readable picture in `image`, or a wrong field", error_schema)
     @model.response(401, "Missing or wrong key, if the service has keys", error_schema)
@@ -71,7 +78,7 @@ class PredictRoute(Resource):
     @model.response(504, "The picture was not finished in time", error_schema)
     @model.response(500, "Internal error, which is in the log", error_schema)
     def post(self) -> Response:
-        """Upscale a picture to four times its width and height."""
+        """Upscale a picture, by default to four times its width and height."""
         service = current_service()
         options = read_picture_options(has_note=service.has_note, restore=service.restore)
         service.upscaler.check_detail(options.detail)
@@ -91,10 +98,10 @@ class PreparedRequest:
     """An admitted request whose picture is decoded.
 
     Attributes:
-        lr: LR picture.
+        lr: whole LR picture, before it is cropped.
         options: options of the SR picture.
         plan: tiles and memory of the picture.
-        tiles: number of tiles, those of the restorer included.
+        tiles: number of tiles of all passes, those of the restorer included.
         strength: how strongly the picture is restored, in [0, 1].
         strips: rows of the SR picture. Consuming them runs the network.
         encoder: encoder of the SR picture.
@@ -121,6 +128,7 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
     """
     deadline = RequestDeadline(time.monotonic() + service.deadline_s, watch_client(request.environ))
     timings_ms: dict[str, float] = {}
+    upscaler = service.upscaler
     file = read_upload(FIELD).stream
     plan = plan_picture(service, file, options)
     progress = RequestProgress(deadline)
@@ -129,14 +137,20 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
         stack.enter_context(service.admission.admit(plan.memory_bytes, deadline))
     with stopwatch(timings_ms, "decode"):
         lr = service.decoder.decode(file, service.limits, plan.header)
-        strength = service.upscaler.choose_strength(lr, options.restore)
-    restoration = service.upscaler.restoration(lr, strength)
-    tiles = service.upscaler.count_tiles(lr.height, lr.width, is_restored=restoration is not None)
+        shown = plan.grid.crop(lr)
+        strength = upscaler.choose_strength(shown, options.restore)
+    restoration = upscaler.restoration(shown, strength)
+    tiles = upscaler.plan_result(plan.grid, is_restored=restoration is not None).tiles
     progress.tiles_total = tiles
-    strips = service.upscaler.strips(
-        lr, progress.update, detail=options.detail, restoration=restoration, deadline=deadline
+    strips = upscaler.strips(
+        shown,
+        progress.update,
+        grid=plan.grid,
+        detail=options.detail,
+        restoration=restoration,
+        deadline=deadline,
     )
-    encoder = PictureEncoder(lr, options, service.upscaler.scale, restoration=restoration)
+    encoder = PictureEncoder(shown, options, plan.grid, restoration=restoration)
     return PreparedRequest(lr, options, plan, tiles, strength, strips, encoder, timings_ms)
 
 
@@ -144,14 +158,16 @@ def plan_picture(service: ServiceContext, file: IO[bytes], options: OutputOption
     """Return what upscaling a picture takes, from its header alone.
 
     Raises:
-        ImageTooLarge: if the output format cannot hold the SR picture.
+        InvalidOptions: if the size is not one that can be computed from the picture.
+        ImageTooLarge: if the SR picture has too many pixels, also for the output format.
     """
     header = service.decoder.read_header(file, service.limits)
-    scale, output_format = service.upscaler.scale, options.picture_format
-    check_output_size(output_format, scale * header.height, scale * header.width)
-    rows = service.upscaler.plan(header.height, header.width)
-    restoring_bytes = service.upscaler.restoring_bytes(header.width, rows, options.restore)
-    return MemoryPlan(header, rows, output_format, scale, restoring_bytes)
+    grid = service.upscaler.grid(options, header.height, header.width)
+    service.limits.check_output(grid.height, grid.width)
+    check_output_size(options.picture_format, grid.height, grid.width)
+    result = service.upscaler.plan_result(grid, is_restored=options.restore != 0)
+    restoring_bytes = service.upscaler.restoring_bytes(result)
+    return MemoryPlan(header, result, options.picture_format, restoring_bytes)
 
 
 def respond_whole(prepared: PreparedRequest, _stack: ExitStack) -> Response:
@@ -179,6 +195,7 @@ def make_response(prepared: PreparedRequest, body: bytes | Iterable[bytes]) -> R
     """Return the response with its headers, and pass the facts on to log and metrics."""
     facts = PictureFacts(
         lr=prepared.lr,
+        grid=prepared.plan.grid,
         frames=prepared.plan.header.frames,
         tiles=prepared.tiles,
         detail=prepared.options.detail,

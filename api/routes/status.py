@@ -16,6 +16,7 @@ limits_schema = model.model(
     {
         "max_pixels": fields.Integer(description="Width times height of a picture"),
         "max_side": fields.Integer(description="Width or height of a picture"),
+        "max_output_pixels": fields.Integer(description="Width times height of a result"),
         "max_upload_bytes": fields.Integer(description="Bytes of a whole request"),
         "max_frames": fields.Integer(
             description="Frames of a file, of which the first is upscaled"
@@ -150,6 +151,7 @@ class MetadataRoute(Resource):
             "limits": {
                 "max_pixels": service.limits.max_pixels,
                 "max_side": service.limits.max_side,
+                "max_output_pixels": service.limits.max_output_pixels,
                 "max_upload_bytes": service.max_upload_bytes,
                 "max_frames": service.limits.max_frames,
                 "formats": list(PILLOW_FORMATS),

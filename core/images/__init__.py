@@ -15,6 +15,7 @@ of 8 or 16 bits; its alpha and metadata are kept apart, to be put back into the 
 - `encode`: output formats, and the way from a picture to a file
 - `png`: streaming PNG encoder
 - `resize`: resizing with several kernels
+- `resample`: resampling of pictures that arrive in strips
 - `condition`: traces of compression, noise and blur, and how much to restore a picture
 """
 

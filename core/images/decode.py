@@ -113,11 +113,13 @@ class Limits:
         max_side: limit on height and on width, LR px.
         max_frames: limit on the frames in the file, although only the first is decoded;
             None for no limit.
+        max_output_pixels: limit on height times width of the result, px; None for no limit.
     """
 
     max_pixels: int
     max_side: int
     max_frames: int | None = None
+    max_output_pixels: int | None = None
 
     def check(self, height: int, width: int) -> None:
         """Raise ImageTooLarge if a picture has too many pixels or too long a side."""
@@ -130,6 +132,15 @@ class Limits:
             raise ImageTooLarge(
                 f"Image must be at most {self.max_side} pixels wide and high. "
                 f"Received: {width} x {height} pixels."
+            )
+
+    def check_output(self, height: int, width: int) -> None:
+        """Raise ImageTooLarge if a result has too many pixels."""
+        if self.max_output_pixels is not None and height * width > self.max_output_pixels:
+            raise ImageTooLarge(
+                f"Output must have at most {self.max_output_pixels} pixels. "
+                f"Received: a picture that would become {width} x {height} = {width * height} "
+                "pixels."
             )
 
     def check_frames(self, frames: int) -> None:

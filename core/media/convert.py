@@ -15,7 +15,15 @@ from core.images import PILLOW_FORMATS
 from core.images import SUFFIXES as IMAGE_SUFFIXES
 from core.media.medium import ClipLimits, Frame, Medium, Report, UpscalePicture
 from core.media.pictures import open_pictures
-from core.options import ANIMATION_FORMATS, PICTURE_FORMATS, PNG, OutputOptions
+from core.options import (
+    ANIMATION_FORMATS,
+    JOB_OPTIONS,
+    PICTURE_FORMATS,
+    PNG,
+    SIZE_OPTIONS,
+    OutputOptions,
+    check_supported,
+)
 from core.picture import Picture
 from core.sandbox.decoder import Decoder
 from core.temporal.coherence import upscale_frames
@@ -52,6 +60,9 @@ VIDEO_OUTPUTS = {container.suffix: name for name, container in CONTAINERS.items(
 RENAMED_SUFFIXES = {".m4v": ".mp4"}
 """Suffixes of videos that are read but not written, and those that are written instead."""
 
+WITHOUT_SIZE = [option.name for option in JOB_OPTIONS if option not in SIZE_OPTIONS]
+"""Names of the options that do not change the size of a result."""
+
 PIPE = Path("-")
 """IN or OUT of the command line that means standard input or standard output."""
 
@@ -78,7 +89,7 @@ def open_medium(
         may_move = is_animation(file)
     if may_move and not becomes_picture(path, limits, options, decoder):
         return Animation(path, limits, options, scale)
-    return open_pictures(path, limits, options, decoder=decoder)
+    return open_pictures(path, limits, options, decoder=decoder, scale=scale)
 
 
 def becomes_picture(
@@ -134,7 +145,11 @@ def upscale_pipe(
         limits: limits on a frame.
         options: options of the result. Raw frames only have `is_coherent`.
         report: called with the number of frames that are done.
+
+    Raises:
+        InvalidOptions: if a size is asked for.
     """
+    check_supported(options, WITHOUT_SIZE, "raw frames")
     with read_raw(source, limits) as clip:
         sr = upscale_frames(clip.frames, upscale, is_coherent=options.is_coherent)
         if isinstance(target, Path):

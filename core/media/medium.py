@@ -33,7 +33,7 @@ JudgePicture = Callable[[Picture], float]
 """Function that returns how strongly to restore a picture, in [0, 1]."""
 
 UpscalePicture = Callable[[Picture], Picture]
-"""Function that upscales one frame by itself: LR -> SR, four times as wide and high."""
+"""Function that upscales one frame by itself: LR -> SR of the size that the options ask for."""
 
 Report = Callable[[int], None]
 """Function called with the number of frames of a segment that are done."""

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, NamedTuple
 
 from core.errors import (
     ImageTooLarge,
+    InvalidOptions,
     TooMuchMemory,
     UnreadableArchive,
     UnreadableImage,
@@ -36,8 +37,10 @@ from core.media.medium import (
     never_cancelled,
     plan_segments,
 )
-from core.media.render import PictureEncoder, split_into_strips
-from core.options import PICTURE_FORMATS, OutputOptions, check_format, check_supported
+from core.media.render import PictureEncoder
+from core.model.grid import output_grid
+from core.model.strips import picture_strips
+from core.options import PICTURE_FORMATS, SIZE_OPTIONS, OutputOptions, check_format, check_supported
 from core.picture import Header, Picture
 from core.sandbox.decoder import Decoder
 
@@ -54,11 +57,14 @@ FILE_BYTES_PER_PIXEL = 16
 FILE_BYTES = 1_000_000
 """Bytes of a file at most beside its pixels."""
 
-REFUSALS = (UnreadableImage, UnsupportedImage, ImageTooLarge, TooMuchMemory)
+REFUSALS = (UnreadableImage, UnsupportedImage, ImageTooLarge, InvalidOptions, TooMuchMemory)
 """Errors that leave one picture out of the result and do not concern the others."""
 
 DONE, REFUSED = b"+", b"-"
 """First byte of a segment's file. After it comes the SR picture, or the text of the error."""
+
+SUPPORTED = (*(option.name for option in SIZE_OPTIONS), "profile", "metadata")
+"""Names of the options that pictures have, beside the universal ones."""
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Date of all files in a result, so that the result does not depend on when it was made."""
@@ -71,7 +77,7 @@ UNIX = 3
 
 
 def open_pictures(
-    path: Path, limits: ClipLimits, options: OutputOptions, *, decoder: Decoder
+    path: Path, limits: ClipLimits, options: OutputOptions, *, decoder: Decoder, scale: int
 ) -> Medium:
     """Open a picture, or the pictures in a ZIP archive.
 
@@ -80,18 +86,46 @@ def open_pictures(
         limits: limits on each picture. There may be as many pictures as frames.
         options: options of the SR pictures.
         decoder: decoder of headers and pictures.
+        scale: factor of one pass of the network.
 
     Raises:
         UnreadableArchive: if the archive is damaged, not safe, or holds no picture.
         UnreadableImage, UnsupportedImage, ImageTooLarge: if the file is no archive, and no
             picture that can be decoded.
-        InvalidOptions: if pictures do not have one of the options.
+        InvalidOptions: if pictures do not have one of the options, or not a size.
     """
     check_format(options.picture_format, PICTURE_FORMATS, "pictures")
-    check_supported(options, ("profile", "metadata"), "pictures")
+    check_supported(options, SUPPORTED, "pictures")
+    rendering = PictureRendering(limits.frame, options, scale)
     if is_archive(path):
-        return PictureArchive(path, limits.frame, options, decoder)
-    return PictureFile(path, limits.frame, options, decoder)
+        return PictureArchive(path, rendering, decoder)
+    return PictureFile(path, rendering, decoder)
+
+
+class PictureRendering(NamedTuple):
+    """What all pictures of a medium share.
+
+    Attributes:
+        limits: limits on a picture.
+        options: options of the SR pictures.
+        scale: factor of one pass of the network.
+    """
+
+    limits: Limits
+    options: OutputOptions
+    scale: int
+
+    def check_output(self, header: Header) -> None:
+        """Raise InvalidOptions or ImageTooLarge if a picture cannot become of the wanted size."""
+        grid = output_grid(self.options, header.height, header.width, self.scale)
+        self.limits.check_output(grid.height, grid.width)
+
+    def write(self, lr: Picture, upscale: UpscalePicture, output: IO[bytes]) -> None:
+        """Upscale a picture and write its file."""
+        sr = upscale(lr)
+        grid = output_grid(self.options, lr.height, lr.width, self.scale)
+        encoder = PictureEncoder(grid.crop(lr), self.options, grid, facts=sr.restoration)
+        output.writelines(encoder.stream(picture_strips(sr)))
 
 
 class PictureFile:
@@ -99,20 +133,19 @@ class PictureFile:
 
     Args:
         path: path of the file.
-        limits: limits on the picture.
-        options: options of the SR picture.
+        rendering: limits and options of the picture.
         decoder: decoder of the picture.
     """
 
     kind = PICTURES
     frames = 1
 
-    def __init__(
-        self, path: Path, limits: Limits, options: OutputOptions, decoder: Decoder
-    ) -> None:
-        self._path, self._limits, self._options, self._decoder = path, limits, options, decoder
+    def __init__(self, path: Path, rendering: PictureRendering, decoder: Decoder) -> None:
+        self._path, self._rendering, self._decoder = path, rendering, decoder
+        options = rendering.options
         with path.open("rb") as file:
-            header = self._header = decoder.read_header(file, limits)
+            header = self._header = decoder.read_header(file, rendering.limits)
+        rendering.check_output(header)
         self.height, self.width = header.height, header.width
         self.damage = describe_other_frames(header.frames - 1)
         self.suffix = f".{options.picture_format}"
@@ -131,9 +164,9 @@ class PictureFile:
     ) -> None:
         """Write the SR picture as it will be in the result."""
         with self._path.open("rb") as file:
-            lr = self._decoder.decode(file, self._limits, self._header)
+            lr = self._decoder.decode(file, self._rendering.limits, self._header)
         with target.open("wb") as output:
-            write_upscaled(lr, upscale, self._options, output)
+            self._rendering.write(lr, upscale, output)
         report(1)
 
     def join(
@@ -155,8 +188,7 @@ class PictureArchive:
 
     Args:
         path: path of the archive.
-        limits: limits on each picture, and on their number.
-        options: options of the SR pictures.
+        rendering: limits and options of each picture, and the limit on their number.
         decoder: decoder of the pictures.
     """
 
@@ -164,10 +196,9 @@ class PictureArchive:
     suffix = ".zip"
     mimetype = "application/zip"
 
-    def __init__(
-        self, path: Path, limits: Limits, options: OutputOptions, decoder: Decoder
-    ) -> None:
-        self._path, self._limits, self._options, self._decoder = path, limits, options, decoder
+    def __init__(self, path: Path, rendering: PictureRendering, decoder: Decoder) -> None:
+        self._path, self._rendering, self._decoder = path, rendering, decoder
+        limits = rendering.limits
         self._archive_limits = ArchiveLimits(
             files=limits.max_frames or MAX_FILES,
             file_bytes=FILE_BYTES + FILE_BYTES_PER_PIXEL * limits.max_pixels,
@@ -200,7 +231,9 @@ class PictureArchive:
 
     def _read_header(self, archive: zipfile.ZipFile, entry: ArchiveEntry) -> Header:
         with unpack(archive, entry, self._archive_limits) as file:
-            return self._decoder.read_header(file, self._limits)
+            header = self._decoder.read_header(file, self._rendering.limits)
+        self._rendering.check_output(header)
+        return header
 
     def segments(self) -> list[Segment]:
         """Return one segment for each picture."""
@@ -218,7 +251,7 @@ class PictureArchive:
             lr = self._decode(self._entries[segment.index])
             with target.open("wb") as output:
                 output.write(DONE)
-                write_upscaled(lr, upscale, self._options, output)
+                self._rendering.write(lr, upscale, output)
         except REFUSALS as error:
             target.write_bytes(REFUSED + str(error).encode())
         report(1)
@@ -226,14 +259,14 @@ class PictureArchive:
     def _decode(self, entry: ArchiveEntry) -> Picture:
         limits = self._archive_limits
         with open_archive(self._path, limits) as archive, unpack(archive, entry, limits) as file:
-            return self._decoder.decode(file, self._limits)
+            return self._decoder.decode(file, self._rendering.limits)
 
     def join(
         self, parts: Sequence[Path], target: Path, check_cancelled: CheckCancelled = never_cancelled
     ) -> None:
         """Write the archive of the SR pictures, with a report of the files left out."""
         refused = dict(self._refused)
-        suffix = f".{self._options.picture_format}"
+        suffix = f".{self._rendering.options.picture_format}"
         names = result_names([entry.name for entry in self._entries], suffix)
         with zipfile.ZipFile(target, "w") as archive:
             for entry, name, path in zip(self._entries, names, parts, strict=True):
@@ -245,15 +278,6 @@ class PictureArchive:
                         refused[entry.name] = part.read().decode()
             if refused:
                 archive.writestr(file_info(REPORT), report_text(refused))
-
-
-def write_upscaled(
-    lr: Picture, upscale: UpscalePicture, options: OutputOptions, output: IO[bytes]
-) -> None:
-    """Upscale a picture and write its file."""
-    sr = upscale(lr)
-    encoder = PictureEncoder(lr, options, sr.height // lr.height, facts=sr.restoration)
-    output.writelines(encoder.stream(split_into_strips(sr)))
 
 
 def result_names(names: Sequence[str], suffix: str) -> list[str]:

@@ -7,8 +7,9 @@ held as a whole.
 """
 
 import math
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from core.images import (
     mark_synthetic_detail,
 )
 from core.images.png import PngChunk, PngLayout, encode_png_rows, extra_chunks, text_chunk
+from core.images.resample import StripResampler, area
+from core.model.grid import OutputGrid
 from core.model.restorer import Restoration
 from core.model.tiles import Box
 from core.model.upscaler import Progress, Upscaler, assemble
@@ -36,9 +39,6 @@ CONSISTENCY_KEYWORD = "Consistency-PSNR"
 RESTORE_KEYWORD = "Restore"
 """Keyword of the PNG text chunk that states how strongly the picture was restored."""
 
-STRIP_ROWS = 256
-"""Number of SR rows in a strip of a picture that is already complete: a multiple of the scale."""
-
 
 class PictureEncoder:
     """Encodes one SR picture from its strips and measures its consistency.
@@ -51,9 +51,9 @@ class PictureEncoder:
         consistency: consistency of the rows that are encoded so far.
 
     Args:
-        lr: LR picture.
+        lr: the part of the LR picture that the result shows.
         options: options of the file.
-        scale: SR pixels per LR pixel, on each side.
+        grid: pixels of the result.
         restoration: of `lr`, as its strips are upscaled; None if it is not restored.
         facts: about the restoration of an SR picture that is complete, and whose strips are
             therefore not compared again; None otherwise.
@@ -66,16 +66,16 @@ class PictureEncoder:
         self,
         lr: Picture,
         options: OutputOptions,
-        scale: int,
+        grid: OutputGrid,
         *,
         restoration: Restoration | None = None,
         facts: RestorationFacts | None = None,
     ) -> None:
-        check_output_size(options.picture_format, scale * lr.height, scale * lr.width)
-        self.consistency = Consistency(lr, scale, restoration)
+        check_output_size(options.picture_format, grid.height, grid.width)
+        self.consistency = Consistency(lr, grid, restoration)
         self._lr, self._options, self._facts = lr, options, facts
-        self._extras = output_extras(lr.extras, options, scale)
-        self._layout = PngLayout(scale * lr.height, scale * lr.width, lr.channels, lr.bits)
+        self._extras = output_extras(lr.extras, options, grid)
+        self._layout = PngLayout(grid.height, grid.width, lr.channels, lr.bits)
 
     def encode(self, strips: Generator[PixelArray]) -> bytes:
         """Consume all strips and return the file; see `stream`."""
@@ -153,12 +153,17 @@ def upscale_to_stream(
 
     Raises:
         ImageTooLarge: at once, if the output format cannot hold the SR picture.
+        InvalidOptions: at once, if the size is not one that can be computed from the picture.
         InvalidRestore: at once, if there is no restorer of this strength.
         InvalidDetail: at the first part, if there is no network of this detail.
     """
+    grid = upscaler.grid(options, lr.height, lr.width)
+    lr = grid.crop(lr)
     restoration = upscaler.restoration(lr, upscaler.choose_strength(lr, options.restore))
-    strips = upscaler.strips(lr, progress, detail=options.detail, restoration=restoration)
-    encoder = PictureEncoder(lr, options, upscaler.scale, restoration=restoration)
+    strips = upscaler.strips(
+        lr, progress, grid=grid, detail=options.detail, restoration=restoration
+    )
+    encoder = PictureEncoder(lr, options, grid, restoration=restoration)
     return encoder.stream(strips)
 
 
@@ -180,30 +185,23 @@ class ClipUpscaler:
         """Upscale a frame."""
         if self._strength is None:
             self._strength = self._upscaler.choose_strength(lr, self._options.restore)
+        grid = self._upscaler.grid(self._options, lr.height, lr.width)
+        lr = grid.crop(lr)
         restoration = self._upscaler.restoration(lr, self._strength)
-        return self._upscaler.upscale(lr, detail=self._options.detail, restoration=restoration)
+        detail = self._options.detail
+        return self._upscaler.upscale(lr, grid=grid, detail=detail, restoration=restoration)
 
 
-def output_extras(lr: Extras, options: OutputOptions, scale: int) -> Extras:
+def output_extras(lr: Extras, options: OutputOptions, grid: OutputGrid) -> Extras:
     """Return what the SR file holds beside pixels. Its print size is that of the LR file."""
+    across, down = float(1 / grid.columns.pitch), float(1 / grid.rows.pitch)
     xmp = lr.xmp if options.keeps_metadata else None
     return Extras(
         icc_profile=lr.icc_profile if options.keeps_profile else None,
-        dpi=None if lr.dpi is None else (scale * lr.dpi[0], scale * lr.dpi[1]),
+        dpi=None if lr.dpi is None else (across * lr.dpi[0], down * lr.dpi[1]),
         exif=lr.exif if options.keeps_metadata else None,
         xmp=mark_synthetic_detail(xmp) if options.has_note else xmp,
     )
-
-
-def split_into_strips(sr: Picture) -> Generator[PixelArray]:
-    """Yield a complete SR picture as strips for `PictureEncoder`."""
-    colour = sr.pixels[..., :1] if sr.is_grey else sr.pixels
-    for top in range(0, sr.height, STRIP_ROWS):
-        rows = slice(top, top + STRIP_ROWS)
-        if sr.alpha is None:
-            yield colour[rows]
-        else:
-            yield np.dstack([colour[rows], sr.alpha[rows]])
 
 
 def convert_strip(strip: PixelArray, lr: Picture, icc_profile: bytes | None) -> PixelArray:
@@ -222,24 +220,27 @@ def convert_strip(strip: PixelArray, lr: Picture, icc_profile: bytes | None) -> 
 
 
 class Consistency:
-    """Peak signal-to-noise ratio between an LR picture and its SR picture, box-downscaled.
+    """Peak signal-to-noise ratio between an LR picture and its SR picture, reduced to its size.
 
     What the network makes up must not change what the camera saw: the mean of the SR pixels of
-    one LR pixel should equal that LR pixel, restored if the picture is. Fully transparent pixels
-    do not count.
+    one LR pixel should equal that LR pixel, restored if the picture is. LR pixels that the result
+    shows in part and fully transparent ones do not count.
 
     Args:
-        lr: LR picture.
-        scale: SR pixels per LR pixel, on each side.
+        lr: the part of the LR picture that the result shows.
+        grid: pixels of the result.
         restoration: of `lr`, with the restored rows of the strips that are added; None if the
             network sees `lr` itself.
     """
 
-    def __init__(self, lr: Picture, scale: int, restoration: Restoration | None = None) -> None:
+    def __init__(
+        self, lr: Picture, grid: OutputGrid, restoration: Restoration | None = None
+    ) -> None:
         self._lr = lr
         self._restoration = restoration
-        self._scale = scale
-        self._rows = 0
+        self._first, self._end = grid.columns.whole_pixels()
+        self._rows = grid.rows.whole_pixels()[0]
+        self._reduce = block_means(grid)
         self._squared_error = 0.0
         self._samples = 0
 
@@ -254,15 +255,18 @@ class Consistency:
         """Compare the next SR rows.
 
         Args:
-            strip: (h, scale*W, C), colour before alpha; h is a multiple of the scale.
+            strip: (h, W, C), colour before alpha. If the result is plain, h is a multiple of the
+                scale.
         """
-        rows = slice(self._rows, self._rows + len(strip) // self._scale)
-        self._rows = rows.stop
         colours = 1 if self._lr.is_grey else 3
-        small = downscale(strip[..., :colours], self._scale)
-        difference = small - self._seen_rows(rows)[..., :colours]
+        small = self._reduce(strip[..., :colours])
+        rows = slice(self._rows, self._rows + len(small))
+        if not small.size:
+            return
+        self._rows = rows.stop
+        difference = small - self._seen_rows(rows)[:, self._first : self._end, :colours]
         if self._lr.alpha is not None:
-            difference = difference[self._lr.alpha[rows] > 0]
+            difference = difference[self._lr.alpha[rows, self._first : self._end] > 0]
         self._squared_error += float(np.vdot(difference, difference))
         self._samples += difference.size
 
@@ -285,6 +289,19 @@ class Consistency:
         mean_square = self._squared_error / max(1, self._samples)
         least = self._lr.highest**2 / 10 ** (IDENTICAL_DB / 10)
         return 10 * math.log10(self._lr.highest**2 / max(mean_square, least))
+
+
+def block_means(grid: OutputGrid) -> Callable[[PixelArray], Float32Array]:
+    """Return a function that takes strips of a result, (h, W, C), and returns means (n, w, C).
+
+    They are the means of the SR pixels of those LR pixels that the result shows whole.
+    """
+    if grid.is_plain or not grid.passes:
+        return partial(downscale, scale=grid.scale if grid.passes else 1)
+    rows, columns = grid.rows.reversed(), grid.columns.reversed()
+    if min(rows.length, columns.length) < 1:
+        return lambda strip: np.empty((0, 0, strip.shape[2]), np.float32)
+    return StripResampler(rows, columns, area).add
 
 
 def downscale(sr: PixelArray, scale: int) -> Float32Array:

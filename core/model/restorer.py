@@ -9,17 +9,16 @@ with them, needs them. So a picture takes a band of rows, not a second picture.
 """
 
 import math
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 from core.errors import GraphMismatch
+from core.model.band import RowBand
 from core.model.card import ModelCard
 from core.model.tiles import (
     LENGTH_STEP,
-    ROWS_AHEAD,
     Box,
     Network,
     Tile,
@@ -101,18 +100,18 @@ class Restorer:
         side = max(self._windows)
         self._network(np.zeros((side, side, 3), np.float32))
 
-    def memory_bytes(self, width: int, upscaled_rows: list[list[Tile]]) -> int:
+    def memory_bytes(self, height: int, width: int, band_rows: int) -> int:
         """Return the bytes that restoring a picture takes at most, beside the network.
 
         Args:
+            height: height of the picture, LR px.
             width: width of the picture, LR px.
-            upscaled_rows: tiles of the upscaler, in rows.
+            band_rows: number of restored rows that are needed at a time.
         """
-        height = upscaled_rows[-1][0].core.bottom
         rows = self.plan(height, width)
-        window = rows[0][0].window
-        band = min(height, band_rows(rows, upscaled_rows))
-        return LEVELS_BYTES * (band * width + WINDOW_COPIES * window.pixels)
+        tallest = max(row[0].core.height for row in rows)  # whole rows of tiles are kept
+        band = min(height, band_rows + 2 * tallest)
+        return LEVELS_BYTES * (band * width + WINDOW_COPIES * rows[0][0].window.pixels)
 
 
 class Restoration:
@@ -130,14 +129,13 @@ class Restoration:
         self.strength = strength
         self.restorer = restorer
         self._lr = lr
-        self._strips: list[tuple[int, Float32Array]] = []
+        self._band: RowBand[np.float32] = RowBand()
         self._pending: list[Float32Array] = []
-        self._changed = threading.Lock()
 
     @property
     def rows_held(self) -> int:
         """Number of rows that are in memory."""
-        return sum(len(levels) for _, levels in self._strips)
+        return self._band.rows_held
 
     def restore_tile(self, tile: Tile, detail: float) -> PixelArray:
         """Restore a tile, and add it to the row of tiles that is being restored.
@@ -147,11 +145,10 @@ class Restoration:
             detail: chooses the weights, in [0, 1].
         """
         restored = self._restore(tile, partial(self.restorer.run, detail=detail))
-        with self._changed:
-            self._pending.append(restored)
-            if tile.core.right >= self._lr.width:
-                self._strips.append((tile.core.top, np.concatenate(self._pending, axis=1)))
-                self._pending = []
+        self._pending.append(restored)
+        if tile.core.right >= self._lr.width:
+            self._band.append(np.concatenate(self._pending, axis=1))
+            self._pending = []
         return NOTHING
 
     def _restore(self, tile: Tile, network: Network) -> Float32Array:
@@ -168,21 +165,11 @@ class Restoration:
 
     def crop(self, box: Box) -> Float32Array:
         """Return restored levels of a part of the picture, (h, w, 3); its rows must be there."""
-        with self._changed:
-            strips = list(self._strips)
-        parts = [
-            levels[max(box.top - top, 0) : box.bottom - top, box.left : box.right]
-            for top, levels in strips
-            if top < box.bottom and top + len(levels) > box.top
-        ]
-        return np.concatenate(parts)
+        return self._band.crop(box)
 
     def release(self, top: int) -> None:
         """Forget all rows above `top`, as far as they are whole rows of tiles."""
-        with self._changed:
-            self._strips = [
-                (first, levels) for first, levels in self._strips if first + len(levels) > top
-            ]
+        self._band.release(top)
 
 
 def run_at_detail(
@@ -195,37 +182,6 @@ def run_at_detail(
     if interpolated is None or detail == FULL_DETAIL:
         return network(window)
     return interpolated(window, detail)
-
-
-def rows_before(
-    upscaled_rows: list[list[Tile]], restored_rows: list[list[Tile]]
-) -> Iterator[list[Tile]]:
-    """Yield for each row of tiles of the upscaler the tiles to restore before it."""
-    remaining = iter(restored_rows)
-    bottom = 0
-    for row in upscaled_rows:
-        tiles: list[Tile] = []
-        while bottom < row[0].window.bottom:
-            restored = next(remaining)
-            tiles += restored
-            bottom = restored[0].core.bottom
-        yield tiles
-
-
-def band_rows(restored_rows: list[list[Tile]], upscaled_rows: list[list[Tile]]) -> int:
-    """Return the largest number of restored rows that are kept at a time.
-
-    Rows of tiles from the one that the caller holds to the last one that is computed ahead need
-    them; whole rows of tiles of the restorer are kept.
-    """
-    tallest = max(row[0].core.height for row in restored_rows)
-    ahead = ROWS_AHEAD + 1
-    last_rows = upscaled_rows[ahead:] or upscaled_rows[-1:]
-    needed = max(
-        last[0].window.bottom - first[0].window.top
-        for first, last in zip(upscaled_rows, last_rows, strict=False)
-    )
-    return needed + 2 * tallest
 
 
 def extended_window(pixels: PixelArray, window: Box) -> Float32Array:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,13 +15,6 @@ from core.runtime.scheduler import TileTask
 
 ComputeTile = Callable[[Tile], PixelArray]
 """Function that computes a tile."""
-
-
-class RowTasks(NamedTuple):
-    """Tasks of a row of tiles: those that restore what it needs, and those that upscale it."""
-
-    restoring: list[TileTask]
-    upscaling: list[TileTask]
 
 
 def upscaling_tasks(row: list[Tile], upscale: ComputeTile) -> list[TileTask]:

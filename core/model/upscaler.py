@@ -5,10 +5,10 @@ is upscaled by the same network as the colour. The colour may be restored before
 of a `core.model.restorer.Restorer`.
 """
 
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,22 +17,19 @@ import numpy as np
 from core.errors import InvalidDetail, InvalidRestore
 from core.images.condition import recommend_strength
 from core.model.card import ModelCard, read_card, read_linked_cards, restorer_path
-from core.model.restorer import (
-    InterpolatedNetwork,
-    Restoration,
-    Restorer,
-    rows_before,
-    run_at_detail,
+from core.model.grid import OutputGrid, output_grid
+from core.model.passes import ResultPlan, plan_result
+from core.model.restorer import InterpolatedNetwork, Restoration, Restorer, run_at_detail
+from core.model.strips import (
+    ResultNetworks,
+    ResultTasks,
+    computed_strips,
+    fitted_strips,
+    picture_strips,
 )
-from core.model.tasks import (
-    RowTasks,
-    relative_cost,
-    restoring_tasks,
-    upscale_tile,
-    upscaling_tasks,
-)
-from core.model.tiles import ROWS_AHEAD, Network, Tile, WindowSizes, plan_tiles
-from core.options import AUTO, FULL_DETAIL, FULL_STRENGTH, Restore
+from core.model.tasks import relative_cost
+from core.model.tiles import Network, Tile, WindowSizes, plan_tiles
+from core.options import AUTO, FULL_DETAIL, FULL_STRENGTH, OutputOptions, Restore
 from core.picture import Picture
 from core.pixels import PixelArray, WindowArray
 from core.runtime.machine import keep_heap
@@ -111,11 +108,16 @@ class Upscaler:
         """The highest `restore` that is available: 1, or 0 if there is no restorer."""
         return 0.0 if self.restorer is None else FULL_STRENGTH
 
+    def grid(self, options: OutputOptions, height: int, width: int) -> OutputGrid:
+        """Return the grid of a result, by the size that options ask for; see `output_grid`."""
+        return output_grid(options, height, width, self.scale)
+
     def upscale(
         self,
         lr: Picture,
         progress: Progress | None = None,
         *,
+        grid: OutputGrid | None = None,
         detail: float = FULL_DETAIL,
         restoration: Restoration | None = None,
         deadline: RequestDeadline | None = None,
@@ -128,6 +130,7 @@ class Upscaler:
         strips = self.strips(
             lr,
             progress,
+            grid=grid,
             detail=detail,
             restoration=restoration,
             deadline=deadline,
@@ -140,6 +143,7 @@ class Upscaler:
         lr: Picture,
         progress: Progress | None = None,
         *,
+        grid: OutputGrid | None = None,
         detail: float = FULL_DETAIL,
         restoration: Restoration | None = None,
         deadline: RequestDeadline | None = None,
@@ -151,8 +155,9 @@ class Upscaler:
         rows of tiles are computed ahead.
 
         Args:
-            lr: LR picture, H, W >= 1.
+            lr: LR picture, H, W >= 1, or the part of it that the result shows.
             progress: called after each tile.
+            grid: pixels of the result; None for `scale` times the LR picture.
             detail: amount of synthesised texture, in [0, 1]: 0 is faithful and soft.
             restoration: of `lr`, new, from `restoration`; None to upscale `lr` as it is. It
                 has the restored rows of a strip until the next strip is asked for.
@@ -160,8 +165,8 @@ class Upscaler:
             is_background: whether pictures of other callers go first.
 
         Yields:
-            Strips of the SR picture from top to bottom, (h, scale*W, C) of the type of `lr`,
-            sRGB. C is 1 for grey and 3 for colour, and one more with alpha, which is last.
+            Strips of the result from top to bottom, (h, W, C) of the type of `lr`, sRGB. C is 1
+            for grey and 3 for colour, and one more with alpha, which is last.
 
         Raises:
             InvalidDetail: if there is no network of this detail.
@@ -169,45 +174,47 @@ class Upscaler:
             RequestAbandoned: if the caller has left.
         """
         self.check_detail(detail)
-        rows = self.plan(lr.height, lr.width, is_background=is_background)
-        planned = self._plan_tasks(lr, rows, detail, restoration, is_background=is_background)
-        tasks = [task for row in planned for task in (*row.restoring, *row.upscaling)]
-        max_results = ROWS_AHEAD * len(rows[0])
+        grid = grid or self.grid(OutputOptions(), lr.height, lr.width)
+        is_restored = restoration is not None
+        plan = self.plan_result(grid, is_restored=is_restored, is_background=is_background)
+        if not plan.strips:
+            yield from picture_strips(lr)
+            return
+        strips = ResultTasks(lr, plan, self._networks(detail, restoration), restoration).strips()
+        tasks = [task for strip in strips for task in (*strip.preparing, *strip.upscaling)]
         run = self.scheduler.run(
-            tasks, max_results=max_results, deadline=deadline, is_background=is_background
+            tasks, max_results=plan.max_results, deadline=deadline, is_background=is_background
         )
         with closing(run) as results:
             reported = report_progress(results, progress, len(tasks))
-            for row, tiles in zip(planned, rows, strict=True):
-                if restoration is not None:
-                    restoration.release(tiles[0].window.top)
-                for _ in row.restoring:
-                    next(reported)
-                yield np.concatenate(list(islice(reported, len(row.upscaling))), axis=1)
+            yield from fitted_strips(computed_strips(strips, reported), lr, grid)
 
-    def _plan_tasks(
-        self,
-        lr: Picture,
-        rows: list[list[Tile]],
-        detail: float,
-        restoration: Restoration | None,
-        *,
-        is_background: bool,
-    ) -> list[RowTasks]:
-        """Return the tasks of each row of tiles."""
+    def _networks(self, detail: float, restoration: Restoration | None) -> ResultNetworks:
+        """Return the networks that compute a result."""
         network = partial(self._run, detail=detail)
-        upscale = partial(upscale_tile, lr, network=network, scale=self.scale)
         if restoration is None:
-            return [RowTasks([], upscaling_tasks(row, upscale)) for row in rows]
-        restored = partial(self._run_restored, detail=detail, strength=restoration.strength)
-        upscale = partial(upscale, restoration=restoration, restored=restored)
-        tiles = restoration.restorer.plan(lr.height, lr.width, is_background=is_background)
-        restore = partial(restoration.restore_tile, detail=detail)
-        cost = relative_cost(restoration.restorer.card, self.card)
-        return [
-            RowTasks(restoring_tasks(before, restore, cost), upscaling_tasks(row, upscale))
-            for before, row in zip(rows_before(rows, tiles), rows, strict=True)
-        ]
+            return ResultNetworks(network)
+        return ResultNetworks(
+            network,
+            partial(self._run_restored, detail=detail, strength=restoration.strength),
+            partial(restoration.restore_tile, detail=detail),
+            relative_cost(restoration.restorer.card, self.card),
+        )
+
+    def plan_result(
+        self, grid: OutputGrid, *, is_restored: bool, is_background: bool = False
+    ) -> ResultPlan:
+        """Return how to compute a result; with usual tiles in the background.
+
+        Args:
+            grid: pixels of the result.
+            is_restored: whether the picture is restored.
+            is_background: whether pictures of other callers go first.
+        """
+        restoring = None
+        if self.restorer is not None and is_restored:
+            restoring = partial(self.restorer.plan, is_background=is_background)
+        return plan_result(grid, partial(self.plan, is_background=is_background), restoring)
 
     def plan(self, height: int, width: int, *, is_background: bool = False) -> list[list[Tile]]:
         """Return the tiles of a picture, in rows; usual ones in the background."""
@@ -223,12 +230,13 @@ class Upscaler:
                 f"`detail` must be {detail_range(self.least_detail)}. Received: {detail:g}"
             )
 
-    def count_tiles(self, height: int, width: int, *, is_restored: bool) -> int:
-        """Return the number of tiles of a picture, those of the restorer included."""
-        count = sum(map(len, self.plan(height, width)))
-        if self.restorer is not None and is_restored:
-            count += sum(map(len, self.restorer.plan(height, width)))
-        return count
+    def work(self, plan: ResultPlan) -> int:
+        """Return the work of a result for the scheduler, see `core.model.tasks`."""
+        if self.restorer is None:
+            return plan.pixels
+        return plan.pixels + math.ceil(
+            relative_cost(self.restorer.card, self.card) * plan.restored_pixels
+        )
 
     def choose_strength(self, lr: Picture, restore: Restore) -> float:
         """Return how strongly to restore a picture, in [0, 1].
@@ -251,17 +259,12 @@ class Upscaler:
             return None
         return Restoration(lr, strength, self.restorer)
 
-    def restoring_bytes(self, width: int, rows: list[list[Tile]], restore: Restore) -> int:
-        """Return the bytes that restoring a picture takes, if `restore` may ask for it.
-
-        Args:
-            width: width of the picture, LR px.
-            rows: its tiles, from `plan`.
-            restore: requested strength.
-        """
-        if self.restorer is None or restore == 0:
+    def restoring_bytes(self, plan: ResultPlan) -> int:
+        """Return the bytes that restoring a picture takes; 0 if the plan does not restore it."""
+        if self.restorer is None or not plan.restored_pixels:
             return 0
-        return self.restorer.memory_bytes(width, rows)
+        shown = plan.grid.shown
+        return self.restorer.memory_bytes(shown.height, shown.width, plan.band_rows)
 
     def check_restore(self, restore: Restore) -> None:
         """Raise InvalidRestore unless this strength is available."""

@@ -1,8 +1,9 @@
 """Admission of requests: a memory budget for all pictures in progress, and a bounded queue.
 
-The header of a picture tells how much memory the request will take (`MemoryPlan`). The request
-is admitted when that fits into what is left of the budget. Until then it waits in the queue
-(`Admission`). If the queue is full, the caller is told when to try again.
+The header of a picture tells how much memory the request will take (see
+`core.runtime.memory_plan`). The request is admitted when that fits into what is left of the
+budget. Until then it waits in the queue (`Admission`). If the queue is full, the caller is told
+when to try again.
 """
 
 import threading
@@ -13,77 +14,12 @@ from dataclasses import dataclass
 from math import ceil
 
 from core.errors import Overloaded, TooMuchMemory
-from core.model.tiles import ROWS_AHEAD, Tile
-from core.options import PNG
-from core.picture import Header
 from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
-
-DECODED_BYTES = {8: 20, 16: 28}
-"""Memory for a decoded pixel, by bits of a sample: the library's copy, copies with alpha, ours.
-
-Measured as 10 to 19 and 18 to 26, depending on format and alpha.
-"""
-
-STRIPS = ROWS_AHEAD + 4
-"""Number of rows of tiles of one picture in memory: waiting, joined, downscaled, encoded."""
-
-BASE_BYTES = 4_000_000
-"""Memory for a request, whatever its picture."""
-
-WHOLE_BYTES = 16_000_000
-"""Size of the SR pixels up to which the file is sent when it is complete, with its length."""
-
-COPIES = 4
-"""Number of copies of the SR pixels of a file that is encoded in one piece: strips, picture,
-encoder, file."""
 
 MAX_OVERTAKEN_S = 5.0
 """How long smaller requests may overtake one that does not fit."""
 
 MEGABYTE = 1_000_000
-
-
-@dataclass(frozen=True)
-class MemoryPlan:
-    """How a picture is computed, and how much memory that takes.
-
-    Attributes:
-        header: of the picture.
-        rows: its tiles, row by row.
-        format: output format.
-        scale: SR pixels per LR pixel, on each side.
-        restoring_bytes: memory for restoring the picture; 0 if it is not restored.
-    """
-
-    header: Header
-    rows: list[list[Tile]]
-    format: str
-    scale: int
-    restoring_bytes: int = 0
-
-    @property
-    def sr_bytes(self) -> int:
-        """Size of the SR pixels."""
-        samples = self.header.channels * self.header.bits // 8
-        return samples * self.scale**2 * self.header.height * self.header.width
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the file is sent when it is complete, rather than while it is computed."""
-        small = self.sr_bytes <= WHOLE_BYTES
-        return small or len(self.rows) == 1 or self.format != PNG
-
-    @property
-    def memory_bytes(self) -> int:
-        """Memory that the picture takes at most, from its first pixel to its last row."""
-        height, width = self.header.height, self.header.width
-        decoded = DECODED_BYTES[self.header.bits] * height * width
-        tallest = max(row[0].core.height for row in self.rows)
-        total = BASE_BYTES + decoded + STRIPS * self.sr_bytes * tallest // height
-        total += self.restoring_bytes
-        if self.format != PNG:
-            return total + COPIES * self.sr_bytes
-        return total + (self.sr_bytes if self.is_whole else 0)
 
 
 @dataclass(eq=False)

@@ -151,7 +151,7 @@ class ClusterWorker:
         open_source = partial(self._context.open, options=options)
         medium = self._sources.medium(claim.job_id, open_source)
         if claim.piece == int(fields["pieces"]):
-            self._join(claim, medium, fields["name"])
+            self._join(claim, medium, fields["name"], options)
             return False
         return self._render(claim, medium, options)
 
@@ -174,14 +174,14 @@ class ClusterWorker:
             self._storage.delete(name)
         return needed
 
-    def _join(self, claim: SegmentClaim, medium: Medium, name: str) -> None:
+    def _join(self, claim: SegmentClaim, medium: Medium, name: str, options: OutputOptions) -> None:
         """Join all segments to the result, and store it."""
         job_id, file_name = claim.job_id, result_file_name(claim.job_id, claim.holder)
         with self._scratch() as folder:
             target = folder / f"result{medium.suffix}"
             medium.join(self._fetch_parts(job_id, folder), target, self._check_interrupted)
             self._storage.put(target, file_name)
-            result = self._context.describe_result(target, medium, name, expires=0.0)
+            result = self._context.describe_result(target, medium, name, options, expires=0.0)
         succeed = partial(self._ledger.succeed, job_id, result, file_name, medium.damage)
         if self._insist(succeed):
             self._storage.delete(parts_name(job_id))

@@ -322,7 +322,9 @@ class JobAttempt:
             medium.join(parts, path, self._check_interrupted)
         self._store.set_damage(self.job.id, medium.damage)
         expires = self._clock() + self._context.expiry_s
-        return self._context.describe_result(target, medium, self.job.name, expires)
+        return self._context.describe_result(
+            target, medium, self.job.name, self.job.options, expires
+        )
 
     def _is_interrupted(self) -> bool:
         if self._is_stopping():

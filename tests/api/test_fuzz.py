@@ -20,6 +20,7 @@ from tests.support.stand_ins import between, blur_then_repeat, make_card, noise
 
 SEEDS = built_in_seeds()
 REFERENCE = encoded(noise(21, 34))
+SMALL = encoded(noise(7, 11))
 TIMEOUT_S = 5
 EXAMPLES = 250
 
@@ -55,17 +56,20 @@ def post(client, data, path="/model/predict", **kwargs):
     assert time.monotonic() - began < TIMEOUT_S
     assert response.status_code < 500
     if response.status_code == 200:
-        assert_four_times_as_large(response)
+        if path == "/model/predict":
+            assert_size_is_true(response)
     else:
         assert response.content_type == "application/json"
         assert isinstance(response.json["message"], str)
     return response
 
 
-def assert_four_times_as_large(response):
-    width, height = response.headers["X-Input-Size"].split("x")
+def assert_size_is_true(response):
+    """Check the size of a result; without a requested size it is four times that of the input."""
+    width, height = (int(side) for side in response.headers["X-Input-Size"].split("x"))
     with Image.open(io.BytesIO(response.data)) as sr:
-        assert sr.size == (4 * int(width), 4 * int(height))
+        assert "{}x{}".format(*sr.size) == response.headers["X-Output-Size"]
+        assert response.headers["X-Scale"] != "4" or sr.size == (4 * width, 4 * height)
         assert np.asarray(sr).size
 
 
@@ -176,6 +180,7 @@ def test_odd_headers_cause_no_internal_error(client, headers):
 
 
 NAMES = ["detail", "format", "quality", "profile", "metadata", "image", "detail ", ""]
+SIZES = ["scale", "width", "height", "fit"]
 FIELDS = st.dictionaries(
     st.one_of(st.sampled_from(NAMES), st.text(max_size=8)),
     st.one_of(
@@ -195,6 +200,27 @@ FIELDS = st.dictionaries(
 def test_odd_fields_cause_no_internal_error(client, fields, with_image, name):
     image = {"image": (io.BytesIO(REFERENCE), name)} if with_image else {}
     post(client, fields | image, content_type="multipart/form-data")
+
+
+SIZE_FIELDS = st.dictionaries(
+    st.sampled_from(SIZES),
+    st.one_of(
+        st.sampled_from(
+            ["0", "-1", "nan", "1e9", "4,5", "1", "16", "99999999", "cover", "contain"]
+        ),
+        st.floats(min_value=0.9, max_value=16.1).map(lambda number: f"{number:.3f}"),
+        st.integers(min_value=0, max_value=600).map(str),
+        st.text(max_size=5),
+    ),
+    max_size=4,
+)
+
+
+@bounded
+@given(fields=SIZE_FIELDS, path=st.sampled_from(["/model/predict", "/model/estimate"]))
+def test_odd_sizes_cause_no_internal_error(client, fields, path):
+    small = (io.BytesIO(SMALL), "a.png")
+    post(client, {"image": small} | fields, path, content_type="multipart/form-data")
 
 
 @bounded

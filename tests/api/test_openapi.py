@@ -28,7 +28,7 @@ GET = [
     "GET /model/jobs/{job_id}/events",
     "DELETE /model/jobs/{job_id}",
 ]
-POST = ["POST /model/predict", "POST /model/jobs"]
+POST = ["POST /model/predict", "POST /model/estimate", "POST /model/jobs"]
 
 
 @pytest.fixture(scope="module")

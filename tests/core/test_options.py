@@ -16,6 +16,8 @@ from core.options import (
     CODECS,
     COHERENCE,
     DETAIL,
+    FIT,
+    HEIGHT,
     JOB_OPTIONS,
     METADATA,
     PICTURE_FORMAT,
@@ -23,10 +25,13 @@ from core.options import (
     PICTURE_OPTIONS,
     QUALITY,
     RESTORE,
+    SCALE,
     VIDEO_FORMATS,
+    WIDTH,
     OutputOptions,
     check_format,
     check_format_has,
+    check_size_options,
     check_supported,
 )
 from core.video import CODECS as VIDEO_CODECS
@@ -73,6 +78,9 @@ def test_the_documented_default_is_the_default(option):
         (QUALITY, "100", 100),
         (CODEC, "HEVC", "hevc"),
         (COHERENCE, "Off", False),
+        (SCALE, "2.5", 2.5),
+        (WIDTH, "1920", 1920),
+        (FIT, "Cover", "cover"),
         (METADATA, "keep", True),
     ],
 )
@@ -89,6 +97,11 @@ def test_a_text_stands_for_a_value(option, text, value):
         (RESTORE, "nan", "Received: 'nan'"),
         (RESTORE, "", "Received: ''"),
         (QUALITY, "101", "`quality` must be a whole number from 1 to 100. Received: '101'"),
+        (SCALE, "0", "`scale` must be a number from 1 to 16. Received: '0'"),
+        (SCALE, "1e9", "Received: '1e9'"),
+        (WIDTH, "0", "`width` must be a whole number from 1 to 1000000. Received: '0'"),
+        (HEIGHT, "99999999", "`height` must be a whole number .* Received: '99999999'"),
+        (FIT, "fill", "`fit` must be one of contain, cover. Received: 'fill'"),
         (QUALITY, "0000000001", "Received: '0000000001'"),
         (QUALITY, "\u0663", "Received: '\u0663'"),
         (COHERENCE, "perhaps", "`coherence` must be one of on, off. Received: 'perhaps'"),
@@ -120,6 +133,8 @@ def test_an_option_must_come_with_a_format_that_has_it():
         ("is_dithered", False, "dither"),
         ("keeps_profile", True, "profile"),
         ("keeps_metadata", True, "metadata"),
+        ("scale", 2.0, "scale"),
+        ("fit", "cover", "fit"),
     ],
 )
 def test_an_option_that_the_result_does_not_have_must_be_left_out(attribute, value, name):
@@ -128,6 +143,26 @@ def test_an_option_that_the_result_does_not_have_must_be_left_out(attribute, val
     check_supported(options, (name,), "pictures")
     with pytest.raises(InvalidOptions, match=f"`{name}` must be left out, for pictures"):
         check_supported(options, (), "pictures")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"scale": 2.0, "width": 9}, "`scale` must come without .* Received: scale=2, width=9"),
+        ({"scale": 2.5, "height": 9}, "Received: scale=2.5, height=9"),
+        ({"fit": "cover", "width": 9}, "`fit` must be contain .* Received: fit=cover, width=9"),
+        ({"fit": "cover", "scale": 2.0}, "Received: fit=cover"),
+    ],
+)
+def test_sizes_that_contradict_each_other_are_refused(wanted, message):
+    with pytest.raises(InvalidOptions, match=message):
+        check_size_options(OutputOptions(**wanted))
+
+
+@pytest.mark.parametrize("wanted", [{}, {"scale": 2.0}, {"width": 9}, {"width": 9, "height": 8}])
+def test_other_sizes_are_not_refused(wanted):
+    check_size_options(OutputOptions(**wanted))
+    assert OutputOptions(**wanted).has_size is bool(wanted)
 
 
 def test_options_that_every_result_has_are_never_refused():

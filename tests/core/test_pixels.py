@@ -6,6 +6,7 @@ from core.pixels import (
     levels_from_pixels,
     levels_from_uint16,
     to_uint8,
+    to_uint16,
     uint8_from_unit,
     uint16_from_levels,
     unit_from_uint8,
@@ -21,6 +22,12 @@ def test_every_level_survives_the_round_trip():
 
 def test_every_16_bit_level_survives_the_round_trip():
     np.testing.assert_array_equal(uint16_from_levels(levels_from_uint16(LEVELS_16)), LEVELS_16)
+
+
+def test_every_level_survives_in_16_bits():
+    np.testing.assert_array_equal(to_uint8(to_uint16(LEVELS)), LEVELS)
+    np.testing.assert_array_equal(to_uint16(LEVELS)[[0, -1]], [0, 65535])
+    assert to_uint16(LEVELS_16) is LEVELS_16
 
 
 def test_unit_is_the_closed_range_from_0_to_1():

@@ -42,7 +42,8 @@ def test_the_model_id_changes_with_each_property_of_the_network(context):
 def test_a_frame_of_a_clip_also_needs_memory_for_earlier_frames(context):
     header = Header(8, 12, channels=3)
     alone, of_clip = (
-        frame_bytes(context.upscaler, header, 0.0, is_clip=is_clip) for is_clip in (False, True)
+        frame_bytes(context.upscaler, header, OutputOptions(restore=0.0), is_clip=is_clip)
+        for is_clip in (False, True)
     )
     assert of_clip - alone == MAX_CACHE_BYTES + FUSION_BYTES_PER_PIXEL * 32 * 48
 
@@ -72,10 +73,35 @@ def test_a_frame_that_waits_outside_the_queue_is_abandoned_with_its_job(context,
     assert context.admission.taken == 0
 
 
+def test_a_frame_gets_the_size_that_is_asked_for(context, medium):
+    medium.kind = "pictures"
+    options = OutputOptions(scale=2.5)
+    with closing(context.frame_upscaler(medium, options, RequestDeadline())) as upscale:
+        sr = upscale(FRAME)
+        plain = frame_bytes(context.upscaler, Header(8, 12, 3), OutputOptions(), is_clip=False)
+        assert upscale.cost(FRAME) != plain
+    np.testing.assert_array_equal(sr.pixels, np.full((20, 30, 3), 7, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (OutputOptions(scale=2.0), "holiday_x2.bin"),
+        (OutputOptions(scale=1.5), "holiday_x1.5.bin"),
+        (OutputOptions(width=1920), "holiday_1920w.bin"),
+        (OutputOptions(width=300, height=200), "holiday_300w_200h.bin"),
+    ],
+)
+def test_the_name_of_a_result_states_its_size(context, medium, tmp_path, options, name):
+    path = tmp_path / "result"
+    path.write_bytes(b"content")
+    assert context.describe_result(path, medium, "holiday.mov", options, expires=5.0).name == name
+
+
 def test_a_result_is_described_by_its_file(context, medium, tmp_path):
     path = tmp_path / "result"
     path.write_bytes(b"content")
-    result = context.describe_result(path, medium, "holiday.mov", expires=5.0)
+    result = context.describe_result(path, medium, "holiday.mov", OutputOptions(), expires=5.0)
     assert (result.name, result.mimetype) == ("holiday_x4.bin", "application/octet-stream")
     assert (result.size, result.expires) == (7, 5.0)
     assert result.digest == hashlib.sha256(b"content").hexdigest() == file_digest(path)
@@ -122,7 +148,7 @@ def test_a_restored_picture_has_facts_about_that(restoring, medium):
 def test_restoring_needs_memory(restoring):
     header = Header(8, 12, channels=3)
     plain, restored, auto = (
-        frame_bytes(restoring.upscaler, header, restore, is_clip=False)
+        frame_bytes(restoring.upscaler, header, OutputOptions(restore=restore), is_clip=False)
         for restore in (0.0, 0.5, "auto")
     )
     assert plain < restored == auto

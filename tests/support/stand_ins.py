@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from core.model.card import ModelCard, graph_path, write_card
+from core.model.grid import output_grid
 from core.model.restorer import Restorer
 from core.model.tiles import WindowSizes
+from core.options import OutputOptions
 
 RADIUS = 3
 SCALE = 4
@@ -104,6 +106,11 @@ def save_linked_cards(folder, changed=None):
         sha256 = ("1" if name == changed else "0") * 64
         write_card(folder / f"{name}.json", make_card(name=name, sha256=sha256, **values))
     return folder / "sharp.json"
+
+
+def plain_grid(lr):
+    """Return the grid of a picture that is upscaled by 4."""
+    return output_grid(OutputOptions(), lr.height, lr.width, SCALE)
 
 
 def noise(height, width, channels=3, seed=0):

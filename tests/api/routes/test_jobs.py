@@ -103,6 +103,23 @@ def test_an_archive_of_pictures_is_a_job(client, post_job, ended):
         assert made.namelist() == [f"photos/{n:03d}.webp" for n in range(3)]
 
 
+def test_a_job_gives_the_size_that_is_asked_for(client, post_job, ended):
+    job = ended(post_job(scale="1.5", restore="0"))
+    assert job["result"]["name"] == "cat_x1.5.png"
+    result = read_png(client.get(job["links"]["result"]).data)
+    data = {"image": (io.BytesIO(PNG), "cat.png"), "scale": "1.5", "restore": "0"}
+    np.testing.assert_array_equal(result, read_png(client.post("/model/predict", data=data).data))
+
+
+def test_a_clip_has_no_size_to_ask_for(post_job):
+    frames = [Image.new("RGB", (9, 7), colour) for colour in ("red", "blue")]
+    gif = io.BytesIO()
+    frames[0].save(gif, "GIF", save_all=True, append_images=frames[1:])
+    response = post_job(gif.getvalue(), "cat.gif", scale="2")
+    assert response.status_code == 400
+    assert "`scale` must be left out" in response.json["message"]
+
+
 def test_file_names_with_any_letters_are_kept(client, post_job, ended):
     job = ended(post_job(filename="../Kätzchen 猫.png"))
     assert job["name"] == "Kätzchen 猫.png"
@@ -294,7 +311,8 @@ WRONG = [
     ({"detail": "2"}, "`detail` must be a number from 0 to 1"),
     ({"coherence": "perhaps"}, "`coherence` must be one of on, off"),
     ({"dither": "off"}, "`dither` must be left out"),
-    ({"colour": "red"}, "Fields must be among file, detail, restore, format"),
+    ({"scale": "2", "width": "50"}, "`scale` must come without `width` and `height`"),
+    ({"colour": "red"}, "Fields must be among file, scale, width, height, fit, detail"),
 ]
 
 

@@ -18,6 +18,7 @@ def test_the_limits_are_those_in_force(client):
     assert client.get("/model/metadata").json["limits"] == {
         "max_pixels": 2000,
         "max_side": 200,
+        "max_output_pixels": 32_000,
         "max_upload_bytes": 100_000,
         "max_frames": 1000,
         "formats": ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF"],

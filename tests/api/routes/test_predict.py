@@ -54,6 +54,72 @@ def test_dark_pictures_are_not_stretched(post, encode):
     assert sr.max() == 10
 
 
+@pytest.mark.parametrize(
+    ("fields", "scale", "size"),
+    [
+        ({"scale": "1"}, "1", "34x21"),
+        ({"scale": "2"}, "2", "68x42"),
+        ({"scale": "1.37"}, "1.37", "47x29"),
+        ({"width": "100"}, "2.94118", "100x62"),
+        ({"height": "42"}, "2", "68x42"),
+        ({"width": "60", "height": "60"}, "1.76471", "60x37"),
+        ({"width": "60", "height": "60", "fit": "cover"}, "2.85714", "60x60"),
+        ({"scale": "6.5"}, "6.5", "221x137"),
+    ],
+)
+def test_a_picture_gets_the_size_that_is_asked_for(post_fields, fields, scale, size):
+    response = post_fields(restore="0", **fields)
+    assert response.status_code == 200
+    assert response.headers["X-Scale"] == scale
+    assert response.headers["X-Output-Size"] == size
+    height, width = read_png(response).shape[:2]
+    assert f"{width}x{height}" == size
+    assert float(response.headers["X-Consistency-PSNR"]) > 5
+
+
+def test_the_same_size_gives_back_the_same_pixels(post_fields):
+    response = post_fields(scale="1", restore="0")
+    np.testing.assert_array_equal(read_png(response), LR)
+    assert response.headers["X-Consistency-PSNR"] == "100.00"
+    assert response.headers["X-Tiles"] == "0"
+
+
+@pytest.mark.parametrize("fields", [{"scale": "4"}, {"width": "136"}, {"scale": "4.0"}])
+def test_four_times_the_size_by_any_name_is_the_same_file(post_fields, fields):
+    assert post_fields(**fields).data == post_fields().data
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "message"),
+    [
+        ({"scale": "0"}, 400, "`scale` must be a number from 1 to 16. Received: '0'"),
+        ({"scale": "-1"}, 400, "Received: '-1'"),
+        ({"scale": "nan"}, 400, "Received: 'nan'"),
+        ({"scale": "1e9"}, 400, "Received: '1e9'"),
+        ({"scale": "4,5"}, 400, "Received: '4,5'"),
+        ({"width": "0"}, 400, "`width` must be a whole number from 1 to 1000000. Received: '0'"),
+        ({"width": "99999999"}, 400, "Received: '99999999'"),
+        ({"width": "33"}, 400, "34 x 21 pixels. Received: width=33, a factor of 0.9706."),
+        ({"width": "545"}, 400, "Received: width=545, a factor of 16.03."),
+        ({"scale": "4", "width": "136"}, 400, "Received: scale=4, width=136"),
+        ({"fit": "cover"}, 400, "`fit` must be contain unless both"),
+        ({"scale": "7"}, 413, "at most 32000 pixels. Received: a picture that would become 238"),
+    ],
+)
+def test_a_size_that_is_wrong_is_refused(post_fields, fields, status, message):
+    response = post_fields(**fields)
+    assert response.status_code == status
+    assert message in response.json["message"]
+
+
+@pytest.mark.parametrize(
+    ("lr", "scale", "size"), [((1, 1), "16", (16, 16)), ((1, 200), "1.001", (200, 1))]
+)
+def test_extreme_pictures_get_their_size(post_fields, lr, scale, size):
+    response = post_fields(noise(*lr), scale=scale)
+    assert read_png(response).shape[1::-1] == size
+
+
 def test_headers_state_what_was_done(post, encode):
     headers = post(encode(LR)).headers
     assert headers["X-Model"] == "stand-in"

@@ -1,6 +1,7 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from core.errors import (
 from core.images import Limits, decode_image
 from core.media.medium import ClipLimits
 from core.media.pictures import REPORT, open_pictures, result_names
-from core.media.render import upscale_to_stream
+from core.media.render import ClipUpscaler, upscale_to_stream
 from core.model.upscaler import Upscaler
 from core.options import OutputOptions
 from core.sandbox.decoder import InProcessDecoder
@@ -34,7 +35,9 @@ def open_bytes(tmp_path):
     def open_bytes(content, **options):
         path = tmp_path / "source"
         path.write_bytes(content)
-        return open_pictures(path, LIMITS, OutputOptions(**options), decoder=InProcessDecoder())
+        return open_pictures(
+            path, LIMITS, OutputOptions(**options), decoder=InProcessDecoder(), scale=4
+        )
 
     return open_bytes
 
@@ -53,6 +56,35 @@ def compute(tmp_path):
         return (tmp_path / "result").read_bytes()
 
     return compute
+
+
+def test_a_picture_gets_the_size_that_is_asked_for(open_bytes, compute):
+    options = {"width": 30, "height": 30, "fit": "cover"}
+    medium = open_bytes(encoded(noise(12, 15)), **options)
+    upscale = ClipUpscaler(UPSCALER, OutputOptions(**options), 0.0)
+    content = compute(medium, upscale)
+    assert decode_image(content).pixels.shape == (30, 30, 3)
+    lr = decode_image(encoded(noise(12, 15)))
+    alone = upscale_to_stream(UPSCALER, lr, OutputOptions(**options))
+    assert content == b"".join(alone)
+
+
+def test_a_picture_that_cannot_get_the_size_is_left_out_of_an_archive(open_bytes, compute):
+    files = {"a.png": encoded(noise(10, 10)), "b.png": encoded(noise(10, 40))}
+    medium = open_bytes(archive(files), width=30)
+    result = unzipped(compute(medium, ClipUpscaler(UPSCALER, OutputOptions(width=30), 0.0)))
+    assert decode_image(result["a.png"]).pixels.shape == (30, 30, 3)
+    (left_out,) = json.loads(result[REPORT])["left_out"]
+    assert left_out["file"] == "b.png"
+    assert "width=30, a factor of 0.75" in left_out["reason"]
+
+
+def test_the_limit_on_the_result_is_checked_when_a_file_is_opened(open_bytes, monkeypatch):
+    limits = replace(LIMITS, frame=replace(LIMITS.frame, max_output_pixels=1599))
+    monkeypatch.setattr("tests.core.media.test_pictures.LIMITS", limits)
+    with pytest.raises(ImageTooLarge, match="at most 1599 pixels. Received: .* 40 x 40"):
+        open_bytes(encoded(noise(10, 10)))
+    open_bytes(encoded(noise(10, 10)), scale=3.9)
 
 
 def unzipped(content):

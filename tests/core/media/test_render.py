@@ -17,7 +17,14 @@ from core.model.upscaler import Upscaler
 from core.options import OutputOptions
 from core.picture import Extras, Picture
 from core.runtime.scheduler import RequestDeadline
-from tests.support.stand_ins import make_card, noise, repeat
+from tests.support.stand_ins import (
+    lighten,
+    make_card,
+    make_restorer,
+    noise,
+    plain_grid,
+    repeat,
+)
 
 SYNTHETIC = "algorithmicallyEnhanced"
 XMP = (
@@ -92,6 +99,14 @@ def test_the_print_size_is_kept(render):
     assert image.info["dpi"] == pytest.approx((288, 144), abs=0.1)
 
 
+def test_the_print_size_is_kept_at_every_size(render):
+    lr = Picture(smooth(8, 10), extras=Extras(dpi=(72.0, 36.0)))
+    for options in ({"scale": 1}, {"scale": 2.5}, {"width": 100}):
+        image = render(lr, **options)
+        inches = np.divide(image.size, image.info["dpi"])
+        assert inches == pytest.approx((10 / 72, 8 / 36), abs=1e-3)
+
+
 @pytest.mark.parametrize("name", OUTPUT_FORMATS)
 def test_a_file_says_that_its_detail_is_synthetic(upscaler, name):
     def file(**options):
@@ -113,7 +128,7 @@ def test_metadata_is_kept_only_if_asked_for(render):
 
 def test_a_png_states_its_consistency(upscaler, render):
     lr = Picture(smooth(40, 8))
-    encoder = PictureEncoder(lr, OutputOptions(), upscaler.scale)
+    encoder = PictureEncoder(lr, OutputOptions(), plain_grid(lr))
     assert encoder.encode(upscaler.strips(lr)).startswith(b"\x89PNG")
     assert encoder.consistency.psnr_db == IDENTICAL_DB
     assert render(lr).info["Consistency-PSNR"] == "100.00 dB"
@@ -166,7 +181,7 @@ def test_the_first_part_of_a_png_holds_its_header_and_its_first_rows(counting_up
 
 def test_a_deadline_is_kept(upscaler):
     lr = Picture(noise(40, 40))
-    encoder = PictureEncoder(lr, OutputOptions(), upscaler.scale)
+    encoder = PictureEncoder(lr, OutputOptions(), plain_grid(lr))
     with pytest.raises(DeadlineExceeded):
         encoder.encode(upscaler.strips(lr, deadline=RequestDeadline(at_s=0.0)))
 
@@ -187,7 +202,7 @@ def test_every_block_becomes_its_mean(depth):
 
 def test_a_repeated_picture_is_fully_consistent():
     lr = Picture(noise(6, 5))
-    consistency = Consistency(lr, 4)
+    consistency = Consistency(lr, plain_grid(lr))
     for strip in np.split(repeat(lr.pixels), [4, 12]):
         consistency.add(strip)
     assert consistency.psnr_db == IDENTICAL_DB
@@ -196,14 +211,50 @@ def test_a_repeated_picture_is_fully_consistent():
 @pytest.mark.parametrize(("highest", "depth"), [(255, np.uint8), (65535, np.uint16)])
 def test_a_shift_of_a_tenth_is_twenty_decibels(highest, depth):
     lr = Picture(np.zeros((6, 5, 3), depth))
-    consistency = Consistency(lr, 4)
+    consistency = Consistency(lr, plain_grid(lr))
     consistency.add(np.full((24, 20, 3), round(highest / 10), depth))
     assert consistency.psnr_db == pytest.approx(20, abs=0.2)
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"scale": 1},
+        {"scale": 2},
+        {"scale": 2.7},
+        {"scale": 9},
+        {"width": 50, "height": 90, "fit": "cover"},
+    ],
+)
+def test_consistency_is_high_for_a_smooth_picture_of_any_size(upscaler, wanted):
+    lr = Picture(smooth(24, 32))
+    grid = upscaler.grid(OutputOptions(**wanted), 24, 32)
+    shown = grid.crop(lr)
+    consistency = Consistency(shown, grid)
+    for _ in consistency.watch(upscaler.strips(shown, grid=grid)):
+        assert consistency.psnr_db > 45
+    shifted = Consistency(shown, grid)
+    for strip in upscaler.strips(shown, grid=grid):
+        shifted.add(np.roll(strip, 4, axis=1))
+    assert shifted.psnr_db < 40
+
+
+def test_a_restored_picture_of_any_size_is_compared_with_what_the_network_saw():
+    restorer = make_restorer(lighten)
+    upscaler = Upscaler(make_card(), repeat, window=16, restorer=restorer)
+    for wanted in ({"scale": 1}, {"scale": 1.5}, {"scale": 2}, {"scale": 6}):
+        lr = Picture(smooth(90, 40) // 3)
+        grid = upscaler.grid(OutputOptions(**wanted), 90, 40)
+        restoration = upscaler.restoration(lr, 1.0)
+        consistency = Consistency(lr, grid, restoration)
+        for _ in consistency.watch(upscaler.strips(lr, grid=grid, restoration=restoration)):
+            pass
+        assert consistency.psnr_db > 45
+
+
 def test_grey_is_compared_with_grey():
     lr = Picture(np.repeat(noise(6, 5, 1), 3, axis=2), is_grey=True)
-    consistency = Consistency(lr, 4)
+    consistency = Consistency(lr, plain_grid(lr))
     consistency.add(repeat(lr.pixels[..., :1]))
     assert consistency.psnr_db == IDENTICAL_DB
 
@@ -214,10 +265,10 @@ def test_fully_transparent_pixels_do_not_count():
     lr = Picture(noise(6, 5), alpha)
     sr = np.concatenate([repeat(lr.pixels), repeat(alpha[..., None])], axis=2)
     sr[8:, :, :3] = 0
-    consistency = Consistency(lr, 4)
+    consistency = Consistency(lr, plain_grid(lr))
     consistency.add(sr)
     assert consistency.psnr_db == IDENTICAL_DB
     sr[0, 0, :3] ^= 255
-    consistency = Consistency(lr, 4)
+    consistency = Consistency(lr, plain_grid(lr))
     consistency.add(sr)
     assert consistency.psnr_db < IDENTICAL_DB

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from core.errors import GraphMismatch, InvalidRestore, RequestAbandoned
-from core.model.restorer import Restoration, Restorer, rows_before
+from core.model.passes import take_rows
+from core.model.restorer import Restoration, Restorer
 from core.model.tiles import WindowSizes
 from core.model.upscaler import Upscaler
 from core.picture import Picture
@@ -13,6 +14,7 @@ from tests.support.stand_ins import (
     make_card,
     make_restorer,
     noise,
+    plain_grid,
     repeat,
     restored_whole,
 )
@@ -119,8 +121,8 @@ def test_rows_are_restored_when_they_are_needed_and_released_afterwards(upscaler
     for strip in upscaler.strips(lr, restoration=restoration):
         most = max(most, restoration.rows_held)
         assert strip.shape[1] == 64
-    plan = upscaler.plan(400, 16)
-    assert 0 < most * 12 * 16 <= upscaler.restoring_bytes(16, plan, 1.0)
+    plan = upscaler.plan_result(plain_grid(lr), is_restored=True)
+    assert 0 < most * 12 * 16 <= upscaler.restoring_bytes(plan)
     assert most < 150
 
 
@@ -144,9 +146,12 @@ def test_progress_counts_the_tiles_of_both_networks(upscaler):
     reported = []
     lr = Picture(noise(50, 40))
     upscale(upscaler, lr, 1.0, progress=lambda done, total: reported.append((done, total)))
-    count = upscaler.count_tiles(50, 40, is_restored=True)
-    assert count > upscaler.count_tiles(50, 40, is_restored=False)
-    assert reported == [(done, count) for done in range(1, count + 1)]
+    plain, restored = (
+        upscaler.plan_result(plain_grid(lr), is_restored=is_restored).tiles
+        for is_restored in (False, True)
+    )
+    assert restored > plain
+    assert reported == [(done, restored) for done in range(1, restored + 1)]
 
 
 def test_restoring_ends_when_the_caller_has_left(upscaler):
@@ -225,7 +230,7 @@ def test_without_a_restorer_there_is_only_strength_0():
     upscaler = Upscaler(make_card(), repeat, window=16)
     lr = Picture(noise(2, 2))
     assert upscaler.choose_strength(lr, "auto") == upscaler.choose_strength(lr, 0.0) == 0
-    assert upscaler.restoring_bytes(2, upscaler.plan(2, 2), "auto") == 0
+    assert upscaler.restoring_bytes(upscaler.plan_result(plain_grid(lr), is_restored=True)) == 0
     with pytest.raises(InvalidRestore, match="no restorer beside it. Received: 0.5"):
         upscaler.choose_strength(lr, 0.5)
 
@@ -246,9 +251,10 @@ def test_every_window_finds_its_rows():
     upscaled = Upscaler(make_card(), repeat, window=16).plan(100, 30)
     restored = make_restorer().plan(100, 30)
     bottom = 0
-    for row, tiles in zip(upscaled, rows_before(upscaled, restored), strict=True):
-        bottom = max([bottom, *(tile.core.bottom for tile in tiles)])
-        assert bottom >= row[0].window.bottom
+    bottoms = [row[0].window.bottom for row in upscaled]
+    for needed, rows in zip(bottoms, take_rows(restored, bottoms), strict=True):
+        bottom = max([bottom, *(row[0].core.bottom for row in rows)])
+        assert bottom >= needed
 
 
 def test_released_rows_are_gone():

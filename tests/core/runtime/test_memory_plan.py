@@ -7,7 +7,7 @@ from core.media.render import upscale_to_stream
 from core.model.upscaler import Upscaler
 from core.options import OutputOptions
 from core.picture import Header
-from core.runtime.admission import MemoryPlan
+from core.runtime.memory_plan import MemoryPlan
 from tests.support.stand_ins import lighten, make_card, make_restorer, noise, repeat
 
 
@@ -16,8 +16,10 @@ def upscaler():
     return Upscaler(make_card(), repeat, window=64)
 
 
-def plan(upscaler, header, name="png"):
-    return MemoryPlan(header, upscaler.plan(header.height, header.width), name, upscaler.scale)
+def plan(upscaler, header, name="png", *, is_restored=False, **size):
+    grid = upscaler.grid(OutputOptions(**size), header.height, header.width)
+    result = upscaler.plan_result(grid, is_restored=is_restored)
+    return MemoryPlan(header, result, name, upscaler.restoring_bytes(result))
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,49 @@ def test_no_picture_takes_more_memory_than_its_plan(
         tracemalloc.stop()
     assert held
     assert planned.memory_bytes / 12 < peak < planned.memory_bytes
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted", "channels", "name", "strength"),
+    [
+        ((900, 300), {"scale": 1}, 3, "png", 1.0),
+        ((300, 600), {"scale": 1}, 4, "jpeg", 0.0),
+        ((700, 300), {"scale": 2}, 3, "png", 0.0),
+        ((300, 400), {"scale": 1.3}, 4, "png", 1.0),
+        ((90, 200), {"scale": 7.5}, 4, "png", 0.0),
+        ((60, 200), {"scale": 16}, 3, "jpeg", 1.0),
+        ((400, 300), {"width": 500, "height": 900, "fit": "cover"}, 3, "png", 0.0),
+    ],
+)
+def test_no_size_takes_more_memory_than_its_plan(
+    encode, size, wanted, name, channels, strength, tmp_path
+):
+    restorer = make_restorer(lighten, window=128)
+    upscaler = Upscaler(make_card(), repeat, window=64, restorer=restorer)
+    path = tmp_path / "lr.png"
+    path.write_bytes(encode(noise(*size, channels)))
+    with path.open("rb") as file:
+        planned = plan(upscaler, read_header(file), name, is_restored=strength > 0, **wanted)
+        tracemalloc.start()
+        options = OutputOptions(name, quality=50, restore=strength, **wanted)
+        parts = upscale_to_stream(upscaler, decode_image(file), options)
+        held = list(parts) if planned.is_whole else sum(len(part) for part in parts)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert held
+    assert planned.memory_bytes / 12 < peak < planned.memory_bytes
+
+
+def test_half_the_factor_needs_no_more_memory():
+    upscaler = Upscaler(make_card(), repeat, window=128)
+    header = Header(2000, 2000, 3)
+    assert plan(upscaler, header, scale=2).memory_bytes <= plan(upscaler, header).memory_bytes
+
+
+def test_a_second_pass_costs_strips_and_not_a_picture(upscaler):
+    header = Header(2000, 2000, 3)
+    plain, twice = (plan(upscaler, header, scale=factor) for factor in (4, 8))
+    assert twice.memory_bytes < 4 * plain.memory_bytes
 
 
 def test_a_wide_picture_costs_more_than_a_high_one(upscaler):
@@ -79,10 +124,8 @@ def test_no_restored_picture_takes_more_memory_than_its_plan(encode, size, tmp_p
     path.write_bytes(encode(noise(*size)))
     with path.open("rb") as file:
         header = read_header(file)
-        rows = upscaler.plan(*size)
-        restoring = upscaler.restoring_bytes(header.width, rows, 1.0)
-        planned = MemoryPlan(header, rows, "png", upscaler.scale, restoring)
-        assert planned.memory_bytes == plan(upscaler, header).memory_bytes + restoring
+        planned = plan(upscaler, header, is_restored=True)
+        assert planned.memory_bytes == plan(upscaler, header).memory_bytes + planned.restoring_bytes
         tracemalloc.start()
         parts = upscale_to_stream(upscaler, decode_image(file), OutputOptions(restore=1.0))
         held = list(parts) if planned.is_whole else sum(len(part) for part in parts)
