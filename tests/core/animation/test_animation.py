@@ -13,6 +13,7 @@ from core.animation.animation import enlarge_mask, read_part, with_smooth_masks
 from core.errors import ImageTooLarge, InvalidOptions, UnsupportedImage
 from core.images import Limits
 from core.media.medium import WARM_UP, ClipLimits, Segment
+from core.model.grid import output_grid
 from core.options import FRAME_PALETTE, GLOBAL_PALETTE, PALETTES, OutputOptions
 from core.picture import Picture
 from tests.support.animations import (
@@ -340,6 +341,10 @@ def disc():
     return np.where((y - 9) ** 2 + (x - 12) ** 2 < 50, 255, 0).astype(np.uint8)
 
 
+def four_times(mask, **size):
+    return output_grid(OutputOptions(**size), *mask.shape, scale=4)
+
+
 def roughness(disc):
     """Standard deviation of the distance from the edge to the centre, px."""
     edge = disc.copy()
@@ -349,30 +354,31 @@ def roughness(disc):
 
 
 def test_an_enlarged_mask_has_smooth_edges(disc):
-    enlarged = enlarge_mask(disc, 80, 96) >= 128
+    enlarged = enlarge_mask(disc, four_times(disc)) >= 128
     blocks = disc.repeat(4, axis=0).repeat(4, axis=1) > 0
     assert roughness(enlarged) < 0.85 * roughness(blocks)
 
 
 def test_pixels_far_from_the_edge_are_unchanged(disc):
-    enlarged = enlarge_mask(disc, 80, 96)
+    enlarged = enlarge_mask(disc, four_times(disc))
     assert set(np.unique(enlarged[30:45, 40:55])) == {255}
     assert not enlarged[:4].any() and not enlarged[-4:].any()
 
 
 def test_a_line_of_one_pixel_stays_visible():
     line = np.eye(12, dtype=np.uint8) * 255
-    enlarged = enlarge_mask(line, 48, 48)
+    enlarged = enlarge_mask(line, four_times(line))
     assert all(enlarged[position, position] >= 128 for position in range(4, 44))
 
 
 @pytest.mark.parametrize("level", [0, 255])
 def test_a_constant_mask_stays_constant(level):
-    assert (enlarge_mask(np.full((3, 5), level, np.uint8), 12, 20) == level).all()
+    mask = np.full((3, 5), level, np.uint8)
+    assert (enlarge_mask(mask, four_times(mask)) == level).all()
 
 
 def test_only_masks_are_interpolated(enlarge, disc):
-    upscale = with_smooth_masks(enlarge)
+    upscale = with_smooth_masks(enlarge, four_times(disc))
     picture = Picture(noise(20, 24), disc)
     smooth = replace(picture, alpha=np.minimum(disc, 254))
     assert not np.array_equal(upscale(picture).alpha, enlarge(picture).alpha)

@@ -1,10 +1,13 @@
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 
 from core.media.medium import WARM_UP, Frame
+from core.model.grid import output_grid
+from core.options import OutputOptions
 from core.picture import Extras, Picture
 from core.temporal.coherence import Coherence, upscale_frames, with_cache
 from core.temporal.fusion import BAND, find_motion
@@ -12,6 +15,7 @@ from tests.support.stand_ins import noise, repeat
 
 HEIGHT, WIDTH = 48, 64
 FLICKER = 12  # levels
+FOUR_TIMES = partial(output_grid, OutputOptions(), scale=4)
 
 
 class Flickering:
@@ -59,7 +63,7 @@ def still_clip(count, seed=0):
 
 def upscaled(clip, upscale=None, **options):
     frames = [Frame(picture, number, 1) for number, picture in enumerate(clip)]
-    options = {"is_coherent": True, **options}
+    options = {"find_grid": FOUR_TIMES, "is_coherent": True, **options}
     return list(upscale_frames(frames, upscale or Flickering(), **options))
 
 
@@ -278,7 +282,7 @@ def test_motion_estimation_can_be_replaced():
         asked.append(present.shape)
         return find_motion(present, before)
 
-    advance = Coherence(interpolate, find_motion=find)
+    advance = Coherence(interpolate, FOUR_TIMES, find_motion=find)
     for lr in clip:
         advance(lr)
     assert asked == [(HEIGHT, WIDTH)] * 2

@@ -2,6 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
+from core.model.grid import output_grid
+from core.options import OutputOptions
 from core.picture import Picture
 from core.temporal.fusion import (
     BAND,
@@ -25,6 +27,10 @@ HEIGHT, WIDTH = 20, 28
 TEXTURE_HEIGHT, TEXTURE_WIDTH = 64, 96
 
 
+def grid(height, width, **size):
+    return output_grid(OutputOptions(**size), height, width, scale=4)
+
+
 def at_rest():
     flow = np.zeros((FLOW_SCALE * HEIGHT, FLOW_SCALE * WIDTH, 2), np.float32)
     return Motion(flow, np.ones((HEIGHT, WIDTH), np.float32))
@@ -33,7 +39,7 @@ def at_rest():
 def fused_with(before, sr, weight, fusion):
     ages = np.ones((HEIGHT, WIDTH), np.float32)
     memory = FusionState(np.zeros((HEIGHT, WIDTH), np.uint8), before, ages)
-    return fusion.fuse(Picture(sr), memory, at_rest(), weight * ages)
+    return fusion.fuse(Picture(sr), memory, at_rest(), weight * ages, grid(HEIGHT, WIDTH))
 
 
 def test_a_frame_without_weight_for_the_past_is_unchanged():
@@ -60,9 +66,11 @@ def test_a_difference_of_local_means_is_ignored(shade):
 
 @pytest.mark.parametrize("height", [1, HALO, BAND, BAND + 1, 3 * BAND - 1])
 def test_bands_cover_every_row_once(height):
-    rows = [row for band in bands(height) for row in range(band.first, band.last)]
+    rows = [row for band in bands(grid(height, WIDTH)) for row in range(band.first, band.last)]
     assert rows == list(range(height))
-    assert all(0 <= b.top <= b.first and b.last <= b.bottom <= height for b in bands(height))
+    assert all(
+        0 <= b.top <= b.first and b.last <= b.bottom <= height for b in bands(grid(height, WIDTH))
+    )
 
 
 def test_weakened_detail_is_restored():
