@@ -66,6 +66,7 @@ class Animation:
             ImageTooLarge also if the SR frames exceed the limit, or the output format cannot
             hold them.
         UnreadableClip: if the file crashes the processes that read it.
+        UnsupportedClip: if the SR frames are too small for the codec of a video.
         TooMuchMemory: if the file needs too much memory.
         InvalidOptions: if there is no such format, or it does not support an option, or if frames
             cannot get the wanted size.
@@ -85,7 +86,7 @@ class Animation:
         self._find_grid = partial(output_grid, options, scale=scale)
         grid = self._grid = self._find_grid(header.height, header.width)
         limits.frame.check_output(grid.height, grid.width)
-        check_size(self._output, grid.height, grid.width)
+        check_size(self._output, options, grid.height, grid.width)
         self.suffix, self.mimetype = self._output.suffix, self._output.mimetype
 
     def segments(self) -> list[Segment]:

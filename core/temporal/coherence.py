@@ -61,9 +61,6 @@ MAX_NOISE = 5.0
 MIN_LIKENESS = 0.35
 """Mean likeness of two frames below which they show different scenes."""
 
-FUSION_BYTES_PER_PIXEL = 56
-"""Memory of fusion for each SR pixel; measured as 38 to 54."""
-
 FindMotion = Callable[[Uint8Array, Uint8Array], Motion]
 """Function that estimates motion from the luma of the present and the previous frame."""
 

@@ -93,7 +93,9 @@ CODEC_SETTINGS = {
         tag="hvc1",  # the only tag that Apple's players accept
     ),
     VP9: Codec("libvpx-vp9", 60, 12, {"deadline": "realtime", "cpu-used": "8", "b": "0"}),
-    AV1: Codec("libsvtav1", 60, 12, {"preset": "9", "svtav1-params": "lp=1:irefresh-type=2"}),
+    AV1: Codec(
+        "libsvtav1", 60, 12, {"preset": "9", "svtav1-params": "lp=1:irefresh-type=2"}, min_side=4
+    ),
 }
 
 
