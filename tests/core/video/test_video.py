@@ -223,11 +223,12 @@ def test_rotated_clips_come_out_upright(tmp_path, rotation):
         assert next(container.decode(video=0)).rotation == 0
 
 
-def test_the_pixel_aspect_ratio_is_kept(tmp_path):
+@pytest.mark.parametrize("codec", ["h264", "hevc", "vp9", "av1"])
+def test_the_pixel_aspect_ratio_is_kept(tmp_path, codec):
     source = write_clip(
         tmp_path / "clip.mp4", scenes(2), sample_aspect_ratio=Fraction(4, 3), rotation=90
     )
-    assert video(convert(source, tmp_path)[0])[1] == Fraction(3, 4)
+    assert video(convert(source, tmp_path, OutputOptions(codec=codec))[0])[1] == Fraction(3, 4)
 
 
 @pytest.mark.parametrize(("matrix", "is_full"), [(1, False), (6, False), (1, True), (9, False)])
