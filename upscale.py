@@ -253,6 +253,7 @@ def run_pipe(task: ConversionTask, conversion: Conversion, bar: ProgressBar) -> 
         ClipUpscaler(conversion.upscaler, conversion.options),
         conversion.clip_limits,
         conversion.clip_options(output_format),
+        conversion.upscaler.scale,
         partial(advance, bar),
     )
 

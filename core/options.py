@@ -255,21 +255,18 @@ SCALE = Option(
     "scale",
     values=decimal(LEAST_SCALE, MOST_SCALE),
     help="Factor of width and height, from 1 (clean only) to 16. The default is 4.",
-    is_universal=False,
 )
 WIDTH = Option(
     "width",
     "width",
     values=whole_number(1, MOST_SIDE),
     help="Width of the result in pixels, instead of `scale`.",
-    is_universal=False,
 )
 HEIGHT = Option(
     "height",
     "height",
     values=whole_number(1, MOST_SIDE),
     help="Height of the result in pixels, instead of `scale`.",
-    is_universal=False,
 )
 FIT = Option(
     "fit",
@@ -277,7 +274,6 @@ FIT = Option(
     values=choices(FITS),
     help="With `width` and `height`: contain fits the result inside, cover crops it to fill.",
     default=CONTAIN,
-    is_universal=False,
 )
 SIZE_OPTIONS = (SCALE, WIDTH, HEIGHT, FIT)
 """Options of the size of a result."""

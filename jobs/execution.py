@@ -20,7 +20,8 @@ from core.picture import Header, Picture
 from core.runtime.admission import Admission
 from core.runtime.memory_plan import MemoryPlan
 from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
-from core.temporal.coherence import FUSION_BYTES_PER_PIXEL, MAX_CACHE_BYTES
+from core.temporal.coherence import MAX_CACHE_BYTES
+from core.temporal.fusion import fusion_bytes
 from jobs.job import JobResult, result_name
 
 UNSTREAMED = "whole"
@@ -225,8 +226,7 @@ def frame_bytes(
     result = upscaler.plan_result(grid, is_restored=is_restored, is_background=True)
     restoring = upscaler.restoring_bytes(result)
     frame = MemoryPlan(header, result, UNSTREAMED, restoring).memory_bytes
-    fusion = FUSION_BYTES_PER_PIXEL * grid.height * grid.width
-    return frame + is_clip * (MAX_CACHE_BYTES + fusion)
+    return frame + is_clip * (MAX_CACHE_BYTES + fusion_bytes(grid))
 
 
 def file_digest(path: Path) -> str:

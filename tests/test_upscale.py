@@ -241,6 +241,26 @@ def test_a_clip_is_upscaled_to_a_clip(clip, tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "shape"),
+    [
+        (("--scale", 2), (64, 96, 3)),
+        (("--scale", 1, "--restore", 0), (32, 48, 3)),
+        (("--width", 75), (50, 74, 3)),
+        (("--width", 64, "--height", 64, "--fit", "cover"), (64, 64, 3)),
+    ],
+)
+def test_a_clip_gets_the_size_that_is_asked_for(clip, tmp_path, arguments, shape):
+    assert run(*arguments, clip, tmp_path / "out.mp4") == 0
+    assert [pixels.shape for _, pixels in shown(tmp_path / "out.mp4")] == [shape] * 10
+
+
+def test_a_clip_over_the_limit_of_the_result_is_refused(clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("ENHANCER_MAX_OUTPUT_PIXELS", "10000")
+    assert run("--scale", 3, clip, tmp_path / "out.mp4") == 1
+    assert "would become 144 x 96 = 13824 pixels" in capsys.readouterr().err
+
+
 def test_codec_and_quality_of_a_clip_are_obeyed(clip, tmp_path):
     for quality in (10, 90):
         run(clip, tmp_path / f"{quality}.mp4", "--codec", "hevc", "--quality", quality)
@@ -303,6 +323,17 @@ def test_raw_frames_are_read_from_and_written_to_pipes(tmp_path, monkeypatch):
     assert run("-", "-") == 0
     (tmp_path / "out.y4m").write_bytes(target.getvalue())
     assert [pixels.shape for _, pixels in shown(tmp_path / "out.y4m")] == [(128, 192, 3)] * 3
+
+
+def test_raw_frames_get_the_size_that_is_asked_for(tmp_path, monkeypatch, capsys):
+    raw = io.BytesIO()
+    write_raw(raw, [Picture(pixels) for pixels in scenes(3)], Fraction(25), Fraction(1), Colour(6))
+    for scale, code in ((2, 0), (16, 1)):
+        monkeypatch.setattr(upscale.sys, "stdin", io.TextIOWrapper(io.BytesIO(raw.getvalue())))
+        monkeypatch.setenv("ENHANCER_MAX_OUTPUT_PIXELS", "100000")
+        assert run("--scale", scale, "-", tmp_path / "out.mp4") == code
+    assert [pixels.shape for _, pixels in shown(tmp_path / "out.mp4")] == [(64, 96, 3)] * 3
+    assert "would become 768 x 512" in capsys.readouterr().err
 
 
 def test_raw_frames_become_a_video(tmp_path, monkeypatch):

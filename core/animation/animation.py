@@ -40,6 +40,7 @@ from core.media.medium import (
     pick_judged,
     plan_segments,
 )
+from core.model.grid import OutputGrid, output_grid
 from core.options import OutputOptions
 from core.picture import Picture
 from core.pixels import LEVELS, PixelArray, Uint8Array
@@ -56,22 +57,25 @@ class Animation:
 
     Args:
         path: file to read.
-        limits: largest size, frame count and length.
+        limits: largest size, frame count and length, and largest size of the SR frames.
         options: the caller's output options.
-        scale: SR pixels per LR pixel, on each side.
+        scale: factor of one pass of the network.
 
     Raises:
         UnsupportedImage, UnreadableImage, ImageTooLarge: as `read_animation` does.
-            ImageTooLarge also if the output format cannot hold the SR frames.
+            ImageTooLarge also if the SR frames exceed the limit, or the output format cannot
+            hold them.
         UnreadableClip: if the file crashes the processes that read it.
+        UnsupportedClip: if the SR frames are too small for the codec of a video.
         TooMuchMemory: if the file needs too much memory.
-        InvalidOptions: if there is no such format, or it does not support an option.
+        InvalidOptions: if there is no such format, or it does not support an option, or if frames
+            cannot get the wanted size.
     """
 
     kind = "animation"
 
     def __init__(self, path: Path, limits: ClipLimits, options: OutputOptions, scale: int) -> None:
-        self._path, self._options, self._scale = path, options, scale
+        self._path, self._options = path, options
         self._max_pixels = limits.frame.max_pixels
         source = inspect_in_sandbox(path, limits)
         self._plays = source.plays
@@ -79,7 +83,10 @@ class Animation:
         self.height, self.width, self.frames = header.height, header.width, header.frames
         self.damage = header.damage
         self._output = find_output(options, header.format)
-        check_size(self._output, scale * header.height, scale * header.width)
+        self._find_grid = partial(output_grid, options, scale=scale)
+        grid = self._grid = self._find_grid(header.height, header.width)
+        limits.frame.check_output(grid.height, grid.width)
+        check_size(self._output, options, grid.height, grid.width)
         self.suffix, self.mimetype = self._output.suffix, self._output.mimetype
 
     def segments(self) -> list[Segment]:
@@ -102,7 +109,8 @@ class Animation:
         ) as frames:
             sr = upscale_frames(
                 frames,
-                with_cache(with_smooth_masks(upscale)),
+                with_cache(with_smooth_masks(upscale, self._grid)),
+                self._find_grid,
                 is_coherent=self._options.is_coherent,
                 warm_up=segment.start - first,
             )
@@ -122,8 +130,8 @@ class Animation:
         if self.damage is None and len(durations) < self.frames:
             self.damage = f"Only {len(durations)} of {self.frames} frames could be drawn."
         animation = UpscaledAnimation(
-            self._scale * self.height,
-            self._scale * self.width,
+            self._grid.height,
+            self._grid.width,
             self.header.has_alpha,
             self.header.time_base,
             durations,
@@ -135,30 +143,36 @@ class Animation:
             self._output.write(animation, self._options, unfinished)
 
 
-def with_smooth_masks(upscale: UpscalePicture) -> UpscalePicture:
-    """Wrap an upscaler so that all-or-nothing opacity is enlarged by `enlarge_mask`."""
+def with_smooth_masks(upscale: UpscalePicture, grid: OutputGrid) -> UpscalePicture:
+    """Wrap an upscaler so that all-or-nothing opacity is enlarged by `enlarge_mask`.
+
+    Args:
+        upscale: upscales one frame.
+        grid: pixels of the SR frames.
+    """
 
     def upscale_with_smooth_mask(picture: Picture) -> Picture:
         sr = upscale(picture)
         if picture.alpha is None or not _is_mask(picture.alpha):
             return sr
-        return replace(sr, alpha=enlarge_mask(picture.alpha, sr.height, sr.width))
+        return replace(sr, alpha=enlarge_mask(picture.alpha, grid))
 
     return upscale_with_smooth_mask
 
 
-def enlarge_mask(mask: PixelArray, height: int, width: int) -> Uint8Array:
+def enlarge_mask(mask: PixelArray, grid: OutputGrid) -> Uint8Array:
     """Enlarge a mask so that its edges are smooth and stay in place.
 
     Args:
         mask: (H, W) uint8, 0 or 255.
-        height: height of the result, px.
-        width: width of the result, px.
+        grid: pixels of the result.
 
     Returns:
-        (height, width) uint8; only the edge itself has values between 0 and 255.
+        uint8 of the size of the grid; only the edge itself has values between 0 and 255.
     """
-    interpolated = resize_bicubic(mask, height, width).astype(np.float32)
+    (left, right), (top, bottom) = grid.columns.extent, grid.rows.extent
+    box = float(left), float(top), float(right), float(bottom)
+    interpolated = resize_bicubic(mask, grid.height, grid.width, box).astype(np.float32)
     middle = LEVELS / 2
     steep = np.clip((interpolated - middle) * EDGE_STEEPNESS + middle, 0, LEVELS)
     return np.asarray(np.rint(steep), np.uint8)

@@ -27,6 +27,7 @@ from core.video import (
     SRGB,
     EncoderSettings,
     VideoOutput,
+    check_encodable,
     choose_codec,
     write_silent_video,
 )
@@ -80,13 +81,21 @@ def find_output(options: OutputOptions, source_format: str) -> OutputFormat:
     return output
 
 
-def check_size(output: OutputFormat, height: int, width: int) -> None:
-    """Raise ImageTooLarge if SR frames of this size do not fit into the format."""
+def check_size(output: OutputFormat, options: OutputOptions, height: int, width: int) -> None:
+    """Raise an error if SR frames of this size do not fit into the format.
+
+    Raises:
+        ImageTooLarge: if they are too large.
+        UnsupportedClip: if they are too small for the codec of a video.
+        InvalidOptions: if the format cannot hold that codec.
+    """
     if max(height, width) > output.max_side:
         raise ImageTooLarge(
             f"Output as {output.name} must be at most {output.max_side} pixels wide and high. "
             f"Received: an animation that would become {width} x {height} pixels."
         )
+    if options.format in CONTAINERS:
+        check_encodable(height, width, choose_codec(options.format, options.codec))
 
 
 def write_video(animation: UpscaledAnimation, options: OutputOptions, path: Path) -> None:

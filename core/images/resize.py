@@ -33,13 +33,20 @@ def resize_with_kernel(pixels: Uint8Array, height: int, width: int, kernel: str)
     return np.asarray(resized)
 
 
-def resize_bicubic(pixels: PixelArray, height: int, width: int) -> PixelArray:
+def resize_bicubic(
+    pixels: PixelArray,
+    height: int,
+    width: int,
+    box: tuple[float, float, float, float] | None = None,
+) -> PixelArray:
     """Resize by bicubic interpolation, antialiased if the result is smaller.
 
     Args:
         pixels: (H, W) or (H, W, 3) uint8 in [0, 255] or uint16 in [0, 65535].
         height: height of the result.
         width: width of the result.
+        box: left, top, right and bottom edge of the part of 8-bit pixels that is resized, in
+            pixels; None for all of them.
 
     Returns:
         (height, width) or (height, width, 3) of the same type and range.
@@ -48,7 +55,7 @@ def resize_bicubic(pixels: PixelArray, height: int, width: int) -> PixelArray:
     """
     if pixels.dtype == np.uint16:
         return _resize_uint16(pixels, height, width)
-    resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+    resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC, box)
     return np.asarray(resized)
 
 

@@ -15,14 +15,12 @@ from core.images import PILLOW_FORMATS
 from core.images import SUFFIXES as IMAGE_SUFFIXES
 from core.media.medium import ClipLimits, Frame, Medium, Report, UpscalePicture
 from core.media.pictures import open_pictures
+from core.model.grid import output_grid
 from core.options import (
     ANIMATION_FORMATS,
-    JOB_OPTIONS,
     PICTURE_FORMATS,
     PNG,
-    SIZE_OPTIONS,
     OutputOptions,
-    check_supported,
 )
 from core.picture import Picture
 from core.sandbox.decoder import Decoder
@@ -60,9 +58,6 @@ VIDEO_OUTPUTS = {container.suffix: name for name, container in CONTAINERS.items(
 RENAMED_SUFFIXES = {".m4v": ".mp4"}
 """Suffixes of videos that are read but not written, and those that are written instead."""
 
-WITHOUT_SIZE = [option.name for option in JOB_OPTIONS if option not in SIZE_OPTIONS]
-"""Names of the options that do not change the size of a result."""
-
 PIPE = Path("-")
 """IN or OUT of the command line that means standard input or standard output."""
 
@@ -77,14 +72,14 @@ def open_medium(
         limits: limits on the file.
         options: options of the result.
         decoder: decoder of pictures.
-        scale: SR pixels per LR pixel, on each side.
+        scale: factor of one pass of the network.
 
     Raises:
         SuperResolutionError: as `core.video.Video`, `core.animation.Animation` and
             `core.media.pictures.open_pictures` do.
     """
     if sniff(path) is not None:
-        return Video(path, limits, options)
+        return Video(path, limits, options, scale)
     with path.open("rb") as file:
         may_move = is_animation(file)
     if may_move and not becomes_picture(path, limits, options, decoder):
@@ -134,6 +129,7 @@ def upscale_pipe(
     upscale: UpscalePicture,
     limits: ClipLimits,
     options: OutputOptions,
+    scale: int,
     report: Report,
 ) -> None:
     """Upscale raw frames as they arrive.
@@ -142,16 +138,21 @@ def upscale_pipe(
         source: file of raw frames, YUV4MPEG2.
         target: file for raw frames, or the path of a video.
         upscale: upscales one frame.
-        limits: limits on a frame.
-        options: options of the result. Raw frames only have `is_coherent`.
+        limits: limits on a frame and on what becomes of it.
+        options: options of the result. Raw frames only have `is_coherent` and a size.
+        scale: factor of one pass of the network.
         report: called with the number of frames that are done.
 
     Raises:
-        InvalidOptions: if a size is asked for.
+        InvalidOptions: if frames cannot get the wanted size.
+        ImageTooLarge: if the SR frames exceed the limit.
+        SuperResolutionError: as `core.video.read_raw` and `core.video.write_silent_video` do.
     """
-    check_supported(options, WITHOUT_SIZE, "raw frames")
+    find_grid = partial(output_grid, options, scale=scale)
     with read_raw(source, limits) as clip:
-        sr = upscale_frames(clip.frames, upscale, is_coherent=options.is_coherent)
+        grid = find_grid(clip.height, clip.width)
+        limits.frame.check_output(grid.height, grid.width)
+        sr = upscale_frames(clip.frames, upscale, find_grid, is_coherent=options.is_coherent)
         if isinstance(target, Path):
             write_silent_video(sr, target, *video_settings(clip, options), report)
         else:

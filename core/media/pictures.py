@@ -40,7 +40,7 @@ from core.media.medium import (
 from core.media.render import PictureEncoder
 from core.model.grid import output_grid
 from core.model.strips import picture_strips
-from core.options import PICTURE_FORMATS, SIZE_OPTIONS, OutputOptions, check_format, check_supported
+from core.options import PICTURE_FORMATS, OutputOptions, check_format, check_supported
 from core.picture import Header, Picture
 from core.sandbox.decoder import Decoder
 
@@ -63,7 +63,7 @@ REFUSALS = (UnreadableImage, UnsupportedImage, ImageTooLarge, InvalidOptions, To
 DONE, REFUSED = b"+", b"-"
 """First byte of a segment's file. After it comes the SR picture, or the text of the error."""
 
-SUPPORTED = (*(option.name for option in SIZE_OPTIONS), "profile", "metadata")
+SUPPORTED = ("profile", "metadata")
 """Names of the options that pictures have, beside the universal ones."""
 
 EPOCH = (1980, 1, 1, 0, 0, 0)

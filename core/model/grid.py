@@ -43,6 +43,12 @@ class GridSide:
         """Number of LR pixels that the result shows, at least in part."""
         return self.last - self.first
 
+    @property
+    def extent(self) -> tuple[Fraction, Fraction]:
+        """Where the result begins and ends, LR px from the beginning of the picture."""
+        begin = self.first + self.start
+        return begin, begin + self.length * self.pitch
+
     def coarsened(self, scale: int) -> "GridSide":
         """Return the side of a picture that a pass enlarges to this one, or to slightly more.
 

@@ -5,6 +5,9 @@ pixels. It differs from frame to frame, so still objects flicker. Here each fram
 with the previous ones, moved along the optical flow. Where the flow is uncertain, or something
 new appears, the present frame is used alone.
 
+Frames are fused at the size of the result, whatever that is. Those that upscaling leaves as they
+are are not fused.
+
 Pictures that recur, as in animations, are upscaled once and kept in a small cache.
 """
 
@@ -16,6 +19,7 @@ from hashlib import blake2b
 import numpy as np
 
 from core.media.medium import Frame, UpscalePicture
+from core.model.grid import OutputGrid
 from core.picture import Picture
 from core.pixels import Float32Array, Uint8Array
 from core.temporal.fusion import (
@@ -57,25 +61,32 @@ MAX_NOISE = 5.0
 MIN_LIKENESS = 0.35
 """Mean likeness of two frames below which they show different scenes."""
 
-FUSION_BYTES_PER_PIXEL = 56
-"""Memory of fusion for each SR pixel; measured as 38 to 54."""
-
 FindMotion = Callable[[Uint8Array, Uint8Array], Motion]
 """Function that estimates motion from the luma of the present and the previous frame."""
 
 
+FindGrid = Callable[[int, int], OutputGrid]
+"""Function that returns the grid of the SR frame of an LR frame, given its height and width."""
+
+
 def upscale_frames(
-    frames: Iterable[Frame], upscale: UpscalePicture, *, is_coherent: bool, warm_up: int = 0
+    frames: Iterable[Frame],
+    upscale: UpscalePicture,
+    find_grid: FindGrid,
+    *,
+    is_coherent: bool,
+    warm_up: int = 0,
 ) -> Iterator[Frame]:
     """Upscale frames one after the other; each is held only briefly.
 
     Args:
         frames: frames in their order.
         upscale: upscales one frame.
+        find_grid: returns the grids of the SR frames.
         is_coherent: whether each frame is made to agree with the previous ones.
         warm_up: number of frames at the beginning that are computed but not returned.
     """
-    upscale_next = Coherence(upscale) if is_coherent else upscale
+    upscale_next = Coherence(upscale, find_grid) if is_coherent else upscale
     for number, frame in enumerate(frames):
         sr = frame._replace(picture=upscale_next(frame.picture))
         if number >= warm_up:
@@ -91,11 +102,13 @@ class Coherence:
 
     Attributes:
         upscale: upscales one frame by itself.
+        find_grid: returns the grids of the SR frames.
         fusion: fuses a frame with the previous ones.
         find_motion: estimates the motion between two frames.
     """
 
     upscale: UpscalePicture
+    find_grid: FindGrid
     fusion: Fusion = field(default_factory=Fusion)
     find_motion: FindMotion = find_motion
     _last: tuple[Picture, Picture] | None = field(default=None, init=False)
@@ -105,11 +118,15 @@ class Coherence:
         """Return the SR frame of the next LR frame."""
         if self._last is not None and are_equal(lr, self._last[0]):
             return replace(self._last[1], extras=lr.extras)
-        sr = self._fuse(lr, self.upscale(lr))
+        grid = self.find_grid(lr.height, lr.width)
+        sr = self._fuse(grid.crop(lr), self.upscale(lr), grid)
         self._last = lr, sr
         return sr
 
-    def _fuse(self, lr: Picture, sr: Picture) -> Picture:
+    def _fuse(self, lr: Picture, sr: Picture, grid: OutputGrid) -> Picture:
+        if are_equal(lr, sr):
+            self._state = None
+            return sr
         present = np.asarray(np.rint(luma(lr.pixels)), np.uint8)
         state = self._state
         if state is not None and state.lr.shape == present.shape:
@@ -117,7 +134,7 @@ class Coherence:
             similarity = likeness(present, state.lr, motion)
             if similarity.mean() >= MIN_LIKENESS:
                 ages = moved_ages(state.ages, motion) * similarity
-                sr, fused = self.fusion.fuse(sr, state, motion, ages / (ages + 1))
+                sr, fused = self.fusion.fuse(sr, state, motion, ages / (ages + 1), grid)
                 self._state = FusionState(present, fused, ages + 1)
                 return sr
         self._state = FusionState(present, luma(sr.pixels), np.ones(present.shape, np.float32))

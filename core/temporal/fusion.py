@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar, cast
 import cv2
 import numpy as np
 
+from core.model.grid import GridSide, OutputGrid
 from core.picture import Picture
 from core.pixels import LEVELS, Float32Array, PixelArray, Uint8Array
 
@@ -41,15 +42,16 @@ INCONSISTENT_PX = 0.5
 CUBIC, LINEAR, AREA = cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_AREA
 
 BAND = 128
-"""LR rows that are fused at a time, so that memory does not grow with the frame."""
+"""LR rows that are fused at a time where LR pixels become whole numbers of SR pixels, so that
+memory does not grow with the frame. Other frames are fused as a whole."""
 
 HALO = 8
 """LR rows around a band that its fused rows depend on."""
 
 KEPT = 0.75
-"""Share of the present frame's local means that is kept. Means of 4 x 4 SR pixels are what the
-camera recorded, not detail that the network adds: ghosts would be most visible in them. The
-remaining share lets noise be averaged away."""
+"""Share of the present frame's local means that is kept. Means of the SR pixels of one LR pixel are
+what the camera recorded, not detail that the network adds: ghosts would be most visible in them.
+The remaining share lets noise be averaged away."""
 
 SHARPNESS_PX = 1.0
 """Standard deviation of the blur that separates detail from the rest, SR px."""
@@ -63,8 +65,59 @@ MAX_GAIN = 1.6
 NOISE_ENERGY = 1.0
 """Energy of detail, in squared levels, below which it is hardly amplified."""
 
+MOTION_BYTES = 120
+"""Memory of fusion for each LR pixel. The flow takes most of it."""
+
+BANDED_BYTES, UNBANDED_BYTES = 50, 58
+"""Memory of fusion for each SR pixel, in bands and as a whole. Together with `MOTION_BYTES` this is
+a tenth more than what frames of 640 x 360 took at 1x to 4.5x, and more than that at 3x and 4x."""
+
 # The network uses the cores, and one thread always gives the same result.
 cv2.setNumThreads(1)
+
+
+class Band(NamedTuple):
+    """Rows [first, last) of a frame, and with their halo [top, bottom), LR px."""
+
+    top: int
+    first: int
+    last: int
+    bottom: int
+
+    def rows(self, grid: OutputGrid) -> slice:
+        """Return the SR rows of the band with its halo."""
+        return sr_rows(grid, self.top, self.bottom)
+
+    def inner_rows(self, grid: OutputGrid) -> slice:
+        """Return the SR rows of the band."""
+        return sr_rows(grid, self.first, self.last)
+
+
+def sr_rows(grid: OutputGrid, top: int, bottom: int) -> slice:
+    """Return the SR rows of LR rows: all of them, or those of LR pixels that become whole ones."""
+    return slice(*(row * grid.height // grid.rows.shown for row in (top, bottom)))
+
+
+def bands(grid: OutputGrid) -> Iterator[Band]:
+    """Yield the bands of a frame, from top to bottom."""
+    height = grid.rows.shown
+    step = BAND if is_aligned(grid) else height
+    for first in range(0, height, step):
+        last = min(first + step, height)
+        yield Band(max(first - HALO, 0), first, last, min(last + HALO, height))
+
+
+def fusion_bytes(grid: OutputGrid) -> int:
+    """Return the largest number of bytes that fusing a frame takes, earlier frames included."""
+    sr_bytes = BANDED_BYTES if is_aligned(grid) else UNBANDED_BYTES
+    return MOTION_BYTES * grid.shown.pixels + sr_bytes * grid.height * grid.width
+
+
+def is_aligned(grid: OutputGrid) -> bool:
+    """Return whether each LR pixel of a frame becomes the same whole number of SR pixels."""
+    return all(
+        side.sampling(side.length // side.shown).is_identity for side in (grid.rows, grid.columns)
+    )
 
 
 class Motion(NamedTuple):
@@ -86,7 +139,7 @@ class FusionState(NamedTuple):
 
     Attributes:
         lr: luma of the last frame, (H, W) uint8.
-        fused: its fused luma, (4H, 4W) float32 in [0, 255].
+        fused: its fused luma, of the size of the SR frame, float32 in [0, 255].
         ages: number of frames that each pixel is the mean of, (H, W) float32, at least 1.
     """
 
@@ -108,7 +161,12 @@ class Fusion:
     is_sharpened: bool = True
 
     def fuse(
-        self, sr: Picture, state: FusionState, motion: Motion, weights: Float32Array
+        self,
+        sr: Picture,
+        state: FusionState,
+        motion: Motion,
+        weights: Float32Array,
+        grid: OutputGrid,
     ) -> tuple[Picture, Float32Array]:
         """Fuse the present frame with the previous ones.
 
@@ -119,48 +177,30 @@ class Fusion:
             state: the previous frames.
             motion: from the present frame to the previous one.
             weights: weight of the previous frames, (H, W) float32 in [0, 1].
+            grid: pixels of the SR frame on the LR frame.
 
         Returns:
             The frame to show, and its luma before sharpening, for the next state.
         """
         pixels, fused = np.empty_like(sr.pixels), np.empty_like(state.fused)
-        scale = sr.height // len(weights)
-        for band in bands(len(weights)):
-            rows = slice(scale * band.top, scale * band.bottom)
+        for band in bands(grid):
+            rows, inner = band.rows(grid), band.inner_rows(grid)
             own = luma(sr.pixels[rows])
-            past = warp_band(state.fused, motion.flow, band, scale)
-            height, width = own.shape
-            weight = resize(weights[band.top : band.bottom], height, width, LINEAR)
-            mean = own + self._correction((past - own) * weight, scale)
+            past = warp_band(state.fused, motion.flow, band, grid)
+            weight = to_sr_grid(weights, band, grid)
+            mean = own + self._correction((past - own) * weight, band, grid)
             shown = sharpen(mean, own) if self.is_sharpened else mean
-            inner = slice(scale * band.first, scale * band.last)
             within = slice(inner.start - rows.start, inner.stop - rows.start)
             fused[inner] = mean[within]
             pixels[inner] = add_to_channels(sr.pixels[inner], (shown - own)[within])
         return replace(sr, pixels=pixels), fused
 
-    def _correction(self, difference: Float32Array, scale: int) -> Float32Array:
+    def _correction(self, difference: Float32Array, band: Band, grid: OutputGrid) -> Float32Array:
         """Return what to add to the present frame: the difference without its local means."""
         height, width = difference.shape
-        means = resize(difference, height // scale, width // scale, AREA)
+        means = resize(difference, band.bottom - band.top, grid.columns.shown, AREA)
         smooth = resize(means, height, width, CUBIC)
         return difference - np.float32(self.kept) * smooth
-
-
-class Band(NamedTuple):
-    """Rows [first, last) of a frame, and with their halo [top, bottom), LR px."""
-
-    top: int
-    first: int
-    last: int
-    bottom: int
-
-
-def bands(height: int) -> Iterator[Band]:
-    """Yield the bands of a frame, from top to bottom."""
-    for first in range(0, height, BAND):
-        last = min(first + BAND, height)
-        yield Band(max(first - HALO, 0), first, last, min(last + HALO, height))
 
 
 def find_motion(present: Uint8Array, previous: Uint8Array) -> Motion:
@@ -232,12 +272,48 @@ def sample_positions(flow: Float32Array, top: int) -> tuple[Float32Array, Float3
     return flow[..., 0] + columns, flow[..., 1] + rows[:, None]
 
 
-def warp_band(fused: Float32Array, flow: Float32Array, band: Band, scale: int) -> Float32Array:
+def warp_band(
+    fused: Float32Array, flow: Float32Array, band: Band, grid: OutputGrid
+) -> Float32Array:
     """Move the previous frame's pixels to the rows of a band, on the SR grid."""
-    rows = flow[FLOW_SCALE * band.top : FLOW_SCALE * band.bottom]
-    height = scale * (band.bottom - band.top)
-    on_sr_grid = resize(rows, height, fused.shape[1], LINEAR) * np.float32(scale)
-    return warp(fused, on_sr_grid, CUBIC, top=scale * band.top)
+    scales = np.array([1 / grid.columns.pitch, 1 / grid.rows.pitch], np.float32)
+    return warp(fused, to_sr_grid(flow, band, grid) * scales, CUBIC, top=band.rows(grid).start)
+
+
+def to_sr_grid(plane: Float32Array, band: Band, grid: OutputGrid) -> Float32Array:
+    """Interpolate a plane at the SR pixels of a band.
+
+    Args:
+        plane: samples of a whole LR frame, on its grid or a finer one, (H, W) or (H, W, C).
+        band: LR rows.
+        grid: pixels of the SR frame on the LR frame.
+    """
+    density = len(plane) // grid.rows.shown
+    rows = band.rows(grid)
+    if is_aligned(grid):
+        part = plane[density * band.top : density * band.bottom]
+        return resize(part, rows.stop - rows.start, grid.width, LINEAR)
+    (pitch_x, left), (pitch_y, top) = (
+        sample_line(side, density) for side in (grid.columns, grid.rows)
+    )
+    placement = np.array([[pitch_x, 0, left], [0, pitch_y, top]])
+    flags = LINEAR | cv2.WARP_INVERSE_MAP
+    border = cv2.BORDER_REPLICATE
+    sampled = cv2.warpAffine(
+        plane, placement, (grid.width, grid.height), flags=flags, borderMode=border
+    )
+    return np.asarray(sampled, np.float32)
+
+
+def sample_line(side: GridSide, density: int) -> tuple[float, float]:
+    """Return the distance of SR pixels and the position of the first, in samples of LR planes.
+
+    Args:
+        side: side of an SR frame.
+        density: samples for each LR pixel.
+    """
+    pitch = density * side.pitch
+    return float(pitch), float(density * side.start + (pitch - 1) / 2)
 
 
 def sharpen(mean: Float32Array, own: Float32Array) -> Float32Array:

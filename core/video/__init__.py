@@ -7,7 +7,7 @@ and the other streams of the file.
 
 from core.video.colour import SRGB, Colour
 from core.video.container import CODECS, CONTAINERS, FORMATS, SUFFIXES, sniff
-from core.video.encoder import DEFAULT_QUALITY, MAX_SIDE, EncoderSettings
+from core.video.encoder import DEFAULT_QUALITY, MAX_SIDE, EncoderSettings, check_encodable
 from core.video.frames import RawClip, read_raw, write_raw
 from core.video.parts import VideoOutput, write_silent_video
 from core.video.video import Video, choose_codec, read_video_header
@@ -25,6 +25,7 @@ __all__ = [
     "RawClip",
     "Video",
     "VideoOutput",
+    "check_encodable",
     "choose_codec",
     "read_raw",
     "read_video_header",

@@ -21,6 +21,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, cast
 
+import numpy as np
 from av.container import OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
@@ -36,6 +37,9 @@ from core.video.container import AV1, H264, HEVC, VP9
 
 DEFAULT_QUALITY = 75
 MAX_QUALITY = 100
+
+LEAST_SIDE = 2
+"""Smallest height and width of a frame, px: chroma has one sample for 2 x 2 pixels."""
 
 MAX_SIDE = 16_384
 """Largest height and width that the encoders accept, px."""
@@ -61,7 +65,7 @@ class Codec(NamedTuple):
     worst: float
     best: float
     options: dict[str, str]
-    min_side: int = 1
+    min_side: int = LEAST_SIDE
     tag: str = ""
 
     def rate_factor(self, quality: int) -> float:
@@ -89,7 +93,9 @@ CODEC_SETTINGS = {
         tag="hvc1",  # the only tag that Apple's players accept
     ),
     VP9: Codec("libvpx-vp9", 60, 12, {"deadline": "realtime", "cpu-used": "8", "b": "0"}),
-    AV1: Codec("libsvtav1", 60, 12, {"preset": "9", "svtav1-params": "lp=1:irefresh-type=2"}),
+    AV1: Codec(
+        "libsvtav1", 60, 12, {"preset": "9", "svtav1-params": "lp=1:irefresh-type=2"}, min_side=4
+    ),
 }
 
 
@@ -126,7 +132,7 @@ def encode(
 
     Args:
         container: the stream is added to it, but no packet is written.
-        pictures: SR pictures of one size; alpha is blended over white.
+        pictures: SR pictures of one size, converted by `PictureToFrame`.
         settings: how to encode them.
 
     Raises:
@@ -155,8 +161,8 @@ def add_stream(
     container: OutputContainer, height: int, width: int, settings: EncoderSettings
 ) -> VideoStream:
     """Add a video stream to a container, and open its encoder; raises as `encode` does."""
-    codec = CODEC_SETTINGS[settings.codec]
-    check_encodable(height, width, codec.min_side)
+    check_encodable(height, width, settings.codec)
+    codec, (height, width) = CODEC_SETTINGS[settings.codec], even_size(height, width)
     os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 has no other switch
     options = codec.options | {"crf": f"{codec.rate_factor(settings.quality):g}"}
     stream = cast(
@@ -180,14 +186,26 @@ def add_stream(
     return stream
 
 
-def check_encodable(height: int, width: int, min_side: int) -> None:
-    """Raise ClipTooLarge or UnsupportedClip for SR frames that an encoder does not accept."""
-    if min(height, width) < min_side:
+def even_size(height: int, width: int) -> tuple[int, int]:
+    """Return the size of the video of SR frames: an odd side loses its last pixel."""
+    return height - height % 2, width - width % 2
+
+
+def check_encodable(height: int, width: int, codec: str) -> None:
+    """Raise ClipTooLarge or UnsupportedClip for SR frames that an encoder does not accept.
+
+    Args:
+        height: height of the SR frames, px.
+        width: width of the SR frames, px.
+        codec: a key of `CODEC_SETTINGS`.
+    """
+    min_side = CODEC_SETTINGS[codec].min_side
+    if min(even_size(height, width)) < min_side:
         raise UnsupportedClip(
             f"Upscaled frames must be at least {min_side} pixels wide and high for this codec. "
             f"Received: {width} x {height} pixels."
         )
-    if max(height, width) > MAX_SIDE:
+    if max(even_size(height, width)) > MAX_SIDE:
         raise ClipTooLarge(
             f"Upscaled frames must be at most {MAX_SIDE} pixels wide and high. "
             f"Received: {width} x {height} pixels."
@@ -228,9 +246,11 @@ class PictureToFrame:
         self._reformatter = VideoReformatter()
 
     def convert(self, picture: Picture) -> VideoFrame:
-        """Return the picture as a frame; alpha is blended over white."""
+        """Return the picture as a frame of an even size; alpha is blended over white."""
+        height, width = even_size(picture.height, picture.width)
+        pixels = np.ascontiguousarray(opaque_rgb(picture)[:height, :width])
         return self._reformatter.reformat(
-            VideoFrame.from_ndarray(opaque_rgb(picture), "rgb24"),
+            VideoFrame.from_ndarray(pixels, "rgb24"),
             format=self._pixel_format,
             dst_colorspace=MATRICES[self._colour.matrix],
             dst_color_range=self._colour.range,

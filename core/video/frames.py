@@ -107,12 +107,16 @@ class RawClip:
 
     Attributes:
         frames: LR frames as they arrive; `start` is the frame number.
+        height: height of a frame, LR px.
+        width: width of a frame, LR px.
         rate: frames per second.
         aspect: width of a pixel divided by its height.
         colour: meaning of the colours.
     """
 
     frames: Iterator[Frame]
+    height: int
+    width: int
     rate: Fraction
     aspect: Fraction
     colour: Colour
@@ -140,6 +144,8 @@ def _open_stream(container: InputContainer, stream: VideoStream) -> RawClip:
         raise UnreadableClip("Clip must have frames. Received: none.")
     return RawClip(
         frames=_to_frames(first, decoded),
+        height=first.height,
+        width=first.width,
         rate=rate_of(stream),
         aspect=stream.sample_aspect_ratio or Fraction(1),
         colour=colour_of(first),
@@ -157,19 +163,20 @@ def _to_frames(first: VideoFrame, others: Iterator[VideoFrame]) -> Iterator[Fram
 def write_raw(
     file: IO[bytes], frames: Iterable[Picture], rate: Fraction, aspect: Fraction, colour: Colour
 ) -> None:
-    """Write SR frames to a pipe, each as soon as it is ready; alpha is blended over white."""
+    """Write SR frames to a pipe, each as soon as it is ready, as `PictureToFrame` converts them."""
     to_frame = PictureToFrame(colour)
     for number, picture in enumerate(frames):
+        frame = to_frame.convert(picture)
         if number == 0:
-            file.write(_encode_header(picture, rate, aspect, colour))
+            file.write(_encode_header(frame, rate, aspect, colour))
         file.write(b"FRAME\n")
-        file.write(to_frame.convert(picture).to_ndarray().tobytes())
+        file.write(frame.to_ndarray().tobytes())
         file.flush()
 
 
-def _encode_header(picture: Picture, rate: Fraction, aspect: Fraction, colour: Colour) -> bytes:
+def _encode_header(frame: VideoFrame, rate: Fraction, aspect: Fraction, colour: Colour) -> bytes:
     color_range = "FULL" if colour.is_full else "LIMITED"
     return (
-        f"YUV4MPEG2 W{picture.width} H{picture.height} F{rate.numerator}:{rate.denominator} Ip "
+        f"YUV4MPEG2 W{frame.width} H{frame.height} F{rate.numerator}:{rate.denominator} Ip "
         f"A{aspect.numerator}:{aspect.denominator} C420mpeg2 XCOLORRANGE={color_range}\n"
     ).encode()

@@ -277,6 +277,7 @@ def add_video(
     """Add the video stream, with the encoder parameters of the first part."""
     with open_part(part) as first:
         stream = container.add_stream_from_template(first.stream, opaque=True)
+        keep_aspect(stream, first.stream)
     stream.time_base = output.time_base
     if output.format in (MP4, MOV) and CODEC_SETTINGS[output.codec].tag:
         stream.codec_context.codec_tag = CODEC_SETTINGS[output.codec].tag
@@ -286,6 +287,16 @@ def add_video(
         stream.metadata.update({key: metadata[key] for key in VIDEO_KEYS if key in metadata})
         stream.disposition = template.disposition
     return stream
+
+
+def keep_aspect(stream: VideoStream, part: VideoStream) -> None:
+    """Copy the shape of pixels that are not square.
+
+    H.264 and HEVC state it in their packets, but VP9 and AV1 leave it to the file.
+    """
+    aspect = part.sample_aspect_ratio
+    if aspect not in (None, 1):
+        stream.codec_context.sample_aspect_ratio = aspect
 
 
 def copy_streams(

@@ -26,13 +26,14 @@ from core.media.medium import (
     pick_judged,
     plan_segments,
 )
+from core.model.grid import output_grid
 from core.options import OutputOptions, check_supported
 from core.picture import Picture
 from core.sandbox.decoder import read, read_numbered, read_one, trouble_reported
 from core.sandbox.process import WorkerDied
 from core.temporal.coherence import upscale_frames, with_cache
 from core.video.container import CONTAINERS, FORMATS, MKV, MOV, MP4, WEBM
-from core.video.encoder import DEFAULT_QUALITY, EncoderSettings
+from core.video.encoder import DEFAULT_QUALITY, EncoderSettings, check_encodable
 from core.video.frames import read_frames
 from core.video.parts import VideoOutput, join_parts, max_updates, write_part
 from core.video.probe import Probe, check_probe, damage_text, probe_clip
@@ -68,19 +69,23 @@ class Video:
 
     Args:
         path: file to read.
-        limits: largest size, frame count and length.
+        limits: largest size, frame count and length, and largest size of the SR frames.
         options: the caller's output options.
+        scale: factor of one pass of the network.
 
     Raises:
-        UnsupportedClip: if the kind of clip is not supported.
+        UnsupportedClip: if the kind of clip is not supported, or its SR frames are too small.
         InvalidOptions: if the clip cannot be written with these options.
-        UnreadableClip, ClipTooLarge, TooMuchMemory: as `read_video_header`.
+        ImageTooLarge: if the SR frames exceed the limit.
+        UnreadableClip, ClipTooLarge, TooMuchMemory: as `read_video_header`. ClipTooLarge also if
+            the SR frames are too large for the encoder.
     """
 
     kind = "video"
 
-    def __init__(self, path: Path, limits: ClipLimits, options: OutputOptions) -> None:
+    def __init__(self, path: Path, limits: ClipLimits, options: OutputOptions, scale: int) -> None:
         self._path, self._options = path, options
+        self._find_grid = partial(output_grid, options, scale=scale)
         self._max_pixels = limits.frame.max_pixels
         self._probe = probe_in_sandbox(path, limits)
         self._output = choose_output(options, self._probe)
@@ -88,8 +93,15 @@ class Video:
         self.height, self.width = self.header.height, self.header.width
         self.frames = self.header.frames
         self.damage = self.header.damage
+        self._check_output(limits)
         container = CONTAINERS[self._output.format]
         self.suffix, self.mimetype = container.suffix, container.mimetype
+
+    def _check_output(self, limits: ClipLimits) -> None:
+        """Raise an error if frames cannot get the wanted size, or cannot be encoded at it."""
+        grid = self._find_grid(self.height, self.width)
+        limits.frame.check_output(grid.height, grid.width)
+        check_encodable(grid.height, grid.width, self._output.codec)
 
     @property
     def encoder_settings(self) -> EncoderSettings:
@@ -131,6 +143,7 @@ class Video:
             sr = upscale_frames(
                 lr,
                 with_cache(upscale),
+                self._find_grid,
                 is_coherent=is_coherent,
                 warm_up=segment.start - first,
             )

@@ -133,8 +133,6 @@ def test_an_option_must_come_with_a_format_that_has_it():
         ("is_dithered", False, "dither"),
         ("keeps_profile", True, "profile"),
         ("keeps_metadata", True, "metadata"),
-        ("scale", 2.0, "scale"),
-        ("fit", "cover", "fit"),
     ],
 )
 def test_an_option_that_the_result_does_not_have_must_be_left_out(attribute, value, name):

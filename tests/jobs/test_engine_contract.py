@@ -194,9 +194,10 @@ def test_jobs_are_computed_in_their_order(jobs, submit, finish, network):
 
 
 def test_the_options_go_with_the_job(jobs, submit, finish, opened):
-    job = submit(LEVELS, format="mp4", quality=7, is_coherent=False).job
+    values = {"format": "mp4", "quality": 7, "is_coherent": False, "width": 20, "height": 20}
+    job = submit(LEVELS, **values).job
     finish(job.id)
-    options = OutputOptions(format="mp4", quality=7, is_coherent=False)
+    options = OutputOptions(**values)
     assert opened == [options] * 2
     assert jobs.get(job.id).options == options
 
@@ -276,7 +277,10 @@ def test_keys_of_other_callers_are_independent(submit):
     assert submit(LEVELS).is_new
 
 
-@pytest.mark.parametrize("changed", [{"content": b"\1"}, {"content": LEVELS, "quality": 3}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"content": b"\1"}, {"content": LEVELS, "quality": 3}, {"content": LEVELS, "scale": 2.0}],
+)
 def test_a_key_with_another_file_or_other_options_is_refused(submit, changed):
     submit(LEVELS, key="a")
     with pytest.raises(KeyReused):

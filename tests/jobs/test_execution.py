@@ -11,7 +11,8 @@ from core.model.upscaler import Upscaler
 from core.options import OutputOptions
 from core.picture import Header, Picture, RestorationFacts
 from core.runtime.scheduler import RequestDeadline
-from core.temporal.coherence import FUSION_BYTES_PER_PIXEL, MAX_CACHE_BYTES
+from core.temporal.coherence import MAX_CACHE_BYTES
+from core.temporal.fusion import fusion_bytes
 from jobs.execution import file_digest, frame_bytes
 from tests.support.stand_ins import (
     LINKED_CARDS,
@@ -45,7 +46,18 @@ def test_a_frame_of_a_clip_also_needs_memory_for_earlier_frames(context):
         frame_bytes(context.upscaler, header, OutputOptions(restore=0.0), is_clip=is_clip)
         for is_clip in (False, True)
     )
-    assert of_clip - alone == MAX_CACHE_BYTES + FUSION_BYTES_PER_PIXEL * 32 * 48
+    grid = context.upscaler.grid(OutputOptions(), 8, 12)
+    assert of_clip - alone == MAX_CACHE_BYTES + fusion_bytes(grid)
+
+
+@pytest.mark.parametrize("is_clip", [False, True])
+def test_a_frame_needs_memory_for_the_size_that_is_asked_for(context, is_clip):
+    header = Header(480, 640, channels=3)
+    small, usual, large = (
+        frame_bytes(context.upscaler, header, OutputOptions(scale=scale), is_clip=is_clip)
+        for scale in (2, 4, 8)
+    )
+    assert small < usual < large
 
 
 def test_the_memory_of_a_frame_is_held_until_the_upscaler_is_closed(context, medium):

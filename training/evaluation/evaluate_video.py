@@ -8,6 +8,7 @@ the coherence contributes.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,8 @@ from tqdm import tqdm
 
 from core.images import decode_rgb, resize_bicubic
 from core.model.card import read_card
+from core.model.grid import output_grid
+from core.options import OutputOptions
 from core.picture import Picture
 from core.pixels import LEVELS
 from core.temporal.coherence import Coherence
@@ -270,7 +273,10 @@ def fuse(
     """
     upscaled = iter(apart)
     advance = Coherence(
-        lambda _: Picture(next(upscaled)), fusion=fusion or Fusion(), find_motion=find_motion
+        lambda _: Picture(next(upscaled)),
+        partial(output_grid, OutputOptions(), scale=SCALE),
+        fusion=fusion or Fusion(),
+        find_motion=find_motion,
     )
     return [advance(Picture(lr)).pixels for lr in clip.lr]
 

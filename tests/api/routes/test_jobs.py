@@ -13,6 +13,8 @@ from app import create_app
 from config import Settings
 from core.model.upscaler import Upscaler
 from service.build import jobs_folder
+from tests.support.animations import control, gif, image
+from tests.support.clip_files import shown
 from tests.support.media_files import archive, pictures
 from tests.support.picture_files import encoded
 from tests.support.stand_ins import blur_then_repeat, make_card, noise, repeat
@@ -111,13 +113,60 @@ def test_a_job_gives_the_size_that_is_asked_for(client, post_job, ended):
     np.testing.assert_array_equal(result, read_png(client.post("/model/predict", data=data).data))
 
 
-def test_a_clip_has_no_size_to_ask_for(post_job):
-    frames = [Image.new("RGB", (9, 7), colour) for colour in ("red", "blue")]
-    gif = io.BytesIO()
-    frames[0].save(gif, "GIF", save_all=True, append_images=frames[1:])
-    response = post_job(gif.getvalue(), "cat.gif", scale="2")
-    assert response.status_code == 400
-    assert "`scale` must be left out" in response.json["message"]
+GIF = gif(
+    *(part for level in (0, 1) for part in (control(5), image([[level] * 9] * 7))), size=(7, 9)
+)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "size"),
+    [
+        ({}, "cat_x4.gif", (36, 28)),
+        ({"scale": "1"}, "cat_x1.gif", (9, 7)),
+        ({"scale": "3"}, "cat_x3.gif", (27, 21)),
+        ({"width": "20", "height": "20", "fit": "cover"}, "cat_20w_20h.gif", (20, 20)),
+        ({"scale": "3", "format": "mp4"}, "cat_x3.mp4", (26, 20)),
+    ],
+)
+def test_the_frames_of_a_clip_get_the_size_that_is_asked_for(
+    upscaler, tmp_path, fields, name, size
+):
+    app, client = create_client(upscaler, tmp_path, memory_mb=100)
+    data = {"file": (io.BytesIO(GIF), "cat.gif")} | fields
+    link = client.post("/model/jobs", data=data).headers["Location"]
+    wait_until(lambda: client.get(link).json["state"] == "succeeded")
+    job = client.get(link).json
+    assert (job["frames_done"], job["result"]["name"]) == (2, name)
+    result = tmp_path / name
+    result.write_bytes(client.get(f"{link}/result").data)
+    app.extensions["enhancer"].jobs.engine.close()
+    if name.endswith(".mp4"):
+        assert {pixels.shape[1::-1] for _, pixels in shown(result)} == {size}
+    else:
+        with Image.open(result) as animation:
+            assert (animation.n_frames, animation.size) == (2, size)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "message"),
+    [
+        ({"scale": "2", "width": "20"}, 400, "Received: scale=2, width=20"),
+        ({"width": "8"}, 400, "from 1 to 16 times that of the picture, 9 x 7 pixels"),
+        ({"scale": "16", "fit": "cover"}, 400, "`fit` must be contain unless both"),
+        ({"scale": "4", "format": "mp4", "codec": "hevc"}, 415, "at least 64 pixels"),
+    ],
+)
+def test_an_impossible_size_of_a_clip_is_refused(post_job, fields, status, message):
+    response = post_job(GIF, "cat.gif", **fields)
+    assert (response.status_code, message in response.json["message"]) == (status, True)
+
+
+def test_frames_over_the_limit_of_the_result_are_refused(upscaler, tmp_path):
+    settings = {"max_pixels": 2000, "max_output_pixels": 600}
+    _, client = create_client(upscaler, tmp_path, **settings)
+    response = client.post("/model/jobs", data={"file": (io.BytesIO(GIF), "cat.gif")})
+    assert response.status_code == 413
+    assert "would become 36 x 28 = 1008 pixels" in response.json["message"]
 
 
 def test_file_names_with_any_letters_are_kept(client, post_job, ended):

@@ -10,9 +10,11 @@ from PIL import Image
 
 from core.animation import Animation, read_animation
 from core.animation.animation import enlarge_mask, read_part, with_smooth_masks
-from core.errors import ImageTooLarge, InvalidOptions, UnsupportedImage
+from core.errors import ImageTooLarge, InvalidOptions, UnsupportedClip, UnsupportedImage
 from core.images import Limits
 from core.media.medium import WARM_UP, ClipLimits, Segment
+from core.media.render import ClipUpscaler
+from core.model.grid import output_grid
 from core.options import FRAME_PALETTE, GLOBAL_PALETTE, PALETTES, OutputOptions
 from core.picture import Picture
 from tests.support.animations import (
@@ -28,6 +30,7 @@ from tests.support.animations import (
     image,
     loops,
 )
+from tests.support.clip_files import shown
 from tests.support.stand_ins import noise, repeat
 
 FORMATS = ("gif", "apng", "webp")
@@ -53,6 +56,21 @@ def open_animation(tmp_path):
         return Animation(source, LIMITS, OutputOptions(**options), scale=4)
 
     return open_animation
+
+
+@pytest.fixture
+def resize(open_animation, upscaler, tmp_path):
+    """A function that converts a file to a size, and returns the bytes."""
+
+    def resize(data, **options):
+        animation = open_animation(data, **options)
+        part, target = tmp_path / "part", tmp_path / f"result{animation.suffix}"
+        upscale = ClipUpscaler(upscaler, OutputOptions(**options), 0.0)
+        animation.render(Segment(0, 0, animation.frames), upscale, part, lambda _: None)
+        animation.join([part], target)
+        return target.read_bytes()
+
+    return resize
 
 
 @pytest.fixture
@@ -340,6 +358,58 @@ def disc():
     return np.where((y - 9) ** 2 + (x - 12) ** 2 < 50, 255, 0).astype(np.uint8)
 
 
+def four_times(mask, **size):
+    return output_grid(OutputOptions(**size), *mask.shape, scale=4)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ({"scale": 1.5}, (9, 14)),
+        ({"scale": 2}, (12, 18)),
+        ({"scale": 6}, (36, 54)),
+        ({"width": 31}, (21, 31)),
+        ({"width": 25, "height": 13, "fit": "cover"}, (13, 25)),
+    ],
+)
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_frames_get_the_size_that_is_asked_for(resize, decode_all, size, expected, output_format):
+    data = as_apng(noise_frames())
+    assert decode_all(resize(data, format=output_format, **size)).shape == (4, *expected, 4)
+
+
+@pytest.mark.parametrize("is_coherent", [True, False])
+def test_an_animation_of_the_same_size_keeps_its_pixels(resize, decode_all, is_coherent):
+    data = as_apng(noise_frames())
+    result = resize(data, scale=1, restore=0.0, is_coherent=is_coherent)
+    assert np.array_equal(decode_all(result), decode_all(data))
+
+
+def test_an_animation_of_odd_size_becomes_a_video_of_even_size(resize, tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(resize(moving(3, (7, 9)), format="mp4", scale=3))
+    assert [pixels.shape for _, pixels in shown(tmp_path / "clip.mp4")] == [(20, 26, 3)] * 3
+
+
+def test_frames_too_small_for_a_video_are_refused_at_once(open_animation):
+    open_animation(moving(), format="mp4", codec="av1", scale=1)
+    with pytest.raises(UnsupportedClip, match="at least 64 pixels"):
+        open_animation(moving(), format="mp4", codec="hevc", scale=4)
+
+
+def test_a_result_over_the_limit_is_refused(tmp_path):
+    (tmp_path / "source").write_bytes(moving())
+    limits = replace(LIMITS, frame=Limits(10**6, 10**4, max_output_pixels=6 * 9 * 8**2))
+    Animation(tmp_path / "source", limits, OutputOptions(scale=8), scale=4)
+    with pytest.raises(ImageTooLarge, match="Received: a picture that would become 72 x 49"):
+        Animation(tmp_path / "source", limits, OutputOptions(width=72, height=49, fit="cover"), 4)
+
+
+def test_an_enlarged_mask_is_cropped_like_its_colour(disc):
+    whole = enlarge_mask(disc, four_times(disc, width=48, height=40))
+    cropped = enlarge_mask(disc, four_times(disc, width=30, height=40, fit="cover"))
+    assert np.array_equal(cropped, whole[:, 9:39])
+
+
 def roughness(disc):
     """Standard deviation of the distance from the edge to the centre, px."""
     edge = disc.copy()
@@ -349,30 +419,31 @@ def roughness(disc):
 
 
 def test_an_enlarged_mask_has_smooth_edges(disc):
-    enlarged = enlarge_mask(disc, 80, 96) >= 128
+    enlarged = enlarge_mask(disc, four_times(disc)) >= 128
     blocks = disc.repeat(4, axis=0).repeat(4, axis=1) > 0
     assert roughness(enlarged) < 0.85 * roughness(blocks)
 
 
 def test_pixels_far_from_the_edge_are_unchanged(disc):
-    enlarged = enlarge_mask(disc, 80, 96)
+    enlarged = enlarge_mask(disc, four_times(disc))
     assert set(np.unique(enlarged[30:45, 40:55])) == {255}
     assert not enlarged[:4].any() and not enlarged[-4:].any()
 
 
 def test_a_line_of_one_pixel_stays_visible():
     line = np.eye(12, dtype=np.uint8) * 255
-    enlarged = enlarge_mask(line, 48, 48)
+    enlarged = enlarge_mask(line, four_times(line))
     assert all(enlarged[position, position] >= 128 for position in range(4, 44))
 
 
 @pytest.mark.parametrize("level", [0, 255])
 def test_a_constant_mask_stays_constant(level):
-    assert (enlarge_mask(np.full((3, 5), level, np.uint8), 12, 20) == level).all()
+    mask = np.full((3, 5), level, np.uint8)
+    assert (enlarge_mask(mask, four_times(mask)) == level).all()
 
 
 def test_only_masks_are_interpolated(enlarge, disc):
-    upscale = with_smooth_masks(enlarge)
+    upscale = with_smooth_masks(enlarge, four_times(disc))
     picture = Picture(noise(20, 24), disc)
     smooth = replace(picture, alpha=np.minimum(disc, 254))
     assert not np.array_equal(upscale(picture).alpha, enlarge(picture).alpha)

@@ -86,6 +86,12 @@ def test_pixels_that_are_shown_in_part_are_known():
     assert columns.reversed().start == 2  # pixels of the result before the first whole one
 
 
+def test_the_extent_of_a_side_is_that_of_its_pixels():
+    found = grid(3, 10, width=15, height=9, fit="cover")
+    assert found.rows.extent == (0, 3)
+    assert found.columns.extent == (Fraction(7, 3), Fraction(22, 3))
+
+
 def test_a_whole_picture_is_not_copied():
     lr = Picture(noise(5, 6))
     assert grid(5, 6).crop(lr) is lr

@@ -1,10 +1,15 @@
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 
 from core.media.medium import WARM_UP, Frame
+from core.model.grid import output_grid
+from core.model.strips import fitted_strips, picture_strips
+from core.model.upscaler import assemble
+from core.options import OutputOptions
 from core.picture import Extras, Picture
 from core.temporal.coherence import Coherence, upscale_frames, with_cache
 from core.temporal.fusion import BAND, find_motion
@@ -12,6 +17,7 @@ from tests.support.stand_ins import noise, repeat
 
 HEIGHT, WIDTH = 48, 64
 FLICKER = 12  # levels
+FOUR_TIMES = partial(output_grid, OutputOptions(), scale=4)
 
 
 class Flickering:
@@ -59,7 +65,7 @@ def still_clip(count, seed=0):
 
 def upscaled(clip, upscale=None, **options):
     frames = [Frame(picture, number, 1) for number, picture in enumerate(clip)]
-    options = {"is_coherent": True, **options}
+    options = {"find_grid": FOUR_TIMES, "is_coherent": True, **options}
     return list(upscale_frames(frames, upscale or Flickering(), **options))
 
 
@@ -137,6 +143,63 @@ def test_a_moving_square_leaves_no_ghost():
         difference = np.abs(coherent[number] - separate[number])[left]
         assert difference.mean() < 2
         assert np.quantile(difference, 0.99) < 12
+
+
+def sized(upscale, **size):
+    """Return an upscaler to a size of at most 4x, from one to 4x, and the grids of its frames."""
+    find_grid = partial(output_grid, OutputOptions(**size), scale=4)
+
+    def upscale_to_size(lr):
+        grid = find_grid(lr.height, lr.width)
+        shown = grid.crop(lr)
+        strips = fitted_strips(picture_strips(upscale(shown)), shown, grid)
+        return assemble(strips, shown)
+
+    return upscale_to_size, find_grid
+
+
+SIZES = [
+    {"scale": 1.5},
+    {"scale": 2},
+    {"scale": 3},
+    {"width": 2 * WIDTH - 1},
+    {"width": 90, "height": 91, "fit": "cover"},
+]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_pan_flickers_less_at_every_size(size):
+    wide = scene(HEIGHT, WIDTH + 20, seed=2)
+    clip = pictures([wide[:, 2 * number : 2 * number + WIDTH] for number in range(8)])
+    results = []
+    for network, is_coherent in (
+        (Flickering(), False),
+        (Flickering(), True),
+        (interpolate, False),
+    ):
+        upscale, find_grid = sized(network, **size)
+        frames = upscaled(clip, upscale, find_grid=find_grid, is_coherent=is_coherent)
+        results.append(pixels(frames))
+    separate, coherent, exact = results
+    assert coherent.shape == separate.shape
+    inner = np.s_[4:, 24:-24, 24:-24]
+    assert np.abs(coherent - exact)[inner].mean() < 0.8 * np.abs(separate - exact)[inner].mean()
+
+
+def test_a_restored_frame_of_the_same_size_is_fused_with_care():
+    clip = still_clip(4)
+    upscale, find_grid = sized(lambda lr: replace(lr, pixels=255 - lr.pixels), scale=1)
+    separate, coherent = (
+        upscaled(clip, upscale, find_grid=find_grid, is_coherent=c) for c in (False, True)
+    )
+    assert 0 < flicker(coherent) < flicker(separate)
+
+
+def test_frames_that_are_not_changed_are_not_fused():
+    clip = still_clip(4)
+    upscale, find_grid = sized(lambda lr: lr, scale=1)
+    for lr, frame in zip(clip, upscaled(clip, upscale, find_grid=find_grid), strict=True):
+        assert np.array_equal(frame.picture.pixels, lr.pixels)
 
 
 def test_uncovered_background_shows_no_trace():
@@ -278,7 +341,7 @@ def test_motion_estimation_can_be_replaced():
         asked.append(present.shape)
         return find_motion(present, before)
 
-    advance = Coherence(interpolate, find_motion=find)
+    advance = Coherence(interpolate, FOUR_TIMES, find_motion=find)
     for lr in clip:
         advance(lr)
     assert asked == [(HEIGHT, WIDTH)] * 2

@@ -2,6 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
+from core.model.grid import output_grid
+from core.options import OutputOptions
 from core.picture import Picture
 from core.temporal.fusion import (
     BAND,
@@ -15,14 +17,20 @@ from core.temporal.fusion import (
     add_to_channels,
     bands,
     find_motion,
+    fusion_bytes,
     luma,
     sharpen,
+    to_sr_grid,
     warp,
 )
 from tests.support.stand_ins import noise
 
 HEIGHT, WIDTH = 20, 28
 TEXTURE_HEIGHT, TEXTURE_WIDTH = 64, 96
+
+
+def grid(height, width, /, **size):
+    return output_grid(OutputOptions(**size), height, width, scale=4)
 
 
 def at_rest():
@@ -33,7 +41,7 @@ def at_rest():
 def fused_with(before, sr, weight, fusion):
     ages = np.ones((HEIGHT, WIDTH), np.float32)
     memory = FusionState(np.zeros((HEIGHT, WIDTH), np.uint8), before, ages)
-    return fusion.fuse(Picture(sr), memory, at_rest(), weight * ages)
+    return fusion.fuse(Picture(sr), memory, at_rest(), weight * ages, grid(HEIGHT, WIDTH))
 
 
 def test_a_frame_without_weight_for_the_past_is_unchanged():
@@ -60,9 +68,51 @@ def test_a_difference_of_local_means_is_ignored(shade):
 
 @pytest.mark.parametrize("height", [1, HALO, BAND, BAND + 1, 3 * BAND - 1])
 def test_bands_cover_every_row_once(height):
-    rows = [row for band in bands(height) for row in range(band.first, band.last)]
+    rows = [row for band in bands(grid(height, WIDTH)) for row in range(band.first, band.last)]
     assert rows == list(range(height))
-    assert all(0 <= b.top <= b.first and b.last <= b.bottom <= height for b in bands(height))
+    assert all(
+        0 <= b.top <= b.first and b.last <= b.bottom <= height for b in bands(grid(height, WIDTH))
+    )
+
+
+SIZES = [
+    {"scale": 1},
+    {"scale": 1.37},
+    {"scale": 2},
+    {"scale": 7.5},
+    {"width": 50, "height": 31, "fit": "cover"},
+    {"width": 41, "height": 40, "fit": "cover"},
+]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("density", [1, FLOW_SCALE])
+def test_planes_are_sampled_at_the_centres_of_sr_pixels(size, density):
+    found = grid(HEIGHT, WIDTH, **size)
+    y, x = np.mgrid[: density * found.rows.shown, : density * found.columns.shown]
+    plane = np.float32(np.dstack([x + 0.5, y + 0.5]) / density)
+    (band,) = bands(found)
+    sampled = to_sr_grid(plane, band, found)
+    assert sampled.shape == (found.height, found.width, 2)
+    for axis, side in ((1, found.columns), (0, found.rows)):
+        centres = float(side.start) + (np.arange(side.length) + 0.5) * float(side.pitch)
+        inner = (centres > 1) & (centres < side.shown - 1)
+        lines = np.moveaxis(sampled[..., 1 - axis], axis, 0)[inner]
+        assert np.abs(lines - centres[inner, None]).max() < 0.02
+
+
+@pytest.mark.parametrize(("scale", "count"), [(1, 3), (2, 3), (1.5, 1)])
+def test_frames_of_fractional_factors_are_fused_as_a_whole(scale, count):
+    assert len(list(bands(grid(2 * BAND + 1, WIDTH, scale=scale)))) == count
+
+
+def test_memory_grows_with_the_frame_and_with_the_result():
+    small, large, fractional, wide = (
+        fusion_bytes(grid(100, width, scale=scale))
+        for width, scale in ((100, 2), (100, 4), (100, 4.01), (200, 2))
+    )
+    assert small < large < fractional
+    assert wide == 2 * small
 
 
 def test_weakened_detail_is_restored():

@@ -102,6 +102,29 @@ def test_frames_too_small_for_a_codec_are_refused(tmp_path):
         encode(tmp_path / "clip", pictures(1, 32, 96), "hevc")
 
 
+@pytest.mark.parametrize("codec", CODEC_SETTINGS)
+def test_an_odd_side_loses_its_last_pixel(tmp_path, codec):
+    frames = pictures(3, 67, 97)
+    cut = [Picture(picture.pixels[:66, :96]) for picture in frames]
+    encode(tmp_path / "odd", frames, codec)
+    encode(tmp_path / "even", cut, codec)
+    assert shown(tmp_path / "odd")[0][1].shape == (66, 96, 3)
+    assert (tmp_path / "odd").read_bytes() == (tmp_path / "even").read_bytes()
+
+
+@pytest.mark.parametrize("codec", [name for name in CODEC_SETTINGS if name != "hevc"])
+def test_the_smallest_frames_can_be_encoded(tmp_path, codec):
+    least = CODEC_SETTINGS[codec].min_side
+    encode(tmp_path / "clip", pictures(2, least, least + 1), codec)
+    assert shown(tmp_path / "clip")[0][1].shape == (least, least, 3)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 8), (8, 1)])
+def test_frames_without_an_even_side_are_refused(tmp_path, height, width):
+    with pytest.raises(UnsupportedClip, match="at least 2 pixels wide and high"):
+        encode(tmp_path / "clip", pictures(1, height, width))
+
+
 def test_a_video_without_frames_is_refused(tmp_path):
     with pytest.raises(UnreadableClip, match="must have frames"):
         encode(tmp_path / "clip", [])

@@ -55,6 +55,7 @@ def test_ffmpeg_reads_what_is_written(tmp_path, is_full):
 def test_a_pipe_is_read_frame_by_frame(is_full):
     with read_raw(Pipe(y4m(scenes(3), is_full)), LIMITS) as clip:
         assert (clip.rate, clip.aspect) == (RATE, ASPECT)
+        assert (clip.height, clip.width) == (128, 192)
         assert clip.colour.is_full == is_full
         frames = list(clip.frames)
     assert [frame.start for frame in frames] == [0, 1, 2]
@@ -76,6 +77,13 @@ def test_writing_what_was_read_changes_almost_nothing():
 def test_other_pipes_are_refused(data):
     with pytest.raises(UnreadableClip), read_raw(Pipe(data), LIMITS):
         pass
+
+
+def test_an_odd_side_loses_its_last_pixel(tmp_path):
+    path = tmp_path / "clip.y4m"
+    with path.open("wb") as file:
+        write_raw(file, [Picture(scenes(1, 33, 47)[0])], RATE, ASPECT, Colour(6))
+    assert shown(path)[0][1].shape == (32, 46, 3)
 
 
 def test_frames_over_the_limit_are_refused():

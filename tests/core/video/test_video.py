@@ -1,3 +1,4 @@
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -6,9 +7,16 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorRange
 
-from core.errors import InvalidOptions, UnreadableClip
+from core.errors import (
+    ClipTooLarge,
+    ImageTooLarge,
+    InvalidOptions,
+    UnreadableClip,
+    UnsupportedClip,
+)
 from core.media.convert import open_medium
-from core.media.medium import plan_segments
+from core.media.medium import ClipLimits, plan_segments
+from core.media.render import ClipUpscaler
 from core.options import OutputOptions
 from core.sandbox.decoder import InProcessDecoder
 from core.video import video as module
@@ -215,11 +223,12 @@ def test_rotated_clips_come_out_upright(tmp_path, rotation):
         assert next(container.decode(video=0)).rotation == 0
 
 
-def test_the_pixel_aspect_ratio_is_kept(tmp_path):
+@pytest.mark.parametrize("codec", ["h264", "hevc", "vp9", "av1"])
+def test_the_pixel_aspect_ratio_is_kept(tmp_path, codec):
     source = write_clip(
         tmp_path / "clip.mp4", scenes(2), sample_aspect_ratio=Fraction(4, 3), rotation=90
     )
-    assert video(convert(source, tmp_path)[0])[1] == Fraction(3, 4)
+    assert video(convert(source, tmp_path, OutputOptions(codec=codec))[0])[1] == Fraction(3, 4)
 
 
 @pytest.mark.parametrize(("matrix", "is_full"), [(1, False), (6, False), (1, True), (9, False)])
@@ -242,6 +251,76 @@ def test_odd_sizes_become_even(tmp_path):
         tmp_path / "clip.mkv", scenes(3, 33, 47), codec="ffv1", options={}, pixel_format="yuv444p"
     )
     assert shown(convert(source, tmp_path)[0])[0][1].shape == (132, 188, 3)
+
+
+def to_size(upscaler, source, folder, **options):
+    """Convert a clip to a size; return the path of the result."""
+    options = OutputOptions(**options)
+    return convert(source, folder, options, ClipUpscaler(upscaler, options, 0.0))[0]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ({"scale": 2}, (64, 96)),
+        ({"scale": 1.5}, (48, 72)),
+        ({"scale": 1.4}, (44, 66)),  # 45 x 67
+        ({"scale": 7.5}, (240, 360)),
+        ({"width": 101}, (66, 100)),  # 67 x 101
+        ({"height": 64}, (64, 96)),
+        ({"width": 100, "height": 61}, (60, 92)),  # 61 x 92
+        ({"width": 65, "height": 81, "fit": "cover"}, (80, 64)),
+    ],
+)
+def test_frames_get_the_size_that_is_asked_for(clip, upscaler, tmp_path, size, expected):
+    target = to_size(upscaler, clip, tmp_path, **size)
+    assert {pixels.shape for _, pixels in shown(target)} == {(*expected, 3)}
+    assert times(target) == times(clip)
+    assert copied(target) == copied(clip)
+
+
+@pytest.mark.parametrize("is_coherent", [True, False])
+def test_a_clip_of_the_same_size_keeps_its_pixels(clip, upscaler, tmp_path, is_coherent):
+    options = OutputOptions(scale=1, restore=0.0, is_coherent=is_coherent, quality=100)
+    again, _ = convert(clip, tmp_path, replace(options, is_coherent=False), lambda lr: lr)
+    encoded_again = again.read_bytes()
+    target, _ = convert(clip, tmp_path, options, ClipUpscaler(upscaler, options, 0.0))
+    assert target.read_bytes() == encoded_again
+    for (_, pixels), (_, lr) in zip(shown(target), shown(clip), strict=True):
+        assert psnr_db(pixels, lr) > 40
+
+
+def test_size_is_that_of_the_upright_frames(tmp_path, upscaler):
+    source = write_clip(
+        tmp_path / "clip.mp4", scenes(2), sample_aspect_ratio=Fraction(4, 3), rotation=90
+    )
+    target = to_size(upscaler, source, tmp_path, width=66, detail=0)
+    assert shown(target)[0][1].shape == (98, 66, 3)  # 99 x 66
+    assert video(target)[1] == Fraction(3, 4)
+    with av.open(str(target)) as container:
+        assert next(container.decode(video=0)).rotation == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"scale": 16}, ImageTooLarge, "at most 100000 pixels. Received: a picture"),
+        ({"width": 47}, InvalidOptions, "from 1 to 16 times that of the picture, 48 x 32 pixels"),
+        ({"scale": 1.9, "codec": "hevc"}, UnsupportedClip, "at least 64 .* Received: 91 x 61"),
+    ],
+)
+def test_impossible_sizes_are_refused_at_once(clip, options, error, message):
+    limits = ClipLimits(replace(LIMITS.frame, max_output_pixels=100_000), 60)
+    with pytest.raises(error, match=message):
+        open_medium(clip, limits, OutputOptions(**options), decoder=InProcessDecoder(), scale=4)
+
+
+def test_the_limit_of_the_encoder_is_that_of_the_result(tmp_path):
+    source = write_clip(tmp_path / "clip.mp4", scenes(1, 2, 1500))
+    limits = ClipLimits(replace(LIMITS.frame, max_side=2000), 60)
+    open_medium(source, limits, OutputOptions(scale=10), decoder=InProcessDecoder(), scale=4)
+    with pytest.raises(ClipTooLarge, match="at most 16384 pixels .* Received: 16500 x 22"):
+        open_medium(source, limits, OutputOptions(scale=11), decoder=InProcessDecoder(), scale=4)
 
 
 def test_a_single_frame_without_sound_can_be_converted(tmp_path):
