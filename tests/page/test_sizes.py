@@ -252,6 +252,7 @@ def test_a_picture_that_is_too_large_for_4x_gets_sizes_to_choose_from(page, give
         "The result would have 4000 × 2400 pixels; the limit is 3 megapixels."
     )
     assert service.received == 0
+    expect(page.locator("#frames .state")).to_have_text("choose a size")
     offers = page.locator("#offers button")
     expect(offers).to_contain_text(["1×, cleaned only: 1000 × 600.", "2×: 2000 × 1200."])
     expect(offers.nth(1)).to_contain_text("About ")
