@@ -44,10 +44,10 @@ export function problemBefore(picture, metadata) {
   const has = `${size(input)} pixels`;
   if (width * height > limits.max_pixels) return tooLarge(has, pixels(limits.max_pixels));
   if (Math.max(width, height) > limits.max_side) return tooLarge(has, `${limits.max_side} a side`);
-  if (hasSizes(picture)) return sizeProblem(picture, metadata);
-  const { duration } = before;
+  const duration = before?.duration;
   const isLong = duration > limits.max_seconds;
-  return isLong ? tooLarge(seconds(1000 * duration), seconds(1000 * limits.max_seconds)) : null;
+  if (isLong) return tooLarge(seconds(1000 * duration), seconds(1000 * limits.max_seconds));
+  return hasSizes(picture) ? sizeProblem(picture, metadata) : null;
 }
 
 /** Returns the problem of a size that the picture cannot have, with those that it can have. */
