@@ -10,7 +10,12 @@ export function byId(id) {
 }
 
 export function write(id, text) {
-  byId(id).textContent = text;
+  writeIn(byId(id), text);
+}
+
+/** Sets a text. Screen readers may read one again that is set again. */
+export function writeIn(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 export function newElement(name, properties = {}, ...children) {

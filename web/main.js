@@ -1,6 +1,8 @@
 /** Connects the modules: files become pictures, pictures are shown as they change. */
 
+import { showOffers, showSizes, sizeFor } from "./chooser.js";
 import { byId, on, say, write } from "./dom.js";
+import { addEstimate, addTimes, findSize } from "./estimates.js";
 import "./intake.js";
 import { findJobs } from "./jobs.js";
 import { optionsFor, setDefaults, showPanel } from "./panel.js";
@@ -10,31 +12,62 @@ import { showProblem, showProgress } from "./progress.js";
 import { cancel, enqueue, loadPlain, retryNow } from "./queue.js";
 import { add, pictures, select, selected, update } from "./roll.js";
 import { loadMetadata } from "./service.js";
+import { gridOf, withSize } from "./size.js";
 import { showView } from "./viewer.js";
 import { bytes, pixels, seconds } from "./wording.js";
 
 const TICK_MS = 500;
+const DEBOUNCE_MS = 400; // after the size was changed: only the last one is sent
 
 let metadata = null; // until the service answers
+let timer = 0;
 
 async function addFiles(files) {
   showNotice("");
   await serviceLoaded; // then it is known which files become jobs
   for (const file of files) {
     const picture = await newPicture(file);
+    setOptions(picture);
     add(picture);
     if (file === files[0]) select(picture);
-    start(picture);
+    void begin(picture);
   }
 }
 
-function start(picture) {
+async function begin(picture) {
+  const { signal } = picture.control;
+  picture.size ??= await findSize(picture);
+  if (!signal.aborted) start(picture);
+}
+
+function setOptions(picture) {
   picture.isClip = picture.kind !== "picture" && Boolean(metadata?.jobs);
-  picture.options = optionsFor(picture.isClip);
+  picture.options = withSize(optionsFor(picture.isClip), sizeFor(picture));
+}
+
+function start(picture) {
   picture.problem = problemBefore(picture, metadata);
-  if (!picture.problem) return enqueue(picture);
+  if (picture.problem) return refuse(picture);
+  enqueue(picture);
+  if (picture.size) void addEstimate(picture, gridOf(picture.options, picture.size, usualScale()));
+}
+
+function refuse(picture) {
   picture.stage = "failed";
   showChange(picture);
+  if (picture.problem.offers) void addTimes(picture);
+}
+
+/** Upscales a picture in another size, unless yet another one follows at once. */
+function changeSize(picture) {
+  Object.assign(picture, { options: withSize(picture.options, sizeFor(picture)), estimate: null });
+  show(selected);
+  clearTimeout(timer);
+  timer = setTimeout(() => pictures().includes(picture) && start(picture), DEBOUNCE_MS);
+}
+
+function usualScale() {
+  return metadata?.weights.scale;
 }
 
 function showChange(picture) {
@@ -55,8 +88,10 @@ function show(picture) {
   byId("unshown").hidden = !picture?.answer || Boolean(picture.after);
   showProgress(picture);
   showProblem(picture);
+  showOffers(picture);
+  showSizes(picture, metadata);
   showPanel(picture, metadata);
-  showView(picture, metadata?.weights.scale);
+  showView(picture, usualScale());
 }
 
 function showNotice(message) {
@@ -73,6 +108,7 @@ async function loadService() {
   }
   const { description, jobs, limits, weights } = metadata;
   setDefaults(metadata);
+  show(selected);
   write("limits-of-pictures", say("limits-pictures", limitTexts(limits)));
   write("limits-of-clips", jobs ? say("limits-clips", limitTexts(jobs)) : say("limits-no-clips"));
   write("about-model", say("model", { ...weights, description }));
@@ -101,8 +137,9 @@ async function restoreJobs() {
 
 async function retry(picture) {
   if (!metadata) await loadService();
-  if (picture.job) enqueue(picture);
-  else start(picture);
+  if (picture.job) return enqueue(picture);
+  setOptions(picture);
+  start(picture);
 }
 
 async function continueOnline() {
@@ -117,6 +154,7 @@ Object.assign(on, {
   notice: showNotice,
   select: showSelected,
   step: showChange,
+  size: changeSize,
   base: () => show(selected),
   plain: loadPlain,
 });

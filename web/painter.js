@@ -42,7 +42,7 @@ function within(context, box, draw) {
 }
 
 function drawBefore(context, scene, at) {
-  draw(context, scene.before, at, !scene.hasPixels);
+  draw(context, scene.before, at, !scene.hasPixels, scene.part);
 }
 
 /** Draws the result; at integer zooms from 2 on with sharp pixels. */
@@ -50,12 +50,13 @@ function drawAfter(context, scene, at) {
   draw(context, scene.after, at, !(scene.zoom >= 2 && Number.isInteger(scene.zoom)));
 }
 
-/** Draws an image; smooth means bicubic where the browser supports it. */
-function draw(context, image, at, isSmooth) {
+/** Draws an image, or a part of it; smooth means bicubic where the browser supports it. */
+function draw(context, image, at, isSmooth, part) {
   if (!image) return;
   context.imageSmoothingEnabled = isSmooth;
   context.imageSmoothingQuality = "high";
-  context.drawImage(image, at.left, at.top, at.width, at.height);
+  const source = part ? [part.left, part.top, part.width, part.height] : [];
+  context.drawImage(image, ...source, at.left, at.top, at.width, at.height);
 }
 
 function drawPane(context, { scene, at, side, times, top }, left, drawSide) {

@@ -27,7 +27,7 @@ restore.oninput = () => {
 };
 
 function change() {
-  picture.options = optionsFor(picture.isClip);
+  picture.options = { ...picture.options, ...optionsFor(picture.isClip) };
   writeValues();
   clearTimeout(timer);
   timer = setTimeout(enqueue, DEBOUNCE_MS, picture);

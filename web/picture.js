@@ -19,6 +19,7 @@ let count = 0;
 export async function newPicture(file, job = null) {
   count += 1;
   const kind = await kindOf(file);
+  const before = job ? null : await showable(file);
   return {
     number: count,
     file,
@@ -28,7 +29,9 @@ export async function newPicture(file, job = null) {
     options: {},
     stage: "waiting",
     progress: {},
-    before: job ? null : await showable(file),
+    before,
+    size: before && sizeOf(before),
+    estimate: null,
     after: null,
     plain: null,
     plainOf: null,
@@ -63,6 +66,13 @@ export async function showable(blob) {
 export function sizeOf(image) {
   const { naturalWidth, naturalHeight, videoWidth: width, videoHeight: height } = image;
   return { width: naturalWidth ?? width, height: naturalHeight ?? height };
+}
+
+/** Returns the size that the service reports, such as "24x16"; null without one. */
+export function sizeFrom(reported) {
+  if (!reported) return null;
+  const [width, height] = reported.split("x").map(Number);
+  return { width, height };
 }
 
 /** Returns whether the result can be compared with one that is not restored. */

@@ -1,8 +1,8 @@
 /** Problems: what went wrong and what to do about it, in plain words. */
 
 import { say } from "./dom.js";
-import { sizeOf } from "./picture.js";
 import { Refusal, Unreachable } from "./service.js";
+import { hasSizes, objection, offersFor } from "./size.js";
 import { bytes, pixels, seconds, size } from "./wording.js";
 
 const FRAMING_BYTES = 2000; // of a request, in addition to the file
@@ -31,21 +31,29 @@ function refused({ status, message, retryAfterS }) {
 }
 
 /** Returns the problem that is known before anything is sent; null if there is none. */
-export function problemBefore({ file, kind, isClip, before }, metadata) {
+export function problemBefore(picture, metadata) {
+  const { file, kind, isClip, before, size: input } = picture;
   if (!metadata) return unreachable();
   if (file.size === 0) return problem("empty", false);
   if (!isClip && ["video", "archive"].includes(kind)) return problem("no-clips", false);
   const limits = isClip ? metadata.jobs : metadata.limits;
   const maxBytes = limits.max_upload_bytes - FRAMING_BYTES;
   if (file.size > maxBytes) return tooLarge(bytes(file.size), bytes(maxBytes));
-  if (!before) return null;
-  const { width, height } = sizeOf(before);
-  const has = `${size(sizeOf(before))} pixels`;
+  if (!input) return null;
+  const { width, height } = input;
+  const has = `${size(input)} pixels`;
   if (width * height > limits.max_pixels) return tooLarge(has, pixels(limits.max_pixels));
   if (Math.max(width, height) > limits.max_side) return tooLarge(has, `${limits.max_side} a side`);
-  const { duration } = before;
+  const duration = before?.duration;
   const isLong = duration > limits.max_seconds;
-  return isLong ? tooLarge(seconds(1000 * duration), seconds(1000 * limits.max_seconds)) : null;
+  if (isLong) return tooLarge(seconds(1000 * duration), seconds(1000 * limits.max_seconds));
+  return hasSizes(picture) ? sizeProblem(picture, metadata) : null;
+}
+
+/** Returns the problem of a size that the picture cannot have, with those that it can have. */
+function sizeProblem(picture, metadata) {
+  const why = objection(picture.options, picture.size, metadata);
+  return why ? { ...problem("no-size", false, { why }), offers: offersFor(picture, metadata) } : null;
 }
 
 function tooLarge(has, most) {

@@ -54,6 +54,7 @@ function computed(report) {
   return { unit, done: report[`${unit}_done`], of: report[`${unit}_total`] };
 }
 
-export function briefly({ stage }) {
+export function briefly({ stage, problem }) {
+  if (stage === "failed" && problem?.offers) return say("choose-size");
   return say(`${stage}-briefly`, { stage }, "briefly");
 }

@@ -2,7 +2,7 @@
 
 import { on } from "./dom.js";
 import { runJob } from "./jobs.js";
-import { release, showable } from "./picture.js";
+import { release, showable, sizeFrom } from "./picture.js";
 import { CANCELLED, problemOf } from "./problems.js";
 import { upscale } from "./service.js";
 
@@ -72,7 +72,8 @@ async function process(picture, signal) {
   if (signal.aborted) return release(after);
   release(picture.after);
   release(picture.plain);
-  Object.assign(picture, { answer, after, plain: null });
+  const size = picture.size ?? sizeFrom(answer.inputSize);
+  Object.assign(picture, { answer, after, size, plain: null });
   if (kind === "animation") {
     release(picture.before);
     picture.before = await showable(file); // a new element, to start together with the result

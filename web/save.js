@@ -5,6 +5,7 @@ import { runJob } from "./jobs.js";
 import { problemOf } from "./problems.js";
 import { briefly, reportWords } from "./progress.js";
 import { upscale } from "./service.js";
+import { sizeName } from "./size.js";
 import { bytes } from "./wording.js";
 
 const KEPT_MS = 60_000; // until the browser has asked where to save
@@ -41,9 +42,9 @@ export function optionsToSave() {
 
 /** Returns the name of the file to save. The service names the results of jobs. */
 export function nameToSave() {
-  const { file, answer: { job } } = picture;
+  const { file, answer: { job, options } } = picture;
   const extension = EXTENSIONS[format.value] ?? format.value;
-  if (!job) return `${stem(file.name)}_${metadata.weights.scale}x.${extension}`;
+  if (!job) return `${stem(file.name)}_${sizeName(options, metadata.weights.scale)}.${extension}`;
   const { name } = job.result;
   return format.selectedIndex && job.kind !== "pictures" ? `${stem(name)}.${extension}` : name;
 }

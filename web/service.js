@@ -4,6 +4,7 @@ import { askForKey, keyHeaders } from "./key.js";
 
 const MODEL = new URL("../model/", document.baseURI);
 export const PREDICT = new URL("predict", MODEL);
+export const ESTIMATE = new URL("estimate", MODEL);
 export const JOBS = new URL("jobs", MODEL);
 export const POLL_MS = 1000; // between requests for progress
 

@@ -28,6 +28,10 @@ interface Picture {
   retryAt?: number;
   /** Null if this browser cannot show the file. */
   before: HTMLImageElement | HTMLVideoElement | null;
+  /** Of the file, in pixels; null if it is not known. */
+  size: Size | null;
+  /** Null if the picture is small, or before the service answers. */
+  estimate: Estimate | null;
   /** Null if there is no result, or it cannot be shown. */
   after: HTMLImageElement | HTMLVideoElement | null;
   /** Result without restoring, for comparison; null if nobody has asked for it. */
@@ -87,6 +91,8 @@ interface Handlers {
   /** Null if no picture is left. */
   select(picture: Picture | null): void;
   step(picture: Picture): void;
+  /** Another size was chosen for the selected picture. */
+  size(picture: Picture): void;
   /** Another format or quality was chosen. */
   format(): void;
   /** Something else is to be left of the divider. */
@@ -95,7 +101,39 @@ interface Handlers {
   plain(picture: Picture): void;
 }
 
-interface Options {
+/** A size of a result, as fields of a request; the usual size has none. */
+interface Wanted {
+  scale?: number;
+  width?: number;
+  height?: number;
+  fit?: "cover";
+}
+
+/** Size and factor of a result. */
+interface Grid extends Size {
+  factor: number;
+  /** The part of the input that the result shows, in pixels of the input; null for all of it. */
+  part: Rectangle | null;
+}
+
+/** A size that a picture can have instead of the one that was asked for. */
+interface Offer {
+  scale: number;
+  grid: Grid;
+  /** Null before the service answers. */
+  estimate: Estimate | null;
+}
+
+/** Response of /model/estimate. */
+interface Estimate {
+  input: Size;
+  output: Size;
+  seconds: number;
+  queue_seconds: number;
+  deadline_seconds: number;
+}
+
+interface Options extends Wanted {
   detail: number;
   restore: number | "auto";
   /** For clips: whether frames are consistent with the frames before. */
@@ -135,12 +173,16 @@ interface Problem {
   canRetry: boolean;
   /** Seconds after which to retry; null if waiting does not help. */
   retryAfterS: number | null;
+  /** Sizes to choose from, if only the size is impossible. */
+  offers?: Offer[];
 }
 
 /** Limits in the response of /model/metadata. */
 interface Limits {
   max_pixels: number;
   max_side: number;
+  /** For pictures only. */
+  max_output_pixels?: number;
   max_upload_bytes: number;
   formats: string[];
   /** For clips only. */
@@ -180,6 +222,8 @@ interface Scene {
   view: Size;
   picture: Rectangle;
   before: CanvasImageSource | null;
+  /** The part of `before` that is shown, in its pixels; null for all of it. */
+  part: Rectangle | null;
   /** Null before there is a result. */
   after: CanvasImageSource | null;
   /** CSS pixels per pixel of the result. */

@@ -6,7 +6,8 @@ import {
 } from "./geometry.js";
 import { paint, paintLoupe } from "./painter.js";
 import { canComparePlain, sizeOf } from "./picture.js";
-import { size } from "./wording.js";
+import { gridOf } from "./size.js";
+import { decimal, size } from "./wording.js";
 
 const ZOOM_STEP = Math.SQRT2;
 const WHEEL_STEP = 0.01;
@@ -31,6 +32,7 @@ const [checks, canvas, lens, players, overlay, divider] =
 
 let [before, after] = [null, null];
 let picture = { width: 1, height: 1 }; // size of the result
+let part = null; // of the input that the result shows; null for all of it
 let view = { width: 1, height: 1 };
 let middle = { x: 0, y: 0 }; // centre of the view
 let zoom = 1; // CSS pixels per pixel of the result
@@ -61,7 +63,8 @@ byId("tools").onclick = ({ target: { dataset } }) => {
   else update();
 };
 
-export function showView(shown, scale) {
+/** Shows a picture. @param usual factor of results without a size */
+export function showView(shown, usual) {
   const image = shown?.after ?? shown?.before;
   box.hidden = !image;
   if (!image) return;
@@ -70,17 +73,17 @@ export function showView(shown, scale) {
   if (base === "plain") on.plain(shown);
   isPlain = base === "plain" && Boolean(shown.plain);
   if (isPlain) before = shown.plain;
-  if (!before && !shown.isClip) before = scaledDown(after, scale);
-  const { width, height } = sizeOf(image);
-  const grown = after ? 1 : scale;
-  const result = { width: grown * width, height: grown * height };
+  const grid = gridOf(shown.answer?.options ?? shown.options, shown.size ?? sizeOf(image), usual);
+  part = before && !isPlain ? grid.part : null;
+  if (!before && !shown.isClip) before = scaledDown(after, grid.factor);
+  const result = after ? sizeOf(after) : grid;
   if (size(result) !== size(picture)) centre = { x: result.width / 2, y: result.height / 2 };
   picture = result;
   overlay.hidden = !(before && after);
   setPlayers(shown.isClip && after ? [before, after].filter(Boolean) : []);
   const { name } = shown.file;
   canvas.setAttribute("aria-label", after ? say("sides", { name, size: size(result) }) : name);
-  write("tag-after", `${scale}×`);
+  write("tag-after", `${decimal(grid.factor)}×`);
   write("tag-before", say(tagOf(shown)));
   update();
 }
@@ -180,7 +183,7 @@ function draw() {
   const isMoving = plays && players.children.length > 0;
   if (isMoving) positionPlayers(whole, dividerX);
   const hasPixels = isPlain ? zoom >= 2 && Number.isInteger(zoom) : base === "pixels";
-  const scene = { view, picture: whole, before, after, zoom, dividerX, hasPixels };
+  const scene = { view, picture: whole, before, part, after, zoom, dividerX, hasPixels };
   scene.loupeAt = loupeAt && inside(seen, loupeAt);
   paint(scaled(canvas), isMoving ? { ...scene, before: null, after: null } : scene);
   paintLoupe(scaled(lens), scene);
@@ -308,7 +311,7 @@ function scaled(layer) {
 
 /** Returns the scaled-down result, for an input that the browser cannot show. */
 function scaledDown(image, scale) {
-  const [width, height] = [image.width / scale, image.height / scale];
+  const [width, height] = [image.width, image.height].map((side) => Math.ceil(side / scale));
   const small = newElement("canvas", { width, height });
   const context = small.getContext("2d");
   context.imageSmoothingQuality = "high";

@@ -11,11 +11,16 @@ export function bytes(count) {
 
 export function pixels(count) {
   if (count < 1e5) return `${count} pixels`;
-  return `${Number((count / 1e6).toFixed(2))} megapixels`;
+  return `${decimal(count / 1e6)} megapixels`;
 }
 
 export function size({ width, height }) {
   return `${width} × ${height}`;
+}
+
+/** Returns a number with at most two decimals. */
+export function decimal(number) {
+  return String(Number(number.toFixed(2)));
 }
 
 /** Returns a duration such as "0.8 s" or "12 min". */

@@ -15,6 +15,17 @@ from tests.support.stand_ins import between, blur_then_repeat, make_card
 PREDICT = "/model/predict"
 JOBS = "/model/jobs"
 
+LIMITS = {
+    "max_pixels": 30_000,
+    "max_side": 300,
+    "max_upload_bytes": 120_000,
+    "max_job_bytes": 150_000,
+    "max_clip_s": 5,
+    "memory_mb": 64,
+    "deadline_s": 30,
+}
+"""Settings of the service, unless a test states others."""
+
 
 class StandInService:
     """WSGI application that a test controls.
@@ -34,17 +45,7 @@ class StandInService:
         card = make_card(faithful="plain")
         network = self._gated(blur_then_repeat)
         interpolated = self._gated(between)
-        settings = Settings(
-            max_pixels=30_000,
-            max_side=300,
-            max_upload_bytes=120_000,
-            max_job_bytes=150_000,
-            max_clip_s=5,
-            memory_mb=64,
-            deadline_s=30,
-            jobs_folder=str(folder),
-            **settings,
-        )
+        settings = Settings(**{**LIMITS, **settings}, jobs_folder=str(folder))
         upscaler = Upscaler(card, network, window=64, interpolated=interpolated, restorer=restorer)
         self.app = create_app(settings, upscaler)
 

@@ -12,8 +12,9 @@ from core.images import OUTPUT_FORMATS
 
 INDEX = (FILES / "index.html").read_text()
 SCRIPTS_AND_STYLES = [path for path in FILES.iterdir() if path.suffix in (".js", ".css")]
-MOST_BYTES = 67_000  # of scripts and styles in the repository
-MOST_SENT_BYTES = 30_000  # of scripts and styles, compressed
+# Sizes, with their rules, estimates and offers, take 15 kB, and 6 kB compressed.
+MOST_BYTES = 82_000  # of scripts and styles in the repository
+MOST_SENT_BYTES = 33_000  # of scripts and styles, compressed
 CONDITIONS = [("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since")]
 
 
@@ -71,7 +72,8 @@ def test_the_gallery_shows_every_sample():
 
 
 def test_every_format_can_be_chosen():
-    assert re.findall(r'<option value="(\w+)"', INDEX) == list(OUTPUT_FORMATS)
+    (formats,) = re.findall(r'<select id="format">(.*?)</select>', INDEX, re.DOTALL)
+    assert re.findall(r'<option value="(\w+)"', formats) == list(OUTPUT_FORMATS)
 
 
 @pytest.mark.parametrize(("validator", "header"), CONDITIONS)

@@ -1,0 +1,82 @@
+/** Sizes of results, by the rules of the service: docs/sizes.md. */
+
+import { say } from "./dom.js";
+import { pixels, size } from "./wording.js";
+
+const FIELDS = ["scale", "width", "height", "fit"];
+const DECIMALS = 9; // of products: floats would put 100.5 below the half
+
+export const LEAST_SCALE = 1;
+export const MOST_SCALE = 16;
+export const SCALES = [1, 2, 4, 8]; // that have buttons
+
+/** Returns the fields of options that ask for a size; none for the usual one. @returns {Wanted} */
+export function sizeIn(options) {
+  return Object.fromEntries(Object.entries(options).filter(([name]) => FIELDS.includes(name)));
+}
+
+/** Returns options with another size. @returns {Options} */
+export function withSize(options, wanted) {
+  const others = Object.entries(options).filter(([name]) => !FIELDS.includes(name));
+  return { ...Object.fromEntries(others), ...wanted };
+}
+
+/** Returns whether the service offers sizes for a file. */
+export function hasSizes({ file, isClip, kind }) {
+  return file.size > 0 && (!isClip || kind === "archive");
+}
+
+/** Returns the size of a result, its factor, and the part of the input that it shows. @returns {Grid} */
+export function gridOf({ scale, width, height, fit }, input, usual) {
+  const factors = [width / input.width, height / input.height].filter(Number.isFinite);
+  const covers = fit === "cover" && factors.length === 2;
+  const factor = factors.length ? Math[covers ? "max" : "min"](...factors) : (scale ?? usual);
+  const whole = { width: side(input.width, factor), height: side(input.height, factor) };
+  if (!covers) return { ...whole, factor, part: null };
+  const part = {
+    left: cropped(input.width, factor, width),
+    top: cropped(input.height, factor, height),
+    width: width / factor,
+    height: height / factor,
+  };
+  return { width, height, factor, part };
+}
+
+function side(length, factor) {
+  return Math.max(1, Math.floor(exact(length * factor) + 0.5));
+}
+
+/** Returns where a crop begins, in pixels of the input: at a whole pixel of the result. */
+function cropped(length, factor, wanted) {
+  return Math.floor(exact((length * factor - wanted) / 2)) / factor;
+}
+
+function exact(number) {
+  return Number(number.toFixed(DECIMALS));
+}
+
+/** Returns why a picture cannot have a size, in words; "" if it can. */
+export function objection(wanted, input, { limits, weights }) {
+  const grid = gridOf(wanted, input, weights.scale);
+  if (grid.factor < LEAST_SCALE || grid.factor > MOST_SCALE) {
+    const [least, most] = [LEAST_SCALE, MOST_SCALE].map((scale) => size(gridOf({ scale }, input)));
+    return say("size-factor", { least, most });
+  }
+  const most = limits.max_output_pixels;
+  if (grid.width * grid.height <= most) return "";
+  return say("size-large", { size: size(grid), most: pixels(most) });
+}
+
+/** Returns the sizes that buttons may offer for a picture. @returns {Offer[]} */
+export function offersFor({ size: input }, metadata, isOffered = () => true) {
+  return SCALES
+    .filter((scale) => scale > 1 || metadata.restore.most > 0) // 1x without a restorer does nothing
+    .filter((scale) => isOffered(scale) && !(input && objection({ scale }, input, metadata)))
+    .map((scale) => ({ scale, grid: input && gridOf({ scale }, input), estimate: null }));
+}
+
+/** Returns a size as a part of a file name, such as "4x" or "1920w". */
+export function sizeName({ scale, width, height }, usual) {
+  const sides = [width && `${width}w`, height && `${height}h`].filter(Boolean);
+  return sides.join("_") || `${scale ?? usual}x`;
+}
