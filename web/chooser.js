@@ -3,7 +3,7 @@
 import { byId, newElement, on, say, writeIn } from "./dom.js";
 import { timeOf } from "./estimates.js";
 import { isActive } from "./picture.js";
-import { SCALES, gridOf, hasSizes, objection, offersFor, sizeIn } from "./size.js";
+import { SCALES, canChangeSize, objection, offersFor, resultGrid, sizeIn } from "./size.js";
 import { seconds, size } from "./wording.js";
 
 const CUSTOM = "custom";
@@ -38,15 +38,15 @@ custom.oninput = ({ target }) => {
 custom.onchange = () => reasonAgainst(readCustom()) || choose(readCustom());
 byId("sizes").onsubmit = (e) => e.preventDefault();
 
-/** Returns the size for a picture, as fields of its options. @returns {Wanted} */
-export function sizeFor(shown) {
-  return hasSizes(shown) ? wanted : {};
+/** Returns the chosen size, as fields of options. @returns {Wanted} */
+export function chosenSize() {
+  return wanted;
 }
 
 /** Shows the choice for a picture; null if there is none. */
 export function showSizes(shown, loaded) {
   [picture, metadata] = [shown, loaded];
-  const asked = shown && hasSizes(shown) ? sizeIn(shown.options) : wanted;
+  const asked = shown && canChangeSize(shown) ? sizeIn(shown.options) : wanted;
   if (!isSame(asked, wanted)) {
     wanted = asked;
     isCustom = !isSame(asked, {}) && !SCALES.includes(asked.scale);
@@ -84,11 +84,11 @@ function readCustom() {
 function reasonAgainst(next) {
   const wrong = numbers.find((input) => !input.validity.valid);
   if (wrong) return wrong.validationMessage;
-  return picture?.size && metadata ? objection(next, picture.size, metadata) : "";
+  return picture?.size && metadata ? objection(next, picture, metadata) : "";
 }
 
 function showChoice() {
-  const isFree = !picture || hasSizes(picture);
+  const isFree = !picture || canChangeSize(picture);
   const isTyped = isFree && isCustom;
   field.disabled = !isFree;
   custom.hidden = !isTyped;
@@ -103,8 +103,8 @@ function showChoice() {
 /** Shows which size is chosen, and disables those that the picture cannot have. */
 function showButtons(isFree, isTyped) {
   const usual = metadata?.weights.scale;
-  const chosen = isTyped ? CUSTOM : String((isFree && wanted.scale) || usual);
-  const possible = metadata && offersFor({ size: isFree ? picture?.size : null }, metadata);
+  const chosen = isTyped ? CUSTOM : String(isFree && (wanted.scale ?? usual));
+  const possible = metadata && offersFor(isFree ? picture : null, metadata);
   for (const button of buttons) {
     const { scale } = button.dataset;
     button.setAttribute("aria-pressed", scale === chosen);
@@ -117,13 +117,20 @@ function showButtons(isFree, isTyped) {
 /** Returns what a size makes of the selected picture, in words. */
 function noteWords(next) {
   if (!picture) return next.scale === 1 ? say("size-kept") : "";
-  if (!hasSizes(picture)) return picture.file.size ? say("size-of-clips", metadata.weights) : "";
-  if (!picture.size || !metadata) return "";
-  const grid = gridOf(next, picture.size, metadata.weights.scale);
+  if (!metadata || !canChangeSize(picture)) return "";
+  if (!picture.size) return picture.isClip ? factorWords(next) : "";
+  const grid = resultGrid(next, picture, metadata.weights.scale);
   const becomes = say("size-becomes", { from: size(picture.size), to: size(grid) });
   const { estimate } = picture;
   const time = estimate && isActive(picture) && timeWords(estimate);
   return [becomes, next.scale === 1 && say("size-kept"), time].filter(Boolean).join(" ");
+}
+
+/** Returns what is known of a result if the size of the input is not, in words. */
+function factorWords({ scale, width, height }) {
+  if (width || height) return "";
+  if (scale === 1) return say("size-kept");
+  return say("size-times", { scale: scale ?? metadata.weights.scale });
 }
 
 /** Shows the sizes that a problem offers. Their buttons stay, or they would lose the focus. */

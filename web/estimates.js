@@ -1,4 +1,4 @@
-/** What the service says about large pictures from their headers, before they are sent. */
+/** What the service says about large pictures before they are sent, from their headers. */
 
 import { on } from "./dom.js";
 import { withSize } from "./size.js";
@@ -35,7 +35,8 @@ export async function addEstimate(picture, grid) {
 
 /** Adds to each offer of a problem how long it takes; to all at once, as they are read out. */
 export async function addTimes(picture) {
-  const { options, problem: { offers } } = picture;
+  const { isClip, options, problem: { offers } } = picture;
+  if (isClip) return;
   const asked = offers.map(({ scale }) => estimate(picture, withSize(options, { scale })));
   const found = await Promise.all(asked);
   offers.forEach((offer, index) => Object.assign(offer, { estimate: found[index] }));

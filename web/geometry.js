@@ -39,6 +39,29 @@ function limitCentreAlong(shown, length, centre) {
   return shown >= length ? length / 2 : clamp(centre, shown / 2, length - shown / 2);
 }
 
+/** Returns where the whole input lies if a part of it lies on a rectangle. */
+export function uncropped(r, part, input) {
+  const [across, down] = [r.width / part.width, r.height / part.height];
+  return {
+    left: r.left - across * part.left,
+    top: r.top - down * part.top,
+    width: across * input.width,
+    height: down * input.height,
+  };
+}
+
+/** Returns the CSS shape that shows only one rectangle of a box. */
+export function insetTo(box, shown) {
+  const { left, top, width, height } = box;
+  const shares = [
+    (shown.top - top) / height,
+    (left + width - shown.left - shown.width) / width,
+    (top + height - shown.top - shown.height) / height,
+    (shown.left - left) / width,
+  ];
+  return `inset(${shares.map((share) => `${100 * share}%`).join(" ")})`;
+}
+
 export function visible(view, r) {
   const left = Math.max(0, r.left);
   const top = Math.max(0, r.top);

@@ -1,6 +1,6 @@
 /** Connects the modules: files become pictures, pictures are shown as they change. */
 
-import { showOffers, showSizes, sizeFor } from "./chooser.js";
+import { chosenSize, showOffers, showSizes } from "./chooser.js";
 import { byId, on, say, write } from "./dom.js";
 import { addEstimate, addTimes, findSize } from "./estimates.js";
 import "./intake.js";
@@ -12,7 +12,7 @@ import { showProblem, showProgress } from "./progress.js";
 import { cancel, enqueue, loadPlain, retryNow } from "./queue.js";
 import { add, pictures, select, selected, update } from "./roll.js";
 import { loadMetadata } from "./service.js";
-import { gridOf, withSize } from "./size.js";
+import { resultGrid, withSize } from "./size.js";
 import { showView } from "./viewer.js";
 import { bytes, pixels, seconds } from "./wording.js";
 
@@ -42,14 +42,14 @@ async function begin(picture) {
 
 function setOptions(picture) {
   picture.isClip = picture.kind !== "picture" && Boolean(metadata?.jobs);
-  picture.options = withSize(optionsFor(picture.isClip), sizeFor(picture));
+  picture.options = withSize(optionsFor(picture.isClip), chosenSize());
 }
 
 function start(picture) {
   picture.problem = problemBefore(picture, metadata);
   if (picture.problem) return refuse(picture);
   enqueue(picture);
-  if (picture.size) void addEstimate(picture, gridOf(picture.options, picture.size, usualScale()));
+  if (picture.size) void addEstimate(picture, resultGrid(picture.options, picture, usualScale()));
 }
 
 function refuse(picture) {
@@ -60,7 +60,7 @@ function refuse(picture) {
 
 /** Upscales a picture in another size, unless yet another one follows at once. */
 function changeSize(picture) {
-  Object.assign(picture, { options: withSize(picture.options, sizeFor(picture)), estimate: null });
+  Object.assign(picture, { options: withSize(picture.options, chosenSize()), estimate: null });
   show(selected);
   clearTimeout(timer);
   timer = setTimeout(() => pictures().includes(picture) && start(picture), DEBOUNCE_MS);

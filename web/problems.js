@@ -2,7 +2,7 @@
 
 import { say } from "./dom.js";
 import { Refusal, Unreachable } from "./service.js";
-import { hasSizes, objection, offersFor } from "./size.js";
+import { objection, offersFor } from "./size.js";
 import { bytes, pixels, seconds, size } from "./wording.js";
 
 const FRAMING_BYTES = 2000; // of a request, in addition to the file
@@ -47,12 +47,12 @@ export function problemBefore(picture, metadata) {
   const duration = before?.duration;
   const isLong = duration > limits.max_seconds;
   if (isLong) return tooLarge(seconds(1000 * duration), seconds(1000 * limits.max_seconds));
-  return hasSizes(picture) ? sizeProblem(picture, metadata) : null;
+  return sizeProblem(picture, metadata);
 }
 
 /** Returns the problem of a size that the picture cannot have, with those that it can have. */
 function sizeProblem(picture, metadata) {
-  const why = objection(picture.options, picture.size, metadata);
+  const why = objection(picture.options, picture, metadata);
   return why ? { ...problem("no-size", false, { why }), offers: offersFor(picture, metadata) } : null;
 }
 

@@ -21,13 +21,32 @@ export function withSize(options, wanted) {
   return { ...Object.fromEntries(others), ...wanted };
 }
 
-/** Returns whether the service offers sizes for a file. */
-export function hasSizes({ file, isClip, kind }) {
-  return file.size > 0 && (!isClip || kind === "archive");
+/** Returns whether another size can be chosen. A restored job has no file to upscale again. */
+export function canChangeSize({ file }) {
+  return file.size > 0;
 }
 
-/** Returns the size of a result, its factor, and the part of the input that it shows. @returns {Grid} */
-export function gridOf({ scale, width, height, fit }, input, usual) {
+/** Returns the grid of the result of a picture, whose size is known. @returns {Grid} */
+export function resultGrid(wanted, { size: input, kind }, usual) {
+  const grid = gridOf(wanted, input, usual);
+  return kind === "video" ? withEvenSides(grid, input) : grid;
+}
+
+/** Returns the grid of a video: an odd side loses its last pixel. */
+function withEvenSides(grid, input) {
+  const [width, height] = [grid.width, grid.height].map((length) => length - (length % 2));
+  if (width === grid.width && height === grid.height) return grid;
+  const whole = grid.part ?? { left: 0, top: 0, ...input };
+  const part = {
+    ...whole,
+    width: (whole.width * width) / grid.width,
+    height: (whole.height * height) / grid.height,
+  };
+  return { ...grid, width, height, part };
+}
+
+/** Returns the size of enlarged frames, their factor, and the part of the input that they show. */
+function gridOf({ scale, width, height, fit }, input, usual) {
   const factors = [width / input.width, height / input.height].filter(Number.isFinite);
   const covers = fit === "cover" && factors.length === 2;
   const factor = factors.length ? Math[covers ? "max" : "min"](...factors) : (scale ?? usual);
@@ -55,8 +74,8 @@ function exact(number) {
   return Number(number.toFixed(DECIMALS));
 }
 
-/** Returns why a picture cannot have a size, in words; "" if it can. */
-export function objection(wanted, input, { limits, weights }) {
+/** Returns why a picture, whose size is known, cannot have another size; "" if it can. */
+export function objection(wanted, { size: input, isClip }, { limits, weights }) {
   const grid = gridOf(wanted, input, weights.scale);
   if (grid.factor < LEAST_SCALE || grid.factor > MOST_SCALE) {
     const [least, most] = [LEAST_SCALE, MOST_SCALE].map((scale) => size(gridOf({ scale }, input)));
@@ -64,15 +83,16 @@ export function objection(wanted, input, { limits, weights }) {
   }
   const most = limits.max_output_pixels;
   if (grid.width * grid.height <= most) return "";
-  return say("size-large", { size: size(grid), most: pixels(most) });
+  return say(isClip ? "frames-large" : "size-large", { size: size(grid), most: pixels(most) });
 }
 
-/** Returns the sizes that buttons may offer for a picture. @returns {Offer[]} */
-export function offersFor({ size: input }, metadata, isOffered = () => true) {
+/** Returns the sizes that buttons may offer; for any picture if none is given. @returns {Offer[]} */
+export function offersFor(picture, metadata) {
+  const isKnown = Boolean(picture?.size);
   return SCALES
     .filter((scale) => scale > 1 || metadata.restore.most > 0) // 1x without a restorer does nothing
-    .filter((scale) => isOffered(scale) && !(input && objection({ scale }, input, metadata)))
-    .map((scale) => ({ scale, grid: input && gridOf({ scale }, input), estimate: null }));
+    .filter((scale) => !(isKnown && objection({ scale }, picture, metadata)))
+    .map((scale) => ({ scale, grid: isKnown ? resultGrid({ scale }, picture) : null, estimate: null }));
 }
 
 /** Returns a size as a part of a file name, such as "4x" or "1920w". */

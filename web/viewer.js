@@ -2,11 +2,12 @@
 
 import { byId, newElement, on, say, write } from "./dom.js";
 import {
-  MAX_ZOOM, clamp, fitZoom, inside, limitCentre, moved, pictureRectangle, visible,
+  MAX_ZOOM, clamp, fitZoom, inside, insetTo, limitCentre, moved, pictureRectangle, uncropped,
+  visible,
 } from "./geometry.js";
 import { paint, paintLoupe } from "./painter.js";
 import { canComparePlain, sizeOf } from "./picture.js";
-import { gridOf } from "./size.js";
+import { resultGrid } from "./size.js";
 import { decimal, size } from "./wording.js";
 
 const ZOOM_STEP = Math.SQRT2;
@@ -73,7 +74,8 @@ export function showView(shown, usual) {
   if (base === "plain") on.plain(shown);
   isPlain = base === "plain" && Boolean(shown.plain);
   if (isPlain) before = shown.plain;
-  const grid = gridOf(shown.answer?.options ?? shown.options, shown.size ?? sizeOf(image), usual);
+  const options = shown.answer?.options ?? shown.options;
+  const grid = resultGrid(options, { ...shown, size: shown.size ?? sizeOf(image) }, usual);
   part = before && !isPlain ? grid.part : null;
   if (!before && !shown.isClip) before = scaledDown(after, grid.factor);
   const result = after ? sizeOf(after) : grid;
@@ -199,11 +201,14 @@ function positionOverlay(seen) {
 
 /** Clips both elements, or one would show through the other. */
 function positionPlayers(whole, dividerX) {
-  const percent = before ? (100 * (dividerX - whole.left)) / whole.width : 0;
+  const width = before ? dividerX - whole.left : 0;
+  const leftSide = { ...whole, width };
+  const rightSide = { ...whole, left: whole.left + width, width: whole.width - width };
   for (const player of players.children) {
-    setBox(player, whole);
-    player.style.clipPath =
-      player === after ? `inset(0 0 0 ${percent}%)` : `inset(0 ${100 - percent}% 0 0)`;
+    const isAfter = player === after;
+    const box = part && !isAfter ? uncropped(whole, part, sizeOf(player)) : whole;
+    setBox(player, box);
+    player.style.clipPath = insetTo(box, isAfter ? rightSide : leftSide);
   }
   players.toggleAttribute("data-pixels", base === "pixels");
 }

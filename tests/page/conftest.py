@@ -3,6 +3,7 @@ import shutil
 from base64 import b64encode
 
 import pytest
+from flask import request, request_finished
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
@@ -134,6 +135,18 @@ def answer(service):
         return client.post("/model/predict", data=form).data
 
     return answer
+
+
+@pytest.fixture
+def sent(service):
+    """The requests that the service has answered: path, names of fields, bytes."""
+    requests = []
+
+    def record(_app, **_response):
+        requests.append((request.path, list(request.form), request.content_length))
+
+    with request_finished.connected_to(record, service.app):
+        yield requests
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def test_an_animation_is_compared_and_saved_as_the_service_made_it(
     page.wait_for_timeout(60)
     assert divider_at(page) == 60
     cuts = page.locator("#reels img").evaluate_all("(all) => all.map((e) => e.style.clipPath)")
-    assert cuts == ["inset(0px 40% 0px 0px)", "inset(0px 0px 0px 60%)"]
+    assert cuts == ["inset(0% 40% 0% 0%)", "inset(0% 0% 0% 60%)"]
     assert "96 × 64" in page.locator("#fact-result").inner_text()
     assert save(page) == ("cat_x4.gif", result(gif, "cat.gif"))
 

@@ -1,17 +1,14 @@
 """Sizes in a browser: the choice, what it makes of a picture, and pictures that are too large."""
 
-import io
 import subprocess
-import zipfile
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from flask import request, request_finished
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.support.gestures import save, wait_until_done
+from tests.support.gestures import choose, expect_result, fill, save, sent_to, wait_until_done
 from tests.support.stand_in_service import StandInService, running
 from tests.support.stand_ins import lighten, make_restorer, noise
 from tests.support.waiting import wait_until
@@ -46,44 +43,9 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def sent(service):
-    """The requests that the service has answered: path, names of fields, bytes."""
-    requests = []
-
-    def record(_app, **_response):
-        requests.append((request.path, list(request.form), request.content_length))
-
-    with request_finished.connected_to(record, service.app):
-        yield requests
-
-
-@pytest.fixture
 def large(encode):
     """A PNG of 0.6 megapixels, which is too large for 4x here."""
     return encode(Image.new("RGB", (1000, 600), RED))
-
-
-def sent_to(sent, path):
-    """Return the names of fields, and the bytes, of each request to a path."""
-    return [(fields, size) for where, fields, size in sent if where == path]
-
-
-def choose(page, scale):
-    """Press the button of a size."""
-    page.click(f"#size-buttons [data-scale='{scale}']")
-
-
-def fill(page, **values):
-    """Fill fields of the custom size, and leave the last one."""
-    for name, value in values.items():
-        page.fill(f"#{name}", value)
-    page.press(f"#{name}", "Enter")
-
-
-def expect_result(page, size):
-    """Expect a finished result of a size."""
-    expect(page.locator("#fact-result")).to_contain_text(size)
-    wait_until_done(page)
 
 
 def test_without_a_choice_no_size_is_sent(page, give, picture, answer, sent):
@@ -245,9 +207,7 @@ def test_each_picture_keeps_its_size(page, give, picture):
 
 def test_a_picture_that_is_too_large_for_4x_gets_sizes_to_choose_from(page, give, large, service):
     give(page, ("large.png", large))
-    expect(page.locator("#problem-title")).to_have_text(
-        "This size is not possible for this picture."
-    )
+    expect(page.locator("#problem-title")).to_have_text("This size is not possible for this file.")
     expect(page.locator("#problem-advice")).to_have_text(
         "The result would have 4000 × 2400 pixels; the limit is 3 megapixels."
     )
@@ -311,34 +271,6 @@ def test_the_service_is_asked_for_the_size_of_a_large_file_that_the_browser_cann
     give(page, ("scan.tif", tiff), media_type="image/tiff")
     expect(page.locator("#problem-advice")).to_contain_text("4000 × 2400 pixels; the limit")
     assert service.received == 0
-
-
-def test_animations_have_no_choice_and_the_page_says_so(page, give, gif, picture):
-    choose(page, 2)
-    give(page, ("cat.gif", gif), media_type="image/gif")
-    wait_until_done(page)
-    expect(page.locator("#size-buttons [data-scale='8']")).to_be_disabled()
-    expect(page.locator("#size-note")).to_have_text(
-        "Animations and videos become 4 times as wide and high. They have no other size."
-    )
-    assert save(page)[0] == "cat_x4.gif"
-    give(page, ("cat.png", picture))
-    wait_until_done(page, 2)
-    expect(page.locator("#fact-result")).to_contain_text("48 × 32")
-    expect(page.locator("#size-buttons [data-scale='8']")).to_be_enabled()
-
-
-def test_the_pictures_of_an_archive_get_the_size(page, give, picture):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as pictures:
-        pictures.writestr("a.png", picture)
-    choose(page, 2)
-    give(page, ("photos.zip", file.getvalue()), media_type="application/zip")
-    wait_until_done(page)
-    name, saved = save(page)
-    assert name == "photos_x2.zip"
-    with zipfile.ZipFile(io.BytesIO(saved)) as results, results.open(results.namelist()[0]) as one:
-        assert Image.open(one).size == (48, 32)
 
 
 @pytest.mark.parametrize(

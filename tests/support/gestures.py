@@ -3,6 +3,24 @@
 from playwright.sync_api import expect
 
 
+def choose(page, scale):
+    """Press the button of a size."""
+    page.click(f"#size-buttons [data-scale='{scale}']")
+
+
+def fill(page, **values):
+    """Fill fields of the custom size, and leave the last one."""
+    for name, value in values.items():
+        page.fill(f"#{name}", value)
+    page.press(f"#{name}", "Enter")
+
+
+def expect_result(page, size):
+    """Expect a finished result of a size."""
+    expect(page.locator("#fact-result")).to_contain_text(size)
+    wait_until_done(page)
+
+
 def wait_until_done(page, count=1):
     """Wait until so many pictures are done."""
     expect(page.locator("#frames li[data-stage=done]")).to_have_count(count)
@@ -39,3 +57,8 @@ def colours(page, canvas="#canvas"):
           return seen.size;
         }"""
     )
+
+
+def sent_to(sent, path):
+    """Return the names of fields, and the bytes, of each request to a path."""
+    return [(fields, size) for where, fields, size in sent if where == path]
