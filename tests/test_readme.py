@@ -11,6 +11,7 @@ import api
 from config import PARSING_ERRORS, ROOT, Settings, describe_settings
 from core.images import decode_image
 from core.model.card import faithful_path, read_card
+from core.model.tiles import Box
 from training.evaluation.evaluate import (
     FIRST_MARK,
     LAST_MARK,
@@ -20,7 +21,7 @@ from training.evaluation.evaluate import (
     part_wild,
     write_into,
 )
-from training.evaluation.outputs import TestPicture, compare
+from training.evaluation.outputs import TestPicture, compare, compare_restored
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
@@ -32,6 +33,7 @@ DOCUMENTS = [
     *(ROOT / folder / "README.md" for folder in FOLDERS),
     *sorted(DOCS.rglob("*.md")),
 ]
+CHURCH = Box(top=88, left=112, bottom=216, right=240)  # part of the sample that is shown
 LONGEST_README = 150  # lines
 SHORTEST_MESSAGE = 20  # characters of a literal
 PATH = re.compile(r"`((?:api|core|jobs|training|deploy|tests)/[\w./-]*)`")
@@ -79,9 +81,20 @@ def test_the_picture_is_what_the_weights_give():
     samples = ROOT / "samples" / "test_examples"
     lr, hr = (samples / kind / "food.png" for kind in ("low_resolution", "original"))
     encoded = compare(Settings().card, TestPicture("samples", lr, hr))
-    expected = decode_image(encoded).pixels.astype(int)
-    shown = decode_image((DOCS / "food.png").read_bytes()).pixels
-    assert np.abs(shown - expected).max() <= 1
+    assert_is_shown(DOCS / "food.png", encoded)
+
+
+def test_the_first_picture_is_what_the_weights_give():
+    church = ROOT / "samples" / "test_examples" / "degraded" / "church.jpg"
+    assert_is_shown(DOCS / "church.png", compare_restored(Settings().card, church, CHURCH))
+
+
+def assert_is_shown(path, expected):
+    """A file shows the picture of a PNG. A level of rounding depends on the processor."""
+    shown, pixels = (
+        decode_image(data).pixels.astype(int) for data in (path.read_bytes(), expected)
+    )
+    assert np.abs(shown - pixels).max() <= 1
 
 
 def test_the_readme_is_short():

@@ -37,7 +37,7 @@ from core.model.card import (
     write_card,
 )
 from core.model.graph import FrozenGraph
-from core.model.interpolation import InterpolatedGraph, VerifiedGraph
+from core.model.interpolation import InterpolatedGraph, VerifiedGraph, read_ends
 from core.model.tiles import Box, Network
 from core.model.upscaler import Upscaler
 from core.picture import Picture
@@ -143,9 +143,9 @@ def freeze(
         card = replace(card, description=describe_tuned(card.training["photographs"]))
     graph = FrozenGraph(card, graph_def)
     check_parity(network, graph, card.stride)
-    check_interpolation(card_path, card, graph_def)
+    other_halo = check_interpolation(card_path, card, graph_def)
     measure = measure_halo if recipe.restorer is None else measure_restorer_halo
-    card = replace(card, halo=measure(card, graph))
+    card = replace(card, halo=max(measure(card, graph), other_halo))
     card_path.parent.mkdir(parents=True, exist_ok=True)
     graph_path(card_path, card).write_bytes(graph_def)
     save_card(card_path, card)
@@ -290,13 +290,13 @@ def run_model(network: keras.Model, lr: np.ndarray, stride: int) -> np.ndarray:
     return np.asarray(network(unit_from_uint8(lr)[None]))[0]
 
 
-def check_interpolation(card_path: Path, card: ModelCard, graph_def: bytes) -> None:
-    """Raise GraphMismatch unless a graph and its faithful one, if any, can be interpolated."""
+def check_interpolation(card_path: Path, card: ModelCard, graph_def: bytes) -> int:
+    """Return the halo of the faithful graph, 0 without one; raise GraphMismatch if they differ."""
     other_path = faithful_path(card_path, card)
-    if other_path is not None:
-        other = read_card(other_path)
-        faithful = VerifiedGraph(other, read_verified_graph(other_path, other))
-        InterpolatedGraph([faithful, VerifiedGraph(card, graph_def)])
+    ends = [] if other_path is None else read_ends(other_path)[-1:]
+    if ends:
+        InterpolatedGraph([*ends, VerifiedGraph(card, graph_def)])
+    return max((end.card.halo for end in ends), default=0)
 
 
 def measure_halo(card: ModelCard, network: Network) -> int:

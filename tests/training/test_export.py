@@ -59,6 +59,21 @@ def test_a_graph_can_name_a_faithful_graph(recipe, run_folder, photos_folder, ca
     assert upscaler.upscale(Picture(noise(5, 6)), detail=0.5).pixels.shape == (20, 24, 3)
 
 
+def test_tiles_get_the_larger_halo_of_two_interpolated_graphs(
+    recipe, run_folder, photos_folder, card_path, tmp_path
+):
+    copy_card(card_path, tmp_path, halo=99)
+    card = freeze(recipe, run_folder, photos_folder, tmp_path / "a.json", "1", faithful="tiny")
+    assert card.halo == 99
+
+
+def copy_card(card_path, folder, **changes):
+    """Copy a graph and its card, some fields of which have other values."""
+    card = read_card(card_path)
+    graph_path(folder / card_path.name, card).write_bytes(graph_path(card_path, card).read_bytes())
+    write_card(folder / card_path.name, replace(card, **changes))
+
+
 def test_a_faithful_graph_of_another_architecture_is_refused(
     recipe, photos_folder, card_path, tmp_path
 ):

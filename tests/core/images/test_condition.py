@@ -197,7 +197,7 @@ def test_sharp_texture_that_was_reduced_is_left_alone():
     lr = resize_bicubic(np.ascontiguousarray(blurred(sand, 1)), 200, 250)
     assert lr.std() > 10
     assert strength_of(lr) == 0
-    assert strength_of(with_noise(np.full_like(lr, 128), lr.std(), channels=1)) > 0.9
+    assert strength_of(with_noise(np.full_like(lr, 128), lr.std(), channels=1)) > 0.6
 
 
 def test_film_grain_is_kept(astronaut):
