@@ -22,6 +22,18 @@ def plan(upscaler, header, name="png", *, is_restored=False, **size):
     return MemoryPlan(header, result, name, upscaler.restoring_bytes(result))
 
 
+def assert_takes_what_is_planned(upscaler, path, options, **planned_as):
+    with path.open("rb") as file:
+        planned = plan(upscaler, read_header(file), options.format, **planned_as)
+        tracemalloc.start()
+        parts = upscale_to_stream(upscaler, decode_image(file), options)
+        held = list(parts) if planned.is_whole else sum(len(part) for part in parts)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert held
+    assert planned.memory_bytes / 12 < peak < planned.memory_bytes
+
+
 @pytest.mark.parametrize(
     ("size", "channels", "name"),
     [
@@ -38,16 +50,7 @@ def test_no_picture_takes_more_memory_than_its_plan(
 ):
     path = tmp_path / "lr.png"
     path.write_bytes(encode(noise(*size, channels)))
-    with path.open("rb") as file:
-        planned = plan(upscaler, read_header(file), name)
-        tracemalloc.start()
-        options = OutputOptions(name, quality=50)
-        parts = upscale_to_stream(upscaler, decode_image(file), options)
-        held = list(parts) if planned.is_whole else sum(len(part) for part in parts)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-    assert held
-    assert planned.memory_bytes / 12 < peak < planned.memory_bytes
+    assert_takes_what_is_planned(upscaler, path, OutputOptions(name, quality=50))
 
 
 @pytest.mark.parametrize(
@@ -69,16 +72,8 @@ def test_no_size_takes_more_memory_than_its_plan(
     upscaler = Upscaler(make_card(), repeat, window=64, restorer=restorer)
     path = tmp_path / "lr.png"
     path.write_bytes(encode(noise(*size, channels)))
-    with path.open("rb") as file:
-        planned = plan(upscaler, read_header(file), name, is_restored=strength > 0, **wanted)
-        tracemalloc.start()
-        options = OutputOptions(name, quality=50, restore=strength, **wanted)
-        parts = upscale_to_stream(upscaler, decode_image(file), options)
-        held = list(parts) if planned.is_whole else sum(len(part) for part in parts)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-    assert held
-    assert planned.memory_bytes / 12 < peak < planned.memory_bytes
+    options = OutputOptions(name, quality=50, restore=strength, **wanted)
+    assert_takes_what_is_planned(upscaler, path, options, is_restored=strength > 0, **wanted)
 
 
 def test_half_the_factor_needs_no_more_memory():
