@@ -1,9 +1,16 @@
 """A decoded picture, and what its header says before decoding."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from core.pixels import PixelArray
+
+BLOCK_PIXELS = 250_000
+"""Number of pixels that are decoded to their final form at a time."""
 
 
 class Header(NamedTuple):
@@ -101,3 +108,74 @@ class Picture:
     def highest(self) -> int:
         """Highest level of a sample, 255 or 65535: white, or opaque."""
         return int(2**self.bits - 1)
+
+
+@dataclass(frozen=True)
+class PixelRows:
+    """Pixels that are computed in blocks of rows, so that they never need to be in memory at once.
+
+    Attributes:
+        shape: (H, W) or (H, W, C).
+        dtype: uint8 or uint16.
+        read: returns rows [top, bottom), (h, W) or (h, W, C) of this type.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    read: Callable[[int, int], PixelArray]
+
+    @classmethod
+    def of(cls, pixels: PixelArray) -> "PixelRows":
+        """Return the rows of an array."""
+        return cls(pixels.shape, pixels.dtype, lambda top, bottom: pixels[top:bottom])
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all pixels, in bytes."""
+        return prod(self.shape) * self.dtype.itemsize
+
+    def blocks(self) -> Iterator[tuple[int, PixelArray]]:
+        """Yield the first row of each block, and its pixels. All but the last have an even height.
+
+        Blocks end at the same rows whatever the type and the channels.
+        """
+        height, width = self.shape[:2]
+        rows = max(2, BLOCK_PIXELS // width // 2 * 2)
+        for top in range(0, height, rows):
+            yield top, self.read(top, min(top + rows, height))
+
+    def assemble(self) -> PixelArray:
+        """Return all pixels."""
+        pixels: PixelArray = np.empty(self.shape, self.dtype)
+        for top, block in self.blocks():
+            pixels[top : top + len(block)] = block
+        return pixels
+
+
+@dataclass(frozen=True)
+class PictureRows:
+    """A `Picture` whose pixels are computed in blocks of rows.
+
+    Attributes:
+        pixels: colour, (H, W, 3), or (H, W, 1) if the picture is grey.
+        alpha: opacity, (H, W); None if all pixels are opaque.
+        is_grey: whether the picture is grey.
+        extras: everything else in the file.
+        restoration: None, as in any decoded picture.
+    """
+
+    pixels: PixelRows
+    alpha: PixelRows | None
+    is_grey: bool
+    extras: Extras
+    restoration: RestorationFacts | None = None
+
+    def assemble(self) -> Picture:
+        """Return the picture with all its pixels."""
+        alpha = None if self.alpha is None else self.alpha.assemble()
+        return Picture(repeat_grey(self.pixels.assemble()), alpha, self.is_grey, self.extras)
+
+
+def repeat_grey(pixels: PixelArray) -> PixelArray:
+    """Return (H, W, 3) for colour or grey, (H, W, 1); grey is not copied and cannot be changed."""
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3)) if pixels.shape[2] == 1 else pixels

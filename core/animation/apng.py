@@ -273,12 +273,12 @@ def _decode(png: bytes, limits: Limits | None) -> tuple[Uint8Array, Uint8Array]:
     with open_image(file, limits) as image:
         samples = read_samples(image, file, UPRIGHT)
         colour, _ = to_srgb(samples, image.info.get("icc_profile"))
-    pixels = _to_uint8(colour)
+    pixels = _to_uint8(colour.assemble())
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
     if samples.alpha is None:
         return pixels, np.full(pixels.shape[:2], LEVELS, np.uint8)
-    return pixels, _to_uint8(samples.alpha)
+    return pixels, _to_uint8(samples.alpha.assemble())
 
 
 def _to_uint8(levels: PixelArray) -> Uint8Array:

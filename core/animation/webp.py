@@ -29,6 +29,7 @@ from core.images.decode import Limits
 from core.images.encode import DEFAULT_QUALITY
 from core.images.profiles import to_srgb
 from core.images.samples import RGB, Samples
+from core.picture import PixelRows
 from core.model.tiles import Box
 from core.options import OutputOptions
 from core.pixels import Uint8Array
@@ -165,8 +166,8 @@ def _draw(data: bytes, frames: int) -> Iterator[DrawnFrame]:
 
 
 def _to_srgb(colour: Uint8Array, profile: object) -> Uint8Array:
-    samples = Samples(RGB, np.ascontiguousarray(colour), None)
-    return np.asarray(to_srgb(samples, profile)[0], np.uint8)
+    samples = Samples(RGB, PixelRows.of(np.ascontiguousarray(colour)), None)
+    return np.asarray(to_srgb(samples, profile)[0].assemble(), np.uint8)
 
 
 def write_webp(animation: UpscaledAnimation, options: OutputOptions, file: IO[bytes]) -> None:

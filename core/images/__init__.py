@@ -27,6 +27,7 @@ from core.images.decode import (
     Limits,
     decode_image,
     decode_rgb,
+    decode_rows,
     read_header,
 )
 from core.images.encode import (
@@ -61,6 +62,7 @@ __all__ = [
     "check_output_size",
     "decode_image",
     "decode_rgb",
+    "decode_rows",
     "encode_jpeg",
     "encode_picture",
     "encode_png",

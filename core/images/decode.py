@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import IO, NamedTuple
 
+import numpy as np
 import pillow_heif
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from core.errors import ImageTooLarge, SuperResolutionError, TooMuchMemory, UnreadableImage
-from core.images.alpha import fill_transparent
+from core.images.alpha import extremes, filled_rows
 from core.images.header import (
     SIDEWAYS,
     check_samples,
@@ -29,8 +30,8 @@ from core.images.header import (
 from core.images.metadata import clean_exif, clean_xmp, read_dpi, read_exif
 from core.images.profiles import to_srgb
 from core.images.samples import GREY, Samples, read_samples
-from core.picture import Extras, Header, Picture
-from core.pixels import PixelArray, Uint8Array, to_uint8
+from core.picture import Extras, Header, Picture, PictureRows, PixelRows
+from core.pixels import Uint8Array, to_uint8
 
 PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 """Formats that are decoded, by Pillow's names; Pillow tries no other decoder."""
@@ -266,10 +267,18 @@ def decode_image(data: bytes | IO[bytes], limits: Limits | None = None) -> Pictu
     """
     file = io.BytesIO(data) if isinstance(data, bytes) else data
     with decoder_errors_translated():
+        return decode_rows(file, limits).assemble()
+
+
+def decode_rows(file: IO[bytes], limits: Limits | None = None) -> PictureRows:
+    """Decode the first frame of a file as `decode_image` does, but convert its rows when asked for.
+
+    The decoder's copy of the picture is in memory, and no other.
+    """
+    with decoder_errors_translated():
         samples, profile, extras = _read_file(file, limits)
-        pixels, kept_profile = to_srgb(samples, profile)
-        extras = replace(extras, icc_profile=kept_profile)
-        return _assemble(samples, pixels, extras)
+        colour, kept_profile = to_srgb(samples, profile)
+        return _assemble(samples, colour, replace(extras, icc_profile=kept_profile))
 
 
 def decode_rgb(data: bytes | IO[bytes], limits: Limits | None = None) -> Uint8Array:
@@ -290,7 +299,7 @@ def _check_header(image: ImageFile.ImageFile, file: IO[bytes], limits: Limits | 
 
 
 def _read_file(file: IO[bytes], limits: Limits | None) -> tuple[Samples, object, Extras]:
-    """Return samples, ICC profile, and the other extras; free the decoder's own memory."""
+    """Return samples, ICC profile, and the other extras."""
     with open_image(file, limits) as image:
         header = _check_header(image, file, limits)
         exif = read_exif(image, file)
@@ -317,11 +326,19 @@ def _check_decoded_size(samples: Samples, header: Header, limits: Limits | None)
         limits.check(height, width)
 
 
-def _assemble(samples: Samples, pixels: PixelArray, extras: Extras) -> Picture:
-    is_grey = samples.kind == GREY
-    if is_grey:
-        pixels = pixels[..., None].repeat(3, axis=2)
-    alpha = samples.alpha
-    if alpha is None or alpha.min() == 2 ** (8 * alpha.itemsize) - 1:
-        return Picture(pixels, is_grey=is_grey, extras=extras)
-    return Picture(fill_transparent(pixels, alpha), alpha, is_grey, extras)
+def _assemble(samples: Samples, colour: PixelRows, extras: Extras) -> PictureRows:
+    pixels, alpha, is_grey = _with_channels(colour), samples.alpha, samples.kind == GREY
+    if alpha is None:
+        return PictureRows(pixels, None, is_grey, extras)
+    opacity = extremes(alpha)
+    if opacity[0] == np.iinfo(alpha.dtype).max:
+        return PictureRows(pixels, None, is_grey, extras)
+    return PictureRows(filled_rows(pixels, alpha, opacity), alpha, is_grey, extras)
+
+
+def _with_channels(colour: PixelRows) -> PixelRows:
+    """Return (H, W, C) for (H, W) or (H, W, C)."""
+    if len(colour.shape) == 3:
+        return colour
+    shape = (*colour.shape, 1)
+    return PixelRows(shape, colour.dtype, lambda *rows: colour.read(*rows)[..., None])

@@ -62,6 +62,9 @@ TURNS: dict[int, Callable[[PixelArray], PixelArray]] = {
 SIDEWAYS = (5, 6, 7, 8)
 """Orientations that swap height and width."""
 
+FROM_THE_END = (3, 4, 7, 8)
+"""Orientations whose first upright row is stored last, as a row or as a column."""
+
 STANDARD_STEPS = np.array(
     [
         [16, 11, 10, 16, 24, 40, 51, 61],
@@ -214,6 +217,21 @@ def turn_upright(stored: PixelArray, orientation: int) -> PixelArray:
     """Turn (H, W) or (H, W, C) pixels upright; return the same array if it is upright."""
     turn = TURNS.get(orientation)
     return stored if turn is None else np.ascontiguousarray(turn(stored))
+
+
+def stored_place(top: int, bottom: int, height: int, orientation: int) -> tuple[slice, slice]:
+    """Return the stored rows and columns that `turn_upright` turns to upright rows.
+
+    Args:
+        top: first upright row.
+        bottom: upright row after the last one.
+        height: number of upright rows.
+        orientation: how the picture is stored, from 1 to 8.
+    """
+    if orientation in FROM_THE_END:
+        top, bottom = height - bottom, height - top
+    lines, everything = slice(top, bottom), slice(None)
+    return (everything, lines) if orientation in SIDEWAYS else (lines, everything)
 
 
 def read_jpeg_quality(image: ImageFile.ImageFile) -> float | None:

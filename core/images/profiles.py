@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from core.images.samples import CMYK, GREY, RGB, Samples
+from core.picture import PixelRows
 from core.pixels import LEVELS_16, PixelArray, to_uint8
 
 KINDS = {"RGB": RGB, "GRAY": GREY, "CMYK": CMYK}
@@ -57,7 +58,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SRGB_GREY = _make_grey_profile()
 
 
-def to_srgb(samples: Samples, profile: object) -> tuple[PixelArray, bytes | None]:
+def to_srgb(samples: Samples, profile: object) -> tuple[PixelRows, bytes | None]:
     """Convert the colour of a picture to sRGB.
 
     Args:
@@ -69,12 +70,12 @@ def to_srgb(samples: Samples, profile: object) -> tuple[PixelArray, bytes | None
         The pixels, (H, W) if grey, else (H, W, 3), of the type of the samples; and the
         profile, or None if it is sRGB or the pixels cannot be converted back to it.
     """
-    kind, colour, bits = samples.kind, samples.colour, _bits(samples.colour)
+    kind, colour, bits = samples.kind, samples.colour, 8 * samples.colour.dtype.itemsize
     if not isinstance(profile, bytes) or not _is_usable(profile, kind, bits):
-        return (_rgb_from_plain_cmyk(colour) if kind == CMYK else colour), None
+        return (_converted(_rgb_from_plain_cmyk, colour) if kind == CMYK else colour), None
     if kind != CMYK and _is_srgb(profile):
         return colour, None
-    pixels = _convert_by_strips(_make_conversion(profile, SRGB, bits), colour)
+    pixels = _converted(_make_conversion(profile, SRGB, bits), colour)
     return pixels, profile if _can_convert_back(profile, bits) else None
 
 
@@ -164,9 +165,13 @@ def _image_from_pixels(pixels: PixelArray, kind: str) -> Image.Image:
 
 def _rgb_from_plain_cmyk(ink: PixelArray) -> PixelArray:
     """Convert CMYK without a profile by Pillow's formula."""
-    return _convert_by_strips(
-        lambda strip: np.asarray(_image_from_pixels(strip, CMYK).convert(RGB)), ink
-    )
+    return np.asarray(_image_from_pixels(ink, CMYK).convert(RGB))
+
+
+def _converted(conversion: Conversion, colour: PixelRows) -> PixelRows:
+    """Return rows to be converted to sRGB when they are read."""
+    shape = colour.shape if len(colour.shape) == 2 else (*colour.shape[:2], len(RGB))
+    return PixelRows(shape, colour.dtype, lambda *rows: conversion(colour.read(*rows)))
 
 
 def _convert_by_strips(conversion: Conversion, pixels: PixelArray) -> PixelArray:

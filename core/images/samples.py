@@ -4,11 +4,13 @@ Pillow decodes most files. It keeps only 8 bits of 16-bit colour, so imagecodecs
 16-bit PNG and TIFF. Only images that `core.images.header` has accepted come here.
 """
 
-from typing import IO, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, Any, NamedTuple
 
 import imagecodecs
 import numpy as np
-from PIL import ImageFile, TiffImagePlugin
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from core.errors import UnreadableImage
 from core.images.header import (
@@ -17,13 +19,16 @@ from core.images.header import (
     MODES_16_BIT,
     PLANAR_CONFIGURATION,
     SEPARATE_PLANES,
+    SIDEWAYS,
     UPRIGHT,
     channels_beyond_pillow,
     is_grey,
     is_white_zero,
     raw_mode,
+    stored_place,
     turn_upright,
 )
+from core.picture import PixelRows
 from core.pixels import LEVELS, LEVELS_16, PixelArray, Uint16Array
 
 GREY, RGB, CMYK = "L", "RGB", "CMYK"
@@ -47,13 +52,47 @@ class Samples(NamedTuple):
     """
 
     kind: str
-    colour: PixelArray
-    alpha: PixelArray | None
+    colour: PixelRows
+    alpha: PixelRows | None
 
-    def upright(self, orientation: int) -> "Samples":
+
+@dataclass(frozen=True)
+class StoredSamples:
+    """A picture as its decoder holds it. What is read of it is converted to usual samples.
+
+    Attributes:
+        kind: GREY, RGB or CMYK.
+        has_alpha: whether there is opacity after the colour.
+        height: number of stored rows.
+        width: number of stored columns.
+        dtype: type of the samples that are read, uint8 or uint16.
+        read: returns the samples of rows and columns, (h, w, C) of this type.
+    """
+
+    kind: str
+    has_alpha: bool
+    height: int
+    width: int
+    dtype: np.dtype[Any]
+    read: Callable[[slice, slice], PixelArray]
+
+    def upright(self, orientation: int) -> Samples:
         """Return the samples turned upright from a stored `orientation`."""
-        alpha = None if self.alpha is None else turn_upright(self.alpha, orientation)
-        return Samples(self.kind, turn_upright(self.colour, orientation), alpha)
+        height, width = self.height, self.width
+        if orientation in SIDEWAYS:
+            height, width = width, height
+
+        def rows_of(channels: int | slice, *shape: int) -> PixelRows:
+            def read(top: int, bottom: int) -> PixelArray:
+                stored = self.read(*stored_place(top, bottom, height, orientation))
+                return np.ascontiguousarray(turn_upright(stored[..., channels], orientation))
+
+            return PixelRows((height, width, *shape), self.dtype, read)
+
+        alpha = rows_of(-1) if self.has_alpha else None
+        if self.kind == GREY:
+            return Samples(GREY, rows_of(0), alpha)
+        return Samples(self.kind, rows_of(slice(len(self.kind)), len(self.kind)), alpha)
 
 
 def read_samples(image: ImageFile.ImageFile, file: IO[bytes], orientation: int) -> Samples:
@@ -71,9 +110,9 @@ def read_samples(image: ImageFile.ImageFile, file: IO[bytes], orientation: int) 
     layout, stored = channels_beyond_pillow(image), raw_mode(image)
     if layout is not None:
         file.seek(0)
-        channels = _decode_16_bit(image, layout, file.read())
-        if channels is not None:
-            return _separate_alpha(channels).upright(orientation)
+        samples = _decode_16_bit(image, layout, file.read())
+        if samples is not None:
+            return samples.upright(orientation)
         _check_pillow_can_decode(stored)
     image.load()
     if image.format == "TIFF":  # Pillow has turned it
@@ -81,7 +120,7 @@ def read_samples(image: ImageFile.ImageFile, file: IO[bytes], orientation: int) 
     return _samples_of_pillow(image, stored).upright(orientation)
 
 
-def _decode_16_bit(image: ImageFile.ImageFile, layout: str, data: bytes) -> Uint16Array | None:
+def _decode_16_bit(image: ImageFile.ImageFile, layout: str, data: bytes) -> StoredSamples | None:
     """Decode 16-bit PNG or TIFF with imagecodecs, black at level 0.
 
     Args:
@@ -90,8 +129,8 @@ def _decode_16_bit(image: ImageFile.ImageFile, layout: str, data: bytes) -> Uint
         data: the whole file.
 
     Returns:
-        (H, W, C) uint16 in [0, 65535]: grey or RGB as stored, then alpha if there is any,
-        not premultiplied. None if imagecodecs cannot decode the file: the caller then tries
+        uint16 in [0, 65535]: grey or RGB as stored, then alpha if there is any, not
+        premultiplied. None if imagecodecs cannot decode the file: the caller then tries
         Pillow, which names the damage.
     """
     try:
@@ -100,9 +139,18 @@ def _decode_16_bit(image: ImageFile.ImageFile, layout: str, data: bytes) -> Uint
         return None
     if channels.dtype != np.uint16 or channels.shape[:2] != _stored_size(image):
         return None
-    if is_white_zero(image):
-        channels[..., 0] = LEVELS_16 - channels[..., 0]
-    return _resolve_extra_channel(np.asarray(channels, np.uint16), layout)
+    is_inverted = is_white_zero(image)
+
+    def read(rows: slice, columns: slice) -> PixelArray:
+        block = np.asarray(channels[rows, columns], np.uint16)
+        if is_inverted:
+            block = np.concatenate([LEVELS_16 - block[..., :1], block[..., 1:]], axis=2)
+        return _resolve_extra_channel(block, layout)
+
+    height, width = channels.shape[:2]
+    kept = read(slice(1), slice(1)).shape[2]
+    kind = GREY if kept < len(RGB) else RGB
+    return StoredSamples(kind, kept in (2, 4), height, width, channels.dtype, read)
 
 
 def _decode_with_imagecodecs(image: ImageFile.ImageFile, data: bytes) -> PixelArray:
@@ -143,42 +191,46 @@ def _check_pillow_can_decode(stored: str) -> None:
         )
 
 
-def _separate_alpha(channels: PixelArray) -> Samples:
-    """Split (H, W, C) into colour and alpha: 1 is grey, 3 RGB, and 2 or 4 have alpha."""
-    count = channels.shape[2]
-    alpha = np.ascontiguousarray(channels[..., -1]) if count in (2, 4) else None
-    if count < len(RGB):
-        return Samples(GREY, np.ascontiguousarray(channels[..., 0]), alpha)
-    return Samples(RGB, np.ascontiguousarray(channels[..., :3]), alpha)
-
-
-def _samples_of_pillow(image: ImageFile.ImageFile, stored: str) -> Samples:
+def _samples_of_pillow(image: ImageFile.ImageFile, stored: str) -> StoredSamples:
     """Return the samples of an image that Pillow has decoded."""
     if image.mode in MODES_16_BIT:
         return _samples_of_16_bit_grey(image, stored)
-    if image.mode == CMYK:
-        return Samples(CMYK, np.asarray(image), None)
     if stored in HIGHEST_FEW_BITS and "transparency" in image.info:
         image.info["transparency"] *= LEVELS // HIGHEST_FEW_BITS[stored]
-    kind = GREY if is_grey(image) else RGB
-    if not image.has_transparency_data:
-        return Samples(kind, _array_in_mode(image, kind), None)
-    return _separate_alpha(_array_in_mode(image, f"{kind}A"))
+    kind = CMYK if image.mode == CMYK else GREY if is_grey(image) else RGB
+    has_alpha = kind != CMYK and image.has_transparency_data
+    mode = f"{kind}A" if has_alpha else kind
+
+    def read(rows: slice, columns: slice) -> PixelArray:
+        block = _crop(image, rows, columns)
+        levels = np.asarray(block if block.mode == mode else block.convert(mode))
+        return levels.reshape(block.height, block.width, -1)
+
+    return StoredSamples(kind, has_alpha, image.height, image.width, np.dtype(np.uint8), read)
 
 
-def _array_in_mode(image: ImageFile.ImageFile, mode: str) -> PixelArray:
-    """Return the pixels in a mode of Pillow, without a copy if they are in it."""
-    return np.asarray(image if image.mode == mode else image.convert(mode))
+def _crop(image: Image.Image, rows: slice, columns: slice) -> Image.Image:
+    """Return a part of an image; the image itself if that is the whole."""
+    top, bottom, _ = rows.indices(image.height)
+    left, right, _ = columns.indices(image.width)
+    box = (left, top, right, bottom)
+    return image if box == (0, 0, *image.size) else image.crop(box)
 
 
-def _samples_of_16_bit_grey(image: ImageFile.ImageFile, stored: str) -> Samples:
-    levels = np.asarray(image).astype(np.uint16)
-    transparent, alpha = image.info.get("transparency"), None
-    if transparent is not None:
-        alpha = np.where(levels == int(transparent), 0, LEVELS_16).astype(np.uint16)
-    if stored == "I;12":
-        levels = _uint16_from_12_bits(levels)
-    return Samples(GREY, LEVELS_16 - levels if is_white_zero(image) else levels, alpha)
+def _samples_of_16_bit_grey(image: ImageFile.ImageFile, stored: str) -> StoredSamples:
+    transparent, is_inverted = image.info.get("transparency"), is_white_zero(image)
+
+    def read(rows: slice, columns: slice) -> PixelArray:
+        raw = np.asarray(_crop(image, rows, columns)).astype(np.uint16)
+        levels = _uint16_from_12_bits(raw) if stored == "I;12" else raw
+        channels = [LEVELS_16 - levels if is_inverted else levels]
+        if transparent is not None:
+            alpha = np.where(raw == int(transparent), 0, LEVELS_16)
+            channels.append(alpha.astype(np.uint16))
+        return np.stack(channels, axis=2)
+
+    has_alpha = transparent is not None
+    return StoredSamples(GREY, has_alpha, image.height, image.width, np.dtype(np.uint16), read)
 
 
 def _uint16_from_12_bits(levels: Uint16Array) -> Uint16Array:
