@@ -194,10 +194,13 @@ class Settings(BaseSettings):
     host: Host = setting("0.0.0.0", "address to listen on")
     port: Annotated[int, Field(ge=1, le=LAST_PORT)] = setting(5000, "port to listen on")
     card: Path = setting(ROOT / "assets" / "srgan.json", "card of the model to serve")
-    max_pixels: Positive = setting(4_000_000, "largest number of pixels of an input picture")
+    max_pixels: Positive = setting(48_000_000, "largest number of pixels of an input picture")
+    max_frame_pixels: Positive = setting(
+        4_000_000, "largest number of pixels of a frame of a clip; at most `max_pixels` count"
+    )
     max_side: Positive = setting(16_000, "longest side of an input picture, in pixels")
     max_output_pixels: Count = setting(
-        0, "largest number of pixels of an output picture; 0 for 16 times `max_pixels`"
+        64_000_000, "largest number of pixels of an output picture; 0 for 16 times `max_pixels`"
     )
     max_frames: Positive = setting(1000, "largest number of frames or pages of an input picture")
     max_upload_bytes: Positive = setting(32 * 1024 * 1024, "largest request, in bytes")
@@ -225,7 +228,9 @@ class Settings(BaseSettings):
     decoder_memory_mb: Count = setting(
         0, "memory limit of a decoder process, in MB; 0 for what the largest picture may need"
     )
-    decode_timeout_s: Seconds = setting(20.0, "time limit for decoding a picture, in seconds")
+    decode_timeout_s: Seconds = setting(
+        20.0, "time limit for decoding a picture of up to 16 megapixels, in seconds"
+    )
     read_timeout_s: Seconds = setting(
         30.0, "time limit for receiving a request, from its first byte, in seconds"
     )
@@ -342,8 +347,13 @@ class Settings(BaseSettings):
 
     @property
     def output_pixels(self) -> int:
-        """Largest number of pixels of an output picture: that of the largest picture, upscaled."""
+        """Largest number of pixels of an output picture."""
         return self.max_output_pixels or UPSCALED_PIXELS * self.max_pixels
+
+    @property
+    def frame_pixels(self) -> int:
+        """Largest number of pixels of a frame: no frame is larger than a picture may be."""
+        return min(self.max_frame_pixels, self.max_pixels)
 
     def lines(self, environ: Mapping[str, str] = os.environ) -> Iterator[str]:
         """Yield `NAME=value (origin)` for each setting; the value of a secret is hidden."""

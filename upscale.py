@@ -21,7 +21,7 @@ from tqdm import tqdm
 from config import InvalidSetting, Settings
 from core.errors import InvalidDetail, InvalidOptions, InvalidRestore, SuperResolutionError
 from core.files import atomic_write
-from core.images import Limits, decode_image
+from core.images import Limits, decode_image, read_header
 from core.media.convert import (
     PICTURE_OUTPUTS,
     PIPE,
@@ -75,16 +75,19 @@ class Conversion(NamedTuple):
         upscaler: upscaler of all pictures and frames.
         options: options of the results; the format is that of each task.
         limits: limits on a picture.
+        max_frame_pixels: limit on height times width of a frame of a clip, LR px.
     """
 
     upscaler: Upscaler
     options: OutputOptions
     limits: Limits
+    max_frame_pixels: int
 
     @property
     def clip_limits(self) -> ClipLimits:
         """Limits on a frame. A clip may be as long as you have time for."""
-        return ClipLimits(replace(self.limits, max_frames=None), math.inf)
+        limits = replace(self.limits, max_pixels=self.max_frame_pixels, max_frames=None)
+        return ClipLimits(limits, math.inf, replace(self.limits, max_frames=None))
 
     def clip_options(self, output_format: str | None) -> OutputOptions:
         """Return the options of a clip. Flags are for pictures, which a folder may also hold."""
@@ -187,7 +190,7 @@ def run_tasks(tasks: list[ConversionTask], settings: Settings, options: OutputOp
     limits = Limits(
         settings.max_pixels, settings.max_side, settings.max_frames, settings.output_pixels
     )
-    conversion = Conversion(upscaler, options, limits)
+    conversion = Conversion(upscaler, options, limits, settings.frame_pixels)
     is_quiet = True if len(tasks) == 1 else None  # None: no bar unless on a terminal
     succeeded = [run_task(task, conversion) for task in tqdm(tasks, unit="file", disable=is_quiet)]
     return 0 if all(succeeded) else 1
@@ -218,9 +221,11 @@ def run_picture(task: ConversionTask, conversion: Conversion, bar: ProgressBar) 
         bar.total = total
         advance(bar, done)
 
-    lr = decode_image(task.source.read_bytes(), conversion.limits)
-    grid = conversion.upscaler.grid(options, lr.height, lr.width)
-    conversion.limits.check_output(grid.height, grid.width)
+    with task.source.open("rb") as source:
+        header = read_header(source, conversion.limits)
+        grid = conversion.upscaler.grid(options, header.height, header.width)
+        conversion.limits.check_output(grid.height, grid.width, (header.height, header.width))
+        lr = decode_image(source, conversion.limits)
     parts = upscale_to_stream(conversion.upscaler, lr, options, show)
     with atomic_write(task.target) as unfinished, unfinished.open("wb") as file:
         file.writelines(parts)  # each part is upscaled when it is written

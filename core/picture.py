@@ -22,6 +22,7 @@ class Header(NamedTuple):
         channels: 1 for grey or 3 for colour, plus 1 if there may be alpha.
         bits: bits of a decoded sample, 8 or 16.
         frames: number of frames in the file, of which the first is decoded; 0 if unknown.
+        decoder_bytes: memory that its decoder takes at most; 0 if it is decoded already.
     """
 
     height: int
@@ -29,6 +30,7 @@ class Header(NamedTuple):
     channels: int
     bits: int = 8
     frames: int = 1
+    decoder_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,21 +136,23 @@ class PixelRows:
         """Size of all pixels, in bytes."""
         return prod(self.shape) * self.dtype.itemsize
 
-    def blocks(self) -> Iterator[tuple[int, PixelArray]]:
-        """Yield the first row of each block, and its pixels. All but the last have an even height.
+    def blocks(self) -> Iterator[PixelArray]:
+        """Yield contiguous blocks of rows; all but the last have an even height.
 
-        Blocks end at the same rows whatever the type and the channels.
+        They end at the same rows whatever the type and the channels.
         """
         height, width = self.shape[:2]
         rows = max(2, BLOCK_PIXELS // width // 2 * 2)
         for top in range(0, height, rows):
-            yield top, self.read(top, min(top + rows, height))
+            yield np.ascontiguousarray(self.read(top, min(top + rows, height)))
 
     def assemble(self) -> PixelArray:
         """Return all pixels."""
         pixels: PixelArray = np.empty(self.shape, self.dtype)
-        for top, block in self.blocks():
+        top = 0
+        for block in self.blocks():
             pixels[top : top + len(block)] = block
+            top += len(block)
         return pixels
 
 

@@ -13,19 +13,20 @@ from pathlib import Path
 
 from core.errors import Overloaded
 from core.media.medium import PICTURES, ClipLimits, Medium, clip_strength
+from core.media.pictures import PictureFile
 from core.media.render import Consistency
 from core.model.upscaler import Upscaler, assemble
-from core.options import AUTO, OutputOptions
+from core.options import AUTO, PNG, OutputOptions
 from core.picture import Header, Picture
 from core.runtime.admission import Admission
-from core.runtime.memory_plan import MemoryPlan
+from core.runtime.memory_plan import ASSEMBLED, MemoryPlan
 from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
 from core.temporal.coherence import MAX_CACHE_BYTES
 from core.temporal.fusion import fusion_bytes
 from jobs.job import JobResult, result_name
 
 UNSTREAMED = "whole"
-"""Output format for `MemoryPlan` that is not PNG: the frame is complete before it is encoded."""
+"""Output format for `MemoryPlan` that is encoded in one piece, when the frame is complete."""
 
 OpenMedium = Callable[[Path, ClipLimits, OutputOptions], Medium]
 """Opens a file and decides how to process it; reads as little of the file as possible.
@@ -76,6 +77,8 @@ class JobContext:
         """
         medium = self.open(path, options)
         header = Header(medium.height, medium.width, channels=4)  # the most that a frame has
+        if isinstance(medium, PictureFile):
+            header = medium.header
         is_clip = medium.kind != PICTURES
         if is_clip or medium.frames == 1 or not options.has_size:
             self.admission.check(frame_bytes(self.upscaler, header, options, is_clip=is_clip))
@@ -158,7 +161,13 @@ class FrameUpscaler:
         self._is_clip = is_clip
         self._deadline = deadline
         self._held_bytes = 0
+        self._is_reserved = False
         self._admitted = ExitStack()
+
+    def reserve(self, header: Header) -> None:
+        """Hold the memory for decoding and upscaling a picture; see `MemoryReserver`."""
+        self._hold(self._bytes_of(header))
+        self._is_reserved = True
 
     def __call__(self, lr: Picture) -> Picture:
         """Upscale a frame. A restored picture that is not of a clip has facts about that.
@@ -189,6 +198,9 @@ class FrameUpscaler:
     def cost(self, lr: Picture) -> int:
         """Return the largest number of bytes that a frame takes."""
         header = Header(lr.height, lr.width, lr.channels, lr.bits)
+        return self._bytes_of(header)
+
+    def _bytes_of(self, header: Header) -> int:
         return frame_bytes(self._upscaler, header, self._options, is_clip=self._is_clip)
 
     def close(self) -> None:
@@ -197,7 +209,8 @@ class FrameUpscaler:
         self._held_bytes = 0
 
     def _hold(self, cost: int) -> None:
-        if self._held_bytes >= cost and not self._admission.waiting:
+        is_reserved, self._is_reserved = self._is_reserved, False  # it is decoded already
+        if self._held_bytes >= cost and (is_reserved or not self._admission.waiting):
             return
         self.close()
         while True:
@@ -225,7 +238,8 @@ def frame_bytes(
     is_restored = options.frame_restore != 0
     result = upscaler.plan_result(grid, is_restored=is_restored, is_background=True)
     restoring = upscaler.restoring_bytes(result)
-    frame = MemoryPlan(header, result, UNSTREAMED, restoring).memory_bytes
+    output = UNSTREAMED if is_clip or options.picture_format != PNG else ASSEMBLED
+    frame = MemoryPlan(header, result, output, restoring).memory_bytes
     return frame + is_clip * (MAX_CACHE_BYTES + fusion_bytes(grid))
 
 

@@ -7,6 +7,7 @@ their libraries.
 import logging
 import os
 import tempfile
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -152,7 +153,7 @@ def create_decoder(settings: Settings) -> Decoder:
 
 
 def picture_limits(settings: Settings, max_frames: int) -> Limits:
-    """Return the limits on a picture or on a frame, and on what becomes of it."""
+    """Return the limits on a picture, and on what becomes of it."""
     return Limits(settings.max_pixels, settings.max_side, max_frames, settings.output_pixels)
 
 
@@ -186,12 +187,13 @@ def create_job_context(
     settings: Settings, upscaler: Upscaler, admission: Admission, decoder: Decoder
 ) -> JobContext:
     """Return what jobs need to open files and compute frames."""
-    frame = picture_limits(settings, settings.max_clip_frames)
+    picture = picture_limits(settings, settings.max_clip_frames)
+    frame = replace(picture, max_pixels=settings.frame_pixels)
     return JobContext(
         upscaler=upscaler,
         admission=admission,
         open_medium=partial(open_medium, decoder=decoder, scale=upscaler.scale),
-        limits=ClipLimits(frame, settings.max_clip_s),
+        limits=ClipLimits(frame, settings.max_clip_s, picture),
         expiry_s=settings.job_expiry_s,
     )
 

@@ -163,7 +163,7 @@ def plan_picture(service: ServiceContext, file: IO[bytes], options: OutputOption
     """
     header = service.decoder.read_header(file, service.limits)
     grid = service.upscaler.grid(options, header.height, header.width)
-    service.limits.check_output(grid.height, grid.width)
+    service.limits.check_output(grid.height, grid.width, (header.height, header.width))
     check_output_size(options.picture_format, grid.height, grid.width)
     result = service.upscaler.plan_result(grid, is_restored=options.restore != 0)
     restoring_bytes = service.upscaler.restoring_bytes(result)

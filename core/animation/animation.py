@@ -85,7 +85,7 @@ class Animation:
         self._output = find_output(options, header.format)
         self._find_grid = partial(output_grid, options, scale=scale)
         grid = self._grid = self._find_grid(header.height, header.width)
-        limits.frame.check_output(grid.height, grid.width)
+        limits.frame.check_output(grid.height, grid.width, (self.height, self.width))
         check_size(self._output, options, grid.height, grid.width)
         self.suffix, self.mimetype = self._output.suffix, self._output.mimetype
 

@@ -29,9 +29,9 @@ from core.images.decode import Limits
 from core.images.encode import DEFAULT_QUALITY
 from core.images.profiles import to_srgb
 from core.images.samples import RGB, Samples
-from core.picture import PixelRows
 from core.model.tiles import Box
 from core.options import OutputOptions
+from core.picture import PixelRows
 from core.pixels import Uint8Array
 
 WEBP = "WebP"

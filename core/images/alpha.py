@@ -38,7 +38,7 @@ def fill_transparent(pixels: PixelArray, alpha: PixelArray) -> PixelArray:
 
 def extremes(alpha: PixelRows) -> tuple[int, int]:
     """Return the lowest and the highest opacity."""
-    levels = [(int(block.min()), int(block.max())) for _, block in alpha.blocks()]
+    levels = [(int(block.min()), int(block.max())) for block in alpha.blocks()]
     lowest, highest = zip(*levels, strict=True)
     return min(lowest), max(highest)
 
@@ -84,9 +84,11 @@ def _halve_picture(pixels: PixelRows, alpha: PixelRows) -> tuple[Float32Array, F
     height, width = (-(-side // 2) for side in alpha.shape)
     colour = np.empty((height, width, pixels.shape[2]), np.float32)
     weight = np.empty((height, width), np.float32)
-    for (top, block), (_, opacity) in zip(pixels.blocks(), alpha.blocks(), strict=True):
+    top = 0
+    for block, opacity in zip(pixels.blocks(), alpha.blocks(), strict=True):
         half = slice(top // 2, -(-(top + len(block)) // 2))
         colour[half], weight[half] = _halve(*_weight_colour(block, opacity))
+        top += len(block)
     return colour, weight
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import isqrt
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from core.images.header import (
     check_samples,
     count_channels,
     count_frames,
+    decoder_bytes,
     is_16_bit,
     read_jpeg_quality,
     read_orientation,
@@ -135,13 +137,20 @@ class Limits:
                 f"Received: {width} x {height} pixels."
             )
 
-    def check_output(self, height: int, width: int) -> None:
-        """Raise ImageTooLarge if a result has too many pixels."""
-        if self.max_output_pixels is not None and height * width > self.max_output_pixels:
+    def check_output(self, height: int, width: int, lr_size: tuple[int, int]) -> None:
+        """Raise ImageTooLarge if a result has too many pixels.
+
+        Args:
+            height: height of the result.
+            width: width of the result.
+            lr_size: height and width of the picture, for advice in the message.
+        """
+        most = self.max_output_pixels
+        if most is not None and height * width > most:
             raise ImageTooLarge(
-                f"Output must have at most {self.max_output_pixels} pixels. "
+                f"Output must have at most {most} pixels. "
                 f"Received: a picture that would become {width} x {height} = {width * height} "
-                "pixels."
+                f"pixels. {_largest_scale(most, *lr_size)}"
             )
 
     def check_frames(self, frames: int) -> None:
@@ -154,6 +163,19 @@ class Limits:
             raise ImageTooLarge(
                 f"Image must have at most {self.max_frames} frames. Received: more."
             )
+
+
+def _largest_scale(max_pixels: int, height: int, width: int) -> str:
+    """Return a sentence with the largest factor, of two decimals, up to which a result fits."""
+    hundredths = isqrt(10_000 * max_pixels // (height * width)) + 1
+    while hundredths >= 100:
+        down, across = ((side * hundredths + 50) // 100 for side in (height, width))
+        if down * across <= max_pixels:
+            break
+        hundredths -= 1
+    if hundredths < 100:
+        return "No size fits."
+    return f"The largest that fits is scale={hundredths / 100:g}."
 
 
 def _extend_pillow() -> None:
@@ -295,7 +317,8 @@ def _check_header(image: ImageFile.ImageFile, file: IO[bytes], limits: Limits | 
         limits.check_frames(frames)
     height, width = upright_size(image, read_orientation(image, read_exif(image, file)))
     bits = 16 if is_16_bit(image) else 8
-    return Header(height, width, count_channels(image), bits, frames)
+    held = decoder_bytes(image, file.seek(0, io.SEEK_END))
+    return Header(height, width, count_channels(image), bits, frames, held)
 
 
 def _read_file(file: IO[bytes], limits: Limits | None) -> tuple[Samples, object, Extras]:

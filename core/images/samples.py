@@ -85,7 +85,7 @@ class StoredSamples:
         def rows_of(channels: int | slice, *shape: int) -> PixelRows:
             def read(top: int, bottom: int) -> PixelArray:
                 stored = self.read(*stored_place(top, bottom, height, orientation))
-                return np.ascontiguousarray(turn_upright(stored[..., channels], orientation))
+                return turn_upright(stored[..., channels], orientation)
 
             return PixelRows((height, width, *shape), self.dtype, read)
 

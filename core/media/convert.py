@@ -96,7 +96,7 @@ def becomes_picture(
     if options.format not in PICTURE_FORMATS:
         return False
     with path.open("rb") as file:
-        return decoder.read_header(file, limits.frame).frames == 1
+        return decoder.read_header(file, limits.of_pictures).frames == 1
 
 
 def upscale_medium(medium: Medium, upscale: UpscalePicture, target: Path, report: Report) -> None:
@@ -151,7 +151,7 @@ def upscale_pipe(
     find_grid = partial(output_grid, options, scale=scale)
     with read_raw(source, limits) as clip:
         grid = find_grid(clip.height, clip.width)
-        limits.frame.check_output(grid.height, grid.width)
+        limits.frame.check_output(grid.height, grid.width, (clip.height, clip.width))
         sr = upscale_frames(clip.frames, upscale, find_grid, is_coherent=options.is_coherent)
         if isinstance(target, Path):
             write_silent_video(sr, target, *video_settings(clip, options), report)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from statistics import median_low
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from core.images import Limits
-from core.picture import Picture
+from core.picture import Header, Picture
 
 SEGMENT = 96
 """Number of frames in a segment. A restart may have to compute up to so many frames again."""
@@ -34,6 +34,19 @@ JudgePicture = Callable[[Picture], float]
 
 UpscalePicture = Callable[[Picture], Picture]
 """Function that upscales one frame by itself: LR -> SR of the size that the options ask for."""
+
+
+@runtime_checkable
+class MemoryReserver(Protocol):
+    """What else an `UpscalePicture` may do: reserve memory before a picture is decoded."""
+
+    def reserve(self, header: Header) -> None:
+        """Reserve the memory for decoding and upscaling a picture, until the next one.
+
+        Raises:
+            TooMuchMemory: if it is more than there is.
+        """
+
 
 Report = Callable[[int], None]
 """Function called with the number of frames of a segment that are done."""
@@ -92,10 +105,18 @@ class ClipLimits:
     Attributes:
         frame: limits on the size of a frame and on the number of frames.
         max_seconds: longest duration.
+        picture: limits on a picture, alone or in an archive, and on the number of pictures; None
+            for those of a frame.
     """
 
     frame: Limits
     max_seconds: float
+    picture: Limits | None = None
+
+    @property
+    def of_pictures(self) -> Limits:
+        """Limits on a picture, alone or in an archive."""
+        return self.picture or self.frame
 
 
 @dataclass(frozen=True)

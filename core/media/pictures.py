@@ -31,6 +31,7 @@ from core.media.medium import (
     CheckCancelled,
     ClipLimits,
     Medium,
+    MemoryReserver,
     Report,
     Segment,
     UpscalePicture,
@@ -54,8 +55,8 @@ MAX_FILES = 1000
 FILE_BYTES_PER_PIXEL = 16
 """Bytes of a file per pixel at most: four samples of 16 bits, and as much again."""
 
-FILE_BYTES = 1_000_000
-"""Bytes of a file at most beside its pixels."""
+FILE_BYTES, MAX_FILE_BYTES = 1_000_000, 256_000_000
+"""Bytes of a file at most beside its pixels, and of any file."""
 
 REFUSALS = (UnreadableImage, UnsupportedImage, ImageTooLarge, InvalidOptions, TooMuchMemory)
 """Errors that leave one picture out of the result and do not concern the others."""
@@ -96,7 +97,7 @@ def open_pictures(
     """
     check_format(options.picture_format, PICTURE_FORMATS, "pictures")
     check_supported(options, SUPPORTED, "pictures")
-    rendering = PictureRendering(limits.frame, options, scale)
+    rendering = PictureRendering(limits.of_pictures, options, scale)
     if is_archive(path):
         return PictureArchive(path, rendering, decoder)
     return PictureFile(path, rendering, decoder)
@@ -118,7 +119,15 @@ class PictureRendering(NamedTuple):
     def check_output(self, header: Header) -> None:
         """Raise InvalidOptions or ImageTooLarge if a picture cannot become of the wanted size."""
         grid = output_grid(self.options, header.height, header.width, self.scale)
-        self.limits.check_output(grid.height, grid.width)
+        self.limits.check_output(grid.height, grid.width, (header.height, header.width))
+
+    def decode(
+        self, decoder: Decoder, file: IO[bytes], header: Header, upscale: UpscalePicture
+    ) -> Picture:
+        """Decode a picture, once its memory is reserved where `upscale` can do that."""
+        if isinstance(upscale, MemoryReserver):
+            upscale.reserve(header)
+        return decoder.decode(file, self.limits, header)
 
     def write(self, lr: Picture, upscale: UpscalePicture, output: IO[bytes]) -> None:
         """Upscale a picture and write its file."""
@@ -129,7 +138,10 @@ class PictureRendering(NamedTuple):
 
 
 class PictureFile:
-    """A single picture as a `core.media.medium.Medium`, which describes the attributes.
+    """A single picture as a `core.media.medium.Medium`, which describes most attributes.
+
+    Attributes:
+        header: header of the picture.
 
     Args:
         path: path of the file.
@@ -144,7 +156,7 @@ class PictureFile:
         self._path, self._rendering, self._decoder = path, rendering, decoder
         options = rendering.options
         with path.open("rb") as file:
-            header = self._header = decoder.read_header(file, rendering.limits)
+            header = self.header = decoder.read_header(file, rendering.limits)
         rendering.check_output(header)
         self.height, self.width = header.height, header.width
         self.damage = describe_other_frames(header.frames - 1)
@@ -164,7 +176,7 @@ class PictureFile:
     ) -> None:
         """Write the SR picture as it will be in the result."""
         with self._path.open("rb") as file:
-            lr = self._decoder.decode(file, self._rendering.limits, self._header)
+            lr = self._rendering.decode(self._decoder, file, self.header, upscale)
         with target.open("wb") as output:
             self._rendering.write(lr, upscale, output)
         report(1)
@@ -201,33 +213,33 @@ class PictureArchive:
         limits = rendering.limits
         self._archive_limits = ArchiveLimits(
             files=limits.max_frames or MAX_FILES,
-            file_bytes=FILE_BYTES + FILE_BYTES_PER_PIXEL * limits.max_pixels,
+            file_bytes=min(FILE_BYTES + FILE_BYTES_PER_PIXEL * limits.max_pixels, MAX_FILE_BYTES),
         )
         self._entries: list[ArchiveEntry] = []
+        self._headers: list[Header] = []
         self._refused: dict[str, str] = {}
-        headers = self._read_headers()
+        self._read_headers()
+        headers = self._headers
         self.height = max(header.height for header in headers)
         self.width = max(header.width for header in headers)
         self.frames = len(headers)
         self.damage = describe_refused(len(self._refused))
 
-    def _read_headers(self) -> list[Header]:
-        """Return the headers of all pictures; list the files that are none as refused."""
-        headers = []
+    def _read_headers(self) -> None:
+        """Read the headers of all pictures; list the files that are none as refused."""
         with open_archive(self._path, self._archive_limits) as archive:
             for entry in list_entries(archive, self._archive_limits):
                 try:
-                    headers.append(self._read_header(archive, entry))
+                    self._headers.append(self._read_header(archive, entry))
                     self._entries.append(entry)
                 except REFUSALS as error:
                     self._refused[entry.name] = str(error)
-        if not headers:
+        if not self._headers:
             first = next(iter(self._refused.values()), "No file.")
             raise UnreadableArchive(
                 f"Archive must hold at least one picture. Received: {len(self._refused)} "
                 f"other files. Of the first: {first}"
             )
-        return headers
 
     def _read_header(self, archive: zipfile.ZipFile, entry: ArchiveEntry) -> Header:
         with unpack(archive, entry, self._archive_limits) as file:
@@ -248,7 +260,7 @@ class PictureArchive:
     ) -> None:
         """Write the SR picture of a segment, or why there is none."""
         try:
-            lr = self._decode(self._entries[segment.index])
+            lr = self._decode(segment.index, upscale)
             with target.open("wb") as output:
                 output.write(DONE)
                 self._rendering.write(lr, upscale, output)
@@ -256,10 +268,10 @@ class PictureArchive:
             target.write_bytes(REFUSED + str(error).encode())
         report(1)
 
-    def _decode(self, entry: ArchiveEntry) -> Picture:
-        limits = self._archive_limits
+    def _decode(self, index: int, upscale: UpscalePicture) -> Picture:
+        entry, header, limits = self._entries[index], self._headers[index], self._archive_limits
         with open_archive(self._path, limits) as archive, unpack(archive, entry, limits) as file:
-            return self._decoder.decode(file, self._rendering.limits)
+            return self._rendering.decode(self._decoder, file, header, upscale)
 
     def join(
         self, parts: Sequence[Path], target: Path, check_cancelled: CheckCancelled = never_cancelled

@@ -30,7 +30,7 @@ from core.model.strips import (
 from core.model.tasks import relative_cost
 from core.model.tiles import Network, Tile, WindowSizes, plan_tiles
 from core.options import AUTO, FULL_DETAIL, FULL_STRENGTH, OutputOptions, Restore
-from core.picture import Picture
+from core.picture import Picture, repeat_grey
 from core.pixels import PixelArray, WindowArray
 from core.runtime.machine import keep_heap
 from core.runtime.scheduler import RequestDeadline, TileScheduler
@@ -372,8 +372,8 @@ def assemble(strips: Iterable[PixelArray], lr: Picture) -> Picture:
     """Return the SR picture of `lr`, given its strips."""
     sr = np.concatenate(list(strips))
     alpha = None if lr.alpha is None else np.ascontiguousarray(sr[..., -1])
-    colour = np.repeat(sr[..., :1], 3, axis=2) if lr.is_grey else sr[..., :3]
-    return Picture(np.ascontiguousarray(colour), alpha, lr.is_grey, lr.extras)
+    colour = repeat_grey(sr[..., :1]) if lr.is_grey else np.ascontiguousarray(sr[..., :3])
+    return Picture(colour, alpha, lr.is_grey, lr.extras)
 
 
 def report_progress(

@@ -11,12 +11,6 @@ from core.model.tiles import ROWS_AHEAD, Tile
 from core.options import PNG
 from core.picture import Header
 
-DECODED_BYTES = {8: 20, 16: 28}
-"""Memory for a decoded pixel, by bits of a sample: the library's copy, copies with alpha, ours.
-
-Measured as 10 to 19 and 18 to 26, depending on format and alpha.
-"""
-
 STRIPS = ROWS_AHEAD + 4
 """Number of rows of tiles of one picture in memory: waiting, joined, downscaled, encoded."""
 
@@ -48,6 +42,10 @@ WHOLE_BYTES = 16_000_000
 COPIES = 4
 """Number of copies of the SR pixels of a file that is encoded in one piece: strips, picture,
 encoder, file."""
+
+ASSEMBLED, ASSEMBLED_COPIES = "assembled", 2
+"""Output format of a picture that is complete before it is encoded row by row, and the number of
+copies of its SR pixels: strips, picture."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +93,20 @@ class MemoryPlan:
 
     @property
     def memory_bytes(self) -> int:
-        """Memory that the picture takes at most, from its first pixel to its last row."""
-        decoded = DECODED_BYTES[self.header.bits] * self.header.height * self.header.width
-        total = BASE_BYTES + decoded + self._strip_bytes + self._resampling_bytes
-        total += self.restoring_bytes
-        if self.format != PNG:
-            return total + COPIES * self.sr_bytes
-        return total + (self.sr_bytes if self.is_whole else 0)
+        """Memory that the picture takes at most, from its first pixel to its last row.
+
+        Its decoder has ended when it is computed.
+        """
+        decoded = self.pixel_bytes * self.header.height * self.header.width
+        return BASE_BYTES + decoded + max(self.header.decoder_bytes, self._computing_bytes)
+
+    @property
+    def _computing_bytes(self) -> int:
+        """Memory for computing and encoding the result."""
+        total = self._strip_bytes + self._resampling_bytes + self.restoring_bytes
+        if self.format == PNG:
+            return total + (self.sr_bytes if self.is_whole else 0)
+        return total + (ASSEMBLED_COPIES if self.format == ASSEMBLED else COPIES) * self.sr_bytes
 
     @property
     def _strip_bytes(self) -> int:

@@ -8,16 +8,17 @@ import io
 import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import IO, Any, Protocol, TypeVar
 
 from core.errors import TooMuchMemory, UnreadableClip, UnreadableImage
 from core.files import MEGABYTE
-from core.images import Limits, decode_image, read_header
+from core.images import Limits, decode_image, decode_rows, read_header
 from core.images.header import HIGHEST_QUALITY
 from core.media.medium import Frame
-from core.picture import Header, Picture
+from core.picture import Header, Picture, PictureRows, repeat_grey
 from core.runtime.machine import resident_memory
 from core.sandbox.messages import ExpectedAnswer
 from core.sandbox.pool import ATTEMPTS, ReadRequest, SandboxPool, SandboxTask, stream_items
@@ -37,6 +38,12 @@ BASE_BYTES = 256_000_000
 
 PIXEL_BYTES = 64
 """Memory for a pixel while it is decoded, at most."""
+
+PLAN_SHARE = 2
+"""Memory for a picture as a multiple of what its header announces, so that no usual file fails."""
+
+TIMED_PIXELS = 16_000_000
+"""Number of pixels up to which the time for a picture is the same. Larger ones have more time."""
 
 SAMPLES_BYTES = 8
 """Size of a decoded pixel, at most: three colours and alpha of 16 bits."""
@@ -112,7 +119,7 @@ class SandboxedDecoder:
     Args:
         count: number of processes, at least 1.
         memory_bytes: memory that each may take beyond what it starts with, see `decoding_bytes`.
-        wall_s: time in which a picture must be decoded, s.
+        wall_s: time in which a picture of up to `TIMED_PIXELS` must be decoded, s.
         read_header: reads headers; a function that processes can import.
         decode: decodes pictures; likewise.
     """
@@ -124,7 +131,7 @@ class SandboxedDecoder:
         memory_bytes: int,
         wall_s: float,
         read_header: Callable[[IO[bytes], Limits], Header] = read_header,
-        decode: Callable[[IO[bytes], Limits], Picture] = decode_image,
+        decode: Callable[[IO[bytes], Limits], Picture | PictureRows] = decode_rows,
     ) -> None:
         self._memory_bytes = memory_bytes
         self._pool = SandboxPool(count, memory_bytes)
@@ -142,19 +149,23 @@ class SandboxedDecoder:
         return header
 
     def decode(self, file: IO[bytes], limits: Limits, header: Header | None = None) -> Picture:
-        """Decode a picture in a confined process."""
+        """Decode a picture in a confined process, whose rows are converted while they are sent."""
         pixels = header.height * header.width if header else limits.max_pixels
-        max_bytes = min(self._memory_bytes, SAMPLES_BYTES * pixels + METADATA_BYTES)
+        most = self._memory_bytes
+        memory = min(most, BASE_BYTES + PLAN_SHARE * header.decoder_bytes) if header else most
+        max_bytes = min(memory, SAMPLES_BYTES * pixels + METADATA_BYTES)
         check = partial(check_picture, limits=limits, header=header)
+        wall_s = self._wall_s * max(1, pixels / TIMED_PIXELS)
         task = SandboxTask(
             self._decode,
             (limits,),
             ExpectedAnswer(Picture, max_bytes, check),
-            processor_s=PROCESSOR_SHARE * self._wall_s,
-            wall_s=self._wall_s,
+            processor_s=PROCESSOR_SHARE * wall_s,
+            wall_s=wall_s,
+            memory_bytes=memory,
         )
         picture: Picture = self._run(task, file)
-        return picture
+        return replace(picture, pixels=repeat_grey(picture.pixels))
 
     def close(self) -> None:
         """End the processes."""
@@ -171,7 +182,7 @@ class SandboxedDecoder:
             ) from error
         except MemoryError as error:
             raise TooMuchMemory(
-                f"Image must need at most {self._memory_bytes // MEGABYTE} MB of memory "
+                f"Image must need at most {(task.memory_bytes or 0) // MEGABYTE} MB of memory "
                 "to be decoded. Received: one that needs more."
             ) from error
         except WorkerDied as error:
@@ -195,12 +206,15 @@ def check_header(header: Header, limits: Limits) -> None:
         raise ValueError(f"a header of {header}")
     if header.channels not in (1, 2, 3, 4) or header.bits not in (8, 16):
         raise ValueError(f"a header of {header}")
+    if not 0 <= header.decoder_bytes <= decoding_bytes(header.height * header.width):
+        raise ValueError(f"a header of {header}")
 
 
 def check_picture(picture: Picture, limits: Limits, header: Header | None = None) -> None:
     """Raise ValueError or SuperResolutionError for a picture that no decoder returns."""
     pixels, alpha = picture.pixels, picture.alpha
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+    channels = (1, 3) if picture.is_grey else (3,)
+    if pixels.ndim != 3 or pixels.shape[2] not in channels or not pixels.size:
         raise ValueError(f"pixels of shape {pixels.shape}")
     if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype):
         raise ValueError(f"alpha of shape {alpha.shape}, {alpha.dtype}")
@@ -241,7 +255,7 @@ def _header_task(
     function: Callable[..., Any], arguments: tuple[Any, ...], expected: ExpectedAnswer
 ) -> SandboxTask:
     return SandboxTask(
-        function, arguments, expected, processor_s=HEADER_PROCESSOR_S, wall_s=HEADER_WALL_S
+        function, arguments, expected, HEADER_PROCESSOR_S, HEADER_WALL_S, memory_bytes=BASE_BYTES
     )
 
 

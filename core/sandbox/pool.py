@@ -31,6 +31,8 @@ from typing import IO, Any
 from core.sandbox.messages import (
     EndOfItems,
     ExpectedAnswer,
+    OutOfTime,
+    UnfinishedMessage,
     send_end,
     send_error,
     send_value,
@@ -39,6 +41,7 @@ from core.sandbox.process import (
     ConfinedProcess,
     WorkerDied,
     confine,
+    memory_limited,
     process_context,
     processor_time,
 )
@@ -79,6 +82,7 @@ class SandboxTask:
         expected: the result that is accepted.
         processor_s: processor time that it may take, s.
         wall_s: time after which its process is killed, s.
+        memory_bytes: memory that it may take; None for all that its process may take.
     """
 
     function: Callable[..., Any]
@@ -86,6 +90,7 @@ class SandboxTask:
     expected: ExpectedAnswer
     processor_s: float
     wall_s: float
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -297,9 +302,16 @@ def _run_tasks(answers: socket.socket, tasks: Connection, memory_bytes: int) -> 
 def _run_task(answers: socket.socket, task: SandboxTask, path: str, token: int) -> None:
     send_value(answers, TOKEN.type, token)
     try:
-        with processor_time(task.processor_s), Path(path).open("rb") as file:
-            result = task.function(file, *task.arguments)
-        send_value(answers, task.expected.type, result)
+        with (
+            memory_limited(task.memory_bytes),
+            processor_time(task.processor_s),
+            Path(path).open("rb") as file,
+        ):
+            send_value(answers, task.expected.type, task.function(file, *task.arguments))
+    except UnfinishedMessage as error:
+        if isinstance(error.__cause__, OutOfTime):
+            signal.raise_signal(signal.SIGXCPU)
+        raise
     except BaseException as error:
         send_error(answers, error)
 

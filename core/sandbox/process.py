@@ -189,6 +189,23 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
+def memory_limited(memory_bytes: int | None) -> Iterator[None]:
+    """Limit the memory that the block may take beyond what this process has now, in bytes.
+
+    Native code that is taken over by a file can lift this limit, but not that of `confine`.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    if memory_bytes is not None:
+        limit = data_memory() + memory_bytes
+        limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+@contextmanager
 def processor_time(limit_s: float) -> Iterator[None]:
     """Raise OutOfTime in the block after so many seconds of processor time.
 

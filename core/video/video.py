@@ -100,7 +100,7 @@ class Video:
     def _check_output(self, limits: ClipLimits) -> None:
         """Raise an error if frames cannot get the wanted size, or cannot be encoded at it."""
         grid = self._find_grid(self.height, self.width)
-        limits.frame.check_output(grid.height, grid.width)
+        limits.frame.check_output(grid.height, grid.width, (self.height, self.width))
         check_encodable(grid.height, grid.width, self._output.codec)
 
     @property

@@ -43,7 +43,7 @@ def test_the_model_id_changes_with_each_property_of_the_network(context):
 def test_a_frame_of_a_clip_also_needs_memory_for_earlier_frames(context):
     header = Header(8, 12, channels=3)
     alone, of_clip = (
-        frame_bytes(context.upscaler, header, OutputOptions(restore=0.0), is_clip=is_clip)
+        frame_bytes(context.upscaler, header, OutputOptions("jpeg", restore=0.0), is_clip=is_clip)
         for is_clip in (False, True)
     )
     grid = context.upscaler.grid(OutputOptions(), 8, 12)

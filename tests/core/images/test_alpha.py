@@ -83,7 +83,8 @@ def test_pictures_of_any_shape_are_filled(height, width):
 def test_the_strip_height_does_not_change_the_fill(monkeypatch):
     pixels, alpha = noise(HEIGHT, WIDTH), disc(HEIGHT, WIDTH, 9)
     whole = fill_transparent(pixels, alpha)
-    monkeypatch.setattr("core.images.alpha.STRIP_PIXELS", 3 * WIDTH)
+    for module in ("core.picture", "core.images.alpha"):
+        monkeypatch.setattr(f"{module}.BLOCK_PIXELS", 3 * WIDTH)
     np.testing.assert_array_equal(fill_transparent(pixels, alpha), whole)
 
 

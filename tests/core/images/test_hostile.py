@@ -15,6 +15,7 @@ from PIL import Image
 from core.errors import ImageTooLarge, SuperResolutionError, TooMuchMemory, UnreadableImage
 from core.images import Limits, decode_image, read_header
 from core.images.samples import Samples
+from core.picture import PixelRows
 from tests.support.picture_files import (
     PNG_SIGNATURE,
     Tag,
@@ -151,7 +152,7 @@ def test_too_long_a_side_is_refused_with_the_limit_and_the_size():
 
 
 def test_pixels_beyond_the_size_in_the_header_are_refused(monkeypatch):
-    large = Samples("RGB", np.zeros((200, 100, 3), np.uint8), None)
+    large = Samples("RGB", PixelRows.of(np.zeros((200, 100, 3), np.uint8)), None)
     monkeypatch.setattr("core.images.decode.read_samples", lambda *_: large)
     with pytest.raises(ImageTooLarge, match="Received: 100 x 200 = 20000 pixels"):
         decode_image(png(RGB), LIMITS)

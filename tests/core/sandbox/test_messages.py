@@ -12,9 +12,9 @@ import pytest
 from core import errors
 from core.picture import Extras, Header, Picture
 from core.pixels import PixelArray
+from core.sandbox.codecs import MAX_CHARACTERS
 from core.sandbox.messages import (
     LENGTH,
-    MAX_CHARACTERS,
     MAX_TEXT_BYTES,
     EndOfItems,
     ExpectedAnswer,
