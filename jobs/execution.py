@@ -5,21 +5,25 @@ Frames of jobs share the network and the memory budget with pictures; pictures a
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from core.errors import Overloaded
 from core.media.medium import PICTURES, ClipLimits, Medium, clip_strength
 from core.media.pictures import PictureFile
-from core.media.render import Consistency
+from core.media.render import Consistency, PictureEncoder
+from core.model.grid import OutputGrid
+from core.model.restorer import Restoration
 from core.model.upscaler import Upscaler, assemble
-from core.options import AUTO, PNG, OutputOptions
+from core.options import AUTO, OutputOptions
 from core.picture import Header, Picture
+from core.pixels import PixelArray
 from core.runtime.admission import Admission
-from core.runtime.memory_plan import ASSEMBLED, MemoryPlan
+from core.runtime.memory_plan import MemoryPlan
 from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
 from core.temporal.coherence import MAX_CACHE_BYTES
 from core.temporal.fusion import fusion_bytes
@@ -165,7 +169,7 @@ class FrameUpscaler:
         self._admitted = ExitStack()
 
     def reserve(self, header: Header) -> None:
-        """Hold the memory for decoding and upscaling a picture; see `MemoryReserver`."""
+        """Hold the memory for decoding and upscaling a picture; see `PictureUpscaler`."""
         self._hold(self._bytes_of(header))
         self._is_reserved = True
 
@@ -176,12 +180,35 @@ class FrameUpscaler:
             TooMuchMemory: if the frame needs more than the whole memory budget.
             RequestAbandoned, DeadlineExceeded: as the deadline says.
         """
+        lr, grid, restoration = self._prepare(lr)
+        strips = self._strips(lr, grid, restoration)
+        if restoration is None or self._is_clip:
+            return assemble(strips, lr)
+        consistency = Consistency(lr, grid, restoration)
+        sr = assemble(consistency.watch(strips), lr)
+        return replace(sr, restoration=consistency.facts)
+
+    def write(self, lr: Picture, output: IO[bytes]) -> None:
+        """Upscale a picture and write its file; see `core.media.medium.PictureUpscaler`.
+
+        Raises the same errors as an upscaled frame does.
+        """
+        lr, grid, restoration = self._prepare(lr)
+        encoder = PictureEncoder(lr, self._options, grid, restoration=restoration)
+        output.writelines(encoder.stream(self._strips(lr, grid, restoration)))
+
+    def _prepare(self, lr: Picture) -> tuple[Picture, OutputGrid, Restoration | None]:
+        """Hold the memory of a frame; return the part that the result shows, and how."""
         self._hold(self.cost(lr))
         grid = self._upscaler.grid(self._options, lr.height, lr.width)
         lr = grid.crop(lr)
         strength = self._upscaler.choose_strength(lr, self._options.frame_restore)
-        restoration = self._upscaler.restoration(lr, strength)
-        strips = self._upscaler.strips(
+        return lr, grid, self._upscaler.restoration(lr, strength)
+
+    def _strips(
+        self, lr: Picture, grid: OutputGrid, restoration: Restoration | None
+    ) -> Generator[PixelArray]:
+        return self._upscaler.strips(
             lr,
             grid=grid,
             detail=self._options.detail,
@@ -189,11 +216,6 @@ class FrameUpscaler:
             deadline=self._deadline,
             is_background=True,
         )
-        if restoration is None or self._is_clip:
-            return assemble(strips, lr)
-        consistency = Consistency(lr, grid, restoration)
-        sr = assemble(consistency.watch(strips), lr)
-        return replace(sr, restoration=consistency.facts)
 
     def cost(self, lr: Picture) -> int:
         """Return the largest number of bytes that a frame takes."""
@@ -238,7 +260,7 @@ def frame_bytes(
     is_restored = options.frame_restore != 0
     result = upscaler.plan_result(grid, is_restored=is_restored, is_background=True)
     restoring = upscaler.restoring_bytes(result)
-    output = UNSTREAMED if is_clip or options.picture_format != PNG else ASSEMBLED
+    output = UNSTREAMED if is_clip else options.picture_format
     frame = MemoryPlan(header, result, output, restoring).memory_bytes
     return frame + is_clip * (MAX_CACHE_BYTES + fusion_bytes(grid))
 

@@ -55,6 +55,7 @@ def app(upscaler):
     settings = Settings(
         max_pixels=2000,
         max_side=200,
+        max_output_pixels=32_000,
         max_upload_bytes=100_000,
         memory_mb=16,
         deadline_s=30,

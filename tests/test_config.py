@@ -141,6 +141,16 @@ def test_all_wrong_settings_are_reported_at_once():
     ]
 
 
+def test_a_frame_is_never_larger_than_a_picture_may_be():
+    assert Settings().frame_pixels == 4_000_000 < Settings().max_pixels
+    assert Settings(max_pixels=1000).frame_pixels == 1000
+
+
+def test_the_limit_of_results_can_follow_that_of_pictures():
+    assert Settings().output_pixels == 64_000_000
+    assert Settings(max_pixels=1000, max_output_pixels=0).output_pixels == 16_000
+
+
 def test_the_constructor_ignores_the_environment(monkeypatch):
     monkeypatch.setenv("ENHANCER_PORT", "1234")
     assert Settings().port == 5000

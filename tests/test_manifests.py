@@ -149,9 +149,9 @@ def test_the_largest_picture_fits_into_the_limit(pod, file_format, bits):
     settings = Settings()
     memory = pod["containers"][0]["resources"]["limits"]["memory"]
     budget = int(memory.removesuffix("Gi")) * GIBIBYTE * USABLE_SHARE - RESIDENT_BYTES
-    side = int(settings.max_pixels**0.5)
+    side, sr_side = (int(pixels**0.5) for pixels in (settings.max_pixels, settings.output_pixels))
     halo = read_card(settings.card).halo
-    grid = output_grid(OutputOptions(), side, side, scale=4)
+    grid = output_grid(OutputOptions(width=sr_side), side, side, scale=4)
     plan = plan_result(grid, partial(plan_tiles, window=settings.window, halo=halo), None)
     header = Header(side, side, 4, bits if file_format == "png" else 8)
     assert MemoryPlan(header, plan, file_format).memory_bytes < budget

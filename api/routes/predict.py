@@ -18,9 +18,10 @@ from api.observability.tracing import PictureFacts, trace_picture
 from api.responses import document_idempotency_key, job_accepted, job_schema, prefers_job
 from api.routes.progress import RequestProgress, current_registry
 from api.server.connection import watch_client
+from core.errors import ImageTooLarge
 from core.images import FORMAT_NAMES, check_output_size
 from core.media.render import PictureEncoder
-from core.options import PICTURE_OPTIONS, OutputOptions
+from core.options import AUTO, PICTURE_OPTIONS, OutputOptions
 from core.picture import Picture
 from core.pixels import PixelArray
 from core.runtime.memory_plan import MemoryPlan
@@ -30,6 +31,9 @@ FIELD = "image"
 
 WITHOUT_ALPHA = ("jpeg",)
 """Output formats that cannot hold transparency."""
+
+TIME_MARGIN = 2
+"""Multiple of the deadline up to which a picture is tried: rates are estimates."""
 
 FLATTENED = "flattened on white"
 """Value of the header that says what became of transparency in such a format."""
@@ -131,6 +135,7 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
     upscaler = service.upscaler
     file = read_upload(FIELD).stream
     plan = plan_picture(service, file, options)
+    check_time(service, plan, options)
     progress = RequestProgress(deadline)
     stack.enter_context(current_registry().registered(g.trace.request_id, progress))
     with stopwatch(timings_ms, "queue"):
@@ -168,6 +173,25 @@ def plan_picture(service: ServiceContext, file: IO[bytes], options: OutputOption
     result = service.upscaler.plan_result(grid, is_restored=options.restore != 0)
     restoring_bytes = service.upscaler.restoring_bytes(result)
     return MemoryPlan(header, result, options.picture_format, restoring_bytes)
+
+
+def check_time(service: ServiceContext, plan: MemoryPlan, options: OutputOptions) -> None:
+    """Raise ImageTooLarge if a picture would certainly miss the deadline.
+
+    The highest rate so far counts, and that the picture may not need to be restored. Nothing is
+    refused before a rate was measured.
+    """
+    upscaler, result = service.upscaler, plan.result
+    if options.restore == AUTO:
+        result = upscaler.plan_result(plan.grid, is_restored=False)
+    seconds = upscaler.scheduler.least_seconds(upscaler.work(result))
+    if not seconds or seconds <= TIME_MARGIN * service.deadline_s:
+        return
+    advice = "" if service.jobs is None else " A job (`Prefer: respond-async`) has no deadline."
+    raise ImageTooLarge(
+        f"Image must be computed within {service.deadline_s} s. Received: one that takes about "
+        f"{seconds:.0f} s at this size. A smaller picture takes less.{advice}"
+    )
 
 
 def respond_whole(prepared: PreparedRequest, _stack: ExitStack) -> Response:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from statistics import median_low
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import IO, NamedTuple, Protocol, runtime_checkable
 
 from core.images import Limits
 from core.picture import Header, Picture
@@ -37,8 +37,8 @@ UpscalePicture = Callable[[Picture], Picture]
 
 
 @runtime_checkable
-class MemoryReserver(Protocol):
-    """What else an `UpscalePicture` may do: reserve memory before a picture is decoded."""
+class PictureUpscaler(Protocol):
+    """An `UpscalePicture` that also writes pictures row by row, in memory that it reserves."""
 
     def reserve(self, header: Header) -> None:
         """Reserve the memory for decoding and upscaling a picture, until the next one.
@@ -46,6 +46,9 @@ class MemoryReserver(Protocol):
         Raises:
             TooMuchMemory: if it is more than there is.
         """
+
+    def write(self, lr: Picture, output: IO[bytes]) -> None:
+        """Upscale a picture and write its file."""
 
 
 Report = Callable[[int], None]

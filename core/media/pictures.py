@@ -31,7 +31,7 @@ from core.media.medium import (
     CheckCancelled,
     ClipLimits,
     Medium,
-    MemoryReserver,
+    PictureUpscaler,
     Report,
     Segment,
     UpscalePicture,
@@ -125,12 +125,15 @@ class PictureRendering(NamedTuple):
         self, decoder: Decoder, file: IO[bytes], header: Header, upscale: UpscalePicture
     ) -> Picture:
         """Decode a picture, once its memory is reserved where `upscale` can do that."""
-        if isinstance(upscale, MemoryReserver):
+        if isinstance(upscale, PictureUpscaler):
             upscale.reserve(header)
         return decoder.decode(file, self.limits, header)
 
     def write(self, lr: Picture, upscale: UpscalePicture, output: IO[bytes]) -> None:
         """Upscale a picture and write its file."""
+        if isinstance(upscale, PictureUpscaler):
+            upscale.write(lr, output)
+            return
         sr = upscale(lr)
         grid = output_grid(self.options, lr.height, lr.width, self.scale)
         encoder = PictureEncoder(grid.crop(lr), self.options, grid, facts=sr.restoration)

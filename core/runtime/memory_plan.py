@@ -43,10 +43,6 @@ COPIES = 4
 """Number of copies of the SR pixels of a file that is encoded in one piece: strips, picture,
 encoder, file."""
 
-ASSEMBLED, ASSEMBLED_COPIES = "assembled", 2
-"""Output format of a picture that is complete before it is encoded row by row, and the number of
-copies of its SR pixels: strips, picture."""
-
 
 @dataclass(frozen=True)
 class MemoryPlan:
@@ -106,7 +102,7 @@ class MemoryPlan:
         total = self._strip_bytes + self._resampling_bytes + self.restoring_bytes
         if self.format == PNG:
             return total + (self.sr_bytes if self.is_whole else 0)
-        return total + (ASSEMBLED_COPIES if self.format == ASSEMBLED else COPIES) * self.sr_bytes
+        return total + COPIES * self.sr_bytes
 
     @property
     def _strip_bytes(self) -> int:

@@ -43,6 +43,9 @@ INITIAL_RATE = 1e5
 RATE_MOMENTUM = 0.9
 """Weight of the previous value in the moving average of the measured rate, per tile."""
 
+LEAST_MEASURED_WORK = 8_000
+"""Work of a task from which it counts for the highest rate: small windows are slower."""
+
 MIN_TASK_S = 1e-9
 """Shortest time of a task, so that its rate is finite."""
 
@@ -145,6 +148,7 @@ class TileScheduler:
         self._pictures: list[_PictureTasks] = []
         self._changed = threading.Condition()
         self._rate = INITIAL_RATE
+        self._highest_rate = 0.0
         self._picture_ended_s = float("-inf")
         self._thread: threading.Thread | None = None
 
@@ -164,6 +168,13 @@ class TileScheduler:
     def seconds(self, work: int) -> float:
         """Return how long some work takes while nothing else runs, s."""
         return work / self._rate
+
+    def least_seconds(self, work: int) -> float:
+        """Return how long some work takes at the highest rate of a task so far, s.
+
+        Returns 0 before there is such a rate.
+        """
+        return work / self._highest_rate if self._highest_rate else 0.0
 
     def position(self, deadline: RequestDeadline) -> SchedulePosition | None:
         """Return the position of the picture of a caller; None if it is not here."""
@@ -308,6 +319,8 @@ class TileScheduler:
                 self._picture_ended_s = picture.last_run_s
             rate = task.work / max(seconds, MIN_TASK_S)
             self._rate = RATE_MOMENTUM * self._rate + (1 - RATE_MOMENTUM) * rate
+            if task.work >= LEAST_MEASURED_WORK and not isinstance(result, BaseException):
+                self._highest_rate = max(self._highest_rate, rate)
             self._changed.notify_all()
 
 

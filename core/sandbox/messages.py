@@ -33,6 +33,7 @@ MAX_TEXT_BYTES = 1_000_000
 
 VALUE, ERROR, END = "value", "error", "end"
 
+
 class InvalidMessage(Exception):
     """A message that is malformed, too large, or not of the expected type."""
 

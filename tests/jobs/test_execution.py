@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from core.errors import RequestAbandoned
+from core.media.medium import PictureUpscaler
 from core.model.card import read_linked_cards
 from core.model.upscaler import Upscaler
 from core.options import OutputOptions
@@ -182,3 +183,18 @@ def test_the_model_id_changes_with_each_graph_that_may_compute_a_pixel(context, 
         upscaler = Upscaler(make_card(), repeat, window=16, cards=cards)
         ids.add(replace(context, upscaler=upscaler).model_id)
     assert len(ids) == 2
+
+
+def test_memory_is_reserved_before_a_picture_is_decoded_and_kept_while_others_wait(context, medium):
+    medium.kind = "pictures"
+    admission = context.admission
+    header = Header(8, 12, 3, decoder_bytes=1_000_000)
+    with closing(context.frame_upscaler(medium, OutputOptions(), RequestDeadline())) as upscale:
+        assert isinstance(upscale, PictureUpscaler)
+        upscale.reserve(header)
+        reserved = admission.taken
+        assert reserved > upscale.cost(FRAME)
+        admission._queued.append(None)  # a picture waits for memory
+        upscale(FRAME)
+        admission._queued.clear()
+        assert admission.taken == reserved

@@ -18,7 +18,7 @@ import numpy as np
 
 from core.errors import ImageTooLarge, Overloaded
 from core.images import decode_image
-from core.picture import Extras, Header, Picture
+from core.picture import Extras, Header, Picture, PictureRows, PixelRows
 from core.sandbox.messages import LENGTH, ExpectedAnswer, send_end, send_value
 from core.sandbox.pool import SandboxPool, SandboxTask
 
@@ -86,6 +86,18 @@ def eat_memory(_file, _limits=None):
     eaten = []
     while True:
         eaten.append(np.ones(10_000_000, np.uint8))
+
+
+def decode_with_failing_rows(_file, _limits=None):
+    """Return a picture whose second block of rows cannot be computed."""
+
+    def read(top, bottom):
+        if top:
+            raise ValueError("no more rows")
+        return np.zeros((bottom, 2000, 3), np.uint8)
+
+    rows = PixelRows((2000, 2000, 3), np.dtype(np.uint8), read)
+    return PictureRows(rows, None, False, Extras())
 
 
 def too_large(_file, _limits=None):

@@ -32,8 +32,9 @@ def test_time_and_memory_grow_with_the_size(estimate, upscaler):
     upscaler.scheduler._rate = 1000.0
     small, large = (estimate(noise(14, 20), scale=scale).json for scale in ("4", "8"))
     assert small["seconds"] > 0.1
-    for name in ("seconds", "memory_bytes", "tiles"):
+    for name in ("seconds", "tiles"):
         assert large[name] > small[name]
+    assert large["memory_bytes"] >= small["memory_bytes"]  # decoding may take the most
 
 
 def test_nothing_is_computed_at_the_same_size(estimate):

@@ -2,13 +2,14 @@
 
 import io
 import struct
+from fractions import Fraction
 from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from core.errors import UnreadableImage, UnsupportedImage
+from core.errors import ImageTooLarge, UnreadableImage, UnsupportedImage
 from core.images import Limits, decode_image, decode_rgb, read_header
 from core.pixels import to_uint8
 from tests.support.picture_files import Tag, encoded, png, tiff
@@ -406,6 +407,19 @@ def test_a_stored_orientation_is_applied_once(name, orientation):
     assert (header.height, header.width) == expected.shape[:2]
 
 
+def test_blocks_of_rows_make_the_same_pictures(monkeypatch):
+    files = [make() for make, *_ in (EXACT | NEAR).values()]
+    files += [make(orientation) for make, *_ in LYING.values() for orientation in range(1, 9)]
+    files.append(encoded(np.dstack([RGB, INDICES // 4])))  # faint pixels get colour from afar
+    whole = [decode_image(data) for data in files]
+    for module in ("core.picture", "core.images.alpha"):
+        monkeypatch.setattr(f"{module}.BLOCK_PIXELS", 4 * WIDTH)
+    for data, expected in zip(files, whole, strict=True):
+        picture = decode_image(data)
+        np.testing.assert_array_equal(picture.pixels, expected.pixels)
+        np.testing.assert_array_equal(picture.alpha, expected.alpha)
+
+
 @pytest.mark.parametrize("pixels", [RGB, DEEP])
 def test_only_the_colour_is_decoded_to_8_bits(pixels):
     rgb = decode_rgb(png(pixels))
@@ -472,3 +486,38 @@ def test_16_bit_planes_of_cmyk_are_refused():
     ink = np.dstack([DEEP, DEEP_GREY])
     with pytest.raises(UnsupportedImage, match="planes of 16 bits"):
         decode_image(tiff(ink, photometric=5, planar=2))
+
+
+@pytest.mark.parametrize(
+    ("size", "lr_size", "advice"),
+    [
+        ((16_128, 12_096), (4032, 3024), "The largest that fits is scale=2.29."),
+        ((24_000, 32_000), (6000, 8000), "The largest that fits is scale=1.15."),
+        ((9000, 9000), (9000, 9000), "No size fits."),
+        ((16_000, 16_000), (1000, 1000), "The largest that fits is scale=8."),
+    ],
+)
+def test_a_result_over_the_limit_is_refused_with_the_largest_that_fits(size, lr_size, advice):
+    limits = Limits(10**9, 10**9, max_output_pixels=64_000_000)
+    with pytest.raises(ImageTooLarge, match=r"at most 64000000 pixels\. Received: ") as refused:
+        limits.check_output(*size, lr_size)
+    assert str(refused.value).endswith(advice)
+
+
+@pytest.mark.parametrize("lr_size", [(7, 999), (3024, 4032)])
+@pytest.mark.parametrize("most", [10, 1001, 64_000_000])
+def test_the_advised_scale_fits_and_the_next_one_does_not(lr_size, most):
+    limits = Limits(10**9, 10**9, max_output_pixels=most)
+    with pytest.raises(ImageTooLarge) as refused:
+        limits.check_output(*(10_000 * side for side in lr_size), lr_size)
+    if str(refused.value).endswith("No size fits."):
+        assert lr_size[0] * lr_size[1] > most
+        return
+    scale = Fraction(str(refused.value).rstrip(".").partition("scale=")[2])
+    limits.check_output(*result_size(lr_size, scale), lr_size)
+    with pytest.raises(ImageTooLarge):
+        limits.check_output(*result_size(lr_size, scale + Fraction(1, 100)), lr_size)
+
+
+def result_size(lr_size, scale):
+    return [int(side * scale + Fraction(1, 2)) for side in lr_size]

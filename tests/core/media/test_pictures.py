@@ -87,6 +87,33 @@ def test_the_limit_on_the_result_is_checked_when_a_file_is_opened(open_bytes, mo
     open_bytes(encoded(noise(10, 10)), scale=3.9)
 
 
+def test_memory_is_reserved_for_each_picture_before_it_is_decoded(open_bytes, compute):
+    class Reserving:
+        headers = []
+
+        def reserve(self, header):
+            self.headers.append((header.height, header.width, header.decoder_bytes > 0))
+            if header.width == 13:
+                raise TooMuchMemory("Image must fit. Received: one that does not.")
+
+        def write(self, lr, output):
+            output.write(b"SR of %d rows" % lr.height)
+
+    files = {"a.png": encoded(noise(10, 12)), "b.png": encoded(noise(11, 13))}
+    result = unzipped(compute(open_bytes(archive(files)), Reserving()))
+    assert Reserving.headers == [(10, 12, True), (11, 13, True)]
+    assert result["a.png"] == b"SR of 10 rows"
+    assert json.loads(result[REPORT])["left_out"][0]["file"] == "b.png"
+
+
+def test_pictures_have_limits_of_their_own(open_bytes, monkeypatch):
+    limits = replace(LIMITS, frame=Limits(99, 100, 10), picture=Limits(100, 100, 10))
+    monkeypatch.setattr("tests.core.media.test_pictures.LIMITS", limits)
+    assert open_bytes(encoded(noise(10, 10))).frames == 1
+    with pytest.raises(ImageTooLarge, match="at most 100 pixels"):
+        open_bytes(encoded(noise(10, 11)))
+
+
 def unzipped(content):
     with zipfile.ZipFile(io.BytesIO(content)) as made:
         assert made.testzip() is None

@@ -269,6 +269,29 @@ def test_tasks_that_wait_are_counted():
     assert scheduler.tiles_waiting == 0
 
 
+def test_the_highest_rate_of_whole_windows_tells_the_least_time():
+    now = [0.0]
+    scheduler = TileScheduler(clock=lambda: now[0])
+
+    def take(seconds):
+        now[0] += seconds
+        return result(1)
+
+    list(scheduler.run([TileTask(lambda: take(0.0), 10)], max_results=9))
+    assert scheduler.least_seconds(10**9) == 0  # a small window tells nothing
+    times = (2.0, 1.0, 4.0)
+    list(scheduler.run([TileTask(lambda s=s: take(s), 10_000) for s in times], max_results=9))
+    assert scheduler.least_seconds(50_000) == pytest.approx(5)
+
+
+def test_a_task_that_fails_is_no_measure_of_time():
+    scheduler = TileScheduler()
+    failing = TileTask(lambda: 1 / 0, 10_000)
+    with pytest.raises(ZeroDivisionError):
+        list(scheduler.run([failing], max_results=9))
+    assert scheduler.least_seconds(10**9) == 0
+
+
 def test_the_position_of_each_picture_is_known():
     now, gate = [0.0], Gate()
     scheduler = TileScheduler(clock=lambda: now[0])

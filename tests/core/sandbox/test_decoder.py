@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from core.errors import (
     ImageTooLarge,
@@ -17,11 +18,14 @@ from core.picture import Header
 from core.sandbox import decoder as module
 from core.sandbox.decoder import InProcessDecoder, SandboxedDecoder, decoding_bytes, read_one
 from tests.support import hostile, streams
-from tests.support.picture_files import encoded, png_of_rows
+from tests.support.picture_files import encoded, png, png_of_rows, tiff
 from tests.support.stand_ins import noise
 
 LIMITS = Limits(max_pixels=4_000_000, max_side=16_000)
 MEMORY_BYTES = decoding_bytes(LIMITS.max_pixels)
+
+SIDEWAYS = Image.Exif()
+SIDEWAYS[0x0112] = 6
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +63,47 @@ def test_alpha_arrives(decoders):
     rgba = noise(5, 7, 4)
     picture = decoders.decode(io.BytesIO(encoded(rgba)), LIMITS)
     np.testing.assert_array_equal(picture.alpha, rgba[..., 3])
+
+
+def test_grey_takes_one_byte_for_each_pixel(decoders):
+    grey = noise(5, 7, 1)
+    picture = decoders.decode(io.BytesIO(encoded(grey[..., 0])), LIMITS)
+    np.testing.assert_array_equal(picture.pixels, np.repeat(grey, 3, axis=2))
+    assert picture.pixels.strides == (7, 1, 0)
+
+
+def gradient(channels, dtype=np.uint8):
+    """Return 2.4 megapixels that files of few bytes hold."""
+    levels = np.add.outer(np.arange(1200), np.arange(2000)) * (np.iinfo(dtype).max // 3300)
+    return np.repeat(levels.astype(dtype)[..., None], channels, axis=2)
+
+
+LARGE = {
+    "JPEG": lambda: encoded(gradient(3), "JPEG"),
+    "JPEG, progressive": lambda: encoded(gradient(3), "JPEG", progressive=True, subsampling=0),
+    "JPEG, CMYK": lambda: encoded(Image.fromarray(gradient(3)).convert("CMYK"), "JPEG"),
+    "PNG": lambda: encoded(gradient(3)),
+    "PNG with alpha": lambda: encoded(gradient(4)),
+    "PNG, grey with alpha": lambda: encoded(gradient(2)),
+    "PNG of 16 bits": lambda: png(gradient(4, np.uint16)),
+    "WebP": lambda: encoded(gradient(4), "WEBP"),
+    "TIFF": lambda: encoded(gradient(3), "TIFF", compression="tiff_lzw", exif=SIDEWAYS),
+    "TIFF of 16 bits": lambda: tiff(gradient(3, np.uint16)),
+    "AVIF": lambda: encoded(gradient(4), "AVIF", speed=10, subsampling="4:4:4"),
+    "HEIC": lambda: encoded(gradient(4), "HEIF", chroma=444),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_decoder_needs_no_more_memory_than_the_header_announces(name):
+    file = io.BytesIO(LARGE[name]())
+    header = read_header(file)
+    assert header.decoder_bytes < 80_000_000 + file.seek(0, io.SEEK_END)
+    decoders = SandboxedDecoder(1, memory_bytes=header.decoder_bytes, wall_s=60)
+    try:
+        assert decoders.decode(file, LIMITS, header).width == header.width
+    finally:
+        decoders.close()
 
 
 @pytest.mark.parametrize(
@@ -114,6 +159,25 @@ def test_a_picture_that_takes_too_much_memory_is_refused(hostile_decoders):
     decoders = hostile_decoders(decode=hostile.eat_memory)
     with pytest.raises(TooMuchMemory, match="at most 512 MB"):
         decoders.decode(io.BytesIO(), LIMITS)
+
+
+def test_a_picture_may_not_take_much_more_memory_than_its_header_announces(hostile_decoders):
+    decoders = hostile_decoders(decode=hostile.eat_memory)
+    with pytest.raises(TooMuchMemory, match="at most 276 MB"):
+        decoders.decode(io.BytesIO(), LIMITS, Header(2, 3, 3, decoder_bytes=10_000_000))
+
+
+def test_a_picture_whose_rows_cannot_be_computed_is_refused(hostile_decoders):
+    decoders = hostile_decoders(decode=hostile.decode_with_failing_rows)
+    with pytest.raises(UnreadableImage, match=r"survives\. Received: .* twice .exit code 1"):
+        decoders.decode(io.BytesIO(), LIMITS)
+
+
+def test_a_large_picture_has_more_time(hostile_decoders):
+    decoders = hostile_decoders(wall_s=0.1, decode=hostile.sleep)
+    limits = Limits(80_000_000, 16_000)
+    with pytest.raises(UnreadableImage, match=r"within 0\.5 s"):
+        decoders.decode(io.BytesIO(), limits, Header(8000, 10_000, 3))
 
 
 @pytest.mark.parametrize(
