@@ -25,7 +25,7 @@ error_schema = model.model(
         "message": fields.String(
             required=True,
             description="What was expected, and what was received",
-            example="Image must have at most 4000000 pixels. "
+            example="Image must have at most 48000000 pixels. "
             "Received: 4000 x 3000 = 12000000 pixels.",
         )
     },
