@@ -12,12 +12,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, NamedTuple
 
 from core.media.medium import Medium
 from core.options import OutputOptions
-from jobs.errors import RETRY_AFTER_S, JobUnfinished, OutOfSpace, ResultGone, UnknownJob
-from jobs.execution import JobContext
+from jobs.errors import (
+    RETRY_AFTER_S,
+    JobUnfinished,
+    OutOfSpace,
+    ResultGone,
+    UnknownJob,
+    disk_full_reported,
+)
+from jobs.execution import JobContext, JobEstimate
 from jobs.job import Job, JobResult, JobState, NewJob, clean_name, new_id
 
 COPY_BYTES = 1 << 20
@@ -75,6 +83,11 @@ class EngineStats:
     jobs: Mapping[JobState, int]
     disk_bytes: int
     disk_budget_bytes: int
+
+    @property
+    def unfinished(self) -> int:
+        """Number of jobs that are queued or running."""
+        return sum(number for state, number in self.jobs.items() if not state.is_final)
 
 
 class JobEngine(ABC):
@@ -139,6 +152,24 @@ class JobEngine(ABC):
             return Submission(existing, is_new=False)
         self._wake_worker(job_id)
         return Submission(self.get(job_id), is_new=True)
+
+    def estimate(self, upload: IO[bytes], options: OutputOptions) -> JobEstimate:
+        """Return what the job of a file would take. Nothing is stored.
+
+        Args:
+            upload: as for `submit`.
+            options: of the result.
+
+        Raises:
+            OutOfSpace: if the file does not fit on the disk while it is read.
+            SuperResolutionError: for the file or the options, as `submit` does.
+        """
+        self._context.upscaler.check_detail(options.detail)
+        self._context.upscaler.check_restore(options.restore)
+        with TemporaryDirectory() as folder:
+            with disk_full_reported():
+                path = copy_upload(upload, Path(folder, "upload")).path
+            return self._context.estimate(self._context.open_admissible(path, options), options)
 
     @abstractmethod
     def get(self, job_id: str) -> Job:

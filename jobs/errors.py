@@ -15,6 +15,10 @@ SuperResolutionError      of core/errors
     └── JobInterrupted    stop working on the job: it was cancelled, or the server stops
 """
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from core.errors import RetryLater, SuperResolutionError
 
 RETRY_AFTER_S = 60
@@ -104,3 +108,14 @@ def disk_full() -> OutOfSpace:
         "Files of jobs must fit on their disk. Received: one more, and it is full.",
         retry_after_s=RETRY_AFTER_S,
     )
+
+
+@contextmanager
+def disk_full_reported() -> Iterator[None]:
+    """Raise OutOfSpace instead of the operating system's errors for a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise disk_full() from error

@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from core.errors import Overloaded
-from core.media.medium import PICTURES, ClipLimits, Medium, clip_strength
+from core.media.medium import PICTURES, WARM_UP, ClipLimits, Medium, clip_strength
 from core.media.pictures import PictureFile
 from core.media.render import Consistency, PictureEncoder
 from core.model.grid import OutputGrid
@@ -27,6 +27,7 @@ from core.runtime.memory_plan import MemoryPlan
 from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
 from core.temporal.coherence import MAX_CACHE_BYTES
 from core.temporal.fusion import fusion_bytes
+from core.video import even_size
 from jobs.job import JobResult, result_name
 
 UNSTREAMED = "whole"
@@ -39,6 +40,30 @@ Raises what `core.errors` has for files and options; the messages are for the fi
 the same file with the same options must give the same medium in every process: the same segments,
 and the same bytes for each of them.
 """
+
+
+class JobEstimate(NamedTuple):
+    """What a job takes.
+
+    Attributes:
+        medium: the opened file.
+        grid: pixels of the largest result.
+        tiles: number of tiles of all frames.
+        work: their work for the scheduler.
+        memory_bytes: memory that one frame takes at most.
+    """
+
+    medium: Medium
+    grid: OutputGrid
+    tiles: int
+    work: int
+    memory_bytes: int
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """Height and width of the largest result; even in a video."""
+        size = self.grid.height, self.grid.width
+        return even_size(*size) if self.medium.mimetype.startswith("video/") else size
 
 
 @dataclass(frozen=True)
@@ -87,6 +112,25 @@ class JobContext:
         if is_clip or medium.frames == 1 or not options.has_size:
             self.admission.check(frame_bytes(self.upscaler, header, options, is_clip=is_clip))
         return medium
+
+    def estimate(self, medium: Medium, options: OutputOptions) -> JobEstimate:
+        """Return what the frames of a medium take.
+
+        Frames that are computed once more, because a segment begins with those before it, count.
+        Where the condition of a picture decides whether it is restored, restoring counts.
+        """
+        is_clip = medium.kind != PICTURES
+        repeated = WARM_UP * (len(medium.segments()) - 1) if is_clip and options.is_coherent else 0
+        plans = []
+        tiles = work = 0
+        for (height, width), frames in medium.sizes.items():
+            plan = plan_frame(self.upscaler, Header(height, width, channels=4), options)
+            tiles += (frames + repeated) * plan.result.tiles
+            work += (frames + repeated) * self.upscaler.work(plan.result)
+            plans.append(plan)
+        memory_bytes = max(plan_bytes(plan, is_clip=is_clip) for plan in plans)
+        largest = max((plan.grid for plan in plans), key=lambda grid: grid.height * grid.width)
+        return JobEstimate(medium, largest, tiles, work, memory_bytes)
 
     def decide(self, medium: Medium, options: OutputOptions) -> OutputOptions:
         """Return the options with the strength at which all frames of a clip are restored.
@@ -256,13 +300,23 @@ def frame_bytes(
         options: of the result.
         is_clip: whether earlier frames are remembered.
     """
+    return plan_bytes(plan_frame(upscaler, header, options, is_clip=is_clip), is_clip=is_clip)
+
+
+def plan_frame(
+    upscaler: Upscaler, header: Header, options: OutputOptions, *, is_clip: bool
+) -> MemoryPlan:
+    """Return how a frame is computed; the arguments are those of `frame_bytes`."""
     grid = upscaler.grid(options, header.height, header.width)
     is_restored = options.frame_restore != 0
     result = upscaler.plan_result(grid, is_restored=is_restored, is_background=True)
-    restoring = upscaler.restoring_bytes(result)
     output = UNSTREAMED if is_clip else options.picture_format
-    frame = MemoryPlan(header, result, output, restoring).memory_bytes
-    return frame + is_clip * (MAX_CACHE_BYTES + fusion_bytes(grid))
+    return MemoryPlan(header, result, output, upscaler.restoring_bytes(result))
+
+
+def plan_bytes(plan: MemoryPlan, *, is_clip: bool) -> int:
+    """Return the largest number of bytes that a frame takes, given how it is computed."""
+    return plan.memory_bytes + is_clip * (MAX_CACHE_BYTES + fusion_bytes(plan.grid))
 
 
 def file_digest(path: Path) -> str:

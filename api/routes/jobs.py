@@ -18,7 +18,7 @@ from api.responses import (
     result_response,
 )
 from api.server.connection import extend_read_timeout
-from core.options import JOB_OPTIONS
+from core.options import JOB_OPTIONS, OutputOptions
 
 FIELD = "file"
 
@@ -76,12 +76,24 @@ class JobsRoute(Resource):
     @jobs.response(500, "Internal error; see the log of the service", error_schema)
     def post(self) -> Response:
         """Create a job that upscales a file, by default four times."""
-        request.max_content_length = current_jobs().max_upload_bytes
-        extend_read_timeout(request.environ, MIN_UPLOAD_RATE)
-        file = read_upload(FIELD, "a picture, a clip or an archive")
-        service = current_service()
-        options = read_job_options(has_note=service.has_note, restore=service.restore)
-        return job_accepted(file, options)
+        allow_large_upload()
+        return job_accepted(*read_job())
+
+
+def allow_large_upload() -> None:
+    """Allow the request to be as large, and to arrive as slowly, as that of a job."""
+    request.max_content_length = current_jobs().max_upload_bytes
+    extend_read_timeout(request.environ, MIN_UPLOAD_RATE)
+
+
+def read_job() -> tuple[FileStorage, OutputOptions]:
+    """Return the file and the options of the job that the request asks for.
+
+    The errors are those of `read_upload` and `read_job_options`.
+    """
+    file = read_upload(FIELD, "a picture, a clip or an archive")
+    service = current_service()
+    return file, read_job_options(has_note=service.has_note, restore=service.restore)
 
 
 @jobs.route("/<string:job_id>")

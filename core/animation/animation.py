@@ -8,7 +8,7 @@ network has learned photographs: it makes such an edge ragged, with dots beside 
 """
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -81,6 +81,7 @@ class Animation:
         self._plays = source.plays
         self.header = header = source.header
         self.height, self.width, self.frames = header.height, header.width, header.frames
+        self.sizes: Mapping[tuple[int, int], int] = {(header.height, header.width): header.frames}
         self.damage = header.damage
         self._output = find_output(options, header.format)
         self._find_grid = partial(output_grid, options, scale=scale)

@@ -5,7 +5,7 @@ else. So any process can compute any segment, in any order, more than once, and 
 always the same.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -150,6 +150,7 @@ class Medium(Protocol):
         height: height of a frame, LR px; that of the highest where there are several pictures.
         width: width of a frame, LR px; that of the widest where there are several pictures.
         frames: number of frames to compute.
+        sizes: number of frames of each height and width, LR px.
         suffix: suffix of the result's name, such as ".mp4".
         mimetype: media type of the result.
         damage: what is wrong with the file, for its owner; None if nothing is.
@@ -159,6 +160,7 @@ class Medium(Protocol):
     height: int
     width: int
     frames: int
+    sizes: Mapping[tuple[int, int], int]
     suffix: str
     mimetype: str
     damage: str | None

@@ -7,7 +7,13 @@ and the other streams of the file.
 
 from core.video.colour import SRGB, Colour
 from core.video.container import CODECS, CONTAINERS, FORMATS, SUFFIXES, sniff
-from core.video.encoder import DEFAULT_QUALITY, MAX_SIDE, EncoderSettings, check_encodable
+from core.video.encoder import (
+    DEFAULT_QUALITY,
+    MAX_SIDE,
+    EncoderSettings,
+    check_encodable,
+    even_size,
+)
 from core.video.frames import RawClip, read_raw, write_raw
 from core.video.parts import VideoOutput, write_silent_video
 from core.video.video import Video, choose_codec, read_video_header
@@ -27,6 +33,7 @@ __all__ = [
     "VideoOutput",
     "check_encodable",
     "choose_codec",
+    "even_size",
     "read_raw",
     "read_video_header",
     "sniff",

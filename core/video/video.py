@@ -5,7 +5,7 @@ hostile file may crash without harm. See `core.sandbox.decoder`.
 """
 
 from bisect import bisect_left
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -92,6 +92,7 @@ class Video:
         self.header = self._probe.header
         self.height, self.width = self.header.height, self.header.width
         self.frames = self.header.frames
+        self.sizes: Mapping[tuple[int, int], int] = {(self.height, self.width): self.frames}
         self.damage = self.header.damage
         self._check_output(limits)
         container = CONTAINERS[self._output.format]

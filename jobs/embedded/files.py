@@ -9,20 +9,18 @@
 The name of an unfinished file begins with `.`. If its writer is gone, anybody may delete it.
 """
 
-import errno
 import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from core.files import atomic_write, flush_to_disk
 from core.media.medium import Segment
 from jobs.engine import ReceivedUpload, copy_upload
-from jobs.errors import RETRY_AFTER_S, OutOfSpace, disk_full, over_budget
+from jobs.errors import RETRY_AFTER_S, OutOfSpace, disk_full_reported, over_budget
 
 LOCK, SOURCE, RESULT = "lock", "source", "result"
 
@@ -179,17 +177,6 @@ class JobFiles:
         """Delete the folders that a process was deleting when it died."""
         for path in self.folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(path, ignore_errors=True)
-
-
-@contextmanager
-def disk_full_reported() -> Iterator[None]:
-    """Raise OutOfSpace instead of the operating system's errors for a full disk."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise disk_full() from error
 
 
 def _new_lock(folder: Path) -> FileLock:

@@ -15,9 +15,9 @@ from core.errors import RequestAbandoned, SuperResolutionError
 from core.files import atomic_write
 from core.media.medium import Medium, Segment
 from core.runtime.scheduler import RequestDeadline
-from jobs.embedded.files import FileLock, JobFiles, disk_full_reported
+from jobs.embedded.files import FileLock, JobFiles
 from jobs.embedded.store import JobClaim, JobStore
-from jobs.errors import JobInterrupted, OutOfSpace
+from jobs.errors import JobInterrupted, OutOfSpace, disk_full_reported
 from jobs.execution import JobContext
 from jobs.job import Job, JobResult, JobState
 

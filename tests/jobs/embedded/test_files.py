@@ -6,8 +6,8 @@ import os
 import pytest
 
 from core.files import atomic_write
-from jobs.embedded.files import JobFiles, disk_full_reported
-from jobs.errors import OutOfSpace
+from jobs.embedded.files import JobFiles
+from jobs.errors import OutOfSpace, disk_full_reported
 from jobs.execution import file_digest
 
 
