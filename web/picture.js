@@ -8,10 +8,12 @@ const FIRST_BYTES = 2 ** 20; // of a file, in which an animation can be recognis
 const VIDEO = /\.(mp4|m4v|mov|webm|mkv)$/i;
 const ARCHIVE = /\.zip$/i;
 const ANIMATIONS = [
-  /^GIF8([^]*?!\xf9\x04[^]{4}\0[,!]){2}/, // graphic control of a second frame
   /^.PNG[^]*acTL/,
   /^RIFF[^]{4}WEBP[^]*ANIM/,
 ];
+
+const GIF_IMAGE = 0x2c;
+const GIF_EXTENSION = 0x21;
 
 let count = 0;
 
@@ -46,7 +48,26 @@ async function kindOf(file) {
   if (ARCHIVE.test(file.name)) return "archive";
   const head = await file.slice(0, FIRST_BYTES).arrayBuffer();
   const text = new TextDecoder("latin1").decode(head);
-  return ANIMATIONS.some((pattern) => pattern.test(text)) ? "animation" : "picture";
+  const moves = ANIMATIONS.some((pattern) => pattern.test(text)) || isMovingGif(new Uint8Array(head));
+  return moves ? "animation" : "picture";
+}
+
+/** Returns whether the beginning of a file is that of a GIF of two frames or more. */
+function isMovingGif(bytes) {
+  if (!/^GIF8[79]a/.test(String.fromCharCode(...bytes.subarray(0, 6)))) return false;
+  const colours = (flags) => (flags & 0x80 ? 3 * 2 ** ((flags & 7) + 1) : 0);
+  let at = 13 + colours(bytes[10]);
+  for (let frames = 0; at < bytes.length;) {
+    if (bytes[at] === GIF_IMAGE) {
+      frames += 1;
+      if (frames === 2) return true;
+      at += 11 + colours(bytes[at + 9]);
+    } else if (bytes[at] === GIF_EXTENSION) at += 2;
+    else return false;
+    while (bytes[at]) at += bytes[at] + 1; // blocks of data; an empty one ends them
+    at += 1;
+  }
+  return false;
 }
 
 /** Returns an element that shows the file; null if the browser cannot show it. */

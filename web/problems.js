@@ -9,6 +9,7 @@ const FRAMING_BYTES = 2000; // of a request, in addition to the file
 const DEFAULT_WAIT_S = 5; // if the service does not say how long to wait
 const BUSY = [429, 503, 507];
 const FINAL = [400, 403, 413, 415];
+const OF_OPTIONS = /^(`\w+`|Size) must/; // a message about the options, not about the file
 
 export const CANCELLED = problem("cancelled", true);
 export const OFFLINE = problem("offline", true);
@@ -27,7 +28,8 @@ function unreachable() {
 
 function refused({ status, message, retryAfterS }) {
   const wait = BUSY.includes(status) ? (retryAfterS ?? DEFAULT_WAIT_S) : null;
-  return { ...problem(`problem-${status}`, !FINAL.includes(status), { status }), message, retryAfterS: wait };
+  const name = OF_OPTIONS.test(message) ? "problem-options" : `problem-${status}`;
+  return { ...problem(name, !FINAL.includes(status), { status }), message, retryAfterS: wait };
 }
 
 /** Returns the problem that is known before anything is sent; null if there is none. */

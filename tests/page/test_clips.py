@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from tests.support.animations import gif as gif_of
+from tests.support.animations import image
 from tests.support.clip_files import scenes, write_clip
-from tests.support.gestures import divider_at, save, wait_until_done
+from tests.support.gestures import divider_at, expect_result, save, wait_until_done
 from tests.support.stand_in_service import StandInService, refuse, running
 from tests.support.stand_ins import noise
 from tests.support.waiting import wait_until
@@ -120,6 +122,13 @@ def test_a_still_gif_is_a_picture(page, give, encode, answer):
     give(page, ("still.gif", still), media_type="image/gif")
     wait_until_done(page)
     assert save(page) == ("still_4x.png", answer(still))
+
+
+def test_a_gif_without_graphic_controls_is_an_animation(page, give):
+    frames = [image([[level] * 9] * 7) for level in (0, 1)]
+    give(page, ("old.gif", gif_of(*frames, size=(7, 9), version=b"GIF87a")), media_type="image/gif")
+    expect_result(page, "36 × 28")
+    assert page.locator("#play").is_visible()
 
 
 @pytest.mark.parametrize(("name", "file_format"), [("a.png", "PNG"), ("a.webp", "WEBP")])

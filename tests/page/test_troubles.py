@@ -19,6 +19,13 @@ def test_a_file_that_is_not_a_picture_is_explained_with_the_message_of_the_servi
     expect(page.locator("#retry")).to_be_hidden()
 
 
+def test_a_setting_that_the_service_refuses_is_not_blamed_on_the_file(page, give, picture, service):
+    service.instead = [refuse(400, "Size must be from 1 to 16 times that of the picture.")]
+    give(page, ("cat.png", picture))
+    title = "This size or setting does not suit this file."
+    expect_problem(page, title, "Size must be from 1 to 16 times")
+
+
 @pytest.mark.parametrize(
     ("height", "width", "level", "why"),
     [

@@ -13,8 +13,8 @@ from core.images import OUTPUT_FORMATS
 INDEX = (FILES / "index.html").read_text()
 SCRIPTS_AND_STYLES = [path for path in FILES.iterdir() if path.suffix in (".js", ".css")]
 # Sizes, with their rules, estimates and offers, take 15 kB, and 6 kB compressed.
-MOST_BYTES = 85_000  # of scripts and styles in the repository
-MOST_SENT_BYTES = 33_000  # of scripts and styles, compressed
+MOST_BYTES = 86_000  # of scripts and styles in the repository
+MOST_SENT_BYTES = 33_500  # of scripts and styles, compressed
 CONDITIONS = [("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since")]
 
 
