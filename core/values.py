@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
-"""A number without sign and exponent."""
-
 MAX_DIGITS = 9
-"""Number of digits up to which a text is read as a number. Python is slow to read long ones, or
-refuses them."""
+"""Number of digits up to which a text is read as a number, and of decimals. Python is slow to read
+long ones, or refuses them."""
+
+DECIMAL = re.compile(rf"[0-9]{{1,{MAX_DIGITS}}}(\.[0-9]{{1,{MAX_DIGITS}}})?")
+"""A number without sign and exponent."""
 
 
 class Values(NamedTuple):
@@ -78,7 +78,9 @@ def decimal(least: int, most: int) -> Values:
             raise ValueError(text)
         return float(text)
 
-    expected = f"a number from {least} to {most}"
+    expected = (
+        f"a number from {least} to {most}, such as 2 or 1.5, with up to {MAX_DIGITS} decimals"
+    )
     return Values(float, parse, expected, f"{least}-{most}", least=least, most=most)
 
 

@@ -65,7 +65,7 @@ def test_a_picture_gets_the_size_that_is_asked_for(picture, tmp_path, arguments,
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--scale", "4,5"), 2, "`scale` must be a number from 1 to 16. Received: '4,5'"),
+        (("--scale", "4,5"), 2, "`scale` must be a number from 1 to 16, such as 2 or 1.5"),
         (("--scale", 2, "--width", 50), 2, "Received: scale=2, width=50"),
         (("--fit", "cover"), 2, "Received: fit=cover"),
         (("--width", 29), 1, "width=29, a factor of 0.9667"),

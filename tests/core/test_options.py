@@ -97,7 +97,7 @@ def test_a_text_stands_for_a_value(option, text, value):
         (RESTORE, "nan", "Received: 'nan'"),
         (RESTORE, "", "Received: ''"),
         (QUALITY, "101", "`quality` must be a whole number from 1 to 100. Received: '101'"),
-        (SCALE, "0", "`scale` must be a number from 1 to 16. Received: '0'"),
+        (SCALE, "0", "`scale` must be a number from 1 to 16, such as 2 or 1.5"),
         (SCALE, "1e9", "Received: '1e9'"),
         (WIDTH, "0", "`width` must be a whole number from 1 to 1000000. Received: '0'"),
         (HEIGHT, "99999999", "`height` must be a whole number .* Received: '99999999'"),

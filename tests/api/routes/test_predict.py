@@ -93,7 +93,7 @@ def test_four_times_the_size_by_any_name_is_the_same_file(post_fields, fields):
 @pytest.mark.parametrize(
     ("fields", "status", "message"),
     [
-        ({"scale": "0"}, 400, "`scale` must be a number from 1 to 16. Received: '0'"),
+        ({"scale": "0"}, 400, "`scale` must be a number from 1 to 16, such as 2 or 1.5"),
         ({"scale": "-1"}, 400, "Received: '-1'"),
         ({"scale": "nan"}, 400, "Received: 'nan'"),
         ({"scale": "1e9"}, 400, "Received: '1e9'"),

@@ -1,5 +1,7 @@
 """Results of every size: exact tiles, whatever is restored and however many passes there are."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -52,10 +54,31 @@ def test_a_halo_that_is_too_short_is_noticed_in_both_passes():
         assert np.abs(compute(short, lr, scale=factor).pixels.astype(int) - whole.pixels).max() > 1
 
 
-@pytest.mark.parametrize("factor", [1.37, 7.5])
+@pytest.mark.thorough
+@pytest.mark.parametrize("factor", [1.37, 2, 3, 4, 7.5])
+def test_tiles_change_nothing_in_any_small_picture(factor):
+    whole_upscaler, tiled_upscaler = make_upscaler(LARGE), make_upscaler(16)
+    for sides in product(range(1, 41), repeat=2):
+        lr = Picture(noise(*sides))
+        whole, tiled = (compute(u, lr, scale=factor) for u in (whole_upscaler, tiled_upscaler))
+        expected = tuple(max(1, int(side * factor + 0.5)) for side in sides)
+        assert (tiled.height, tiled.width) == (whole.height, whole.width) == expected
+        assert np.abs(tiled.pixels.astype(int) - whole.pixels).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("sides", "factor"),
+    [
+        *(((150, 200), factor) for factor in (1.37, 7.5)),
+        *(
+            pytest.param((300, 400), factor, marks=pytest.mark.thorough)
+            for factor in (1.37, 2, 3, 4, 7.5, 16)
+        ),
+    ],
+)
 @pytest.mark.parametrize("drawn", ["checkerboard", "gradient"])
-def test_there_are_no_seams(drawn, factor):
-    y, x = np.indices((150, 200))
+def test_there_are_no_seams(drawn, sides, factor):
+    y, x = np.indices(sides)
     levels = (y + x) % 2 * 255 if drawn == "checkerboard" else x + 0.2 * y
     lr = Picture(np.repeat(levels.astype(np.uint8)[..., None], 3, axis=2))
     one, other = (compute(make_upscaler(window), lr, scale=factor) for window in (64, 192))
