@@ -121,15 +121,15 @@ class JobContext:
         """
         is_clip = medium.kind != PICTURES
         repeated = WARM_UP * (len(medium.segments()) - 1) if is_clip and options.is_coherent else 0
-        plans = []
-        tiles = work = 0
+        tiles = work = memory_bytes = 0
+        grids = []
         for (height, width), frames in medium.sizes.items():
             plan = plan_frame(self.upscaler, Header(height, width, channels=4), options)
             tiles += (frames + repeated) * plan.result.tiles
             work += (frames + repeated) * self.upscaler.work(plan.result)
-            plans.append(plan)
-        memory_bytes = max(plan_bytes(plan, is_clip=is_clip) for plan in plans)
-        largest = max((plan.grid for plan in plans), key=lambda grid: grid.height * grid.width)
+            memory_bytes = max(memory_bytes, plan_bytes(plan, is_clip=is_clip))
+            grids.append(plan.grid)  # not the plans: thousands of tiles for each picture
+        largest = max(grids, key=lambda grid: grid.height * grid.width)
         return JobEstimate(medium, largest, tiles, work, memory_bytes)
 
     def decide(self, medium: Medium, options: OutputOptions) -> OutputOptions:

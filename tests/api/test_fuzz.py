@@ -217,10 +217,16 @@ SIZE_FIELDS = st.dictionaries(
 
 
 @bounded
-@given(fields=SIZE_FIELDS, path=st.sampled_from(["/model/predict", "/model/estimate"]))
-def test_odd_sizes_cause_no_internal_error(client, fields, path):
+@given(
+    fields=SIZE_FIELDS,
+    target=st.sampled_from(
+        [("image", "/model/predict"), ("image", "/model/estimate"), ("file", "/model/estimate")]
+    ),
+)
+def test_odd_sizes_cause_no_internal_error(client, fields, target):
+    name, path = target
     small = (io.BytesIO(SMALL), "a.png")
-    post(client, {"image": small} | fields, path, content_type="multipart/form-data")
+    post(client, {name: small} | fields, path, content_type="multipart/form-data")
 
 
 @bounded

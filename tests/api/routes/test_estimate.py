@@ -49,7 +49,7 @@ def test_nothing_is_computed_at_the_same_size(estimate):
 @pytest.mark.parametrize(
     ("fields", "status", "message"),
     [
-        ({"scale": "17"}, 400, "from 1 to 16. Received: '17'"),
+        ({"scale": "17"}, 400, "with up to 9 decimals. Received: '17'"),
         ({"scale": "2", "width": "40"}, 400, "Received: scale=2, width=40"),
         ({"width": "20"}, 400, "width=20, a factor of 0.58"),
         ({"scale": "8"}, 413, "at most 32000 pixels. Received: a picture that would become"),
