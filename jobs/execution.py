@@ -123,8 +123,8 @@ class JobContext:
         repeated = WARM_UP * (len(medium.segments()) - 1) if is_clip and options.is_coherent else 0
         tiles = work = memory_bytes = 0
         grids = []
-        for (height, width), frames in medium.sizes.items():
-            plan = plan_frame(self.upscaler, Header(height, width, channels=4), options)
+        for header, frames in medium.headers.items():
+            plan = plan_frame(self.upscaler, header, options, is_clip=is_clip)
             tiles += (frames + repeated) * plan.result.tiles
             work += (frames + repeated) * self.upscaler.work(plan.result)
             memory_bytes = max(memory_bytes, plan_bytes(plan, is_clip=is_clip))

@@ -42,7 +42,7 @@ from core.media.medium import (
 )
 from core.model.grid import OutputGrid, output_grid
 from core.options import OutputOptions
-from core.picture import Picture
+from core.picture import Header, Picture
 from core.pixels import LEVELS, PixelArray, Uint8Array
 from core.temporal.coherence import upscale_frames, with_cache
 
@@ -81,7 +81,7 @@ class Animation:
         self._plays = source.plays
         self.header = header = source.header
         self.height, self.width, self.frames = header.height, header.width, header.frames
-        self.sizes: Mapping[tuple[int, int], int] = {(header.height, header.width): header.frames}
+        self.headers: Mapping[Header, int] = {Header(self.height, self.width, 4): self.frames}
         self.damage = header.damage
         self._output = find_output(options, header.format)
         self._find_grid = partial(output_grid, options, scale=scale)

@@ -150,7 +150,7 @@ class Medium(Protocol):
         height: height of a frame, LR px; that of the highest where there are several pictures.
         width: width of a frame, LR px; that of the widest where there are several pictures.
         frames: number of frames to compute.
-        sizes: number of frames of each height and width, LR px.
+        headers: number of frames by their headers; frames of a clip have the most channels.
         suffix: suffix of the result's name, such as ".mp4".
         mimetype: media type of the result.
         damage: what is wrong with the file, for its owner; None if nothing is.
@@ -160,7 +160,7 @@ class Medium(Protocol):
     height: int
     width: int
     frames: int
-    sizes: Mapping[tuple[int, int], int]
+    headers: Mapping[Header, int]
     suffix: str
     mimetype: str
     damage: str | None

@@ -162,7 +162,7 @@ class PictureFile:
             header = self.header = decoder.read_header(file, rendering.limits)
         rendering.check_output(header)
         self.height, self.width = header.height, header.width
-        self.sizes: Mapping[tuple[int, int], int] = {(header.height, header.width): self.frames}
+        self.headers: Mapping[Header, int] = {header: self.frames}
         self.damage = describe_other_frames(header.frames - 1)
         self.suffix = f".{options.picture_format}"
         self.mimetype = f"image/{options.picture_format}"
@@ -227,9 +227,7 @@ class PictureArchive:
         self.height = max(header.height for header in headers)
         self.width = max(header.width for header in headers)
         self.frames = len(headers)
-        self.sizes: Mapping[tuple[int, int], int] = Counter(
-            (header.height, header.width) for header in headers
-        )
+        self.headers: Mapping[Header, int] = Counter(headers)
         self.damage = describe_refused(len(self._refused))
 
     def _read_headers(self) -> None:

@@ -28,7 +28,7 @@ from core.media.medium import (
 )
 from core.model.grid import output_grid
 from core.options import OutputOptions, check_supported
-from core.picture import Picture
+from core.picture import Header, Picture
 from core.sandbox.decoder import read, read_numbered, read_one, trouble_reported
 from core.sandbox.process import WorkerDied
 from core.temporal.coherence import upscale_frames, with_cache
@@ -92,7 +92,7 @@ class Video:
         self.header = self._probe.header
         self.height, self.width = self.header.height, self.header.width
         self.frames = self.header.frames
-        self.sizes: Mapping[tuple[int, int], int] = {(self.height, self.width): self.frames}
+        self.headers: Mapping[Header, int] = {Header(self.height, self.width, 4): self.frames}
         self.damage = self.header.damage
         self._check_output(limits)
         container = CONTAINERS[self._output.format]
