@@ -18,7 +18,7 @@ def run_app(*arguments, **environ):
         env={"PATH": ""} | environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        check=False,
     )
 
 
@@ -70,7 +70,7 @@ def test_the_server_does_not_start_where_requests_cannot_be_counted(monkeypatch)
 
 
 @pytest.mark.parametrize("changed", ["srgan.pb", "srresnet.pb", "restorer.pb"])
-def test_the_server_does_not_start_with_a_changed_graph(tmp_path, changed):
+def test_the_server_does_not_start_with_a_changed_graph(monkeypatch, tmp_path, changed):
     card = Settings().card
     named = (find_path(card, read_card(card)) for find_path in (faithful_path, restorer_path))
     for path in (card, *named):
@@ -78,10 +78,9 @@ def test_the_server_does_not_start_with_a_changed_graph(tmp_path, changed):
         graph = graph_path(path, read_card(path))
         tmp_path.joinpath(graph.name).write_bytes(graph.read_bytes())
     tmp_path.joinpath(changed).write_bytes(b"changed")
-    done = run_app(ENHANCER_CARD=str(tmp_path / card.name))
-    assert done.returncode == 1
-    assert f"{changed} must have the sha256" in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.setenv("ENHANCER_CARD", str(tmp_path / card.name))
+    with pytest.raises(SystemExit, match=f"app.py: .*{changed} must have the sha256"):
+        main([])
 
 
 def test_settings_are_checked_and_told():
@@ -93,17 +92,18 @@ def test_settings_are_checked_and_told():
     assert done.stderr == ""
 
 
-def test_a_check_of_wrong_settings_fails(tmp_path):
-    done = run_app("--check", ENHANCER_CARD=str(tmp_path / "none.json"))
-    assert done.returncode == 1
-    assert "none.json must be a model card" in done.stderr
-    assert done.stdout == ""
+def test_a_check_of_wrong_settings_fails(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("ENHANCER_CARD", str(tmp_path / "none.json"))
+    with pytest.raises(SystemExit, match="app.py: .*none.json must be a model card"):
+        main(["--check"])
+    assert capsys.readouterr().out == ""
 
 
-def test_an_unknown_argument_is_answered_with_the_usage():
-    done = run_app("--chek")
-    assert done.returncode == 2
-    assert done.stderr.startswith("usage: app.py")
+def test_an_unknown_argument_is_answered_with_the_usage(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--chek"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: app.py")
 
 
 def test_with_the_right_settings_and_graph_the_program_becomes_the_server(monkeypatch):
@@ -131,27 +131,23 @@ def test_the_server_is_configured_by_the_same_settings(monkeypatch):
     assert configuration["preload_app"] is False
 
 
-@pytest.mark.parametrize("module", ["tensorflow", "keras"])
-def test_the_application_without_a_graph_needs_no_network_library(module):
-    code = f"import app, upscale, sys; sys.exit({module!r} in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
-
-
-def test_the_server_does_not_start_where_jobs_cannot_be(tmp_path):
+def test_the_server_does_not_start_where_jobs_cannot_be(monkeypatch, tmp_path):
     folder = tmp_path / "a file"
     folder.touch()
-    done = run_app("--check", ENHANCER_JOBS_FOLDER=str(folder))
-    assert done.returncode == 1
-    assert "ENHANCER_JOBS_FOLDER must be a writable folder of this user" in done.stderr
-    done = run_app("--check", ENHANCER_JOBS_FOLDER=str(folder), DISABLE_JOBS="true")
-    assert done.returncode == 0
+    monkeypatch.setenv("ENHANCER_JOBS_FOLDER", str(folder))
+    expected = "app.py: ENHANCER_JOBS_FOLDER must be a writable folder of this user"
+    with pytest.raises(SystemExit, match=expected):
+        main(["--check"])
+    monkeypatch.setenv("DISABLE_JOBS", "true")
+    main(["--check"])
 
 
-def test_the_server_does_not_start_to_restore_without_a_restorer(tmp_path):
+def test_the_server_does_not_start_to_restore_without_a_restorer(monkeypatch, tmp_path):
     card = save_graph(tmp_path, make_card(name="alone"), b"graph")
-    done = run_app("--check", ENHANCER_CARD=str(card), ENHANCER_RESTORE="0.5")
-    assert done.returncode == 1
-    assert "ENHANCER_RESTORE must be 0 or auto" in done.stderr
+    monkeypatch.setenv("ENHANCER_CARD", str(card))
+    monkeypatch.setenv("ENHANCER_RESTORE", "0.5")
+    with pytest.raises(SystemExit, match="app.py: ENHANCER_RESTORE must be 0 or auto"):
+        main(["--check"])
     for restore in ("0", "auto"):
-        done = run_app("--check", ENHANCER_CARD=str(card), ENHANCER_RESTORE=restore)
-        assert done.returncode == 0
+        monkeypatch.setenv("ENHANCER_RESTORE", restore)
+        main(["--check"])

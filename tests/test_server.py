@@ -1,6 +1,7 @@
 """The production server as a user starts it, and the documentation's examples against it."""
 
 import contextlib
+import functools
 import io
 import os
 import re
@@ -18,15 +19,21 @@ import upscale
 from benchmarks.server import running_server
 from config import ROOT
 from core.animation import read_animation
-from core.images import decode_image, resize_bicubic
+from core.images import decode_image, encode_jpeg, resize_bicubic
 from tests.support.animations import BLACK, WHITE, control, gif, image
 from tests.support.clip_files import scenes, write_clip
 from tests.support.clip_files import shown as shown_of_clip
+from tests.support.stand_ins import noise
 from tests.support.waiting import wait_until
 from training.evaluation.metrics import psnr_y
 
 SAMPLES = ROOT / "samples" / "test_examples"
-OTHER_SIZES = {"food_2x.png": (256, 160), "food_1920.png": (1920, 1200), "square.png": (600, 600)}
+OTHER_SIZES = {
+    "food_2x.png": (256, 160),
+    "food_1920.png": (1920, 1200),
+    "photo_2x.png": (128, 96),
+    "square.png": (600, 600),
+}
 """Width and height of results that are not four times as large."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 UPSCALE = "python upscale.py "
@@ -41,6 +48,7 @@ COMMANDS = list(
 )
 """Lines of the ```bash blocks, each once; ```sh blocks need what a test does not have."""
 
+LOAD_ONCE = functools.cache(upscale.load_upscaler)
 FIRST = next(command for command in COMMANDS if command.startswith(UPSCALE))
 
 
@@ -72,11 +80,12 @@ def checkout(tmp_path):
 
 
 @pytest.fixture
-def clips(checkout):
-    """The files that the documented commands on clips name."""
+def files(checkout):
+    """The files that the documented commands name, beside the samples."""
     (checkout / "folder").mkdir()
     (checkout / "folder" / "blinks.gif").write_bytes(blinking())
     (checkout / "cat.gif").write_bytes(blinking())
+    (checkout / "photo.jpg").write_bytes(encode_jpeg(noise(48, 64), 75))
     write_clip(checkout / "clip.mp4", scenes(3, 64, 64))
     write_clip(checkout / "clip.mov", scenes(3, 64, 64))
 
@@ -97,6 +106,12 @@ def test_the_documentation_has_examples():
     assert sum("food.png" in command for command in COMMANDS) >= 2
 
 
+@pytest.fixture(autouse=True)
+def load_once(monkeypatch):
+    """Commands that run in this process share the loaded graphs."""
+    monkeypatch.setattr(upscale, "load_upscaler", LOAD_ONCE)
+
+
 def run_command(command, checkout):
     """In a shell; commands like the first in this process, which has TensorFlow already."""
     if command.startswith(UPSCALE) and command != FIRST:
@@ -107,7 +122,7 @@ def run_command(command, checkout):
     subprocess.run(command, shell=True, check=True, cwd=checkout, env=environ)
 
 
-@pytest.mark.usefixtures("clips")
+@pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_documented_example_works_as_written(command, server, checkout):
     run_command(command.replace("http://localhost:5000", server), checkout)

@@ -16,10 +16,14 @@ SQUEEZED = {2: 16, 3: 16, 4: 32, 5: 32, 6: 48, 7: 48, 8: 64, 9: 64}
 WIDE = {2: 128, 3: 128, 4: 256, 5: 256, 6: 384, 7: 384, 8: 512, 9: 512}
 
 
-def random_vgg():
-    """Return weights of VGG-19 up to conv3_1."""
+def random_vgg(narrower=1):
+    """Return weights of VGG-19 up to conv3_1, with a fraction of its channels."""
     rng = np.random.default_rng(0)
-    return dict(kernels_and_biases(VGG_SHAPES, rng))
+    shapes = {
+        name: tuple(size if size <= 3 else size // narrower for size in shape)
+        for name, shape in VGG_SHAPES.items()
+    }
+    return dict(kernels_and_biases(shapes, rng))
 
 
 def random_squeezenet():

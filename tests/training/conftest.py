@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from core.images import encode_png, resize_bicubic
 from core.picture import Picture
@@ -46,6 +47,20 @@ RESTORER = replace(
     restoring=RestoringSettings(grid="lr", pixel_share=1.0, content_scales=(0.0,)),
     processes=(NOISY,),
 )
+
+
+@pytest.fixture
+def uncompiled():
+    """Take steps without compiling them, which takes as long as ten steps do."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def compiled(uncompiled):  # noqa: ARG001, whatever a module asks for
+    """Compile steps, as training does."""
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")
@@ -105,8 +120,9 @@ def larger_photos(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def perceptual_folder(tmp_path_factory):
+    """Random weights of both networks; of VGG-19 a quarter of the channels."""
     folder = tmp_path_factory.mktemp("perceptual")
-    np.savez(folder / VGG_WEIGHTS, **random_vgg())
+    np.savez(folder / VGG_WEIGHTS, **random_vgg(narrower=4))
     np.savez(folder / WEIGHTS, **random_squeezenet())
     return folder
 

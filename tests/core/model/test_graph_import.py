@@ -1,26 +1,40 @@
 import subprocess
 import sys
 
+import pytest
+
 
 def run(code):
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
 
-def test_tensorflow_is_imported_without_keras_and_jax():
-    code = "import sys, core.model.graph; print([n in sys.modules for n in ('keras', 'jax')])"
-    assert run(code) == "[False, False]\n"
-
-
-def test_keras_can_be_imported_afterwards():
-    code = """
-from core.model.graph import tf
+@pytest.fixture(scope="module")
+def loading():
+    """A finished process that loaded the graph and then imported Keras."""
+    return run("""
+import sys
+from config import Settings
+from core.model.graph import load_graph, tf
+load_graph(Settings().card)
+print([name in sys.modules for name in ("keras", "jax")])
+print("The graph is loaded.", file=sys.stderr, flush=True)
 import keras
 print(float(keras.ops.sum(tf.ones(3))), tf.keras.Sequential.__name__)
-"""
-    assert run(code) == "3.0 Sequential\n"
+""")
+
+
+def test_tensorflow_is_imported_without_keras_and_jax(loading):
+    assert loading.stdout.splitlines()[0] == "[False, False]"
+
+
+def test_keras_can_be_imported_afterwards(loading):
+    assert loading.stdout.splitlines()[1] == "3.0 Sequential"
+
+
+def test_loading_the_graph_writes_nothing_to_standard_error(loading):
+    assert loading.stderr.startswith("The graph is loaded.\n")
 
 
 def test_keras_stays_if_it_is_imported_already():
     code = "import sys, keras, core.model.graph; print(sys.modules['keras'] is keras)"
-    assert run(code) == "True\n"
+    assert run(code).stdout == "True\n"

@@ -1,6 +1,4 @@
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -19,12 +17,3 @@ def test_what_a_failing_block_wrote_is_shown(capfd):
         os.write(2, b"the reason")
         raise RuntimeError
     assert capfd.readouterr().err == "the reason"
-
-
-def test_loading_the_graph_writes_nothing_to_standard_error():
-    code = (
-        "from config import Settings; from core.model.graph import load_graph;"
-        "load_graph(Settings().card)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr == ""

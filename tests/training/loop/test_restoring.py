@@ -3,6 +3,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from core.images import resize_bicubic
 from core.pixels import uint8_from_unit, unit_from_uint8
@@ -12,6 +13,8 @@ from training.loop.restoring import EDGE, RestoringStage, reduce_to_lr, trim
 from training.models.adversaries import build_content_features, crop, draw_start
 from training.models.networks import build_generator
 from training.models.restorer import RestorerArchitecture, build_restorer
+
+pytestmark = pytest.mark.usefixtures("uncompiled")
 
 SMALL = RestorerArchitecture(filters=(4, 8), blocks=(1, 1))
 LR_STAGE = RestoringSettings(
@@ -28,6 +31,7 @@ COLOUR_STAGE = RestoringSettings(
 LATTICE_STAGE = RestoringSettings(
     grid="sr", pixel_share=0.0, content_scales=(0.0,), lattice_share=1.0
 )
+EVERY_LOSS = replace(SR_STAGE, colour_share=0.5, lattice_share=0.5, generator_rate=0.5)
 PATCH = 32  # LR px
 
 
@@ -54,7 +58,7 @@ def begin(recipe, content, settings):
 
 @pytest.fixture(scope="module", params=[LR_STAGE, SR_STAGE], ids=["lr", "sr"])
 def stage(request, recipe, content):
-    """A stage shared by tests, in any state, because compiling one takes seconds."""
+    """A stage shared by tests, in any state, because building one takes a second."""
     return begin(recipe, content, request.param)
 
 
@@ -82,6 +86,18 @@ def test_one_step_trains_restorer_and_discriminator_and_nothing_else(stage, cont
     assert changed == [True, True, False, False][: len(changed)]
     assert set(losses) == {"pixel", "content", "adversarial", "discriminator"}
     assert all(loss > 0 for loss in losses.values())
+
+
+@pytest.mark.thorough
+@pytest.mark.usefixtures("compiled")
+def test_a_compiled_step_is_as_one_that_is_not(recipe, content, batch):
+    stage = begin(recipe, content, EVERY_LOSS)
+    before = weights_of(stage.generator)
+    losses = update(stage, batch)
+    assert len(losses) == 6
+    assert differ(before, weights_of(stage.generator))
+    tf.config.run_functions_eagerly(True)
+    assert losses == pytest.approx(update(begin(recipe, content, EVERY_LOSS), batch), rel=1e-3)
 
 
 def test_the_losses_compare_the_target_on_their_grid(stage, batch):
@@ -131,6 +147,7 @@ def test_each_loss_has_its_share(stage):
     assert shares == [0.5, 1.0, 0.25]
 
 
+@pytest.mark.usefixtures("compiled")
 def test_training_makes_the_pixel_loss_smaller(recipe, batch):
     settings = RestoringSettings(grid="lr", pixel_share=1.0, content_scales=(0.0,))
     stage = begin(recipe, None, settings)

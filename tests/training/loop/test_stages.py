@@ -27,6 +27,8 @@ from training.models.adversaries import (
 )
 from training.models.networks import build_generator
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 ADVERSARIAL = AdversarialSettings(
     pixel_weight=0.1, content_weight=0.1, adversarial_weight=0.01, discriminator_filters=4
 )
@@ -54,7 +56,7 @@ def begin(recipe, content, settings=ADVERSARIAL):
 
 @pytest.fixture(scope="module")
 def stage(recipe, content):
-    """A stage shared by tests, in any state, because compiling one takes seconds."""
+    """A stage shared by tests, in any state, because building one takes a second."""
     return begin(recipe, content)
 
 
@@ -156,6 +158,7 @@ def test_epsilon_makes_large_pixel_differences_count_more(recipe, content, batch
     assert losses["pixel"] == pytest.approx(charbonnier, rel=1e-3)
 
 
+@pytest.mark.usefixtures("compiled")
 def test_the_discriminator_learns_to_distinguish_hr_from_sr(recipe, content, batch):
     """The generator must not change, or the result depends on which network learns faster."""
     faster = replace(ADVERSARIAL, discriminator_rate=1e6)
@@ -186,6 +189,7 @@ def test_the_recipe_chooses_the_stage(recipe, content):
 
 
 @pytest.mark.thorough
+@pytest.mark.usefixtures("compiled")
 def test_the_second_stage_starts_from_the_first_and_resumes_exactly(
     recipe, run_folder, photos_folder, perceptual_folder, content, tmp_path
 ):

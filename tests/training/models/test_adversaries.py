@@ -7,6 +7,7 @@ import pytest
 from tests.support.random_networks import VGG_SHAPES, random_vgg
 from training.models.adversaries import (
     SHIFTS,
+    VGG_WEIGHTS,
     ContentDistance,
     Shift,
     build_content_features,
@@ -26,9 +27,16 @@ def content(perceptual_folder):
     return build_content_features(perceptual_folder, LAYERS)
 
 
-def test_the_content_features_are_those_of_vgg_19(perceptual_folder):
+@pytest.fixture
+def vgg_folder(tmp_path):
+    """Random weights of all channels of VGG-19."""
+    np.savez(tmp_path / VGG_WEIGHTS, **random_vgg())
+    return tmp_path
+
+
+def test_the_content_features_are_those_of_vgg_19(vgg_folder):
     weights = random_vgg()
-    features = build_content_features(perceptual_folder, LAYERS)
+    features = build_content_features(vgg_folder, LAYERS)
     rgb = np.random.default_rng(1).random((1, 12, 16, 3), np.float32)
     received = dict(zip(LAYERS, map(np.asarray, features(rgb)), strict=True))
     x = rgb[0]
@@ -52,8 +60,8 @@ def test_unknown_content_layers_are_reported(perceptual_folder, names):
         build_content_features(perceptual_folder, names)
 
 
-def test_content_can_be_compared_at_one_early_layer(perceptual_folder):
-    features = build_content_features(perceptual_folder, ["conv2_2"])
+def test_content_can_be_compared_at_one_early_layer(vgg_folder):
+    features = build_content_features(vgg_folder, ["conv2_2"])
     assert features.compute_output_shape((1, 16, 24, 3)) == [(1, 8, 12, 128)]
 
 
