@@ -21,7 +21,7 @@ from core.images import (
     mark_synthetic_detail,
 )
 from core.images.png import PngChunk, PngLayout, encode_png_rows, extra_chunks, text_chunk
-from core.images.resample import StripResampler, area
+from core.images.resample import BLOCK_ROWS, StripResampler, area
 from core.model.grid import OutputGrid
 from core.model.restorer import Restoration
 from core.model.tiles import Box
@@ -241,6 +241,7 @@ class Consistency:
         self._first, self._end = grid.columns.whole_pixels()
         self._rows = grid.rows.whole_pixels()[0]
         self._reduce = block_means(grid)
+        self._block_rows = None if grid.passes else BLOCK_ROWS
         self._squared_error = 0.0
         self._samples = 0
 
@@ -258,6 +259,11 @@ class Consistency:
             strip: (h, W, C), colour before alpha. If the result is plain, h is a multiple of the
                 scale.
         """
+        step = self._block_rows or len(strip)
+        for top in range(0, len(strip), step):
+            self._add(strip[top : top + step])
+
+    def _add(self, strip: PixelArray) -> None:
         colours = 1 if self._lr.is_grey else 3
         small = self._reduce(strip[..., :colours])
         rows = slice(self._rows, self._rows + len(small))

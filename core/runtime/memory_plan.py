@@ -24,6 +24,9 @@ SOURCE_COPIES, RESULT_COPIES = 1, 5
 """Number of copies of a block of rows while it is resampled: turned; multiplied, turned, held,
 joined, returned."""
 
+COMPARED_COPIES = 4
+"""Number of copies of a block of rows at 1x, in levels, while it is compared with the picture."""
+
 ALPHA_COPIES = 2
 """Number of further copies of a block of rows while its colour is weighted by opacity."""
 
@@ -133,7 +136,11 @@ class MemoryPlan:
     @property
     def _resampling_bytes(self) -> int:
         """Memory for reducing a result to its grid, and for comparing it with the picture."""
-        if self.grid.is_plain or not self.grid.passes:
+        if not self.grid.passes:
+            return (
+                COMPARED_COPIES * LEVEL_BYTES * BLOCK_ROWS * self.header.channels * self.grid.width
+            )
+        if self.grid.is_plain:
             return 0
         enlarged = self.grid.scale * self.grid.shown.width
         reduced = self.grid.coarsened().width if self.grid.passes > 1 else self.grid.width

@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ LENGTH = struct.Struct("<I")
 
 MAX_TEXT_BYTES = 1_000_000
 """Longest JSON text that is accepted. Pixels and lists of times are buffers, not text."""
+
+MAPPED_BYTES = 16 * 1024**2
+"""Size from which a buffer is mapped by itself: the heap would keep its memory."""
 
 VALUE, ERROR, END = "value", "error", "end"
 
@@ -169,7 +173,7 @@ def _receive_text(connection: socket.socket, deadline: float) -> tuple[Any, Any,
 
 def _receive_bytes(connection: socket.socket, size: int, deadline: float) -> Uint8Array:
     """Receive exactly so many bytes, (size,) uint8."""
-    received = np.empty(size, np.uint8)
+    received = _memory(size)
     missing = received.data
     while missing:
         left_s = deadline - time.monotonic()
@@ -181,6 +185,13 @@ def _receive_bytes(connection: socket.socket, size: int, deadline: float) -> Uin
             raise EOFError
         missing = missing[count:]
     return received
+
+
+def _memory(size: int) -> Uint8Array:
+    """Return memory for a buffer; a large one returns to the system when it is freed."""
+    if size < MAPPED_BYTES:
+        return np.empty(size, np.uint8)
+    return np.frombuffer(mmap(-1, size, MAP_PRIVATE | MAP_ANONYMOUS), np.uint8)
 
 
 def _checked_value(expected: ExpectedAnswer, content: Any, buffers: list[Uint8Array]) -> Any:
