@@ -122,7 +122,8 @@ def _send(
     try:
         for buffer in buffers:
             for part in buffer.blocks() if isinstance(buffer, PixelRows) else [buffer]:
-                connection.sendall(part.data)
+                if part.size:  # the receiver may be gone without having waited for nothing
+                    connection.sendall(part.data)
     except OSError:  # the receiver is gone
         raise
     except BaseException as error:
