@@ -2,25 +2,44 @@
 
 IN is a picture, an animation (GIF, PNG, WebP), a video (MP4, MOV, WebM, MKV), or a folder of
 such files. OUT is the file to write, whose suffix decides the format, or a folder, which is
-created if it does not exist. With - as IN, raw frames (YUV4MPEG2) are read from a pipe. With -
-as OUT too, raw frames are written to one. The exit code is 0 if all files succeeded, 1 if a
-file failed (the other files of a folder are still upscaled), and 2 if an argument is wrong.
+created if it does not exist. With - as IN, a picture or raw frames (YUV4MPEG2) are read from a
+pipe. With - as OUT, the picture or the raw frames are written to one. The exit code is 0 if all
+files succeeded, 1 if a file failed or is damaged (the other files of a folder are still
+upscaled), 2 if an argument is wrong, 130 after Ctrl+C, and 143 after SIGTERM.
 """
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `main`: imports would print a traceback
+
 import argparse
+import io
 import math
+import os
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from types import FrameType
+from typing import IO, Any, NamedTuple, NoReturn, TypeAlias
 
 from tqdm import tqdm
 
 from config import InvalidSetting, Settings
-from core.errors import InvalidDetail, InvalidOptions, InvalidRestore, SuperResolutionError
-from core.files import atomic_write
+from core.animation import is_animation
+from core.errors import (
+    InvalidDetail,
+    InvalidOptions,
+    InvalidRestore,
+    SuperResolutionError,
+    UnsupportedImage,
+)
+from core.files import private_folder, sweep_private_folders
 from core.images import Limits, decode_image, read_header
 from core.media.convert import (
     PICTURE_OUTPUTS,
@@ -28,6 +47,7 @@ from core.media.convert import (
     VIDEO_OUTPUTS,
     ConversionTask,
     WrongArguments,
+    check_suffix,
     open_medium,
     plan_tasks,
     upscale_medium,
@@ -41,6 +61,7 @@ from core.options import (
     COHERENCE,
     DETAIL,
     DITHER,
+    JOB_OPTIONS,
     METADATA,
     PALETTE,
     PICTURE_FORMATS,
@@ -55,6 +76,7 @@ from core.options import (
 )
 from core.picture import Picture
 from core.sandbox.decoder import InProcessDecoder
+from core.video import RAW_MAGIC
 
 ARGUMENTS = (*SIZE_OPTIONS, DETAIL, RESTORE, QUALITY, CODEC, COHERENCE, PALETTE, DITHER)
 """Options that are arguments with a value."""
@@ -65,7 +87,54 @@ FLAGS = {
 }
 """Options that are arguments without a value, with their help texts."""
 
+NAMES = {option: name for name, (option, _) in FLAGS.items()}
+"""Arguments of options that are not called as the option is."""
+
+FOR_PICTURES = (PROFILE, METADATA)
+"""Options that pictures have, whatever their format."""
+
+SIGNALS = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}
+"""Signals that end the program after it has cleaned up, and the words for it."""
+
 ProgressBar: TypeAlias = "tqdm[NoReturn]"
+
+
+class Outcome(StrEnum):
+    """What became of a file, in the word of the summary."""
+
+    UPSCALED = "upscaled"
+    DAMAGED = "damaged"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class Stopped(BaseException):
+    """A signal ends the program.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class PeekedInput:
+    """Standard input, whose first bytes say what it holds.
+
+    Attributes:
+        is_raw: whether it holds raw frames.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._head, self._file = file.read(len(RAW_MAGIC)), file
+        self.is_raw = self._head == RAW_MAGIC
+
+    def read(self, size: int = -1) -> bytes:
+        """Read from the beginning."""
+        head, self._head = self._head, b""
+        return head + self._file.read(size if size < 0 else max(0, size - len(head)))
 
 
 class Conversion(NamedTuple):
@@ -76,12 +145,16 @@ class Conversion(NamedTuple):
         options: options of the results; the format is that of each task.
         limits: limits on a picture.
         max_frame_pixels: limit on height times width of a frame of a clip, LR px.
+        skips_existing: whether files that have a result are left out.
+        piped: standard input, if IN is it.
     """
 
     upscaler: Upscaler
     options: OutputOptions
     limits: Limits
     max_frame_pixels: int
+    skips_existing: bool = False
+    piped: PeekedInput | None = None
 
     @property
     def clip_limits(self) -> ClipLimits:
@@ -102,20 +175,68 @@ class Conversion(NamedTuple):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    parsed = parse(arguments)
+    if sys.stderr is None:  # it was closed before the program began
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115, until the program ends
+    with signals_raised():
+        try:
+            return run(parse(arguments))
+        except Stopped as stopped:
+            print_error(f"{SIGNALS[signal.Signals(stopped.number)]}.")
+            return 128 + stopped.number
+
+
+@contextmanager
+def signals_raised() -> Iterator[None]:
+    """Raise Stopped in the block at the first of `SIGNALS`; ignore them from then on.
+
+    Signals that the caller ignores, as `nohup` does, stay ignored.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        for other in SIGNALS:
+            signal.signal(other, signal.SIG_IGN)
+        raise Stopped(number)
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Upscale what the command line asks for and return the exit code."""
     try:
         settings = Settings.from_env()
-        tasks = plan_tasks(parsed.source, parsed.target, parsed.format)
+        tasks = plan_tasks(
+            parsed.source, parsed.target, parsed.format, is_recursive=parsed.recursive
+        )
         options = read_options(parsed, settings)
+        check_options_used(tasks, options)
+        piped = open_pipes(parsed.source, parsed.target)
     except (WrongArguments, InvalidSetting, InvalidOptions) as error:
         print_error(error)
         return 2
-    return run_tasks(tasks, settings, options)
+    for folder in {task.target.parent for task in tasks if task.target != PIPE}:
+        sweep_private_folders(folder)
+    return run_tasks(tasks, settings, options, parsed, piped)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print a message without the usage, and end the program."""
+        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line; end the program with exit code 2 if it is wrong."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="upscale.py",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -126,7 +247,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--format",
         choices=PICTURE_FORMATS,
         default=PNG,
-        help="Output format of the pictures in a folder. Default: png.",
+        help="Output format of pictures that go into a folder or to -. Default: png.",
+    )
+    parser.add_argument(
+        "--recursive", action="store_true", help="Upscale the folders in a folder, too."
+    )
+    parser.add_argument(
+        "--skip-existing", action="store_true", help="Leave out files that have a result."
+    )
+    parser.add_argument(
+        "--allow-damaged",
+        action="store_true",
+        help="Exit with 0 although a file is damaged, if what is left of it was upscaled.",
     )
     for option in ARGUMENTS:
         parser.add_argument(
@@ -169,7 +301,59 @@ def read_options(parsed: argparse.Namespace, settings: Settings) -> OutputOption
     return options
 
 
-def run_tasks(tasks: list[ConversionTask], settings: Settings, options: OutputOptions) -> int:
+def check_options_used(tasks: Sequence[ConversionTask], options: OutputOptions) -> None:
+    """Raise WrongArguments if an option is set that no result of the run has.
+
+    What comes from a pipe is not known yet.
+    """
+    used = [o for o in JOB_OPTIONS if not o.is_universal and o.is_set(options)]
+    if not used or tasks[0].source == PIPE:
+        return
+    results = {(task.output_format, task.clip_format is None) for task in tasks}
+    for option in used:
+        if option in FOR_PICTURES:
+            needed, is_used = "a picture", any(is_picture for _, is_picture in results)
+        else:
+            needed = f"a result in {', '.join(option.formats)}"
+            is_used = any(output_format in option.formats for output_format, _ in results)
+        if not is_used:
+            found = ", ".join(sorted({output_format for output_format, _ in results}))
+            raise WrongArguments(
+                f"{NAMES.get(option, f'--{option.name}')} must come with {needed}. "
+                f"Received: a result in {found}"
+            )
+
+
+def open_pipes(source: Path, target: Path) -> PeekedInput | None:
+    """Return standard input if IN is it, else None.
+
+    Raises:
+        WrongArguments: if standard input or output cannot be used, or if OUT does not suit IN.
+    """
+    if target == PIPE and sys.stdout is None:
+        raise WrongArguments("OUT must be open. Received: -, a standard output that is closed")
+    if target == PIPE and sys.stdout.isatty():
+        raise WrongArguments("OUT must be a file or a pipe. Received: -, a terminal")
+    if source != PIPE:
+        return None
+    if sys.stdin is None:
+        raise WrongArguments("IN must be open. Received: -, a standard input that is closed")
+    piped = PeekedInput(sys.stdin.buffer)
+    check_suffix(
+        target,
+        VIDEO_OUTPUTS if piped.is_raw else PICTURE_OUTPUTS,
+        f"-, since IN holds {'raw frames' if piped.is_raw else 'no raw frames'},",
+    )
+    return piped
+
+
+def run_tasks(
+    tasks: list[ConversionTask],
+    settings: Settings,
+    options: OutputOptions,
+    parsed: argparse.Namespace,
+    piped: PeekedInput | None,
+) -> int:
     """Upscale one file after the other and return the exit code."""
     try:
         upscaler = load_upscaler(
@@ -190,49 +374,98 @@ def run_tasks(tasks: list[ConversionTask], settings: Settings, options: OutputOp
     limits = Limits(
         settings.max_pixels, settings.max_side, settings.max_frames, settings.output_pixels
     )
-    conversion = Conversion(upscaler, options, limits, settings.frame_pixels)
-    is_quiet = True if len(tasks) == 1 else None  # None: no bar unless on a terminal
-    succeeded = [run_task(task, conversion) for task in tqdm(tasks, unit="file", disable=is_quiet)]
-    return 0 if all(succeeded) else 1
+    conversion = Conversion(
+        upscaler, options, limits, settings.frame_pixels, parsed.skip_existing, piped
+    )
+    has_summary = parsed.source.is_dir()
+    is_quiet = None if has_summary else True  # None: no bar unless on a terminal
+    outcomes: Counter[Outcome] = Counter()
+    with tqdm(tasks, unit="file", disable=is_quiet) as bar:
+        for task in bar:
+            outcomes[run_task(task, conversion)] += 1
+    if has_summary:
+        print_error(f"{', '.join(f'{outcomes[outcome]} {outcome}' for outcome in Outcome)}.")
+    is_damage_fine = parsed.allow_damaged or not outcomes[Outcome.DAMAGED]
+    return 0 if is_damage_fine and not outcomes[Outcome.FAILED] else 1
 
 
-def run_task(task: ConversionTask, conversion: Conversion) -> bool:
-    """Upscale one file, with its own progress bar. Return whether it succeeded."""
-    run = run_picture
-    if task.source == PIPE:
-        run = run_pipe
-    elif task.clip_format is not None:
-        run = run_clip
-    unit = "tile" if run is run_picture else "frame"
-    with tqdm(unit=unit, desc=task.source.name, leave=False, disable=None) as bar:
+def run_task(task: ConversionTask, conversion: Conversion) -> Outcome:
+    """Upscale one file, with its own progress bar. Return what became of it."""
+    if conversion.skips_existing and task.is_done:
+        return Outcome.SKIPPED
+    with tqdm(unit="tile", desc=task.source.name, leave=False, disable=None) as bar:
         try:
-            run(task, conversion, bar)
+            damage = convert(task, conversion, bar)
+        except BrokenPipeError:
+            print_error(f"{task.source}: The reader of standard output must stay. It has ended.")
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+            return Outcome.FAILED
         except (SuperResolutionError, OSError) as error:
             print_error(f"{task.source}: {error}")
-            return False
-    return True
+            return Outcome.FAILED
+    if damage is not None:
+        print_error(f"{task.source}: {damage}")
+        return Outcome.DAMAGED
+    return Outcome.UPSCALED
 
 
-def run_picture(task: ConversionTask, conversion: Conversion, bar: ProgressBar) -> None:
-    """Upscale one picture to a file. A failure leaves what was there before."""
-    options = replace(conversion.options, format=PICTURE_OUTPUTS[task.target.suffix.lower()])
+def convert(task: ConversionTask, conversion: Conversion, bar: ProgressBar) -> str | None:
+    """Upscale one file. Return what is wrong with it. A failure leaves what was there before."""
+    if task.target == PIPE:
+        return run_as(task, conversion, bar, PIPE)
+    with private_folder(task.target.parent) as folder:
+        unfinished = folder / task.target.name
+        damage = run_as(task, conversion, bar, unfinished)
+        unfinished.replace(task.target)
+    return damage
+
+
+def run_as(
+    task: ConversionTask, conversion: Conversion, bar: ProgressBar, target: Path
+) -> str | None:
+    """Upscale one file to a path, as what it holds. Return what is wrong with it."""
+    if conversion.piped is not None and conversion.piped.is_raw:
+        return run_pipe(conversion.piped, conversion, bar, target)
+    if task.clip_format is not None:
+        return run_clip(task, conversion, bar, target)
+    run_picture(task, conversion, bar, target)
+    return None
+
+
+def run_picture(
+    task: ConversionTask, conversion: Conversion, bar: ProgressBar, target: Path
+) -> None:
+    """Upscale one picture to a file or to standard output."""
+    options = replace(conversion.options, format=task.output_format)
 
     def show(done: int, total: int) -> None:
         bar.total = total
         advance(bar, done)
 
-    with task.source.open("rb") as source:
+    piped = conversion.piped
+    with task.source.open("rb") if piped is None else io.BytesIO(piped.read()) as source:
         header = read_header(source, conversion.limits)
+        if piped is not None and header.frames > 1 and is_animation(source):
+            raise UnsupportedImage(
+                "IN must be a file for an animation. "
+                f"Received: -, an animation of {header.frames} frames."
+            )
         grid = conversion.upscaler.grid(options, header.height, header.width)
         conversion.limits.check_output(grid.height, grid.width, (header.height, header.width))
         lr = decode_image(source, conversion.limits)
     parts = upscale_to_stream(conversion.upscaler, lr, options, show)
-    with atomic_write(task.target) as unfinished, unfinished.open("wb") as file:
-        file.writelines(parts)  # each part is upscaled when it is written
+    if target == PIPE:
+        sys.stdout.buffer.writelines(parts)  # each part is upscaled when it is written
+        sys.stdout.buffer.flush()
+        return
+    with target.open("wb") as file:
+        file.writelines(parts)
 
 
-def run_clip(task: ConversionTask, conversion: Conversion, bar: ProgressBar) -> None:
-    """Upscale an animation or a video to a file."""
+def run_clip(
+    task: ConversionTask, conversion: Conversion, bar: ProgressBar, target: Path
+) -> str | None:
+    """Upscale an animation or a video to a file. Return what is wrong with it."""
     medium = open_medium(
         task.source,
         conversion.clip_limits,
@@ -240,21 +473,24 @@ def run_clip(task: ConversionTask, conversion: Conversion, bar: ProgressBar) -> 
         decoder=InProcessDecoder(),
         scale=conversion.upscaler.scale,
     )
+    bar.unit = "frame"
     bar.reset(medium.frames)
     strength = clip_strength(medium, conversion.judge)
     upscale = ClipUpscaler(conversion.upscaler, conversion.options, strength)
-    upscale_medium(medium, upscale, task.target, partial(advance, bar))
-    if medium.damage is not None:
-        print_error(f"{task.source}: {medium.damage}")
+    upscale_medium(medium, upscale, target, partial(advance, bar))
+    return medium.damage
 
 
-def run_pipe(task: ConversionTask, conversion: Conversion, bar: ProgressBar) -> None:
-    """Upscale raw frames from standard input, to standard output or to a video."""
-    is_piped = task.target == PIPE
-    output_format = None if is_piped else VIDEO_OUTPUTS[task.target.suffix.lower()]
-    upscale_pipe(
-        sys.stdin.buffer,
-        sys.stdout.buffer if is_piped else task.target,
+def run_pipe(
+    piped: PeekedInput, conversion: Conversion, bar: ProgressBar, target: Path
+) -> str | None:
+    """Upscale raw frames to standard output or to a video. Return what is wrong with them."""
+    bar.unit = "frame"
+    is_piped = target == PIPE
+    output_format = None if is_piped else VIDEO_OUTPUTS[target.suffix.lower()]
+    return upscale_pipe(
+        piped,
+        sys.stdout.buffer if is_piped else target,
         ClipUpscaler(conversion.upscaler, conversion.options),
         conversion.clip_limits,
         conversion.clip_options(output_format),
@@ -269,8 +505,9 @@ def advance(bar: ProgressBar, done: int) -> None:
 
 
 def print_error(error: object) -> None:
-    """Print an error to standard error, above the progress bars."""
-    tqdm.write(f"upscale.py: {error}", file=sys.stderr)
+    """Print an error to standard error, above the progress bars, as long as that is open."""
+    with suppress(OSError):
+        tqdm.write(f"upscale.py: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

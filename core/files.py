@@ -1,13 +1,21 @@
-"""Atomic file writes, and the unit of byte limits."""
+"""Atomic file writes, private folders for unfinished work, and the unit of byte limits."""
 
+import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MEGABYTE = 1_000_000
 """Number of bytes in a megabyte, in all settings and messages."""
+
+PRIVATE_PREFIX = ".upscale-"
+"""Prefix of the names of private folders."""
+
+FOLDER_ATTEMPTS = 8
+"""Number of times to create a private folder; another process may remove its parent meanwhile."""
 
 
 @contextmanager
@@ -43,3 +51,69 @@ def flush_to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def private_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new hidden folder for unfinished files, which goes with the block.
+
+    The folder is locked, so that `sweep_private_folders` removes it only once its process is
+    dead. Folders that had to be created for it are removed with it, unless files lie in them.
+
+    Args:
+        parent: folder to create it in; created if it does not exist.
+    """
+    missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+    try:
+        folder, lock = _create_locked_folder(parent)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+    finally:
+        for created in missing:
+            with suppress(OSError):  # it holds a result
+                created.rmdir()
+
+
+def sweep_private_folders(parent: Path) -> None:
+    """Remove the private folders that killed processes have left in a folder."""
+    for folder in parent.glob(f"{PRIVATE_PREFIX}*"):
+        with suppress(OSError):  # it is gone, belongs to another user, or cannot be locked here
+            lock = _open_folder(folder)
+            try:
+                if _lock(lock):
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _create_locked_folder(parent: Path) -> tuple[Path, int]:
+    """Return a new folder, and the descriptor that keeps it locked until it is closed."""
+    for _ in range(FOLDER_ATTEMPTS):
+        with suppress(FileNotFoundError):  # swept, or a process that failed removed the parent
+            parent.mkdir(parents=True, exist_ok=True)
+            folder = parent / f"{PRIVATE_PREFIX}{secrets.token_hex(4)}"
+            folder.mkdir(mode=0o700)
+            lock = _open_folder(folder)
+            is_ours = True
+            with suppress(OSError):  # without locks on this file system, nobody sweeps either
+                is_ours = _lock(lock)
+            if is_ours and folder.exists():
+                return folder, lock
+            os.close(lock)
+    raise FileNotFoundError(f"{parent} must stay while files are written to it. It did not.")
+
+
+def _open_folder(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock what is open until it is closed; False if another process has locked it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,6 +1,9 @@
 import io
 import os
+import signal
 import stat
+import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 from PIL import Image
 
 import upscale
+from config import ROOT
 from core.picture import Picture
 from core.video import Colour, write_raw
 from tests.support.clip_files import scenes, shown, times, write_clip
@@ -103,8 +107,9 @@ def test_a_failing_file_does_not_stop_a_folder(tmp_path, encode, capsys):
     (folder / "notes.txt").write_text("not a picture, not asked for")
     assert run(folder, tmp_path / "out") == 1
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
-    (line,) = capsys.readouterr().err.splitlines()
+    line, counts = capsys.readouterr().err.splitlines()
     assert line.startswith(f"upscale.py: {folder / 'broken.png'}: Image must be")
+    assert counts == "upscale.py: 2 upscaled, 0 damaged, 0 skipped, 1 failed."
 
 
 def test_files_that_differ_in_their_suffix_keep_it(tmp_path, encode):
@@ -308,54 +313,204 @@ def test_damage_is_reported(tmp_path, capsys):
         tmp_path / "whole.mp4", scenes(20), container_options={"movflags": "faststart"}
     )
     source.write_bytes(source.read_bytes()[: source.stat().st_size * 3 // 4])
-    assert run(source, tmp_path / "out.mp4") == 0
-    assert "ends early or is damaged" in capsys.readouterr().err
-    assert 0 < len(shown(tmp_path / "out.mp4")) < 20
+    for arguments, code in ((), 1), (("--allow-damaged",), 0):
+        assert run(source, tmp_path / "out.mp4", *arguments) == code
+        assert "ends early or is damaged" in capsys.readouterr().err
+        assert 0 < len(shown(tmp_path / "out.mp4")) < 20
 
 
-def test_raw_frames_are_read_from_and_written_to_pipes(tmp_path, monkeypatch):
-    raw = io.BytesIO()
-    pictures = [Picture(pixels) for pixels in scenes(3)]
-    write_raw(raw, pictures, Fraction(25), Fraction(1), Colour(6))
-    source, target = io.BytesIO(raw.getvalue()), io.BytesIO()
-    monkeypatch.setattr(upscale.sys, "stdin", io.TextIOWrapper(source))
-    monkeypatch.setattr(upscale.sys, "stdout", io.TextIOWrapper(target))
+@pytest.fixture
+def pipe(monkeypatch):
+    """Put bytes into standard input; return what standard output gets."""
+
+    def pipe(data):
+        target = io.BytesIO()
+        monkeypatch.setattr(upscale.sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        monkeypatch.setattr(upscale.sys, "stdout", io.TextIOWrapper(target))
+        return target
+
+    return pipe
+
+
+@pytest.fixture(scope="module")
+def raw():
+    """Three raw frames."""
+    file = io.BytesIO()
+    write_raw(file, [Picture(pixels) for pixels in scenes(3)], Fraction(25), Fraction(1), Colour(6))
+    return file.getvalue()
+
+
+def test_raw_frames_are_read_from_and_written_to_pipes(tmp_path, pipe, raw):
+    target = pipe(raw)
     assert run("-", "-") == 0
     (tmp_path / "out.y4m").write_bytes(target.getvalue())
     assert [pixels.shape for _, pixels in shown(tmp_path / "out.y4m")] == [(128, 192, 3)] * 3
 
 
-def test_raw_frames_get_the_size_that_is_asked_for(tmp_path, monkeypatch, capsys):
-    raw = io.BytesIO()
-    write_raw(raw, [Picture(pixels) for pixels in scenes(3)], Fraction(25), Fraction(1), Colour(6))
+def test_raw_frames_get_the_size_that_is_asked_for(tmp_path, monkeypatch, capsys, pipe, raw):
     for scale, code in ((2, 0), (16, 1)):
-        monkeypatch.setattr(upscale.sys, "stdin", io.TextIOWrapper(io.BytesIO(raw.getvalue())))
+        pipe(raw)
         monkeypatch.setenv("ENHANCER_MAX_OUTPUT_PIXELS", "100000")
         assert run("--scale", scale, "-", tmp_path / "out.mp4") == code
     assert [pixels.shape for _, pixels in shown(tmp_path / "out.mp4")] == [(64, 96, 3)] * 3
     assert "would become 768 x 512" in capsys.readouterr().err
 
 
-def test_raw_frames_become_a_video(tmp_path, monkeypatch):
-    raw = io.BytesIO()
-    pictures = [Picture(pixels) for pixels in scenes(3)]
-    write_raw(raw, pictures, Fraction(25), Fraction(1), Colour(6))
-    monkeypatch.setattr(upscale.sys, "stdin", io.TextIOWrapper(io.BytesIO(raw.getvalue())))
+def test_raw_frames_become_a_video(tmp_path, pipe, raw):
+    pipe(raw)
     assert run("-", tmp_path / "out.webm") == 0
     assert times(tmp_path / "out.webm") == [0, Fraction(1, 25), Fraction(2, 25)]
 
 
+@pytest.mark.parametrize("change", [lambda raw: raw[:-9], lambda raw: raw + b"FRA"])
+def test_raw_frames_that_end_in_the_middle_are_reported(tmp_path, capsys, pipe, raw, change):
+    whole = 3 if change(raw) > raw else 2
+    for arguments, code in ((), 1), (("--allow-damaged",), 0):
+        pipe(change(raw))
+        assert run("-", tmp_path / "out.mp4", *arguments) == code
+        assert f"Received: {whole} whole frames, then bytes" in capsys.readouterr().err
+        assert len(shown(tmp_path / "out.mp4")) == whole
+
+
+def test_a_picture_passes_through_pipes(picture, tmp_path, pipe):
+    assert run(picture, tmp_path / "file.png") == 0
+    for source, target in ((picture, "-"), ("-", "-"), ("-", tmp_path / "out.png")):
+        written = pipe(picture.read_bytes())
+        assert run(source, target) == 0
+        made = written.getvalue() if target == "-" else target.read_bytes()
+        assert made == (tmp_path / "file.png").read_bytes()
+    written = pipe(picture.read_bytes())
+    assert run("--format", "webp", "-", "-") == 0
+    assert Image.open(written).format == "WEBP"
+
+
 @pytest.mark.parametrize(
-    ("source", "target", "message"),
+    ("is_raw", "target", "message"),
     [
-        ("-", "out.png", "OUT must be - or a file ending in .mp4, .mov, .webm, .mkv"),
-        ("pan.mp4", "pan.mp4", "another file than IN"),
+        (True, "out.png", "OUT must be -, since IN holds raw frames, or a file ending in .mp4, "),
+        (False, "out.mp4", "OUT must be -, since IN holds no raw frames, or a file ending in .png"),
+        (False, "out.tiff", "OUT must be - or a file ending in"),
     ],
 )
-def test_wrong_paths_of_clips_are_reported(clip, capsys, source, target, message):
-    folder = clip.parent
-    assert run("-" if source == "-" else folder / source, folder / target) == 2
+def test_a_target_that_does_not_suit_a_pipe_is_reported(
+    picture, tmp_path, capsys, pipe, raw, is_raw, target, message
+):
+    pipe(raw if is_raw else picture.read_bytes())
+    assert run("-", tmp_path / target) == 2
     assert message in capsys.readouterr().err
+
+
+def test_an_animation_does_not_become_its_first_frame_in_a_pipe(tmp_path, capsys, pipe):
+    frames = [Image.fromarray(noise(8, 9, seed=seed)) for seed in (1, 2)]
+    frames[0].save(tmp_path / "cat.gif", save_all=True, append_images=frames[1:])
+    pipe((tmp_path / "cat.gif").read_bytes())
+    assert run("-", tmp_path / "out.png") == 1
+    assert "an animation of 2 frames" in capsys.readouterr().err
+    assert run(tmp_path / "cat.gif", "-") == 2
+    assert "OUT must be a file or a folder for a clip" in capsys.readouterr().err
+
+
+def test_a_clip_is_not_written_over_itself(clip, capsys):
+    assert run(clip, clip) == 2
+    assert "another file than IN" in capsys.readouterr().err
+
+
+def test_an_option_that_no_result_has_is_refused(picture, clip, tmp_path, capsys):
+    for arguments, message in (
+        ((picture, "out.png", "--codec", "hevc"), "--codec must come with a result in mp4, mov"),
+        ((picture, "out.png", "--dither", "off"), "--dither must come with a result in gif"),
+        ((clip, "out.mp4", "--keep-profile"), "--keep-profile must come with a picture"),
+        ((picture, "out.png", "--recursive"), "`--recursive` must come with a folder"),
+    ):
+        source, target, *others = arguments
+        assert run(source, tmp_path / target, *others) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"upscale.py: {message}")
+    assert run(tmp_path, tmp_path / "out", "--codec", "hevc") == 0
+
+
+@pytest.fixture
+def tree(tmp_path, encode):
+    """A folder with pictures at several depths, loops, and files that are none."""
+    folder = tmp_path / "in"
+    for name in ("a.png", "new\nline/b.png", "deep/er/c.jpg", ".hidden/d.png", "f.png/e.png"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(LR))
+    (folder / "deep" / "loop").symlink_to(folder)
+    (folder / "self.png").symlink_to(folder / "self.png")
+    os.mkfifo(folder / "pipe.png")
+    return folder
+
+
+def made_in(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_folders_in_a_folder_are_upscaled_if_asked_for(tree, capsys):
+    assert run(tree, tree / "out") == 1
+    assert made_in(tree / "out") == ["a.png"]
+    capsys.readouterr()
+    everything = ["a.png", "deep/er/c.png", "f.png/e.png", "new\nline/b.png"]
+    for code, counts in ((1, "3 upscaled, 0 damaged, 1 skipped"), (1, "0 upscaled, 0 damaged, 4")):
+        assert run("--recursive", "--skip-existing", tree, tree / "out") == code
+        assert made_in(tree / "out") == everything
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0].startswith(f"upscale.py: {tree / 'self.png'}: ")
+        assert f"upscale.py: {counts}" in lines[-1]
+    (tree / "self.png").unlink()
+    assert run("--recursive", "--skip-existing", tree, tree / "out") == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "line"),
+    [(signal.SIGINT, 130, "Interrupted."), (signal.SIGTERM, 143, "Terminated.")],
+)
+def test_a_signal_ends_the_program_with_one_line_and_leaves_nothing(
+    upscaler, clip, tmp_path, monkeypatch, capsys, number, code, line
+):
+    def stop(*_args, **_kwargs):
+        assert list((tmp_path / "new" / "out").glob(".*"))
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(upscaler, "upscale", stop)
+    assert run(clip, tmp_path / "new" / "out" / "out.mp4") == code
+    assert capsys.readouterr() == ("", f"upscale.py: {line}\n")
+    assert not (tmp_path / "new").exists()
+    assert signal.getsignal(number) is not signal.SIG_IGN
+
+
+def test_what_a_killed_run_left_is_swept_by_the_next(picture, tmp_path):
+    left = tmp_path / "out" / ".upscale-0badcafe"
+    left.mkdir(parents=True)
+    (left / "half.mp4").touch()
+    assert run(picture, tmp_path / "out") == 0
+    assert made_in(tmp_path / "out") == ["cat.png"]
+    assert not left.exists()
+
+
+def test_a_reader_of_the_result_that_ends_early_is_reported(picture):
+    code = """
+import sys, upscale
+from tests.support.stand_ins import blur_then_repeat, make_card
+network = upscale.Upscaler(make_card(), blur_then_repeat, window=16)
+upscale.load_upscaler = lambda *_, **__: network
+sys.exit(upscale.main(["-", "-"]))
+"""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with picture.open("rb") as source, os.fdopen(writing, "wb") as target:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdin=source,
+            stdout=target,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "upscale.py: -: The reader of standard output must stay. It has ended.\n"
 
 
 @pytest.fixture
@@ -388,11 +543,11 @@ def test_all_frames_of_a_clip_are_restored_alike(restoring, tmp_path):
     assert seen[0] == pytest.approx(60 / 255, abs=0.02)
 
 
-def test_the_first_raw_frame_decides_for_all(restoring, tmp_path, monkeypatch):
+def test_the_first_raw_frame_decides_for_all(restoring, tmp_path, pipe):
     raw = io.BytesIO()
     pictures = [Picture(np.full((32, 48, 3), level, np.uint8)) for level in (60, 20, 20)]
     write_raw(raw, pictures, Fraction(25), Fraction(1), Colour(6))
-    monkeypatch.setattr(upscale.sys, "stdin", io.TextIOWrapper(io.BytesIO(raw.getvalue())))
+    pipe(raw.getvalue())
     seen = []
     whole = restoring.restoration
     restoring.restoration = lambda lr, strength: seen.append(strength) or whole(lr, strength)

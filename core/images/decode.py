@@ -214,7 +214,8 @@ def decoder_errors_translated() -> Iterator[None]:
             "Image must be decoded in the available memory. Received: one that needs more."
         ) from error
     except Exception as error:  # decoders raise many types
-        reason = str(error)[:MAX_REASON_LENGTH] or type(error).__name__
+        text = getattr(error, "strerror", None) or str(error)  # the former names no file
+        reason = text[:MAX_REASON_LENGTH] or type(error).__name__
         raise UnreadableImage(
             f"Image must be a whole, undamaged file. Received: {reason}."
         ) from error

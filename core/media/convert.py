@@ -3,6 +3,7 @@
 Jobs use `open_medium` and compute segments themselves. The command line uses all of this module.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -30,6 +31,7 @@ from core.video import (
     DEFAULT_QUALITY,
     EncoderSettings,
     RawClip,
+    Readable,
     Video,
     VideoOutput,
     choose_codec,
@@ -124,15 +126,15 @@ def report_with_offset(report: Report, offset: int, done: int) -> None:
 
 
 def upscale_pipe(
-    source: IO[bytes],
+    source: Readable,
     target: IO[bytes] | Path,
     upscale: UpscalePicture,
     limits: ClipLimits,
     options: OutputOptions,
     scale: int,
     report: Report,
-) -> None:
-    """Upscale raw frames as they arrive.
+) -> str | None:
+    """Upscale raw frames as they arrive. Return what is wrong with them, None if nothing is.
 
     Args:
         source: file of raw frames, YUV4MPEG2.
@@ -157,6 +159,7 @@ def upscale_pipe(
             write_silent_video(sr, target, *video_settings(clip, options), report)
         else:
             write_raw(target, report_each(sr, report), clip.rate, clip.aspect, clip.colour)
+        return clip.find_damage()
 
 
 def video_settings(clip: RawClip, options: OutputOptions) -> tuple[EncoderSettings, VideoOutput]:
@@ -178,14 +181,21 @@ def report_each(frames: Iterator[Frame], report: Report) -> Iterator[Picture]:
 
 
 class WrongArguments(Exception):
-    """IN or OUT of the command line cannot be used."""
+    """Arguments of the command line cannot be used, or not together."""
 
 
 class ConversionTask(NamedTuple):
-    """One file to upscale, and the file to write."""
+    """One file to upscale, and the file to write. Either may be `PIPE`.
+
+    Attributes:
+        source: file to read.
+        target: file to write.
+        picture_format: output format of a picture that is written to standard output.
+    """
 
     source: Path
     target: Path
+    picture_format: str = PNG
 
     @property
     def clip_format(self) -> str | None:
@@ -195,25 +205,45 @@ class ConversionTask(NamedTuple):
             return None
         return (VIDEO_OUTPUTS | ANIMATION_OUTPUTS).get(suffix)
 
+    @property
+    def output_format(self) -> str:
+        """Output format, of a clip or of a picture."""
+        picture_format = PICTURE_OUTPUTS.get(self.target.suffix.lower(), self.picture_format)
+        return self.clip_format or picture_format
 
-def plan_tasks(source: Path, target: Path, folder_format: str = PNG) -> list[ConversionTask]:
+    @property
+    def is_done(self) -> bool:
+        """Whether there is a result already. Results appear only when they are complete."""
+        return self.target != PIPE and self.target.exists()
+
+
+def plan_tasks(
+    source: Path, target: Path, folder_format: str = PNG, *, is_recursive: bool = False
+) -> list[ConversionTask]:
     """Return which files are upscaled to which.
 
     Args:
         source: IN of the command line: a file, a folder, or `PIPE`.
         target: OUT of the command line.
-        folder_format: output format of pictures that are written to a folder.
+        folder_format: output format of pictures that are written to a folder or to `PIPE`.
+        is_recursive: whether the folders in a folder are searched, too.
 
     Raises:
         WrongArguments: if there is nothing to upscale, or if OUT does not suit IN.
     """
-    if source == PIPE:
-        check_is_clip(target)
-        return [ConversionTask(source, target)]
-    if source.is_dir():
-        tasks = list(plan_folder(source, target, folder_format))
+    if source != PIPE and source.is_dir():
+        tasks = list(plan_folder(source, target, folder_format, is_recursive=is_recursive))
+        if not tasks:
+            raise WrongArguments(
+                f"IN must hold pictures or clips. Received: {source}, which holds none."
+            )
         check_targets_differ(tasks)
         return tasks
+    if is_recursive:
+        raise WrongArguments(f"`--recursive` must come with a folder as IN. Received: {source}")
+    if source == PIPE:
+        check_suffix(target, PICTURE_OUTPUTS | VIDEO_OUTPUTS, "-")
+        return [ConversionTask(source, target, folder_format)]
     if not source.exists():
         raise WrongArguments(
             f"IN must be a file or a folder. Received: {source}, which does not exist."
@@ -222,61 +252,111 @@ def plan_tasks(source: Path, target: Path, folder_format: str = PNG) -> list[Con
 
 
 def plan_file(source: Path, target: Path, folder_format: str) -> ConversionTask:
-    """Return the task for one file, to a file or into a folder."""
+    """Return the task for one file, to a file, into a folder, or to standard output."""
+    if target == PIPE:
+        if is_clip(source):
+            raise WrongArguments(f"OUT must be a file or a folder for a clip. Received: {target}")
+        return ConversionTask(source, target, folder_format)
     if target.is_dir():
         target = target / f"{source.stem}{result_suffix(source, folder_format)}"
-    suffixes = list(PICTURE_OUTPUTS | VIDEO_OUTPUTS | ANIMATION_OUTPUTS)
-    if target.suffix.lower() not in suffixes:
-        raise WrongArguments(
-            f"OUT must be a folder or a file ending in {', '.join(suffixes)}. Received: {target}"
-        )
+    check_suffix(target, PICTURE_OUTPUTS | VIDEO_OUTPUTS | ANIMATION_OUTPUTS, "a folder")
     if target.resolve() == source.resolve():
         raise WrongArguments(f"OUT must be another file than IN. Received: {target}")
     return ConversionTask(source, target)
 
 
-def plan_folder(source: Path, target: Path, folder_format: str) -> Iterator[ConversionTask]:
+def plan_folder(
+    source: Path, target: Path, folder_format: str, *, is_recursive: bool
+) -> Iterator[ConversionTask]:
     """Yield a task for each picture and each clip of a folder. Results keep the files' names.
 
     Where names differ in their suffix only, the suffix stays in the name of the result.
     """
-    if target.exists() and not target.is_dir():
+    if target == PIPE or (target.exists() and not target.is_dir()):
         raise WrongArguments(f"OUT must be a folder, since IN is one. Received: {target}, a file.")
     if target.exists() and target.samefile(source):
         raise WrongArguments(f"OUT must be another folder than IN. Received: {target}")
-    suffixes = {*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, *ANIMATION_OUTPUTS}
-    files = [file for file in sorted(source.iterdir()) if file.suffix.lower() in suffixes]
-    if not files:
-        raise WrongArguments(
-            f"IN must hold pictures or clips. Received: {source}, which holds none."
+    for folder in find_folders(source, target) if is_recursive else [source]:
+        files = find_files(folder)
+        occurrences = Counter(file.stem for file in files)
+        for file in files:
+            stem = file.stem if occurrences[file.stem] == 1 else file.name
+            name = f"{stem}{result_suffix(file, folder_format)}"
+            yield ConversionTask(file, target / folder.relative_to(source) / name)
+
+
+def find_folders(source: Path, target: Path) -> Iterator[Path]:
+    """Yield a folder and those in it, in order.
+
+    Hidden folders, links to folders, which may form loops, and the folder of the results are
+    left out.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise WrongArguments(f"IN must be readable. Received: {error}") from error
+
+    for path, names, _ in os.walk(source, onerror=refuse):
+        folder = Path(path)
+        names[:] = sorted(
+            name
+            for name in names
+            if not name.startswith(".") and not is_same_folder(folder / name, target)
         )
-    occurrences = Counter(file.stem for file in files)
-    for file in files:
-        stem = file.stem if occurrences[file.stem] == 1 else file.name
-        yield ConversionTask(file, target / f"{stem}{result_suffix(file, folder_format)}")
+        yield folder
+
+
+def is_same_folder(folder: Path, target: Path) -> bool:
+    """Return whether two paths lead to one folder; False if one does not exist."""
+    return target.exists() and folder.exists() and folder.samefile(target)
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Return the pictures and clips of a folder by their suffixes, in order.
+
+    Links that lead nowhere are included, so that they are reported. Whatever else is no file is
+    left out.
+    """
+    suffixes = {*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, *ANIMATION_OUTPUTS}
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise WrongArguments(f"IN must be readable. Received: {error}") from error
+    return [
+        path
+        for path in paths
+        if path.suffix.lower() in suffixes and (path.is_file() or not path.exists())
+    ]
 
 
 def result_suffix(source: Path, picture_format: str) -> str:
     """Return the suffix of a result. Clips keep their format, pictures get the one given."""
     suffix = source.suffix.lower()
-    if suffix in VIDEO_SUFFIXES or has_several_frames(source):
-        return RENAMED_SUFFIXES.get(suffix, suffix)
-    return f".{picture_format}"
+    return RENAMED_SUFFIXES.get(suffix, suffix) if is_clip(source) else f".{picture_format}"
 
 
-def check_is_clip(target: Path) -> None:
-    """Raise WrongArguments unless raw frames can be written to OUT."""
-    if target != PIPE and target.suffix.lower() not in VIDEO_OUTPUTS:
+def is_clip(source: Path) -> bool:
+    """Return whether a file is probably a video, or an animation of more than one frame."""
+    return source.suffix.lower() in VIDEO_SUFFIXES or has_several_frames(source)
+
+
+def check_suffix(target: Path, outputs: dict[str, str], other: str) -> None:
+    """Raise WrongArguments unless the suffix of OUT names an output format.
+
+    Args:
+        target: OUT of the command line.
+        outputs: output formats by suffix.
+        other: what else OUT may be, in words.
+    """
+    if target != PIPE and target.suffix.lower() not in outputs:
         raise WrongArguments(
-            f"OUT must be - or a file ending in {', '.join(VIDEO_OUTPUTS)}, since IN is -. "
-            f"Received: {target}"
+            f"OUT must be {other} or a file ending in {', '.join(outputs)}. Received: {target}"
         )
 
 
 def check_targets_differ(tasks: list[ConversionTask]) -> None:
     """Raise WrongArguments if two results would be written to one file."""
     sources: dict[Path, Path] = {}
-    for source, target in tasks:
+    for source, target, _ in tasks:
         if target in sources:
             raise WrongArguments(
                 "IN must hold files whose names can be told apart. "

@@ -14,7 +14,7 @@ from core.video.encoder import (
     check_encodable,
     even_size,
 )
-from core.video.frames import RawClip, read_raw, write_raw
+from core.video.frames import RAW_MAGIC, RawClip, Readable, read_raw, write_raw
 from core.video.parts import VideoOutput, write_silent_video
 from core.video.video import Video, choose_codec, read_video_header
 
@@ -24,11 +24,13 @@ __all__ = [
     "DEFAULT_QUALITY",
     "FORMATS",
     "MAX_SIDE",
+    "RAW_MAGIC",
     "SRGB",
     "SUFFIXES",
     "Colour",
     "EncoderSettings",
     "RawClip",
+    "Readable",
     "Video",
     "VideoOutput",
     "check_encodable",

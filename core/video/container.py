@@ -8,7 +8,7 @@ Source: ISO/IEC 14496-12, sec. 4.2 and 8.7.2; RFC 8794, sec. 4 to 6; RFC 9559, s
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -236,9 +236,8 @@ def damage_reported() -> Iterator[None]:
     except MemoryError:
         raise
     except FFmpegError as error:
-        raise UnreadableClip(
-            f"Clip must be an undamaged file. Received: {str(error)[:MAX_REASON_LENGTH]}."
-        ) from error
+        reason = (error.strerror or type(error).__name__)[:MAX_REASON_LENGTH]  # names no path
+        raise UnreadableClip(f"Clip must be an undamaged file. Received: {reason}.") from error
 
 
 def video_stream(container: InputContainer) -> VideoStream:
@@ -280,9 +279,16 @@ def decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[V
 
     Frames that are too damaged to be decoded are left out.
     """
+    yield from decoded_packets(stream, readable_packets(container, stream))
+
+
+def decoded_packets(
+    stream: VideoStream, packets: "Iterable[Packet[VideoStream]]"
+) -> Iterator[VideoFrame]:
+    """Yield the frames of packets; see `decoded_frames`."""
     if not stream.codec_context.is_open:
         stream.codec_context.thread_count = DECODER_THREADS
-    for packet in readable_packets(container, stream):
+    for packet in packets:
         if packet.size and not packet.is_corrupt:
             yield from _decode(stream, packet)
     yield from _decode(stream, None)

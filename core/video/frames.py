@@ -13,16 +13,17 @@ Source: yuv4mpeg(5) of MJPEG Tools.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, dropwhile, takewhile
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -34,7 +35,9 @@ from core.video.container import (
     TimedFrame,
     damage_reported,
     decoded_frames,
+    decoded_packets,
     open_clip,
+    readable_packets,
     timed_frames,
 )
 from core.video.encoder import PictureToFrame
@@ -100,6 +103,16 @@ def is_sound(timed: TimedFrame, begin: int) -> bool:
 
 DEMUXER = "yuv4mpegpipe"
 
+RAW_MAGIC = b"YUV4MPEG2"
+"""First bytes of raw frames."""
+
+
+class Readable(Protocol):
+    """What raw frames are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return that many bytes; fewer only at the end."""
+
 
 @dataclass(frozen=True)
 class RawClip:
@@ -112,6 +125,8 @@ class RawClip:
         rate: frames per second.
         aspect: width of a pixel divided by its height.
         colour: meaning of the colours.
+        find_damage: after the last frame, returns what is wrong with the data, for its owner; None
+            if nothing is.
     """
 
     frames: Iterator[Frame]
@@ -120,10 +135,47 @@ class RawClip:
     rate: Fraction
     aspect: Fraction
     colour: Colour
+    find_damage: Callable[[], str | None]
+
+
+class _RawSource:
+    """A pipe of raw frames, and how much of it became frames.
+
+    FFmpeg takes a frame that is cut off, and bytes that are no frame, for the end of the data.
+
+    Args:
+        file: the pipe.
+    """
+
+    def __init__(self, file: Readable) -> None:
+        self._file = file
+        self._received = self._used = self._frames = 0
+
+    def read(self, size: int) -> bytes:
+        """Read from the pipe."""
+        block = self._file.read(size)
+        self._received += len(block)
+        return block
+
+    def watch(self, packets: "Iterable[Packet[VideoStream]]") -> "Iterator[Packet[VideoStream]]":
+        """Pass packets on, each of which is a whole frame."""
+        for packet in packets:
+            if packet.size and packet.pos is not None:
+                self._used, self._frames = packet.pos + packet.size, self._frames + 1
+            yield packet
+
+    def find_damage(self) -> str | None:
+        """Return what is wrong, if more was read than whole frames."""
+        if self._received <= self._used:
+            return None
+        return (
+            "Raw frames must end with a whole frame. "
+            f"Received: {self._frames} whole frames, then bytes that are none."
+        )
 
 
 @contextmanager
-def read_raw(file: IO[bytes], limits: ClipLimits) -> Iterator[RawClip]:
+def read_raw(file: Readable, limits: ClipLimits) -> Iterator[RawClip]:
     """Read frames from a pipe, in this process: the writing program is trusted.
 
     Raises:
@@ -131,14 +183,15 @@ def read_raw(file: IO[bytes], limits: ClipLimits) -> Iterator[RawClip]:
         UnsupportedClip: if its colours are not supported.
         ClipTooLarge: if frames exceed the limit.
     """
-    with damage_reported(), av.open(file, "r", format=DEMUXER) as container:
+    source = _RawSource(file)
+    with damage_reported(), av.open(source, "r", format=DEMUXER) as container:
         stream = container.streams.video[0]
         check_pixels(stream.codec_context.height, stream.codec_context.width, limits)
-        yield _open_stream(container, stream)
+        yield _open_stream(container, stream, source)
 
 
-def _open_stream(container: InputContainer, stream: VideoStream) -> RawClip:
-    decoded = decoded_frames(container, stream)
+def _open_stream(container: InputContainer, stream: VideoStream, source: _RawSource) -> RawClip:
+    decoded = decoded_packets(stream, source.watch(readable_packets(container, stream)))
     first = next(decoded, None)
     if first is None:
         raise UnreadableClip("Clip must have frames. Received: none.")
@@ -149,6 +202,7 @@ def _open_stream(container: InputContainer, stream: VideoStream) -> RawClip:
         rate=rate_of(stream),
         aspect=stream.sample_aspect_ratio or Fraction(1),
         colour=colour_of(first),
+        find_damage=source.find_damage,
     )
 
 

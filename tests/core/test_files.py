@@ -1,6 +1,10 @@
+import subprocess
+import sys
+
 import pytest
 
-from core.files import atomic_write
+from config import ROOT
+from core.files import atomic_write, private_folder, sweep_private_folders
 
 
 def names_in(folder):
@@ -43,3 +47,29 @@ def test_a_temporary_file_is_hidden_and_called_partial(tmp_path):
         assert partial.parent == tmp_path
         assert partial.name.startswith(".target.")
         assert partial.suffix == ".partial"
+
+
+def test_a_private_folder_goes_with_its_block_and_what_was_created_for_it(tmp_path):
+    parent = tmp_path / "new" / "out"
+    with pytest.raises(ZeroDivisionError), private_folder(parent) as folder:
+        (folder / "half").touch()
+        raise ZeroDivisionError
+    assert names_in(tmp_path) == []
+    with private_folder(parent) as folder:
+        (folder / "whole").touch()
+        (folder / "whole").rename(parent / "whole")
+    assert names_in(parent) == ["whole"]
+
+
+def test_only_private_folders_of_dead_processes_are_swept(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; from core.files import private_folder\n"
+        "with private_folder(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'half').touch(); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, check=False)
+    (left,) = names_in(tmp_path)
+    with private_folder(tmp_path) as alive:
+        sweep_private_folders(tmp_path)
+        assert names_in(tmp_path) == [alive.name]
+        assert alive.name != left
