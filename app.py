@@ -5,14 +5,14 @@ import logging
 import logging.config
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from api.observability.logs import logging_config
 from config import ROOT, InvalidSetting, Settings
-from core.errors import GraphMismatch
 from service.build import Application, create_app, create_cluster_backend, create_worker_context
-from service.checks import check_server, check_worker
+from service.checks import check_server, check_worker, read_settings
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -28,15 +28,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     only_check = parser.parse_args(arguments).check
     try:
-        settings = Settings.from_env()
-        check_server(settings)
-    except (InvalidSetting, GraphMismatch) as error:
+        settings = read_settings(partial(check_server, changes_nothing=only_check))
+    except InvalidSetting as error:
         sys.exit(f"app.py: {error}")
     if only_check:
-        sys.stdout.writelines(f"{line}\n" for line in settings.lines())
+        print_lines(settings.lines())
         return
     configuration = str(ROOT / "gunicorn.conf.py")
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "--config", configuration])
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines for as long as somebody reads them."""
+    try:
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
 
 
 def from_environment() -> Application:
@@ -56,9 +64,8 @@ def work(alive_file: Path) -> int:
     from jobs.cluster.worker import WorkerTimings, run_worker
 
     try:
-        settings = Settings.from_env()
-        check_worker(settings)
-    except (InvalidSetting, GraphMismatch) as error:
+        settings = read_settings(check_worker)
+    except InvalidSetting as error:
         sys.exit(f"python -m jobs: {error}")
     logging.config.dictConfig(logging_config(settings.log_format, settings.log_level))
     logging.captureWarnings(True)

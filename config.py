@@ -3,7 +3,8 @@
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -23,13 +24,23 @@ PREFIX = "ENHANCER_"
 ROOT = Path(__file__).resolve().parent
 
 LAST_PORT = 65535
+MOST_THREADS = 4096
+MOST_PROCESSES = 256
 UPSCALED_PIXELS = 16
 """Number of output pixels for each input pixel, where no size is requested."""
 
 LEAST_KEY_LENGTH = 16
 HIDDEN = "(secret)"  # shown instead of the value of a secret
 
+ANY_HOST = "*"
+"""Host that means every address of the machine, of IPv4 and of IPv6."""
+
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
+NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+SIMILARITY = 0.92
+"""Similarity to a name of ours from which a name without our prefix is taken for a mistake. One
+letter too many or too few is above it, another word is not."""
+
 ORIGIN = re.compile(r"https?://([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?")
 KEY = re.compile(r"[!-~]+")  # characters that a header can carry unquoted
 RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
@@ -52,7 +63,16 @@ KINDS = {bool: "bool", int: "int", float: "float", str: "str", tuple: "list"}
 
 
 class InvalidSetting(ValueError):
-    """Settings are wrong. The message names each of them, one a line."""
+    """Settings are wrong. The message names each of them, one a line.
+
+    Attributes:
+        rest: the settings with the default for each wrong one, so that more can be checked; None
+            if there are none.
+    """
+
+    def __init__(self, message: str, rest: "Settings | None" = None) -> None:
+        super().__init__(message)
+        self.rest = rest
 
 
 def must_be(words: str, holds: Callable[[Any], bool]) -> AfterValidator:
@@ -84,11 +104,17 @@ def is_address(text: str, pattern: re.Pattern[str]) -> bool:
 
 
 def is_host(text: str) -> bool:
-    """Return True for an IP address or a host name."""
+    """Return True for an IP address, a host name and `ANY_HOST`.
+
+    A name whose last label is a number would be taken for an IPv4 address.
+
+    Source: WHATWG URL Standard, section 3.5, "ends in a number".
+    """
     try:
         ipaddress.ip_address(text)
     except ValueError:
-        return HOST_NAME.fullmatch(text) is not None
+        is_name = HOST_NAME.fullmatch(text) and not NUMBER.fullmatch(text.rpartition(".")[2])
+        return text == ANY_HOST or bool(is_name)
     return True
 
 
@@ -115,11 +141,13 @@ def blank_is_false(value: Any) -> Any:
 Switch = Annotated[bool, BeforeValidator(blank_is_false)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
+Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
+Processes = Annotated[int, Field(ge=1, le=MOST_PROCESSES)]
 TileSide = Annotated[int, Field(ge=64)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Delay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Restoring = Annotated[str, must_be("a number from 0 to 1, or auto", is_restore)]
-Host = Annotated[str, must_be("an IP address or a host name", is_host)]
+Host = Annotated[str, must_be("an IP address or a host name, or * for every address", is_host)]
 Keys = Annotated[
     tuple[str, ...],
     NoDecode,
@@ -191,7 +219,9 @@ class Settings(BaseSettings):
         populate_by_name=True,
     )
 
-    host: Host = setting("0.0.0.0", "address to listen on")
+    host: Host = setting(
+        ANY_HOST, "address to listen on; * for every one of IPv4 and, where there is it, IPv6"
+    )
     port: Annotated[int, Field(ge=1, le=LAST_PORT)] = setting(5000, "port to listen on")
     card: Path = setting(ROOT / "assets" / "srgan.json", "card of the model to serve")
     max_pixels: Positive = setting(48_000_000, "largest number of pixels of an input picture")
@@ -216,15 +246,19 @@ class Settings(BaseSettings):
     restore: Restoring = setting(
         "auto", "`restore` of requests that do not state it; 0 restores only on request"
     )
-    inference_threads: Count = setting(0, "threads of the network; 0 for one per core")
-    workers: Positive = setting(1, "server processes, each with its own copy of the model")
-    request_threads: Positive = setting(96, "requests handled at the same time")
+    inference_threads: Annotated[int, Field(ge=0, le=MOST_THREADS)] = setting(
+        0, "threads of the network; 0 for one per core"
+    )
+    workers: Processes = setting(1, "server processes, each with its own copy of the model")
+    request_threads: Threads = setting(96, "requests handled at the same time")
     queue: Count = setting(64, "pictures that may wait for memory")
     memory_mb: Count = setting(
         0, "memory for all pictures in progress, in MB; 0 for what the memory limit leaves"
     )
     deadline_s: Positive = setting(300, "time limit for a picture, in seconds")
-    decoders: Count = setting(2, "decoder processes; 0 to decode in the server process")
+    decoders: Annotated[int, Field(ge=0, le=MOST_PROCESSES)] = setting(
+        2, "decoder processes; 0 to decode in the server process"
+    )
     decoder_memory_mb: Count = setting(
         0, "memory limit of a decoder process, in MB; 0 for what the largest picture may need"
     )
@@ -276,7 +310,7 @@ class Settings(BaseSettings):
     max_clip_frames: Positive = setting(
         20_000, "largest number of frames of a clip, or of pictures in an archive"
     )
-    job_watchers: Positive = setting(64, "clients that may follow job events at the same time")
+    job_watchers: Threads = setting(64, "clients that may follow job events at the same time")
     log_format: Literal["json", "text"] = setting("json", "json or text, one record per line")
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", "debug, info, warning or error"
@@ -294,12 +328,17 @@ class Settings(BaseSettings):
     cors_origins: Origins = setting((), "comma-separated origins whose pages may call the API")
 
     def __init__(self, **values: Any) -> None:
+        messages: list[str] = []
         try:
             super().__init__(**values)
         except ValidationError as error:
-            messages = [describe_error(details) for details in error.errors()]
-            raise InvalidSetting("\n".join(messages)) from None
-        self._check_combinations()
+            messages += [describe_error(details) for details in error.errors()]
+            wrong = {str(details["loc"][0]) for details in error.errors()}
+            wrong |= {variable for name, variable in variables() if name in wrong}
+            super().__init__(**{name: values[name] for name in values if name not in wrong})
+        messages += self._wrong_combinations()
+        if messages:
+            raise InvalidSetting("\n".join(messages), self)
 
     @classmethod
     def settings_customise_sources(
@@ -313,14 +352,15 @@ class Settings(BaseSettings):
         """Let the constructor use its arguments only; `from_env` reads the environment."""
         return (init_settings,)
 
-    def _check_combinations(self) -> None:
+    def _wrong_combinations(self) -> Iterator[str]:
+        """Yield a sentence on each pair of settings that contradict each other."""
         if self.queue_url and not self.storage_url:
-            raise InvalidSetting(
+            yield (
                 "ENHANCER_STORAGE_URL must be set if ENHANCER_QUEUE_URL is set: all machines need "
                 "access to the files of jobs. Received: ''"
             )
         if self.cors and self.cors_origins:
-            raise InvalidSetting(
+            yield (
                 "ENHANCER_CORS_ORIGINS must be empty where CORS_ENABLE lets any origin call. "
                 f"Received: {as_text(self.cors_origins)}"
             )
@@ -332,18 +372,17 @@ class Settings(BaseSettings):
         Raises:
             InvalidSetting: naming each wrong variable, its value and what was expected.
         """
-        known = [item.variable for item in describe_settings()]
-        unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+        known = [variable for _, variable in variables()]
         source = EnvSettingsSource(cls)
         source.env_vars = {name.lower(): environ[name] for name in known if name in environ}
-        if not unknown:
-            return cls(**source())
-        mistakes = [f"Settings must be among {', '.join(known)}. Received: {', '.join(unknown)}"]
+        mistakes = [describe_unknown(name, known) for name in unknown_names(environ, known)]
         try:
-            cls(**source())
+            settings = cls(**source())
         except InvalidSetting as error:
-            mistakes.append(str(error))
-        raise InvalidSetting("\n".join(mistakes))
+            raise InvalidSetting("\n".join([*mistakes, str(error)]), error.rest) from None
+        if mistakes:
+            raise InvalidSetting("\n".join(mistakes), settings)
+        return settings
 
     @property
     def output_pixels(self) -> int:
@@ -399,6 +438,46 @@ def describe_settings() -> list[SettingDescription]:
     ]
 
 
+def unknown_names(environ: Iterable[str], known: list[str]) -> list[str]:
+    """Return the variables that are meant for the service but are no settings, sorted.
+
+    They begin with its prefix, in letters of any case, or are a misspelt name. Other programs'
+    variables are none of ours.
+    """
+    unknown = [name for name in environ if name not in known]
+    return sorted(
+        name
+        for name in unknown
+        if name.upper().startswith(PREFIX) or is_misspelt(name.upper(), known)
+    )
+
+
+def is_misspelt(name: str, known: list[str]) -> bool:
+    """Return whether a name has the letters of a known one, or all but one of them."""
+    has_the_letters = any(sorted(name) == sorted(other) for other in known)
+    return has_the_letters or bool(get_close_matches(name, known, 1, SIMILARITY))
+
+
+def describe_unknown(name: str, known: list[str]) -> str:
+    """Return one sentence on a variable that is no setting: the nearest one, and what came."""
+    upper = name.upper()
+    same = [other for other in known if sorted(upper) == sorted(other)]
+    if upper.startswith(PREFIX):  # which would make all names similar
+        names = {other.removeprefix(PREFIX): other for other in known}
+        close = get_close_matches(upper.removeprefix(PREFIX), names, 1)
+        nearest = same or [names[other] for other in close]
+    else:
+        nearest = same or get_close_matches(upper, known, 1)
+    hint = f"; the nearest is {nearest[0]}" if nearest else ""
+    return f"Variable must be one of docs/configuration.md{hint}. Received: {name}"
+
+
+def variables() -> Iterator[tuple[str, str]]:
+    """Yield the name of each field, and its environment variable."""
+    for name, field in Settings.model_fields.items():
+        yield name, variable_name(name, field)
+
+
 def variable_name(name: str, field: FieldInfo) -> str:
     """Return the environment variable of a field."""
     return str(field.validation_alias or PREFIX + name.upper())
@@ -415,7 +494,7 @@ def describe_error(details: ErrorDetails) -> str:
     name = str(details["loc"][0])
     field = Settings.model_fields.get(name)
     if field is None:
-        return f"Settings must be among {', '.join(Settings.model_fields)}. Received: {name}"
+        return describe_unknown(name, list(Settings.model_fields))
     received = HIDDEN if is_secret(field) else show_input(details, field)
     return (
         f"{variable_name(name, field)} must be {expectation(details, field)}. Received: {received}"

@@ -5,11 +5,16 @@ The application is loaded after the fork, because TensorFlow does not survive a 
 
 import os
 import shutil
+import socket
+import sys
 import tempfile
 from math import ceil
+from pathlib import Path
 from typing import Any
 
-from config import ROOT, Settings
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # the server may start in any folder
+
+from config import ANY_HOST, ROOT, Settings
 
 settings = Settings.from_env()
 
@@ -29,11 +34,34 @@ elif METRICS_PREFIX not in os.environ[SHARED_METRICS]:  # a reload keeps the fol
 from api.observability.logs import logging_config  # noqa: E402
 from api.server.worker import WorkerTimeouts, create_worker_class  # noqa: E402
 
-host = f"[{settings.host}]" if ":" in settings.host else settings.host
+
+def addresses_to_bind() -> list[str]:
+    """Return the addresses to listen on. Where there is IPv6, its sockets serve IPv4, too."""
+    if settings.host != ANY_HOST:
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        return [f"{host}:{settings.port}"]
+    ipv4, ipv6 = f"0.0.0.0:{settings.port}", f"[::]:{settings.port}"
+    try:
+        with socket.socket(socket.AF_INET6) as listener:
+            listener.bind(("::", 0))
+            is_ipv6_only = listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    except OSError:
+        return [ipv4]
+    return [ipv4, ipv6] if is_ipv6_only else [ipv6]
+
+
+def keep_relative_paths() -> None:
+    """Make the paths of settings absolute: workers run in another folder than this process."""
+    for name in ("ENHANCER_CARD", "ENHANCER_JOBS_FOLDER", "ENHANCER_STORAGE_URL"):
+        if os.environ.get(name) and "://" not in os.environ[name]:
+            os.environ[name] = str(Path(os.environ[name]).absolute())
+
+
+keep_relative_paths()
 
 wsgi_app = "app:from_environment()"
 chdir = str(ROOT)
-bind = f"{host}:{settings.port}"
+bind = addresses_to_bind()
 workers = settings.workers
 worker_class = create_worker_class(
     WorkerTimeouts(settings.read_timeout_s, settings.write_timeout_s, settings.drain_s),

@@ -1,10 +1,15 @@
 """Check settings and files before the service starts."""
 
-import tempfile
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from api.access import UnknownStorage, check_storage
-from config import InvalidSetting, Settings
+from config import ANY_HOST, InvalidSetting, Settings
+from core.errors import GraphMismatch
 from core.files import MEGABYTE
 from core.model.card import (
     faithful_path,
@@ -17,34 +22,124 @@ from core.options import AUTO, RESTORE
 from jobs.embedded.files import JobFiles
 from service.build import create_cluster_backend, jobs_folder
 
+NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT}
+"""Errors of file systems that have no files without names; network file systems are among them,
+and those that hold no files at all, whose size is 0 blocks."""
 
-def check_server(settings: Settings) -> None:
-    """Check everything that a server needs.
+LEAST_MEMORY_MB = 64
+"""Memory below which no picture of a megapixel is admitted, and no decoder starts."""
+
+Check = Callable[[Settings], None]
+"""Function that raises InvalidSetting or GraphMismatch."""
+
+
+def read_settings(check: Callable[[Settings], None]) -> Settings:
+    """Return the settings of the environment, checked together with the files that they name.
+
+    Args:
+        check: checks what needs more than the settings themselves.
 
     Raises:
-        InvalidSetting: if a setting cannot be used.
-        GraphMismatch: if a graph does not match its card.
+        InvalidSetting: naming each mistake, one a line.
     """
-    check_graphs(settings.card)
-    check_restore(settings)
-    check_rate_limit(settings)
-    check_jobs(settings)
+    try:
+        settings = Settings.from_env()
+    except InvalidSetting as error:
+        messages = [str(error), *([] if error.rest is None else mistakes_of([check], error.rest))]
+        raise InvalidSetting("\n".join(messages)) from None
+    check(settings)
+    return settings
+
+
+def check_server(settings: Settings, *, changes_nothing: bool = False) -> None:
+    """Check everything that a server needs.
+
+    Args:
+        settings: of the server.
+        changes_nothing: whether folders are not created, only judged.
+
+    Raises:
+        InvalidSetting: naming each mistake, one a line.
+    """
+    check_all(
+        settings,
+        check_card,
+        check_restore,
+        check_host,
+        check_memory,
+        check_rate_limit,
+        partial(check_jobs, changes_nothing=changes_nothing),
+    )
 
 
 def check_worker(settings: Settings) -> None:
     """Check everything that a worker of a cluster needs.
 
     Raises:
-        InvalidSetting: if there is no queue, or its storage cannot be used.
-        GraphMismatch: if a graph does not match its card.
+        InvalidSetting: naming each mistake, one a line; among them that there is no queue.
     """
-    check_graphs(settings.card)
+    check_all(settings, check_card, check_memory, check_queue)
+
+
+def check_all(settings: Settings, *checks: Check) -> None:
+    """Raise InvalidSetting with the messages of all checks that fail."""
+    mistakes = mistakes_of(checks, settings)
+    if mistakes:
+        raise InvalidSetting("\n".join(dict.fromkeys(mistakes)))
+
+
+def mistakes_of(checks: Iterable[Check], settings: Settings) -> list[str]:
+    """Return the messages of the checks that fail."""
+    mistakes = []
+    for check in checks:
+        try:
+            check(settings)
+        except (InvalidSetting, GraphMismatch) as error:
+            mistakes.append(str(error))
+    return mistakes
+
+
+def check_queue(settings: Settings) -> None:
+    """Raise InvalidSetting if a worker has no queue, or no usable storage."""
     if not settings.queue_url:
         raise InvalidSetting(
             "ENHANCER_QUEUE_URL must be set for a worker, to the value that the servers have. "
             "Received: ''"
         )
-    check_storage_url(settings)
+    check_storage_url(settings, changes_nothing=False)
+
+
+def check_card(settings: Settings) -> None:
+    """Raise GraphMismatch if a graph does not match its card."""
+    check_graphs(settings.card)
+
+
+def check_host(settings: Settings) -> None:
+    """Raise InvalidSetting if the host is no address of this machine."""
+    if settings.host == ANY_HOST:
+        return
+    try:
+        for family, kind, _, _, address in socket.getaddrinfo(
+            settings.host, 0, type=socket.SOCK_STREAM
+        ):
+            with socket.socket(family, kind) as listener:
+                listener.bind(address)
+    except OSError as error:
+        raise InvalidSetting(
+            "ENHANCER_HOST must be an address or a name of this machine, or *. "
+            f"Received: {settings.host!r}, which fails with: {error.strerror}"
+        ) from error
+
+
+def check_memory(settings: Settings) -> None:
+    """Raise InvalidSetting if the memory is too little for any work."""
+    for name in ("memory_mb", "decoder_memory_mb"):
+        megabytes = getattr(settings, name)
+        if 0 < megabytes < LEAST_MEMORY_MB:
+            raise InvalidSetting(
+                f"ENHANCER_{name.upper()} must be 0 or at least {LEAST_MEMORY_MB}. "
+                f"Received: {megabytes}"
+            )
 
 
 def check_graphs(card_path: Path) -> None:
@@ -82,34 +177,74 @@ def check_rate_limit(settings: Settings) -> None:
         ) from error
 
 
-def check_jobs(settings: Settings) -> None:
+def check_jobs(settings: Settings, *, changes_nothing: bool) -> None:
     """Raise InvalidSetting if the files of jobs have no usable place."""
+    if settings.no_jobs:
+        return
     if settings.queue_url:
-        check_storage_url(settings)
-    elif not settings.no_jobs:
-        check_jobs_folder(settings)
+        check_storage_url(settings, changes_nothing=changes_nothing)
+    else:
+        check_jobs_folder(settings, changes_nothing=changes_nothing)
 
 
-def check_storage_url(settings: Settings) -> None:
-    """Raise InvalidSetting if the storage is of an unknown kind; no connection is made."""
+def check_storage_url(settings: Settings, *, changes_nothing: bool) -> None:
+    """Raise InvalidSetting if the storage is of an unknown kind, or a folder that cannot be used.
+
+    No connection is made.
+    """
+    if not settings.storage_url:  # another message says so
+        return
     try:
-        create_cluster_backend(settings)
+        storage = create_cluster_backend(settings).storage
+        if storage.folder is not None:
+            check_folder(storage.folder, changes_nothing=changes_nothing)
     except (ImportError, OSError, ValueError) as error:
         raise InvalidSetting(
-            "ENHANCER_STORAGE_URL must be a folder or s3://bucket/folder. "
+            "ENHANCER_STORAGE_URL must be a writable folder or s3://bucket/folder. "
             f"Received: one that fails with: {error}"
         ) from error
 
 
-def check_jobs_folder(settings: Settings) -> None:
+def check_jobs_folder(settings: Settings, *, changes_nothing: bool) -> None:
     """Raise InvalidSetting if the folder of jobs cannot be made or written to."""
     folder = jobs_folder(settings)
+    files = JobFiles(folder, settings.jobs_disk_mb * MEGABYTE)
     try:
-        JobFiles(folder, settings.jobs_disk_mb * MEGABYTE).create()
-        with tempfile.TemporaryFile(dir=folder):
-            return
+        if not changes_nothing:
+            files.create()
+        elif folder.exists():
+            files.check_owner()
+        check_folder(folder, changes_nothing=changes_nothing)
     except OSError as error:
         raise InvalidSetting(
             "ENHANCER_JOBS_FOLDER must be a writable folder of this user, or DISABLE_JOBS must be "
             f"set. Received: {folder}, which fails with: {error}"
         ) from error
+
+
+def check_folder(folder: Path, *, changes_nothing: bool) -> None:
+    """Raise OSError if a folder cannot be made or written to.
+
+    Args:
+        folder: the folder.
+        changes_nothing: whether it is not created; the nearest folder above it is then judged.
+    """
+    if not changes_nothing:
+        folder.mkdir(parents=True, exist_ok=True)
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if exists(path))
+    try:
+        os.close(os.open(nearest, os.O_TMPFILE | os.O_WRONLY, 0o600))  # a file without a name
+    except OSError as error:
+        if error.errno not in NO_TMPFILE:
+            raise
+        if not os.access(nearest, os.W_OK | os.X_OK) or os.statvfs(nearest).f_blocks == 0:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder)) from error
+
+
+def exists(path: Path) -> bool:
+    """Return whether a path exists; raise OSError if that cannot be found out."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True

@@ -1,7 +1,9 @@
+import errno
 import os
 import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,13 +11,15 @@ from api.access import UnknownStorage
 from app import create_app, from_environment, main
 from config import ROOT, Settings
 from core.model.card import faithful_path, graph_path, read_card, restorer_path
+from service.checks import check_folder
 from tests.support.stand_ins import make_card, save_graph
 
 
-def run_app(*arguments, **environ):
+def run_app(*arguments, cwd=None, **environ):
     return subprocess.run(
         [sys.executable, ROOT / "app.py", *arguments],
         env={"PATH": ""} | environ,
+        cwd=cwd,
         capture_output=True,
         text=True,
         check=False,
@@ -88,7 +92,7 @@ def test_settings_are_checked_and_told():
     assert done.returncode == 0
     assert "ENHANCER_PORT=8080 (environment)" in done.stdout.splitlines()
     assert "ENHANCER_API_KEYS=(secret) (environment)" in done.stdout.splitlines()
-    assert "ENHANCER_HOST=0.0.0.0 (default)" in done.stdout.splitlines()
+    assert "ENHANCER_HOST=* (default)" in done.stdout.splitlines()
     assert done.stderr == ""
 
 
@@ -126,7 +130,7 @@ def test_the_server_is_configured_by_the_same_settings(monkeypatch):
     monkeypatch.setenv("ENHANCER_PORT", "8080")
     monkeypatch.setenv("ENHANCER_REQUEST_THREADS", "3")
     configuration = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
-    assert configuration["bind"] == "0.0.0.0:8080"
+    assert configuration["bind"] in (["[::]:8080"], ["0.0.0.0:8080"], ["0.0.0.0:8080", "[::]:8080"])
     assert configuration["threads"] == 3
     assert configuration["preload_app"] is False
 
@@ -140,6 +144,69 @@ def test_the_server_does_not_start_where_jobs_cannot_be(monkeypatch, tmp_path):
         main(["--check"])
     monkeypatch.setenv("DISABLE_JOBS", "true")
     main(["--check"])
+
+
+def test_a_check_finds_all_mistakes_and_changes_nothing(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "ENHANCER_PORT": "0",
+        "ENHANCER_CARD": "none.json",
+        "ENHANCER_HOST": "192.0.2.1",
+        "ENHANCER_MEMORY_MB": "5",
+        "ENHANCER_QUEUE_URL": "redis://localhost",
+        "ENHANCER_STORAGE_URL": "/proc/none",
+    }.items():
+        monkeypatch.setenv(name, text)
+    with pytest.raises(SystemExit) as refused:
+        main(["--check"])
+    starts = [line.partition(" must be ")[0] for line in str(refused.value).splitlines()]
+    assert starts == [
+        "app.py: ENHANCER_PORT",
+        "none.json",
+        "ENHANCER_HOST",
+        "ENHANCER_MEMORY_MB",
+        "ENHANCER_STORAGE_URL",
+    ]
+    for name in ("PORT", "CARD", "HOST", "MEMORY_MB"):
+        monkeypatch.delenv(f"ENHANCER_{name}")
+    monkeypatch.setenv("ENHANCER_STORAGE_URL", "new/folder")
+    main(["--check"])
+    monkeypatch.delenv("ENHANCER_QUEUE_URL")
+    monkeypatch.setenv("ENHANCER_JOBS_FOLDER", "new/folder")
+    main(["--check"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_files_that_have_no_name_is_judged_by_its_rights(tmp_path, monkeypatch):
+    def refuse(*_arguments):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr("service.checks.os.open", refuse)
+    check_folder(tmp_path / "new", changes_nothing=True)
+    with pytest.raises(PermissionError):
+        check_folder(Path("/proc/new"), changes_nothing=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_survives_a_reader_that_ends_early():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as target:
+        command = [sys.executable, ROOT / "app.py", "--check"]
+        done = subprocess.run(command, stdout=target, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_the_server_starts_in_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.py").write_text("raise RuntimeError('the wrong module')")
+    code = f"import runpy; print(runpy.run_path({str(ROOT / 'gunicorn.conf.py')!r})['chdir'])"
+    environ = {"PATH": "", "ENHANCER_CARD": "card.json"}
+    code += "; import os; print(os.environ['ENHANCER_CARD'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == [str(ROOT), str(tmp_path / "card.json")]
 
 
 def test_the_server_does_not_start_to_restore_without_a_restorer(monkeypatch, tmp_path):

@@ -79,7 +79,9 @@ def test_switches_take_the_usual_words(text, value):
         ({"ENHANCER_RESTORE": "1.5"}, "ENHANCER_RESTORE must be a number from 0 to 1, or auto. R"),
         ({"ENHANCER_RESTORE": "much"}, "Received: 'much'"),
         ({"ENHANCER_LOG_LEVEL": "loud"}, "ENHANCER_LOG_LEVEL must be one of debug, info"),
-        ({"ENHANCER_WINDOWS": "64"}, "ENHANCER_WINDOW, .* Received: ENHANCER_WINDOWS"),
+        ({"ENHANCER_HOST": "999.1.1.1"}, r"or \* for every address. Received: '999.1.1.1'"),
+        ({"ENHANCER_REQUEST_THREADS": "100000"}, "must be from 1 to 4096. Received: 100000"),
+        ({"ENHANCER_DECODERS": "-1"}, "ENHANCER_DECODERS must be from 0 to 256. Received: -1"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_expected(environ, message):
@@ -106,15 +108,55 @@ def test_an_address_that_cannot_be_parsed_is_refused_and_not_shown(name, url):
     assert str(refused.value).endswith(f"Received: {HIDDEN}")
 
 
-def test_unknown_and_wrong_settings_are_reported_together():
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("ENHANCER_WINDOWS", "ENHANCER_WINDOW"),
+        ("enhancer_port", "ENHANCER_PORT"),
+        ("ENHANCE_PORT", "ENHANCER_PORT"),
+        ("CORS_ENABLED", "CORS_ENABLE"),
+        ("ENABLE_CORS", "CORS_ENABLE"),
+        ("DISABLE_JOB", "DISABLE_JOBS"),
+        ("DISABLE_WEBAPP", "DISABLE_WEB_APP"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_known_one(name, nearest):
+    with pytest.raises(InvalidSetting, match=rf"; the nearest is {nearest}. Received: {name}$"):
+        Settings.from_env({name: "1"})
+
+
+def test_names_that_are_far_from_all_are_refused_only_with_the_prefix():
+    with pytest.raises(InvalidSetting, match="of docs/configuration.md. Received: ENHANCER_QWX$"):
+        Settings.from_env({"ENHANCER_QWX": "1"})
+    others = ("DISABLE_LOGS", "CORS", "PORT", "ENABLE_JOBS", "CORS_ENABLE_ALL")
+    assert Settings.from_env(dict.fromkeys(others, "1")) == Settings()
+
+
+def test_mistakes_of_all_kinds_are_reported_together():
     with pytest.raises(InvalidSetting) as refused:
-        Settings.from_env({"ENHANCER_WINDOWS": "64", "ENHANCER_PORT": "0"})
-    first, second = str(refused.value).splitlines()
-    assert first.startswith("Settings must be among ENHANCER_HOST, ")
-    assert second == "ENHANCER_PORT must be from 1 to 65535. Received: 0"
+        Settings.from_env(
+            {
+                "ENHANCER_WINDOWS": "64",
+                "DISABLE_JOB": "1",
+                "ENHANCER_PORT": "0",
+                "ENHANCER_QUEUE_URL": "redis://host",
+                "CORS_ENABLE": "1",
+                "ENHANCER_CORS_ORIGINS": "https://a.org",
+            }
+        )
+    lines = str(refused.value).splitlines()
+    assert [line.rpartition(" Received: ")[2] for line in lines] == [
+        "DISABLE_JOB",
+        "ENHANCER_WINDOWS",
+        "0",
+        "''",
+        "https://a.org",
+    ]
+    assert refused.value.rest.port == 5000
+    assert refused.value.rest.cors
 
 
-@pytest.mark.parametrize("host", ["::1", "127.0.0.1", "localhost", "a-b.example.org"])
+@pytest.mark.parametrize("host", ["*", "::1", "127.0.0.1", "localhost", "a-b.example.org"])
 def test_a_host_is_an_address_or_a_name(host):
     assert Settings(host=host).host == host
 

@@ -15,6 +15,9 @@ SOCKET = "gunicorn.socket"
 
 ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: close discards what the client has not received
 
+IPV4_MAPPED = "::ffff:"
+"""Prefix of IPv4 addresses on sockets of IPv6."""
+
 
 class RequestTimeout(Exception):
     """The request did not arrive in time."""
@@ -143,3 +146,14 @@ def has_hung_up(connection: socket.socket) -> bool:
         return False
     except OSError:
         return True
+
+
+def unmap(address: Any) -> Any:
+    """Return the address of a peer; an IPv4 address that an IPv6 socket has mapped is IPv4 again.
+
+    >>> unmap(("::ffff:192.0.2.1", 80, 0, 0)), unmap(("::1", 80, 0, 0))
+    (('192.0.2.1', 80), ('::1', 80, 0, 0))
+    """
+    if isinstance(address, tuple) and address[0].startswith(IPV4_MAPPED) and "." in address[0]:
+        return address[0].removeprefix(IPV4_MAPPED), address[1]
+    return address

@@ -39,7 +39,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from api.responses import MAY_STREAM
 from api.routes.status import DRAINING, LIVE, STARTING
-from api.server.connection import SOCKET, ClientSocket, RequestTimeout
+from api.server.connection import SOCKET, ClientSocket, RequestTimeout, unmap
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -218,7 +218,8 @@ class ServerWorker(ThreadWorker):
         client = ClientSocket(
             accepted, read_timeout_s=self.timeouts.read_s, write_timeout_s=self.timeouts.write_s
         )
-        self._await_request(ClientConnection(self.cfg, client, address, listener.getsockname()))
+        server = listener.getsockname()
+        self._await_request(ClientConnection(self.cfg, client, unmap(address), server))
         return True
 
     def _await_request(self, conn: ClientConnection) -> None:

@@ -45,6 +45,11 @@ class Storage:
         self._root = str(root).rstrip("/")
         self._is_folder = isinstance(self._files, LocalFileSystem)
 
+    @property
+    def folder(self) -> Path | None:
+        """Folder on this machine; None if the storage is elsewhere."""
+        return Path(self._root) if self._is_folder else None
+
     def put(self, source: Path, name: str) -> None:
         """Store a copy of a file; others see the complete file, or none."""
         target = self._path(name)

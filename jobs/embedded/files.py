@@ -61,6 +61,14 @@ class JobFiles:
             PermissionError: if it belongs to another user, who could read the jobs.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.check_owner()
+
+    def check_owner(self) -> None:
+        """Check the folder, which exists.
+
+        Raises:
+            PermissionError: if it belongs to another user, who could read the jobs.
+        """
         found = self.folder.stat()
         if self.folder.is_symlink() or found.st_uid != os.geteuid():
             raise PermissionError(

@@ -15,7 +15,7 @@ def test_a_worker_without_a_queue_says_what_is_missing(tmp_path):
 def test_a_worker_with_an_unknown_kind_of_storage_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("ENHANCER_QUEUE_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("ENHANCER_STORAGE_URL", "nowhere://at/all")
-    with pytest.raises(SystemExit, match="ENHANCER_STORAGE_URL must be a folder or s3://"):
+    with pytest.raises(SystemExit, match="ENHANCER_STORAGE_URL must be a writable folder or s3://"):
         work(tmp_path / "alive")
 
 
