@@ -1,11 +1,15 @@
 """Read what a multipart form holds: one file, and fields with the options of the result."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from flask import request
 from flask_restx.reqparse import RequestParser
-from werkzeug.datastructures import FileStorage
+from werkzeug import formparser
+from werkzeug.datastructures import FileStorage, Headers
+from werkzeug.http import parse_options_header, quote_header_value
+from werkzeug.sansio.multipart import MultipartDecoder
 
 from api.context import current_service
 from api.errors import LONGEST_QUOTE, InvalidField, InvalidUpload
@@ -35,6 +39,61 @@ class ShareOrAutoSchema(str):
     """
 
     __schema__: ClassVar = {"type": "string", "pattern": rf"^({AUTO}|0?\.[0-9]+|[01](\.0+)?)$"}
+
+
+FILE_FIELDS = ("image", "file")
+"""Names of the form fields of files."""
+
+FILE_NAME = re.compile(
+    r'; *filename="?(?P<name>.*?)"?(?P<rest>; *name=("[^"]*"|[^";]*))?$', re.DOTALL
+)
+"""Matches the file name in the `Content-Disposition` of a part, and the field's name after it."""
+
+
+class PartDecoder(MultipartDecoder):
+    """Decodes a form, and takes any file name for a name.
+
+    Browsers send a backslash as it is, so that one before the closing quote looks escaped; some
+    programs send names in other encodings than UTF-8. A part without a name is a file if its
+    field is one for files, and it has the media type of one.
+
+    Source: HTML Standard, section 4.10.21.8; RFC 7578, sections 4.2 and 5.1.
+    """
+
+    def _parse_headers(self, data: bytes | bytearray) -> Headers:
+        headers = super()._parse_headers(data.decode(errors="replace").encode())
+        disposition = headers.get("Content-Disposition")
+        if disposition is not None:
+            media_type = headers.get("Content-Type", "text/plain")
+            headers["Content-Disposition"] = with_file_name(disposition, media_type)
+        return headers
+
+
+# Werkzeug's parser has no option for its decoder.
+formparser.MultipartDecoder = PartDecoder  # type: ignore[attr-defined]
+
+
+def with_file_name(disposition: str, media_type: str) -> str:
+    r"""Return the `Content-Disposition` of a part with a file name that can be parsed.
+
+    Args:
+        disposition: as it was received.
+        media_type: of the part.
+
+    >>> print(with_file_name('form-data; name="image"; filename="a\\"', "image/png"))
+    form-data; name="image"; filename="a\\"
+    >>> with_file_name('form-data; name="image"', "image/png")
+    'form-data; name="image"; filename=""'
+    """
+    _, options = parse_options_header(disposition)
+    if "name" in options and "filename" in options:
+        return disposition
+    found = FILE_NAME.search(disposition)
+    if found is not None:
+        name = quote_header_value(found["name"], allow_token=False)
+        return f"{disposition[: found.start()]}{found['rest'] or ''}; filename={name}"
+    is_file = options.get("name") in FILE_FIELDS and not media_type.startswith("text/")
+    return f'{disposition}; filename=""' if is_file else disposition
 
 
 NUMBER_TYPES = {float: "number", int: "integer"}
