@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from celery import Celery
 from celery.worker import state
+from celery.worker.consumer.consumer import CONNECTION_ERROR, CONNECTION_RETRY
 from kombu.exceptions import KombuError
 
 QUEUE = "enhancer"
@@ -25,6 +26,9 @@ SEND_POLICY = {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "int
 
 TIMEOUT_S = 5.0
 """Seconds to wait for Redis."""
+
+CONSUMER = "celery.worker.consumer.consumer"
+"""Name of Celery's logger of lost connections."""
 
 log = logging.getLogger("enhancer.jobs")
 
@@ -40,6 +44,15 @@ class MessageQueue(Protocol):
 
     def send(self, job_id: str) -> None:
         """Ask a worker to look at a job; a failure is only logged."""
+
+
+class WithoutOutages(logging.Filter):
+    """Removes Celery's records on a Redis that does not answer: `jobs.cluster.client` logs that."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to keep a record."""
+        texts = (record.msg, *(record.args if isinstance(record.args, tuple) else ()))
+        return CONNECTION_ERROR not in texts and CONNECTION_RETRY not in texts
 
 
 class Broker:
@@ -74,6 +87,7 @@ class Broker:
         """
         self._celery.task(work, name=TASK)
         logging.getLogger("celery").setLevel(logging.WARNING)  # it logs ids, which are secret
+        logging.getLogger(CONSUMER).addFilter(WithoutOutages())
 
         def stop(*_signal: object) -> None:
             state.should_stop = 0  # Celery reads this after each message, and between messages

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from jobs.cluster.broker import Broker, MessageQueue
-from jobs.cluster.ledger import JobLedger, LedgerLimits, LedgerUnavailable, NewLedgerJob, connect
+from jobs.cluster.client import connect, log_failure
+from jobs.cluster.ledger import JobLedger, LedgerLimits, LedgerUnavailable, NewLedgerJob
 from jobs.cluster.maintenance import PeriodicTask, Sweeper
 from jobs.cluster.storage import Storage, source_name
 from jobs.engine import EngineStats, JobEngine, ReceivedUpload, copy_upload
@@ -27,8 +28,6 @@ MAX_UPLOAD_S = 3600.0
 
 RETRY_S = 10
 """Seconds after which a caller may try again if Redis or the storage did not answer."""
-
-log = logging.getLogger("enhancer.jobs")
 
 
 class ClusterJobs(JobEngine):
@@ -74,7 +73,7 @@ class ClusterJobs(JobEngine):
         try:
             counts, disk_bytes = self._ledger.counts(), self._ledger.disk_bytes()
         except LedgerUnavailable as error:
-            log.warning("The ledger did not answer: %s", error)
+            log_failure(logging.WARNING, "The ledger did not answer", error)
         else:
             self._last_stats = replace(self._last_stats, jobs=counts, disk_bytes=disk_bytes)
         return self._last_stats
@@ -185,7 +184,7 @@ def unavailability_reported() -> Iterator[None]:
     try:
         yield
     except (LedgerUnavailable, OSError) as error:
-        log.error("Queue or storage did not answer: %s", error)
+        log_failure(logging.ERROR, "Queue or storage did not answer", error)
         raise EngineUnavailable(
             "The queue of jobs and their storage must answer. They did not.", retry_after_s=RETRY_S
         ) from error

@@ -2,8 +2,8 @@
 
 A piece is a segment, or the joining of all segments once they are done. A worker that claims a
 piece gets a lease. Unless the worker renews the lease, it ends soon, and another worker may claim
-the piece. Every change is a Lua script, which Redis runs as one step. Only this module imports
-redis.
+the piece. Every change is a Lua script, which Redis runs as one step. Only this module and
+`jobs.cluster.client` import redis.
 """
 
 import json
@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import redis
-from redis.backoff import ExponentialBackoff
 from redis.commands.core import Script
-from redis.retry import Retry
 
 from jobs.errors import KeyReused, UnknownJob, over_budget, too_many_jobs
 from jobs.job import OPTIONS_FIELD, Job, JobResult, JobState, options_from_json
@@ -32,9 +30,6 @@ LEASE_S = 12.0
 
 MAX_ATTEMPTS = 3
 """Number of times that a piece may be begun."""
-
-TIMEOUT_S = 5.0
-"""Seconds to wait for an answer of Redis."""
 
 LedgerUnavailable = redis.RedisError
 """Redis does not answer, or its answer makes no sense."""
@@ -380,16 +375,3 @@ def _result(fields: Mapping[str, str], expires: float | None) -> JobResult | Non
     if "result" not in fields or expires is None:
         return None
     return JobResult(expires=expires, **json.loads(fields["result"]))
-
-
-def connect(url: str) -> "redis.Redis":
-    """Return a client that returns text, and tries again for a while if Redis does not answer."""
-    client: redis.Redis = redis.Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=TIMEOUT_S,
-        health_check_interval=30,
-        retry=Retry(ExponentialBackoff(cap=1, base=0.1), 3),
-    )
-    return client

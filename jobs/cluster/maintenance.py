@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 
 from jobs.cluster.broker import MessageQueue
+from jobs.cluster.client import log_failure
 from jobs.cluster.ledger import JobLedger
 from jobs.cluster.storage import Storage
 
@@ -13,8 +14,6 @@ SWEEPS_PER_LEASE = 6
 
 TURN_SHARE = 0.9
 """Share of the interval for which a sweep excludes others; below 1, so the next is not late."""
-
-log = logging.getLogger("enhancer.jobs")
 
 
 class PeriodicTask:
@@ -50,7 +49,7 @@ class PeriodicTask:
             try:
                 self._action()
             except Exception as error:  # the next call may succeed
-                log.warning("%s did not work: %s", self._thread.name, error)
+                log_failure(logging.WARNING, f"{self._thread.name} did not work", error)
 
 
 class Sweeper:

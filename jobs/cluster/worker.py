@@ -15,6 +15,7 @@ from core.media.medium import Medium
 from core.options import OutputOptions
 from core.runtime.scheduler import RequestDeadline
 from jobs.cluster.broker import MessageQueue
+from jobs.cluster.client import log_failure
 from jobs.cluster.engine import ClusterBackend
 from jobs.cluster.ledger import (
     MAX_ATTEMPTS,
@@ -110,7 +111,7 @@ class ClusterWorker:
         try:
             claim = self._ledger.claim(job_id, secrets.token_hex(8), self._context.model_id)
         except LedgerUnavailable as error:
-            log.warning("The ledger did not answer: %s", error)
+            log_failure(logging.WARNING, "The ledger did not answer", error)
             return
         if claim is None:
             return
@@ -207,7 +208,7 @@ class ClusterWorker:
         try:
             state = self._ledger.report(claim, frames)
         except LedgerUnavailable as error:  # go on: the piece may still be needed afterwards
-            log.warning("The ledger did not answer: %s", error)
+            log_failure(logging.WARNING, "The ledger did not answer", error)
         else:
             self._is_lost = state is not ClaimState.OURS
         self._check_interrupted()
@@ -248,7 +249,7 @@ class ClusterWorker:
             except LedgerUnavailable as error:
                 if time.monotonic() + RETRY_S > self._stop_by:
                     raise
-                log.warning("The ledger did not answer: %s", error)
+                log_failure(logging.WARNING, "The ledger did not answer", error)
                 time.sleep(RETRY_S)
 
     @contextmanager

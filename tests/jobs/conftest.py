@@ -8,7 +8,7 @@ from core.files import MEGABYTE
 from core.model.upscaler import Upscaler
 from core.options import OutputOptions
 from core.runtime.admission import Admission
-from jobs.cluster.ledger import connect
+from jobs.cluster.client import connect
 from jobs.execution import JobContext
 from tests.support.media_files import LIMITS, open_numbers
 from tests.support.redis_server import RedisServer

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 from config import ROOT
 from jobs.cluster.broker import Broker
+from jobs.cluster.client import connect
 from jobs.cluster.engine import ClusterJobs
-from jobs.cluster.ledger import JobLedger, connect
+from jobs.cluster.ledger import JobLedger
 from jobs.cluster.storage import Storage
 from tests.support.redis_server import RedisServer
 from tests.support.stand_in_worker import LIMITS, letters_context

@@ -17,8 +17,9 @@ from core.model.upscaler import Upscaler
 from core.runtime.admission import Admission
 from core.sandbox.decoder import InProcessDecoder
 from jobs.cluster.broker import Broker
+from jobs.cluster.client import connect
 from jobs.cluster.engine import ClusterBackend
-from jobs.cluster.ledger import JobLedger, LedgerLimits, connect
+from jobs.cluster.ledger import JobLedger, LedgerLimits
 from jobs.cluster.storage import Storage
 from jobs.cluster.worker import WorkerTimings, run_worker
 from jobs.execution import JobContext

@@ -5,8 +5,9 @@ import io
 import pytest
 
 from core.options import OutputOptions
+from jobs.cluster.client import connect
 from jobs.cluster.engine import ClusterJobs
-from jobs.cluster.ledger import JobLedger, LedgerLimits, connect
+from jobs.cluster.ledger import JobLedger, LedgerLimits
 from jobs.errors import EngineUnavailable, TooManyJobs
 from jobs.job import JobState
 from tests.support.letters import result_of

@@ -2,13 +2,13 @@ import time
 
 import pytest
 
+from jobs.cluster.client import connect
 from jobs.cluster.ledger import (
     ClaimState,
     JobLedger,
     LedgerLimits,
     LedgerUnavailable,
     NewLedgerJob,
-    connect,
 )
 from jobs.errors import KeyReused, OutOfSpace, TooManyJobs, UnknownJob
 from jobs.job import OPTIONS_FIELD, JobResult, JobState

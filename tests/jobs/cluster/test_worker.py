@@ -1,4 +1,5 @@
-from jobs.cluster.ledger import JobLedger, LedgerLimits, connect
+from jobs.cluster.client import connect
+from jobs.cluster.ledger import JobLedger, LedgerLimits
 from jobs.cluster.worker import ClusterWorker, WorkerTimings
 from jobs.job import JobState
 from tests.support.letters import result_of
@@ -88,4 +89,4 @@ def test_a_worker_survives_that_the_ledger_does_not_answer(storage, messages, tm
     ledger = JobLedger(connect("redis://127.0.0.1:1/0"), LedgerLimits(1, 1, 1))
     timings = WorkerTimings(frame_s=1, stop_s=1)
     ClusterWorker(ledger, storage, messages, letters_context(), timings, tmp_path).work("j")
-    assert "The ledger did not answer" in caplog.text
+    assert "Redis does not answer" in caplog.text
