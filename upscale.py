@@ -17,6 +17,7 @@ import argparse
 import io
 import math
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -92,6 +93,9 @@ NAMES = {option: name for name, (option, _) in FLAGS.items()}
 
 FOR_PICTURES = (PROFILE, METADATA)
 """Options that pictures have, whatever their format."""
+
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""Characters of a file name that would end a line of a message, or move the cursor."""
 
 SIGNALS = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}
 """Signals that end the program after it has cleaned up, and the words for it."""
@@ -393,18 +397,20 @@ def run_task(task: ConversionTask, conversion: Conversion) -> Outcome:
     """Upscale one file, with its own progress bar. Return what became of it."""
     if conversion.skips_existing and task.is_done:
         return Outcome.SKIPPED
-    with tqdm(unit="tile", desc=task.source.name, leave=False, disable=None) as bar:
+    with tqdm(unit="tile", desc=shown(task.source.name), leave=False, disable=None) as bar:
         try:
             damage = convert(task, conversion, bar)
         except BrokenPipeError:
-            print_error(f"{task.source}: The reader of standard output must stay. It has ended.")
+            print_error(
+                f"{shown(task.source)}: The reader of standard output must stay. It has ended."
+            )
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
             return Outcome.FAILED
         except (SuperResolutionError, OSError) as error:
-            print_error(f"{task.source}: {error}")
+            print_error(f"{shown(task.source)}: {error}")
             return Outcome.FAILED
     if damage is not None:
-        print_error(f"{task.source}: {damage}")
+        print_error(f"{shown(task.source)}: {damage}")
         return Outcome.DAMAGED
     return Outcome.UPSCALED
 
@@ -497,6 +503,11 @@ def run_pipe(
         conversion.upscaler.scale,
         partial(advance, bar),
     )
+
+
+def shown(path: object) -> str:
+    """Return a path as a message shows it, on one line."""
+    return CONTROL_CHARACTERS.sub(lambda match: ascii(match[0])[1:-1], str(path))
 
 
 def advance(bar: ProgressBar, done: int) -> None:

@@ -458,7 +458,10 @@ def test_folders_in_a_folder_are_upscaled_if_asked_for(tree, capsys):
         lines = capsys.readouterr().err.splitlines()
         assert lines[0].startswith(f"upscale.py: {tree / 'self.png'}: ")
         assert f"upscale.py: {counts}" in lines[-1]
-    (tree / "self.png").unlink()
+    (tree / "self.png").rename(tree / "new\nline.png")
+    assert run("--recursive", "--skip-existing", tree, tree / "out") == 1
+    assert rf"{tree}/new\nline.png: " in capsys.readouterr().err
+    (tree / "new\nline.png").unlink()
     assert run("--recursive", "--skip-existing", tree, tree / "out") == 0
 
 
