@@ -316,14 +316,14 @@ def check_options_used(tasks: Sequence[ConversionTask], options: OutputOptions) 
     results = {(task.output_format, task.clip_format is None) for task in tasks}
     for option in used:
         if option in FOR_PICTURES:
-            needed, is_used = "a picture", any(is_picture for _, is_picture in results)
+            needed, is_used = "picture", any(is_picture for _, is_picture in results)
         else:
-            needed = f"a result in {', '.join(option.formats)}"
+            needed = f"result in {', '.join(option.formats)}"
             is_used = any(output_format in option.formats for output_format, _ in results)
         if not is_used:
             found = ", ".join(sorted({output_format for output_format, _ in results}))
             raise WrongArguments(
-                f"{NAMES.get(option, f'--{option.name}')} must come with {needed}. "
+                f"{NAMES.get(option, f'--{option.name}')} must be left out if there is no {needed}. "
                 f"Received: a result in {found}"
             )
 

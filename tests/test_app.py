@@ -1,14 +1,19 @@
 import errno
 import os
 import runpy
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+from gunicorn.sock import close_sockets, create_sockets
 
 from api.access import UnknownStorage
 from app import create_app, from_environment, main
+from benchmarks.server import free_port
 from config import ROOT, Settings
 from core.model.card import faithful_path, graph_path, read_card, restorer_path
 from service.checks import check_folder
@@ -133,6 +138,19 @@ def test_the_server_is_configured_by_the_same_settings(monkeypatch):
     assert configuration["bind"] in (["[::]:8080"], ["0.0.0.0:8080"], ["0.0.0.0:8080", "[::]:8080"])
     assert configuration["threads"] == 3
     assert configuration["preload_app"] is False
+
+
+def test_by_default_the_server_listens_on_every_address(monkeypatch):
+    port = free_port()
+    monkeypatch.setenv("ENHANCER_PORT", str(port))
+    config = Config()
+    config.set("bind", runpy.run_path(str(ROOT / "gunicorn.conf.py"))["bind"])
+    listeners = create_sockets(config, Logger(config))
+    has_ipv6 = Path("/proc/net/if_inet6").exists() and Path("/proc/net/if_inet6").read_text()
+    for host in ("127.0.0.1", "::1") if has_ipv6 else ("127.0.0.1",):
+        with socket.create_connection((host, port), timeout=5) as client:
+            assert client.getpeername()[:2] == (host, port)
+    close_sockets(listeners)
 
 
 def test_the_server_does_not_start_where_jobs_cannot_be(monkeypatch, tmp_path):

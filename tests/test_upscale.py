@@ -417,9 +417,18 @@ def test_a_clip_is_not_written_over_itself(clip, capsys):
 
 def test_an_option_that_no_result_has_is_refused(picture, clip, tmp_path, capsys):
     for arguments, message in (
-        ((picture, "out.png", "--codec", "hevc"), "--codec must come with a result in mp4, mov"),
-        ((picture, "out.png", "--dither", "off"), "--dither must come with a result in gif"),
-        ((clip, "out.mp4", "--keep-profile"), "--keep-profile must come with a picture"),
+        (
+            (picture, "out.png", "--codec", "hevc"),
+            "--codec must be left out if there is no result in mp4, ",
+        ),
+        (
+            (picture, "out.png", "--dither", "off"),
+            "--dither must be left out if there is no result in gif. ",
+        ),
+        (
+            (clip, "out.mp4", "--keep-profile"),
+            "--keep-profile must be left out if there is no picture. ",
+        ),
         ((picture, "out.png", "--recursive"), "`--recursive` must come with a folder"),
     ):
         source, target, *others = arguments

@@ -239,7 +239,7 @@ def plan_tasks(
             )
         check_targets_differ(tasks)
         return tasks
-    if is_recursive:
+    if is_recursive and (source == PIPE or source.exists()):
         raise WrongArguments(f"`--recursive` must come with a folder as IN. Received: {source}")
     if source == PIPE:
         check_suffix(target, PICTURE_OUTPUTS | VIDEO_OUTPUTS, "-")
