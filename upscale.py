@@ -322,9 +322,9 @@ def check_options_used(tasks: Sequence[ConversionTask], options: OutputOptions) 
             is_used = any(output_format in option.formats for output_format, _ in results)
         if not is_used:
             found = ", ".join(sorted({output_format for output_format, _ in results}))
+            name = NAMES.get(option, f"--{option.name}")
             raise WrongArguments(
-                f"{NAMES.get(option, f'--{option.name}')} must be left out if there is no {needed}. "
-                f"Received: a result in {found}"
+                f"{name} must be left out if there is no {needed}. Received: a result in {found}"
             )
 
 
