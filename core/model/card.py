@@ -45,6 +45,14 @@ class ModelCard:
     """SHA-256 of the graph file, in hexadecimal."""
     license: str
     """License of the weights."""
+    architecture: dict[str, Any] = field(default_factory=dict)
+    """Imported networks: `name` of the architecture, and its sizes; empty if trained here."""
+    source: str | None = None
+    """Imported networks: URL of the weights, as stated by the importer; None if not stated."""
+    source_sha256: str | None = None
+    """Imported networks: SHA-256 of the file that was imported, in hexadecimal."""
+    agreement_db: dict[str, float] = field(default_factory=dict)
+    """Imported networks: PSNR between the graph and the reference network, dB, by precision."""
     faithful: str | None = None
     """Name of the card of the faithful network, which is used at `detail` 0; None if none."""
     restorer: str | None = None
