@@ -225,6 +225,11 @@ def add_import(subparsers) -> None:
     command.add_argument("--licence", required=True, help="licence of the weights")
     command.add_argument("--source", help="URL of the weights")
     command.add_argument(
+        "--restores",
+        action="store_true",
+        help="the network itself removes noise and traces of compression, as Real-ESRGAN does",
+    )
+    command.add_argument(
         "--activation",
         choices=("relu", "leakyrelu"),
         help="of an SRVGGNetCompact without PReLU, whose tensors do not show it",

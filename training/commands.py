@@ -152,6 +152,7 @@ def run_import(arguments: argparse.Namespace) -> None:
             name=arguments.name,
             licence=arguments.licence,
             source=arguments.source,
+            restores=arguments.restores,
             choices=Choices(arguments.activation, arguments.residual_scale),
             is_replacing=arguments.replace,
         )

@@ -297,11 +297,16 @@ def thaw(card_path: Path, run_folder: Path) -> None:
         run_folder: folder to write; it is created if it does not exist.
 
     Raises:
-        GraphMismatch: if the graph does not match its card, or lacks a layer of the
-            architecture that the card states.
+        GraphMismatch: if the graph does not match its card, lacks a layer of the architecture
+            that the card states, or was imported.
         ParityError: if the weights found do not compute what the graph computes.
     """
     card = read_card(card_path)
+    if card.architecture:
+        raise GraphMismatch(
+            f"{card_path} must be the card of a network trained here. "
+            f"Received: an imported {card.architecture['name']}"
+        )
     graph_def = read_verified_graph(card_path, card)
     keras.mixed_precision.set_global_policy("float32")
     generator = build_network(card.recipe)

@@ -60,6 +60,8 @@ class ModelCard:
     none. A restorer has scale 1."""
     stride: int = 1
     """Height and width of pictures inside the network are multiples of it, LR pixels."""
+    restores: bool = False
+    """Whether the network itself cleans pictures; `restore` is 0 then, unless a request states it."""
     restored: str | None = None
     """Name of the card of the same network, tuned to fully restored pictures; None if none."""
     recipe: dict[str, Any] = field(default_factory=dict)

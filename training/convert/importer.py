@@ -51,6 +51,7 @@ class ImportRequest:
         name: name of the network.
         licence: of its weights.
         source: URL of its weights; None if not stated.
+        restores: whether the network itself removes blur, noise and traces of compression.
         choices: properties that tensors do not show.
         is_replacing: whether an existing card and graph are replaced.
     """
@@ -60,6 +61,7 @@ class ImportRequest:
     name: str
     licence: str
     source: str | None = None
+    restores: bool = False
     choices: Choices = Choices()
     is_replacing: bool = False
 
@@ -210,6 +212,7 @@ def build(
         source=request.source,
         source_sha256=weights.sha256,
         stride=architecture.stride,
+        restores=request.restores,
     )
     return ConvertedGraph(built, card, FrozenGraph(card, built.graph_def))
 

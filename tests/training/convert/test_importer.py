@@ -28,11 +28,6 @@ from spandrel.architectures.SwinIR import SwinIR  # noqa: E402
 OPTIONS = {"in_nc": 3, "num_filters": 16}
 
 
-def seeded(make):
-    torch.manual_seed(0)
-    return make().state_dict()
-
-
 def as_tensors(state):
     return {name: torch.from_numpy(array) for name, array in state.items()}
 
@@ -94,9 +89,9 @@ def small():
 
 def test_a_card_states_where_its_network_comes_from(tmp_path, small):
     source = "https://example.org/net.pth"
-    asked = request(tmp_path, small, licence="BSD-3-Clause", source=source)
+    asked = request(tmp_path, small, licence="BSD-3-Clause", source=source, restores=True)
     card = import_network(asked)
-    assert (card.license, card.source) == ("BSD-3-Clause", source)
+    assert (card.license, card.source, card.restores) == ("BSD-3-Clause", source, True)
     assert card.architecture == {
         "name": "SRVGGNetCompact",
         "convolutions": 2,
