@@ -61,7 +61,7 @@ class ModelCard:
     stride: int = 1
     """Height and width of pictures inside the network are multiples of it, LR pixels."""
     restores: bool = False
-    """Whether the network itself cleans pictures; `restore` is 0 then, unless a request states it."""
+    """Whether the network itself cleans pictures: then `restore` is 0 if a request states none."""
     restored: str | None = None
     """Name of the card of the same network, tuned to fully restored pictures; None if none."""
     recipe: dict[str, Any] = field(default_factory=dict)
