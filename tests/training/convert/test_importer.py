@@ -166,6 +166,7 @@ def test_an_existing_card_is_replaced_only_on_request(tmp_path, small):
     assert import_network(request(tmp_path, small, is_replacing=True)) == before
 
 
+@pytest.mark.filterwarnings("ignore:torch.meshgrid")  # of the definition of SwinIR
 @pytest.mark.parametrize(
     ("make", "message"),
     [
