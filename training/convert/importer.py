@@ -26,7 +26,7 @@ from training.halo import measure_halo_at_cut
 MIN_AGREEMENT_DB = 60.0
 """PSNR between graph and reference below which nothing is written."""
 
-MAX_HALF_DIFFERENCE = 0.5
+MAX_HALF_DIFFERENCE = 0.25
 """Levels by which kernels of half precision may change an unrounded result."""
 
 MIN_SQUARE_ERROR = 1e-12
