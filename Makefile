@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 BENCH_VENV ?= .venv-bench
+IMPORT_VENV ?= .venv-import
 
 # The files name every package, so pip need not resolve dependencies, which takes a minute.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
@@ -20,7 +21,7 @@ SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
   --no-header --quiet --upgrade
 
-.PHONY: help run test coverage test-thorough test-page test-container test-rollout train-smoke fuzz lint format docs bench image lock clean
+.PHONY: help run test coverage test-thorough test-page test-import test-container test-rollout train-smoke fuzz lint format docs bench image lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -39,6 +40,9 @@ test-thorough: $(VENV)/.development  ## the tests that `make test` leaves out be
 
 test-page: $(VENV)/.development  ## only the tests of the page in a browser; they need Chromium
 	$(BIN)/python -m pytest tests/api/routes/test_page.py tests/page
+
+test-import: $(IMPORT_VENV)/.importing  ## only the tests of importing networks; they download PyTorch
+	$(IMPORT_VENV)/bin/python -m pytest tests/training/convert
 
 test-container: $(VENV)/.development  ## build the image, run it confined and as a pod; it needs podman
 	$(BIN)/python -m pytest --timeout 3600 -m container tests/container
@@ -75,9 +79,11 @@ image:  ## build the container image
 lock: $(VENV)/.development  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/$(LOCK) -o requirements.txt
 	$(BIN)/$(LOCK) --extra training --extra dev -c requirements.txt -o requirements-dev.txt
+	$(BIN)/uv pip compile --group import --no-deps --universal --python-version 3.11 --quiet \
+	  --upgrade --no-header --no-annotate -o requirements-import.txt
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) $(BENCH_VENV) build .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH_VENV) $(IMPORT_VENV) build .coverage .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -100,4 +106,12 @@ $(BENCH_VENV)/.engines: benchmarks/requirements.txt $(VENV)/.development
 	sed -e 's/ *#.*//' -e '/^$$/d' $< | while read -r engine; do \
 	  $(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "$$engine" \
 	  || echo "$$engine cannot be installed: the table will say what is missing"; done
+	@touch $@
+
+# The tests that need PyTorch get an environment of their own, too. PyTorch is pinned without
+# hashes, and pip finds its dependencies: both differ between its builds with and without CUDA.
+$(IMPORT_VENV)/.importing: requirements-import.txt $(VENV)/.development
+	$(BIN)/python -m venv --clear $(IMPORT_VENV)
+	$(BIN)/python -c "$(SITE)" > "$$($(IMPORT_VENV)/bin/python -c "$(SITE)")/development.pth"
+	$(IMPORT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

@@ -39,6 +39,7 @@ def parse_arguments() -> argparse.Namespace:
         add_mix,
         add_freeze,
         add_thaw,
+        add_import,
         add_evaluate,
         add_evaluate_video,
         add_compare,
@@ -211,6 +212,34 @@ def add_thaw(subparsers) -> None:
     )
     command.add_argument("card", type=Path, help="JSON file that `freeze` wrote")
     command.add_argument("--run", type=Path, required=True, help="folder to write")
+
+
+def add_import(subparsers) -> None:
+    """Add `import`."""
+    command = add_subcommand(
+        subparsers, "import", "convert a published network of PyTorch", commands.run_import
+    )
+    command.add_argument("file", type=Path, help="weights: a .pth or .safetensors file")
+    command.add_argument("card", type=Path, help="JSON file to write; the graph goes beside it")
+    command.add_argument("--name", required=True, help="name of the network, as requests state it")
+    command.add_argument("--licence", required=True, help="licence of the weights")
+    command.add_argument("--source", help="URL of the weights")
+    command.add_argument(
+        "--restores",
+        action="store_true",
+        help="the network itself removes noise and traces of compression, as Real-ESRGAN does",
+    )
+    command.add_argument(
+        "--activation",
+        choices=("relu", "leakyrelu"),
+        help="of an SRVGGNetCompact without PReLU, whose tensors do not show it",
+    )
+    command.add_argument(
+        "--residual-scale",
+        type=positive,
+        help="weight of the residuals of an EDSR; default 0.1 from 256 filters on, else 1",
+    )
+    command.add_argument("--replace", action="store_true", help="replace an existing card")
 
 
 def add_evaluate(subparsers) -> None:

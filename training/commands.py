@@ -140,6 +140,26 @@ def run_thaw(arguments: argparse.Namespace) -> None:
     thaw(arguments.card, arguments.run)
 
 
+def run_import(arguments: argparse.Namespace) -> None:
+    """Convert a published network, and print what it is."""
+    from training.convert.architectures import Choices
+    from training.convert.importer import ImportRequest, describe, import_network
+
+    card = import_network(
+        ImportRequest(
+            file=arguments.file,
+            card=arguments.card,
+            name=arguments.name,
+            licence=arguments.licence,
+            source=arguments.source,
+            restores=arguments.restores,
+            choices=Choices(arguments.activation, arguments.residual_scale),
+            is_replacing=arguments.replace,
+        )
+    )
+    sys.stdout.write(describe(card))
+
+
 def run_evaluate(arguments: argparse.Namespace) -> None:
     """Measure graphs on test sets, and print the table."""
     from training.evaluation.evaluate import Evaluation, as_table

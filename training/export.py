@@ -38,12 +38,10 @@ from core.model.card import (
 )
 from core.model.graph import FrozenGraph
 from core.model.interpolation import InterpolatedGraph, VerifiedGraph, read_ends
-from core.model.tiles import Box, Network
-from core.model.upscaler import Upscaler
-from core.picture import Picture
 from core.pixels import LEVELS, uint8_from_unit, unit_from_uint8
 from training import CommandFailed
 from training.data.photos import count_licences, manifest_sha256, read_manifest, split_photos
+from training.halo import measure_halo, measure_restorer_halo
 from training.loop.recipe import Recipe, describe_tuned, describe_weights
 from training.loop.run import (
     CHECKPOINT,
@@ -73,14 +71,6 @@ SUMS = "SHA256SUMS"
 
 PARITY_SHAPE = (37, 53, 3)  # of the LR picture on which graph and Keras model are compared
 PARITY_LEVELS = 1  # difference allowed: both round, and they sum in different orders
-
-PROBE_SIDE = 160  # LR px, side of the pictures on which the halo is measured
-HALO_CORE = 24  # LR px, core of the tiles while measuring: small, so there are many borders
-HALO_STEP = 2  # LR px between the halos that are tried
-HALO_MARGIN = 2  # LR px added to the smallest halo that is enough
-HALO_LEVELS = 1  # difference allowed between tiled and untiled SR
-RESTORER_PROBE_SIDE = 320  # LR px, the same for a restorer, whose radius is larger
-RESTORER_CORE = 32  # LR px, side of the core in the middle of a probe
 
 # Names of the operations that read a layer's weights, as `freeze` leaves them in a graph.
 KERNEL = re.compile(
@@ -299,55 +289,6 @@ def check_interpolation(card_path: Path, card: ModelCard, graph_def: bytes) -> i
     return max((end.card.halo for end in ends), default=0)
 
 
-def measure_halo(card: ModelCard, network: Network) -> int:
-    """Return the halo, LR px, with which tiling changes no probe by more than one level.
-
-    It is smaller than the radius: distant pixels have little weight in a trained network,
-    and the outermost pixels of its radius do not change any 8-bit level.
-    """
-    untiled = [(probe, network(probe)) for probe in make_probes()]
-    for halo in range(HALO_STEP, card.radius, HALO_STEP):
-        if all(is_halo_enough(card, network, halo, lr, sr) for lr, sr in untiled):
-            return min(halo + HALO_MARGIN, card.radius)
-    return card.radius
-
-
-def is_halo_enough(card, network, halo, lr, sr) -> bool:
-    """Return whether tiles with this halo reproduce the untiled `sr` within one level."""
-    upscaler = Upscaler(replace(card, halo=halo), network, window=HALO_CORE + 2 * halo)
-    tiled = upscaler.upscale(Picture(lr)).pixels
-    return int(np.abs(tiled.astype(int) - sr).max()) <= HALO_LEVELS
-
-
-def measure_restorer_halo(card: ModelCard, network: Network) -> int:
-    """Return the halo, LR px, with which tiles change no probe by more than one level.
-
-    Tiles begin on multiples of the stride, or the coarsest grid would lie elsewhere. So the
-    halo is a multiple of the stride, too; one more stride is added as margin.
-    """
-    top = (RESTORER_PROBE_SIDE - RESTORER_CORE) // 2 // card.stride * card.stride
-    core = Box(top, top, top + RESTORER_CORE, top + RESTORER_CORE)
-    whole = [(probe, core.crop(network(probe))) for probe in make_probes(RESTORER_PROBE_SIDE)]
-    for halo in range(card.stride, card.radius, card.stride):
-        window = core.grown(halo, RESTORER_PROBE_SIDE, RESTORER_PROBE_SIDE)
-        tiles = [core.relative_to(window).crop(network(window.crop(p))) for p, _ in whole]
-        differences = [np.abs(t.astype(int) - w) for t, (_, w) in zip(tiles, whole, strict=True)]
-        if max(int(difference.max()) for difference in differences) <= HALO_LEVELS:
-            return halo + card.stride
-    return -(-card.radius // card.stride) * card.stride
-
-
-def make_probes(side: int = PROBE_SIDE) -> list[np.ndarray]:
-    """Return the hardest pictures: noise, black and white noise, a checkerboard, fine waves."""
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[:side, :side]
-    binary = LEVELS * rng.integers(0, 2, (side, side, 1), np.uint8)
-    checkerboard = (LEVELS * ((x + y) % 2)).astype(np.uint8)[..., None]
-    waves = (127.5 + 127.5 * np.sin(x * y / 30)).astype(np.uint8)[..., None]
-    noise = rng.integers(0, LEVELS + 1, (side, side, 3), np.uint8)
-    return [noise, *(np.repeat(grey, 3, axis=2) for grey in (binary, checkerboard, waves))]
-
-
 def thaw(card_path: Path, run_folder: Path) -> None:
     """Write the weights of a frozen graph as the checkpoint of a run, to start others from.
 
@@ -356,11 +297,16 @@ def thaw(card_path: Path, run_folder: Path) -> None:
         run_folder: folder to write; it is created if it does not exist.
 
     Raises:
-        GraphMismatch: if the graph does not match its card, or lacks a layer of the
-            architecture that the card states.
+        GraphMismatch: if the graph does not match its card, lacks a layer of the architecture
+            that the card states, or was imported.
         ParityError: if the weights found do not compute what the graph computes.
     """
     card = read_card(card_path)
+    if card.architecture:
+        raise GraphMismatch(
+            f"{card_path} must be the card of a network trained here. "
+            f"Received: an imported {card.architecture['name']}"
+        )
     graph_def = read_verified_graph(card_path, card)
     keras.mixed_precision.set_global_policy("float32")
     generator = build_network(card.recipe)

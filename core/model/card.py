@@ -45,6 +45,14 @@ class ModelCard:
     """SHA-256 of the graph file, in hexadecimal."""
     license: str
     """License of the weights."""
+    architecture: dict[str, Any] = field(default_factory=dict)
+    """Imported networks: `name` of the architecture, and its sizes; empty if trained here."""
+    source: str | None = None
+    """Imported networks: URL of the weights, as stated by the importer; None if not stated."""
+    source_sha256: str | None = None
+    """Imported networks: SHA-256 of the file that was imported, in hexadecimal."""
+    agreement_db: dict[str, float] = field(default_factory=dict)
+    """Imported networks: PSNR between the graph and the reference network, dB, by precision."""
     faithful: str | None = None
     """Name of the card of the faithful network, which is used at `detail` 0; None if none."""
     restorer: str | None = None
@@ -52,6 +60,8 @@ class ModelCard:
     none. A restorer has scale 1."""
     stride: int = 1
     """Height and width of pictures inside the network are multiples of it, LR pixels."""
+    restores: bool = False
+    """Whether the network itself cleans pictures: then `restore` is 0 if a request states none."""
     restored: str | None = None
     """Name of the card of the same network, tuned to fully restored pictures; None if none."""
     recipe: dict[str, Any] = field(default_factory=dict)

@@ -114,14 +114,16 @@ class WindowSizes(NamedTuple):
     usual: int
     large: int
 
-    def plan(self, height: int, width: int, halo: int) -> list[list[Tile]]:
+    def plan(self, height: int, width: int, halo: int, stride: int = 1) -> list[list[Tile]]:
         """Return the tiles of a height x width picture, in rows; see `plan_tiles`."""
         count = count_windows(height, self.large, halo) * count_windows(width, self.large, halo)
         window = self.large if count <= MAX_LARGE_WINDOWS else self.usual
-        return plan_tiles(height, width, window=window, halo=halo)
+        return plan_tiles(height, width, window=window, halo=halo, stride=stride)
 
 
-def plan_tiles(height: int, width: int, *, window: int, halo: int) -> list[list[Tile]]:
+def plan_tiles(
+    height: int, width: int, *, window: int, halo: int, stride: int = 1
+) -> list[list[Tile]]:
     """Cover a height x width picture with tiles, in rows from top to bottom.
 
     Args:
@@ -129,8 +131,11 @@ def plan_tiles(height: int, width: int, *, window: int, halo: int) -> list[list[
         width: width of the LR picture, px.
         window: largest height and width of a window, LR px.
         halo: context on each side of a core, LR px; less than half a window.
+        stride: all windows begin on multiples of it, LR px. It divides `LENGTH_STEP`; halo and
+            window are rounded to multiples of it, the halo up and the window down.
     """
-    columns = list(plan_side(width, window, halo))
+    halo, window = stride * math.ceil(halo / stride), window // stride * stride
+    columns = list(plan_side(width, window, halo, stride))
     return [
         [
             Tile(
@@ -139,15 +144,16 @@ def plan_tiles(height: int, width: int, *, window: int, halo: int) -> list[list[
             )
             for span in columns
         ]
-        for rows in plan_side(height, window, halo)
+        for rows in plan_side(height, window, halo, stride)
     ]
 
 
-def plan_side(length: int, window: int, halo: int) -> Iterator[Span]:
+def plan_side(length: int, window: int, halo: int, stride: int = 1) -> Iterator[Span]:
     """Cover [0, length) with cores, each in a window of the same length, at most `window`.
 
     There is no context beyond the ends of a picture, so the first and the last core reach to
-    the end of their window.
+    the end of their window. If `length` is not a multiple of the stride, the last window is
+    shorter by the rest, as it must begin on a multiple, too.
 
     >>> [span.window for span in plan_side(40, window=32, halo=2)]
     [(0, 24), (16, 40)]
@@ -155,11 +161,13 @@ def plan_side(length: int, window: int, halo: int) -> Iterator[Span]:
     [(0, 8), (8, 14), (14, 20)]
     >>> [span.window for span in plan_side(20, window=10, halo=2)]
     [(0, 10), (6, 16), (10, 20)]
+    >>> [span.window for span in plan_side(19, window=10, halo=2, stride=2)]
+    [(0, 10), (6, 16), (10, 19)]
     """
     window = shorten_window(window, length, halo)
     core = 0
     while core < length:
-        start = max(min(core - halo, length - window), 0)
+        start = max(min(core - halo, stride * math.ceil((length - window) / stride)), 0)
         end = min(start + window, length)
         core_end = length if end == length else end - halo
         yield Span((core, core_end), (start, end))

@@ -218,10 +218,10 @@ class Upscaler:
 
     def plan(self, height: int, width: int, *, is_background: bool = False) -> list[list[Tile]]:
         """Return the tiles of a picture, in rows; usual ones in the background."""
-        halo = self.card.halo
+        halo, stride = self.card.halo, self.card.stride
         if is_background:
-            return plan_tiles(height, width, window=self.windows.usual, halo=halo)
-        return self.windows.plan(height, width, halo)
+            return plan_tiles(height, width, window=self.windows.usual, halo=halo, stride=stride)
+        return self.windows.plan(height, width, halo, stride)
 
     def check_detail(self, detail: float) -> None:
         """Raise InvalidDetail unless there is a network of this detail."""

@@ -127,6 +127,12 @@ def test_a_card_of_another_architecture_is_refused(card_path, tmp_path, changes)
     assert not (tmp_path / "thawed").exists()
 
 
+def test_imported_networks_cannot_be_thawed(card_path, tmp_path):
+    copy_card(card_path, tmp_path, architecture={"name": "RRDBNet"}, recipe={})
+    with pytest.raises(GraphMismatch, match="trained here. Received: an imported RRDBNet"):
+        thaw(tmp_path / card_path.name, tmp_path / "thawed")
+
+
 def test_a_thawed_run_cannot_be_resumed(recipe, card_path, tmp_path):
     thaw(card_path, tmp_path / "thawed")
     with pytest.raises(ValueError, match="averaged weights only"):

@@ -60,6 +60,22 @@ def test_a_core_has_its_halo_on_every_side_inside_the_picture(length, window, ha
         assert end == length or end - core[1] >= halo
 
 
+@pytest.mark.parametrize(("window", "halo"), [(10, 2), (16, 6), (17, 5)])
+def test_windows_begin_on_multiples_of_the_stride(window, halo):
+    for length in range(1, 90):
+        (row,) = plan_tiles(1, length, window=window, halo=halo, stride=2)
+        cores = [(tile.core.left, tile.core.right) for tile in row]
+        assert [left for left, _ in cores] == [0, *(right for _, right in cores[:-1])]
+        assert cores[-1][1] == length
+        for tile in row:
+            left, right = tile.window.left, tile.window.right
+            assert left % 2 == 0
+            assert right == length or right % 2 == 0
+            assert right - left <= window
+            assert left == 0 or tile.core.left - left >= halo
+            assert right == length or right - tile.core.right >= halo
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (15, 16), (17, 16), (37, 61)])
 def test_tiled_equals_untiled_where_the_halo_is_the_radius(size):
     lr = noise(*size)
