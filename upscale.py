@@ -71,6 +71,7 @@ from core.options import (
     QUALITY,
     RESTORE,
     SIZE_OPTIONS,
+    ZERO_DELAY,
     Option,
     OutputOptions,
     check_size_options,
@@ -79,7 +80,7 @@ from core.picture import Picture
 from core.sandbox.decoder import InProcessDecoder
 from core.video import RAW_MAGIC
 
-ARGUMENTS = (*SIZE_OPTIONS, DETAIL, RESTORE, QUALITY, CODEC, COHERENCE, PALETTE, DITHER)
+ARGUMENTS = (*SIZE_OPTIONS, DETAIL, RESTORE, QUALITY, CODEC, COHERENCE, PALETTE, DITHER, ZERO_DELAY)
 """Options that are arguments with a value."""
 
 FLAGS = {
@@ -88,7 +89,7 @@ FLAGS = {
 }
 """Options that are arguments without a value, with their help texts."""
 
-NAMES = {option: name for name, (option, _) in FLAGS.items()}
+NAMES = {option: name for name, (option, _) in FLAGS.items()} | {ZERO_DELAY: "--zero-delay"}
 """Arguments of options that are not called as the option is."""
 
 FOR_PICTURES = (PROFILE, METADATA)
@@ -266,7 +267,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     for option in ARGUMENTS:
         parser.add_argument(
-            f"--{option.name}",
+            NAMES.get(option, f"--{option.name}"),
             dest=option.attribute,
             type=value_parser(option),
             default=None if option is RESTORE else option.default,  # the settings have its default

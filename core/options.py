@@ -80,6 +80,8 @@ class OutputOptions:
         width: width of the result, px; None to derive it.
         height: height of the result, px; None to derive it.
         fit: how a result gets both `width` and `height`, one of `FITS`.
+        merges_undelayed: whether an image of a GIF without a delay and the next one make one
+            frame, as the specification says; browsers show each.
     """
 
     format: str | None = None
@@ -98,6 +100,7 @@ class OutputOptions:
     width: int | None = None
     height: int | None = None
     fit: str = CONTAIN
+    merges_undelayed: bool = False
 
     @property
     def has_size(self) -> bool:
@@ -233,6 +236,16 @@ DITHER = Option(
     formats=("gif",),
     is_universal=False,
 )
+ZERO_DELAY = Option(
+    "zero_delay",
+    "merges_undelayed",
+    values=words({"show": False, "merge": True}),
+    help="Images of a GIF without delay: show each as a frame, as browsers do, or merge it with "
+    "the next one, as GIF89a specifies.",
+    default="show",
+    formats=(*ANIMATION_FORMATS, *VIDEO_FORMATS),
+    is_universal=False,
+)
 PROFILE = Option(
     "profile",
     "keeps_profile",
@@ -291,6 +304,7 @@ JOB_OPTIONS = (
     COHERENCE,
     PALETTE,
     DITHER,
+    ZERO_DELAY,
     PROFILE,
     METADATA,
 )

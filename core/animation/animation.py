@@ -8,7 +8,7 @@ network has learned photographs: it makes such an edge ragged, with dots beside 
 """
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -77,7 +77,8 @@ class Animation:
     def __init__(self, path: Path, limits: ClipLimits, options: OutputOptions, scale: int) -> None:
         self._path, self._options = path, options
         self._max_pixels = limits.frame.max_pixels
-        source = inspect_in_sandbox(path, limits)
+        self._merges_undelayed = options.merges_undelayed
+        source = inspect_in_sandbox(path, limits, merges_undelayed=self._merges_undelayed)
         self._plays = source.plays
         self.header = header = source.header
         self.height, self.width, self.frames = header.height, header.width, header.frames
@@ -97,17 +98,20 @@ class Animation:
     def judged_frames(self) -> Iterator[Picture]:
         """Yield the frames that decide how strongly all are restored."""
         stop = min(JUDGED[-1] + 1, self.frames)
-        with closing(read_frames_in_sandbox(self._path, 0, stop, self._max_pixels)) as frames:
+        with closing(self._read_frames(0, stop)) as frames:
             yield from pick_judged(frames)
+
+    def _read_frames(self, start: int, stop: int) -> Generator[Frame]:
+        return read_frames_in_sandbox(
+            self._path, start, stop, self._max_pixels, merges_undelayed=self._merges_undelayed
+        )
 
     def render(
         self, segment: Segment, upscale: UpscalePicture, target: Path, report: Report
     ) -> None:
         """Upscale the frames of a segment into a part file."""
         first = max(0, segment.start - WARM_UP)
-        with closing(
-            read_frames_in_sandbox(self._path, first, segment.stop, self._max_pixels)
-        ) as frames:
+        with closing(self._read_frames(first, segment.stop)) as frames:
             sr = upscale_frames(
                 frames,
                 with_cache(with_smooth_masks(upscale, self._grid)),

@@ -35,6 +35,9 @@ FOREVER = 0
 VIEWER_DELAY = Fraction(1, 10)
 """Seconds for which viewers show a frame without a duration."""
 
+LONGEST_IGNORED_DELAY = Fraction(1, 100)
+"""Duration in seconds up to which viewers show a frame for `VIEWER_DELAY` instead."""
+
 
 class Patch(NamedTuple):
     """A rectangle of pixels that is drawn onto a canvas.

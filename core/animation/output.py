@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 from core.animation.apng import APNG, write_apng
 from core.animation.gif_reader import GIF
 from core.animation.gif_writer import write_gif
-from core.animation.model import VIEWER_DELAY, UpscaledAnimation
+from core.animation.model import LONGEST_IGNORED_DELAY, VIEWER_DELAY, UpscaledAnimation
 from core.animation.webp import WEBP, write_webp
 from core.errors import ImageTooLarge, InvalidOptions
 from core.images.encode import MAX_SIDES
@@ -33,6 +33,9 @@ from core.video import (
 )
 
 GIF_MAX_SIDE = 2**16 - 1
+
+SOURCE_OPTIONS = {GIF: ("zero_delay",)}
+"""Names of the options that depend on the format of the source file, by that format."""
 
 MAX_FRAME_RATE = Fraction(100)
 """Highest frame rate that a video declares; the times of its frames are exact all the same."""
@@ -77,7 +80,8 @@ def find_output(options: OutputOptions, source_format: str) -> OutputFormat:
             f"`format` must be one of {', '.join(OUTPUTS)}, for animations. Received: {name}"
         )
     output = OUTPUTS[name]
-    check_supported(options, output.options, f"an animation that becomes {output.name}")
+    supported = (*output.options, *SOURCE_OPTIONS.get(source_format, ()))
+    check_supported(options, supported, f"an animation that becomes {output.name}")
     return output
 
 
@@ -123,9 +127,12 @@ def write_video(animation: UpscaledAnimation, options: OutputOptions, path: Path
 
 
 def visible_durations(animation: UpscaledAnimation) -> list[int]:
-    """Return the durations as viewers show them: a zero duration becomes `VIEWER_DELAY`."""
+    """Return the durations as viewers show them: too short ones become `VIEWER_DELAY`."""
     default = round(VIEWER_DELAY / animation.time_base)
-    return [duration or default for duration in animation.durations]
+    return [
+        duration if duration * animation.time_base > LONGEST_IGNORED_DELAY else default
+        for duration in animation.durations
+    ]
 
 
 def with_times(animation: UpscaledAnimation, durations: list[int]) -> Iterator[Frame]:

@@ -54,7 +54,9 @@ def read_animation_header(file: IO[bytes], limits: ClipLimits | None = None) -> 
     return read_animation(file, limits).header
 
 
-def read_animation(file: IO[bytes], limits: ClipLimits | None = None) -> DecodedAnimation:
+def read_animation(
+    file: IO[bytes], limits: ClipLimits | None = None, *, merges_undelayed: bool = False
+) -> DecodedAnimation:
     """Read an animation, and check that all of its frames can be decoded.
 
     Frames after a damaged place are dropped, and `damage` says so.
@@ -62,6 +64,7 @@ def read_animation(file: IO[bytes], limits: ClipLimits | None = None) -> Decoded
     Args:
         file: a GIF, an animated PNG or an animated WebP.
         limits: checked on the header, before anything is decoded; None for no limit.
+        merges_undelayed: whether a GIF's image without a delay and the next one make one frame.
 
     Raises:
         UnsupportedImage: if the file has another format.
@@ -69,10 +72,12 @@ def read_animation(file: IO[bytes], limits: ClipLimits | None = None) -> Decoded
         ImageTooLarge: if the animation exceeds `limits` in size, frames or length.
     """
     with decoder_errors_translated():
-        return parse_animation(file, limits).inspected()
+        return parse_animation(file, limits, merges_undelayed=merges_undelayed).inspected()
 
 
-def parse_animation(file: IO[bytes], limits: ClipLimits | None = None) -> DecodedAnimation:
+def parse_animation(
+    file: IO[bytes], limits: ClipLimits | None = None, *, merges_undelayed: bool = False
+) -> DecodedAnimation:
     """Read an animation without decoding its frames; raises the errors of `read_animation`."""
     file.seek(0)
     data = file.read()
@@ -82,6 +87,8 @@ def parse_animation(file: IO[bytes], limits: ClipLimits | None = None) -> Decode
             "Animation must be a GIF, an animated PNG or an animated WebP. "
             f"Received: {len(data)} bytes that begin with {data[:8]!r}."
         )
+    if reader is read_gif:
+        reader = partial(read_gif, merges_undelayed=merges_undelayed)
     with decoder_errors_translated():
         animation = reader(data, limits.frame if limits else None)
         _check_length(animation.header, limits)
@@ -100,17 +107,19 @@ class InspectedAnimation(NamedTuple):
     plays: int
 
 
-def inspect_in_sandbox(path: Path, limits: ClipLimits) -> InspectedAnimation:
+def inspect_in_sandbox(
+    path: Path, limits: ClipLimits, *, merges_undelayed: bool = False
+) -> InspectedAnimation:
     """Inspect an animation as `read_animation` does, in a confined process.
 
-    Get the frames from `read_frames_in_sandbox`.
+    Get the frames from `read_frames_in_sandbox`, with the same `merges_undelayed`.
 
     Raises:
         UnreadableClip: also if the file crashes its processes or takes too long.
         TooMuchMemory: if the file needs too much memory.
     """
     check = partial(check_inspected, limits=limits)
-    arguments = path, limits
+    arguments = path, limits, merges_undelayed
     return read_one(_inspect, arguments, limits.frame.max_pixels, InspectedAnimation, check)
 
 
@@ -126,14 +135,17 @@ def check_inspected(animation: InspectedAnimation, limits: ClipLimits) -> None:
     _check_length(header, limits)
 
 
-def read_frames_in_sandbox(path: Path, start: int, stop: int, max_pixels: int) -> Generator[Frame]:
+def read_frames_in_sandbox(
+    path: Path, start: int, stop: int, max_pixels: int, *, merges_undelayed: bool = False
+) -> Generator[Frame]:
     """Yield frames [start, stop); end early at a frame that crashes the process twice.
 
     Raises:
         TooMuchMemory: if a frame needs too much memory.
     """
+    arguments = path, merges_undelayed
     return read_numbered(
-        _read_frames, (path,), range(start, stop), max_pixels, lambda _frame, least: least
+        _read_frames, arguments, range(start, stop), max_pixels, lambda _frame, least: least
     )
 
 
@@ -153,12 +165,14 @@ def _check_length(header: ClipHeader, limits: ClipLimits | None) -> None:
         )
 
 
-def _inspect(path: Path, limits: ClipLimits) -> Iterator[InspectedAnimation]:
+def _inspect(
+    path: Path, limits: ClipLimits, merges_undelayed: bool
+) -> Iterator[InspectedAnimation]:
     with path.open("rb") as file:
-        animation = read_animation(file, limits)
+        animation = read_animation(file, limits, merges_undelayed=merges_undelayed)
     yield InspectedAnimation(animation.header, animation.plays)
 
 
-def _read_frames(path: Path, start: int, stop: int) -> Iterator[Frame]:
+def _read_frames(path: Path, merges_undelayed: bool, start: int, stop: int) -> Iterator[Frame]:
     with path.open("rb") as file:
-        yield from parse_animation(file).frames(start, stop)
+        yield from parse_animation(file, merges_undelayed=merges_undelayed).frames(start, stop)

@@ -131,6 +131,7 @@ def test_an_option_must_come_with_a_format_that_has_it():
         ("codec", "h264", "codec"),
         ("palette", "global", "palette"),
         ("is_dithered", False, "dither"),
+        ("merges_undelayed", True, "zero_delay"),
         ("keeps_profile", True, "profile"),
         ("keeps_metadata", True, "metadata"),
     ],

@@ -152,6 +152,14 @@ def test_zero_delays_stay_zero(convert, output_format):
     assert seconds(convert(data, format=output_format)) == [0, 0]
 
 
+def test_a_video_shows_ignored_delays_as_long_as_browsers_do(convert, tmp_path):
+    parts = [control(20), image([[RED] * 16] * 16)]
+    parts += [control(1), image([[GREEN] * 16] * 16), control(0), image([[RED] * 16] * 16)]
+    (tmp_path / "clip.mp4").write_bytes(convert(gif(*parts, size=(16, 16)), format="mp4"))
+    starts = [start for start, _ in shown(tmp_path / "clip.mp4")]
+    assert starts == [Fraction(tenths, 10) for tenths in (0, 2, 3)]
+
+
 @pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize(("repeated", "plays"), [([], 1), ([loops(0)], 0), ([loops(7)], 8)])
 def test_repetitions_are_kept_across_formats(convert, output_format, repeated, plays):
@@ -241,7 +249,7 @@ def test_a_gif_stores_only_the_pixels_that_change(convert):
     blocks = [control(5), image([[BLACK] * 9] * 6)]
     for step in range(1, 5):
         blocks += [image([[BLACK]], (step - 1, 2)), control(5), image([[WHITE]], (step, 2))]
-    result = convert(gif(*blocks, size=(6, 9)))
+    result = convert(gif(*blocks, size=(6, 9)), merges_undelayed=True)
     with Image.open(io.BytesIO(result)) as picture:
         boxes = []
         for number in range(1, picture.n_frames):

@@ -204,33 +204,58 @@ def test_other_blocks_are_skipped():
 
 
 class TestWithoutDelays:
-    """Images without a delay are drawn together, unless the writer forgot all delays."""
+    """Images without a delay are frames, as in browsers, or drawn together on request."""
 
-    def test_all_images_make_one_frame_if_the_file_does_not_repeat(self):
+    MIXED = gif(
+        *(loops(0), control(5), full(BLACK), image([[RED]])),
+        *(control(6), image([[GREEN]], (1, 0)), full(WHITE)),
+        size=SQUARE,
+    )
+
+    def merged(self, data):
+        return read_animation(io.BytesIO(data), LIMITS, merges_undelayed=True)
+
+    def test_each_image_is_a_frame_among_others_with_delays(self):
+        animation = read(self.MIXED)
+        assert animation.durations == (5, 0, 6, 0)
+        assert shown_indices(animation) == [
+            [[BLACK, BLACK], [BLACK, BLACK]],
+            [[RED, BLACK], [BLACK, BLACK]],
+            [[RED, GREEN], [BLACK, BLACK]],
+            [[WHITE, WHITE], [WHITE, WHITE]],
+        ]
+
+    def test_each_image_is_a_frame_if_the_file_does_not_repeat(self):
+        parts = [image([[RED]]), image([[GREEN]], (1, 0))]
+        animation = read(gif(*parts, size=SQUARE))
+        assert animation.durations == (0, 0) and animation.plays == 1
+        assert shown_indices(animation)[1] == [[RED, GREEN], [CLEAR, CLEAR]]
+
+    def test_they_are_merged_with_the_next_one_on_request(self):
+        animation = self.merged(self.MIXED)
+        assert animation.durations == (5, 6, 0)
+        assert shown_indices(animation) == [
+            [[BLACK, BLACK], [BLACK, BLACK]],
+            [[RED, GREEN], [BLACK, BLACK]],
+            [[WHITE, WHITE], [WHITE, WHITE]],
+        ]
+
+    def test_all_are_merged_on_request_if_the_file_does_not_repeat(self):
         parts = [image([[RED]]), image([[GREEN]], (1, 0)), image([[WHITE] * 2], (0, 1))]
-        assert shown_indices(read(gif(*parts, size=SQUARE))) == [[[RED, GREEN], [WHITE, WHITE]]]
-
-    def test_images_without_delay_join_the_next_one_with_a_delay(self):
-        parts = [control(5), full(BLACK), image([[RED]]), control(6), image([[GREEN]], (1, 0))]
-        animation = read(gif(loops(0), *parts, size=SQUARE))
-        assert animation.durations == (5, 6)
-        assert shown_indices(animation)[1] == [[RED, GREEN], [BLACK, BLACK]]
-
-    def test_trailing_images_without_delay_make_a_frame(self):
-        animation = read(gif(control(5), full(RED), full(GREEN), size=SQUARE))
-        assert animation.durations == (5, 0) and shown_indices(animation)[1] == [[GREEN] * 2] * 2
+        animation = self.merged(gif(*parts, size=SQUARE))
+        assert shown_indices(animation) == [[[RED, GREEN], [WHITE, WHITE]]]
 
     @pytest.mark.parametrize("graphic_control", [b"", control(0)])
-    def test_each_image_is_a_frame_if_the_file_repeats(self, graphic_control):
-        animation = read(
-            gif(loops(0), graphic_control, full(RED), graphic_control, full(GREEN), size=SQUARE)
-        )
-        assert animation.durations == (0, 0)
-        assert shown_indices(animation) == [[[RED] * 2] * 2, [[GREEN] * 2] * 2]
+    def test_none_is_merged_if_the_file_repeats_and_has_no_delays(self, graphic_control):
+        data = gif(loops(0), graphic_control, full(RED), graphic_control, full(GREEN), size=SQUARE)
+        for animation in (read(data), self.merged(data)):
+            assert animation.durations == (0, 0)
+            assert shown_indices(animation) == [[[RED] * 2] * 2, [[GREEN] * 2] * 2]
 
-    def test_each_image_is_a_frame_in_gif87(self):
-        animation = read(gif(full(RED), full(GREEN), size=SQUARE, version=b"GIF87a"))
-        assert animation.durations == (0, 0) and animation.plays == 0
+    def test_none_is_merged_in_gif87(self):
+        data = gif(full(RED), full(GREEN), size=SQUARE, version=b"GIF87a")
+        for animation in (read(data), self.merged(data)):
+            assert animation.durations == (0, 0) and animation.plays == 0
 
 
 class TestEmptyFiles:
