@@ -13,8 +13,17 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from core.errors import Overloaded
-from core.media.medium import PICTURES, WARM_UP, ClipLimits, Medium, clip_strength
-from core.media.pictures import PictureFile
+from core.media.medium import (
+    PICTURES,
+    PLAN_VERSION,
+    WARM_UP,
+    ClipLimits,
+    Medium,
+    Segment,
+    clip_strength,
+    is_of_clip,
+)
+from core.media.pictures import PictureFile, keep_picture_options
 from core.media.render import Consistency, PictureEncoder
 from core.model.grid import OutputGrid
 from core.model.restorer import Restoration
@@ -86,9 +95,13 @@ class JobContext:
 
     @property
     def model_id(self) -> str:
-        """Names, versions and digests of the networks; only their own segments fit together."""
+        """Names, versions and digests of the networks, and the version of the division of files.
+
+        Only segments of the same id fit together.
+        """
         cards = self.upscaler.cards
-        return " ".join(f"{card.name} {card.version} {card.sha256}" for card in cards)
+        plan = f"plan {PLAN_VERSION}"
+        return " ".join([*(f"{card.name} {card.version} {card.sha256}" for card in cards), plan])
 
     def open(self, path: Path, options: OutputOptions) -> Medium:
         """Open the medium in a file; raises what `OpenMedium` does."""
@@ -146,14 +159,24 @@ class JobContext:
         return replace(options, strength=clip_strength(medium, judge))
 
     def frame_upscaler(
-        self, medium: Medium, options: OutputOptions, deadline: RequestDeadline
+        self, medium: Medium, segment: Segment, options: OutputOptions, deadline: RequestDeadline
     ) -> "FrameUpscaler":
-        """Return an upscaler for the frames of a medium; the caller closes it."""
+        """Return an upscaler for the frames of a segment; the caller closes it.
+
+        `decide` decides nothing for an archive. The strength for a clip in it is decided here, by
+        the same frames of that clip for each of its segments.
+        """
+        is_clip = is_of_clip(medium, segment)
+        if not is_clip:  # an archive may have options of clips
+            options = keep_picture_options(options)
+        if segment.is_clip and options.restore == AUTO and self.upscaler.restorer is not None:
+            judge = partial(self.upscaler.choose_strength, restore=AUTO)
+            options = replace(options, strength=clip_strength(medium, judge, segment))
         return FrameUpscaler(
             self.upscaler,
             self.admission,
             options=options,
-            is_clip=medium.kind != PICTURES,
+            is_clip=is_clip,
             deadline=deadline,
         )
 

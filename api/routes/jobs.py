@@ -25,7 +25,7 @@ FIELD = "file"
 MIN_UPLOAD_RATE = 250_000
 """Bytes per second at which a file must arrive that takes longer than the read timeout."""
 
-jobs = Namespace("jobs", description="Clips and archives of pictures, as jobs", path="/model/jobs")
+jobs = Namespace("jobs", description="Clips, pictures and archives, as jobs", path="/model/jobs")
 
 upload = jobs.parser()
 upload.add_argument(
@@ -33,7 +33,7 @@ upload.add_argument(
     type=FileStorage,
     location="files",
     required=True,
-    help="A clip, a picture or a ZIP archive of pictures; see `jobs` in /model/metadata.",
+    help="A clip, a picture or a ZIP archive of them; see `jobs` in /model/metadata.",
 )
 document_options(upload, JOB_OPTIONS)
 document_idempotency_key(upload)

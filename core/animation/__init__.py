@@ -5,8 +5,9 @@ number of plays are carried over exactly.
 """
 
 from core.animation.animation import Animation
-from core.animation.output import OUTPUTS
+from core.animation.output import OUTPUTS, supported_options
 from core.animation.read import (
+    find_format,
     has_several_frames,
     is_animation,
     read_animation,
@@ -16,8 +17,10 @@ from core.animation.read import (
 __all__ = [
     "OUTPUTS",
     "Animation",
+    "find_format",
     "has_several_frames",
     "is_animation",
     "read_animation",
     "read_animation_header",
+    "supported_options",
 ]

@@ -95,7 +95,7 @@ class Animation:
         """Return the segments that make up the animation, in order."""
         return plan_segments(self.frames)
 
-    def judged_frames(self) -> Iterator[Picture]:
+    def judged_frames(self, _segment: Segment | None = None) -> Iterator[Picture]:
         """Yield the frames that decide how strongly all are restored."""
         stop = min(JUDGED[-1] + 1, self.frames)
         with closing(self._read_frames(0, stop)) as frames:

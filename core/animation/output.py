@@ -80,9 +80,14 @@ def find_output(options: OutputOptions, source_format: str) -> OutputFormat:
             f"`format` must be one of {', '.join(OUTPUTS)}, for animations. Received: {name}"
         )
     output = OUTPUTS[name]
-    supported = (*output.options, *SOURCE_OPTIONS.get(source_format, ()))
+    supported = supported_options(name, source_format)
     check_supported(options, supported, f"an animation that becomes {output.name}")
     return output
+
+
+def supported_options(output_format: str, source_format: str) -> tuple[str, ...]:
+    """Return the names of the options that an animation has, beside the universal ones."""
+    return (*OUTPUTS[output_format].options, *SOURCE_OPTIONS.get(source_format, ()))
 
 
 def check_size(output: OutputFormat, options: OutputOptions, height: int, width: int) -> None:

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from core.animation.apng import is_apng, read_apng
-from core.animation.gif_reader import SIGNATURES, read_gif
+from core.animation.apng import APNG, is_apng, read_apng
+from core.animation.gif_reader import GIF, SIGNATURES, read_gif
 from core.animation.model import DecodedAnimation
-from core.animation.webp import is_animated_webp, read_webp
+from core.animation.webp import WEBP, is_animated_webp, read_webp
 from core.errors import ImageTooLarge, SuperResolutionError, UnsupportedImage
 from core.images.decode import Limits, decoder_errors_translated
 from core.media.medium import ClipHeader, ClipLimits, Frame
@@ -21,9 +21,23 @@ from core.sandbox.decoder import read_numbered, read_one
 FormatReader = Callable[[bytes, Limits | None], DecodedAnimation]
 """Function that parses the bytes of a whole file."""
 
+FORMATS: dict[FormatReader, str] = {read_gif: GIF, read_apng: APNG, read_webp: WEBP}
+"""Name of the format that each function reads."""
+
 DETECTION_BYTES = 1_000_000
 """Bytes read to find out whether a file is animated; only a colour profile can precede that
 information."""
+
+
+def find_format(file: IO[bytes]) -> str | None:
+    """Return the format of a GIF, an animated PNG or an animated WebP; None for other files.
+
+    Leaves the file at its beginning.
+    """
+    file.seek(0)
+    reader = _find_reader(file.read(DETECTION_BYTES))
+    file.seek(0)
+    return None if reader is None else FORMATS[reader]
 
 
 def is_animation(file: IO[bytes]) -> bool:
@@ -31,10 +45,7 @@ def is_animation(file: IO[bytes]) -> bool:
 
     Leaves the file at its beginning.
     """
-    file.seek(0)
-    head = file.read(DETECTION_BYTES)
-    file.seek(0)
-    return _find_reader(head) is not None
+    return find_format(file) is not None
 
 
 def has_several_frames(path: Path) -> bool:

@@ -3,6 +3,9 @@
 No file is unpacked to the path that its name gives. An archive with a name that leads outside of
 it is refused as a whole: such a name is no accident. All sizes are checked before anything is
 unpacked.
+
+Source: PKWARE, APPNOTE.TXT 6.3.10, sections 4.3 to 4.6 and appendix D; Info-ZIP, extra field 0x5455
+("UT").
 """
 
 import io
@@ -17,10 +20,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from core.errors import UnreadableArchive, UnreadableImage
-from core.sandbox.pool import COPIED_BYTES
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 """First bytes of an archive; the second ones are those of an empty archive."""
@@ -28,8 +30,17 @@ SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Allowed compression methods. Others are rare, and one of them can need gigabytes of memory."""
 
-ENCRYPTED = 0x1
-"""Flag of an encrypted entry."""
+ENCRYPTED, UTF_8 = 0x1, 0x800
+"""Flags of an entry that is encrypted, and of one whose name is UTF-8."""
+
+LEGACY_ENCODING = "cp437"
+"""Encoding of names that neither are marked as UTF-8 nor are valid UTF-8."""
+
+UNICODE_PATH, TIMES = 0x7075, 0x5455
+"""Numbers of extra fields: the name in UTF-8, and times as seconds since 1970."""
+
+UNICODE_PATH_HEAD = struct.Struct("<BL")
+"""Version, and checksum of the name that the field replaces."""
 
 MAX_EXPANSION = 100
 """Factor between the archive's size and the unpacked size of all files at most. Deflate can reach
@@ -87,6 +98,14 @@ class ArchiveEntry(NamedTuple):
 
     name: str
     info: zipfile.ZipInfo
+
+    def dated(self, name: str) -> zipfile.ZipInfo:
+        """Return a new entry with another name and the date of this one."""
+        info = zipfile.ZipInfo(name, self.info.date_time)
+        times = find_extra_field(self.info, TIMES) or b""
+        if len(times) >= 5 and times[0] & 1:  # the time of the last change comes first
+            info.extra = struct.pack("<HHB", TIMES, 5, 1) + times[1:5]
+        return info
 
 
 class _LimitedReader(io.BufferedReader):
@@ -153,13 +172,44 @@ def list_entries(archive: zipfile.ZipFile, limits: ArchiveLimits) -> list[Archiv
     return wanted
 
 
+def read_name(info: zipfile.ZipInfo) -> str:
+    """Return the name of an entry.
+
+    Many writers, Info-ZIP and macOS among them, store UTF-8 without marking it. CP437, which the
+    specification prescribes then, would garble such names.
+    """
+    if info.flag_bits & UTF_8:
+        return info.orig_filename
+    stored = info.orig_filename.encode(LEGACY_ENCODING)
+    unicode_path = find_extra_field(info, UNICODE_PATH) or b""
+    if len(unicode_path) > UNICODE_PATH_HEAD.size:
+        version, checksum = UNICODE_PATH_HEAD.unpack_from(unicode_path)
+        if version == 1 and checksum == zlib.crc32(stored):
+            stored = unicode_path[UNICODE_PATH_HEAD.size :]
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return info.orig_filename
+
+
+def find_extra_field(info: zipfile.ZipInfo, number: int) -> bytes | None:
+    """Return the content of an extra field of an entry; None if it has none."""
+    extra = info.extra
+    while len(extra) >= 4:
+        found, length = struct.unpack_from("<HH", extra)
+        if found == number:
+            return extra[4 : 4 + length]
+        extra = extra[4 + length :]
+    return None
+
+
 def _safe_name(info: zipfile.ZipInfo) -> str:
-    name = info.orig_filename.replace("\\", "/")
+    name = read_name(info).replace("\\", "/")
     inner = "/".join(part for part in name.split("/") if part not in ("", "."))
     if UNSAFE_NAMES.search(name) or not inner:
         raise UnreadableArchive(
             "Archive must hold files whose names are paths within it. "
-            f"Received: {_quote(info.orig_filename)}."
+            f"Received: {_quote(read_name(info))}."
         )
     return inner
 
@@ -192,7 +242,7 @@ def _check_overlaps(infos: Sequence[zipfile.ZipInfo]) -> None:
         if info.header_offset < end:
             raise UnreadableArchive(
                 "Archive must hold files that do not overlap. "
-                f"Received: {_quote(info.orig_filename)} within another one."
+                f"Received: {_quote(read_name(info))} within another one."
             )
         end = info.header_offset + info.compress_size
 
@@ -213,10 +263,10 @@ def is_plain_file(entry: ArchiveEntry) -> bool:
 
 
 @contextmanager
-def unpack(
-    archive: zipfile.ZipFile, entry: ArchiveEntry, limits: ArchiveLimits
-) -> Iterator[IO[bytes]]:
-    """Unpack one file to a temporary file, which is deleted when the block ends.
+def unpack(archive: zipfile.ZipFile, entry: ArchiveEntry, limits: ArchiveLimits) -> Iterator[Path]:
+    """Unpack one file to a hidden file beside the archive, which is deleted when the block ends.
+
+    What a killed process leaves there is deleted together with the archive.
 
     Raises:
         UnreadableImage: if the file is damaged, too large, or no plain file.
@@ -225,18 +275,19 @@ def unpack(
     if size > limits.file_bytes or not is_plain_file(entry):
         received = f"{size} bytes" if is_plain_file(entry) else "a link"
         raise UnreadableImage(
-            f"Image must be a file of at most {limits.file_bytes} bytes. Received: {received}."
+            f"File must be a plain file of at most {limits.file_bytes} bytes. Received: {received}."
         )
-    with tempfile.SpooledTemporaryFile(max_size=COPIED_BYTES) as file:
+    folder = Path(str(archive.filename)).parent
+    with tempfile.NamedTemporaryFile(prefix=".", suffix=".unpacked", dir=folder) as file:
         try:
             with archive.open(entry.info) as packed:
                 shutil.copyfileobj(packed, file)
         except ZIP_ERRORS as error:
             raise UnreadableImage(
-                f"Image must be a whole, undamaged file. Received: {error}."
+                f"File must be whole and undamaged. Received: {error}."
             ) from error
-        file.seek(0)
-        yield file
+        file.flush()
+        yield Path(file.name)
 
 
 def _quote(name: str) -> str:

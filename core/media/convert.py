@@ -14,8 +14,10 @@ from typing import IO, NamedTuple
 from core.animation import Animation, has_several_frames, is_animation
 from core.images import PILLOW_FORMATS
 from core.images import SUFFIXES as IMAGE_SUFFIXES
+from core.media.archive import is_archive
+from core.media.media_archive import MediaArchive
 from core.media.medium import ClipLimits, Frame, Medium, Report, UpscalePicture
-from core.media.pictures import open_pictures
+from core.media.pictures import open_picture
 from core.model.grid import output_grid
 from core.options import (
     ANIMATION_FORMATS,
@@ -77,16 +79,18 @@ def open_medium(
         scale: factor of one pass of the network.
 
     Raises:
-        SuperResolutionError: as `core.video.Video`, `core.animation.Animation` and
-            `core.media.pictures.open_pictures` do.
+        SuperResolutionError: as `core.video.Video`, `core.animation.Animation`,
+            `core.media.media_archive.MediaArchive` and `core.media.pictures.open_picture` do.
     """
+    if is_archive(path):
+        return MediaArchive(path, limits, options, decoder=decoder, scale=scale)
     if sniff(path) is not None:
         return Video(path, limits, options, scale)
     with path.open("rb") as file:
         may_move = is_animation(file)
     if may_move and not becomes_picture(path, limits, options, decoder):
         return Animation(path, limits, options, scale)
-    return open_pictures(path, limits, options, decoder=decoder, scale=scale)
+    return open_picture(path, limits, options, decoder=decoder, scale=scale)
 
 
 def becomes_picture(

@@ -24,7 +24,11 @@ came before. After so many, frames differ by 0.7 levels or less in the mean from
 all frames before them."""
 
 PICTURES = "pictures"
-"""Kind of a medium whose frames are independent of each other."""
+"""Kind of a picture, and of an archive of pictures and clips."""
+
+PLAN_VERSION = 2
+"""Raised when files are divided into other segments or frames. Those of versions before do not fit
+to new ones."""
 
 JUDGED = (0, 12, 24)
 """Numbers of the frames that decide how strongly a clip is restored: the first second of most."""
@@ -130,11 +134,13 @@ class Segment:
         index: position among the segments, from 0.
         start: index of its first frame.
         stop: index of the first frame after it.
+        is_clip: whether it is a part of a clip in an archive, whose other files may be pictures.
     """
 
     index: int
     start: int
     stop: int
+    is_clip: bool = False
 
     @property
     def frames(self) -> int:
@@ -168,8 +174,12 @@ class Medium(Protocol):
     def segments(self) -> list[Segment]:
         """Return all segments in order."""
 
-    def judged_frames(self) -> Iterator[Picture]:
-        """Yield the frames of a clip that `JUDGED` names; none of other media."""
+    def judged_frames(self, segment: Segment | None = None) -> Iterator[Picture]:
+        """Yield the frames of a clip that `JUDGED` names; none of pictures.
+
+        Args:
+            segment: decides which file of an archive is meant; None for all of another medium.
+        """
 
     def render(
         self, segment: Segment, upscale: UpscalePicture, target: Path, report: Report
@@ -200,14 +210,26 @@ def pick_judged(frames: Iterable[Frame]) -> Iterator[Picture]:
             yield frame.picture
 
 
-def clip_strength(medium: Medium, judge: JudgePicture) -> float | None:
+def is_of_clip(medium: Medium, segment: Segment | None = None) -> bool:
+    """Return whether a medium, or a segment of it, is of a clip rather than of pictures."""
+    return medium.kind != PICTURES or (segment is not None and segment.is_clip)
+
+
+def clip_strength(
+    medium: Medium, judge: JudgePicture, segment: Segment | None = None
+) -> float | None:
     """Return how strongly to restore all frames of a clip: the median of some of the first ones.
 
     It is None for pictures, which are judged one by one, and 0 if no frame can be decoded.
+
+    Args:
+        medium: a clip, a picture or an archive.
+        judge: returns how strongly to restore a picture.
+        segment: decides which file of an archive is meant.
     """
-    if medium.kind == PICTURES:
+    if not is_of_clip(medium, segment):
         return None
-    return median_low([judge(picture) for picture in medium.judged_frames()] or [0.0])
+    return median_low([judge(picture) for picture in medium.judged_frames(segment)] or [0.0])
 
 
 def plan_segments(frames: int, length: int = SEGMENT) -> list[Segment]:

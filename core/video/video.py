@@ -119,7 +119,7 @@ class Video:
         """Return the segments that make up the video, in order."""
         return plan_segments(self.frames)
 
-    def judged_frames(self) -> Iterator[Picture]:
+    def judged_frames(self, _segment: Segment | None = None) -> Iterator[Picture]:
         """Yield the frames that decide how strongly all are restored."""
         stop = min(JUDGED[-1] + 1, self.frames)
         frames = read_frames_in_sandbox(self._path, self._probe, 0, stop, self._max_pixels)

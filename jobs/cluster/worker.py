@@ -164,7 +164,8 @@ class ClusterWorker:
         with self._scratch() as folder:
             target = folder / "part"
             self._report(claim, 0)
-            with closing(self._context.frame_upscaler(medium, options, deadline)) as upscale:
+            upscaler = self._context.frame_upscaler(medium, segment, options, deadline)
+            with closing(upscaler) as upscale:
                 medium.render(segment, upscale, target, partial(self._report, claim))
             self._frame_due = float("inf")
             self._storage.put(target, name)

@@ -304,9 +304,10 @@ class JobAttempt:
             self._check_interrupted()
 
         deadline = RequestDeadline(is_gone=self._is_interrupted)
+        options = self.job.options
         with (
             disk_full_reported(),
-            closing(self._context.frame_upscaler(medium, self.job.options, deadline)) as upscale,
+            closing(self._context.frame_upscaler(medium, segment, options, deadline)) as upscale,
             atomic_write(self._files.part(self.job.id, segment), durable=True) as path,
         ):
             medium.render(segment, upscale, path, report)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.errors import RequestAbandoned
-from core.media.medium import PictureUpscaler
+from core.media.medium import PictureUpscaler, Segment
 from core.model.card import read_linked_cards
 from core.model.upscaler import Upscaler
 from core.options import OutputOptions
@@ -25,6 +25,7 @@ from tests.support.stand_ins import (
 )
 
 FRAME = Picture(np.full((8, 12, 3), 7, np.uint8))
+SEGMENT = Segment(0, 0, 3)
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_a_frame_needs_memory_for_the_size_that_is_asked_for(context, is_clip):
 
 def test_the_memory_of_a_frame_is_held_until_the_upscaler_is_closed(context, medium):
     admission = context.admission
-    upscale = context.frame_upscaler(medium, OutputOptions(), RequestDeadline())
+    upscale = context.frame_upscaler(medium, SEGMENT, OutputOptions(), RequestDeadline())
     with closing(upscale):
         sr = upscale(FRAME)
         assert admission.taken == upscale.cost(FRAME) > 0
@@ -76,7 +77,7 @@ def test_the_memory_of_a_frame_is_held_until_the_upscaler_is_closed(context, med
 def test_a_frame_that_waits_outside_the_queue_is_abandoned_with_its_job(context, medium):
     context.admission.queue = 0
     deadline = RequestDeadline(is_gone=lambda: True)
-    upscale = context.frame_upscaler(medium, OutputOptions(), deadline)
+    upscale = context.frame_upscaler(medium, SEGMENT, OutputOptions(), deadline)
     with (
         context.admission.admit(context.admission.budget),
         closing(upscale),
@@ -89,7 +90,7 @@ def test_a_frame_that_waits_outside_the_queue_is_abandoned_with_its_job(context,
 def test_a_frame_gets_the_size_that_is_asked_for(context, medium):
     medium.kind = "pictures"
     options = OutputOptions(scale=2.5)
-    with closing(context.frame_upscaler(medium, options, RequestDeadline())) as upscale:
+    with closing(context.frame_upscaler(medium, SEGMENT, options, RequestDeadline())) as upscale:
         sr = upscale(FRAME)
         plain = frame_bytes(context.upscaler, Header(8, 12, 3), OutputOptions(), is_clip=False)
         assert upscale.cost(FRAME) != plain
@@ -145,16 +146,29 @@ def test_without_a_restorer_no_frame_is_judged(context, medium):
 def test_the_stored_strength_is_used_for_every_frame(restoring, medium, monkeypatch):
     monkeypatch.setattr("core.model.upscaler.recommend_strength", lambda _lr: 1.0)
     options = OutputOptions(strength=0.5)
-    with closing(restoring.frame_upscaler(medium, options, RequestDeadline())) as upscale:
+    with closing(restoring.frame_upscaler(medium, SEGMENT, options, RequestDeadline())) as upscale:
         sr = upscale(FRAME)
     assert (sr.pixels == 57).all()
+    assert sr.restoration is None
+
+
+def test_a_clip_in_an_archive_has_a_strength_of_its_own(restoring, medium, monkeypatch):
+    monkeypatch.setattr(
+        "core.model.upscaler.recommend_strength", lambda lr: float(lr.pixels[0, 0, 0]) / 10
+    )
+    medium.kind = "pictures"
+    segment = Segment(0, 0, 3, is_clip=True)
+    deadline = RequestDeadline()
+    with closing(restoring.frame_upscaler(medium, segment, OutputOptions(), deadline)) as upscale:
+        sr = upscale(FRAME)
+    assert (sr.pixels == 7 + 100 * 0.2).all()
     assert sr.restoration is None
 
 
 def test_a_restored_picture_has_facts_about_that(restoring, medium):
     medium.kind = "pictures"
     options = OutputOptions(restore=0.5)
-    with closing(restoring.frame_upscaler(medium, options, RequestDeadline())) as upscale:
+    with closing(restoring.frame_upscaler(medium, SEGMENT, options, RequestDeadline())) as upscale:
         assert upscale(FRAME).restoration == RestorationFacts(0.5, 100.0)
 
 
@@ -189,7 +203,9 @@ def test_memory_is_reserved_before_a_picture_is_decoded_and_kept_while_others_wa
     medium.kind = "pictures"
     admission = context.admission
     header = Header(8, 12, 3, decoder_bytes=1_000_000)
-    with closing(context.frame_upscaler(medium, OutputOptions(), RequestDeadline())) as upscale:
+    with closing(
+        context.frame_upscaler(medium, SEGMENT, OutputOptions(), RequestDeadline())
+    ) as upscale:
         assert isinstance(upscale, PictureUpscaler)
         upscale.reserve(header)
         reserved = admission.taken

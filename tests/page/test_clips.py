@@ -112,7 +112,7 @@ def test_an_archive_gives_an_archive_and_lists_skipped_files(page, give, archive
     give(page, ("photos.zip", archive), media_type="application/zip")
     wait_until_done(page)
     expect(page.locator("#unshown")).to_be_visible()
-    expect(page.locator("#fact-damage")).to_contain_text("1 file is no picture that can be read")
+    expect(page.locator("#fact-damage")).to_contain_text("1 file is left out")
     expect(page.locator("#coherence-field")).to_be_hidden()
     assert save(page) == ("photos_x4.zip", result(archive, "photos.zip"))
 

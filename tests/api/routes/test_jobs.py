@@ -105,6 +105,12 @@ def test_an_archive_of_pictures_is_a_job(client, post_job, ended):
         assert made.namelist() == [f"photos/{n:03d}.webp" for n in range(3)]
 
 
+def test_an_archive_without_a_whole_picture_fails(post_job, ended):
+    job = ended(post_job(archive({"a.png": PNG[:-30], "b.txt": b"x"}), "a.zip"))
+    assert (job["state"], job["result"]) == ("failed", None)
+    assert "at least one picture or clip. Received: 2 other or damaged files" in job["error"]
+
+
 def test_a_job_gives_the_size_that_is_asked_for(client, post_job, ended):
     job = ended(post_job(scale="1.5", restore="0"))
     assert job["result"]["name"] == "cat_x1.5.png"

@@ -2,6 +2,7 @@ import io
 import stat
 import struct
 import zipfile
+import zlib
 
 import pytest
 
@@ -33,8 +34,9 @@ def names(path, limits=LIMITS):
 def contents(path, limits=LIMITS):
     with open_archive(path, limits) as archive:
         for entry in list_entries(archive, limits):
-            with unpack(archive, entry, limits) as file:
-                yield file.read()
+            with unpack(archive, entry, limits) as unpacked:
+                yield unpacked.read_bytes()
+            assert not unpacked.exists()
 
 
 def link(name):
@@ -54,6 +56,41 @@ def test_backslashes_separate_folders(write):
     path = write(("a_b.png", b"1"))
     path.write_bytes(path.read_bytes().replace(b"a_b.png", b"a\\b.png"))
     assert names(path) == ["a/b.png"]
+
+
+def test_names_are_utf_8_where_they_can_be(write):
+    """Info-ZIP and macOS do not mark UTF-8; what is no UTF-8 is CP437."""
+    name = "straße_ä 日本.png"
+    stand_in = "x" * len(name.encode())
+    path = write((stand_in, b"1"), ("y.png", b"2"), ("été.png", b"3"))
+    data = path.read_bytes().replace(stand_in.encode(), name.encode())
+    path.write_bytes(data.replace(b"y.png", "ä.png".encode("cp437")))
+    assert names(path) == [name, "ä.png", "été.png"]
+    assert list(contents(path)) == [b"1", b"2", b"3"]
+
+
+@pytest.mark.parametrize(("checksum", "expected"), [(zlib.crc32(b"y.png"), "ä.png"), (0, "y.png")])
+def test_a_name_in_an_extra_field_counts_if_it_belongs_to_the_entry(write, checksum, expected):
+    info = zipfile.ZipInfo("y.png")
+    info.extra = struct.pack("<HHBL", 0x7075, 5 + 6, 1, checksum) + "ä.png".encode()
+    assert names(write((info, b"1"))) == [expected]
+
+
+def test_an_unsafe_name_in_utf_8_is_refused(write):
+    path = write(("x/xx/ä", b"1"))
+    path.write_bytes(path.read_bytes().replace(b"x/xx/", b"x/../"))
+    with pytest.raises(UnreadableArchive, match="names are paths within it"):
+        names(path)
+
+
+def test_a_dated_entry_keeps_the_time_in_utc(write):
+    source = zipfile.ZipInfo("a.png", (2021, 3, 4, 5, 6, 8))
+    source.extra = struct.pack("<HHBLL", 0x5455, 9, 3, 1614834368, 1)
+    with open_archive(write((source, b"1")), LIMITS) as archive:
+        (entry,) = list_entries(archive, LIMITS)
+    made = entry.dated("b.png")
+    assert (made.filename, made.date_time) == ("b.png", (2021, 3, 4, 5, 6, 8))
+    assert made.extra == struct.pack("<HHBL", 0x5455, 5, 1, 1614834368)
 
 
 def test_files_of_operating_systems_are_skipped(write):
