@@ -35,6 +35,7 @@ from core.animation.model import (
     rgba,
 )
 from core.errors import UnreadableImage
+from core.images.colours import PNG_CHUNKS, read_declarations
 from core.images.decode import Limits, open_image
 from core.images.header import UPRIGHT
 from core.images.png import (
@@ -61,7 +62,7 @@ BLEND_SOURCE, BLEND_OVER = 0, 1
 DEFAULT_DENOMINATOR = 100
 """Denominator of a delay whose denominator is given as 0."""
 
-COLOUR_KINDS = (b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"sBIT")
+COLOUR_KINDS = (b"PLTE", b"tRNS", b"sBIT", b"iCCP", *PNG_CHUNKS)
 """Chunks that define the colours of all frames."""
 
 MAX_UINT16 = 2**16 - 1
@@ -272,7 +273,7 @@ def _decode(png: bytes, limits: Limits | None) -> tuple[Uint8Array, Uint8Array]:
     file = io.BytesIO(png)
     with open_image(file, limits) as image:
         samples = read_samples(image, file, UPRIGHT)
-        colour, _ = to_srgb(samples, image.info.get("icc_profile"))
+        colour, _ = to_srgb(samples, *read_declarations(image, file))
     pixels = _to_uint8(colour.assemble())
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)

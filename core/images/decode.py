@@ -18,6 +18,8 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from core.errors import ImageTooLarge, SuperResolutionError, TooMuchMemory, UnreadableImage
 from core.images.alpha import extremes, filled_rows
+from core.images.boxes import read_avif_info
+from core.images.colours import Declaration, read_declarations
 from core.images.header import (
     SIDEWAYS,
     check_samples,
@@ -76,8 +78,8 @@ INPUT_FORMATS = (
     ),
     ImageFormat("BMP", "grey, colour, palette", (8,), False, ()),
     ImageFormat("GIF", "first frame", (8,), True, ()),
-    ImageFormat("AVIF", "first frame", (8,), True, ("RGB", "grey")),
-    ImageFormat("HEIC", "main picture", (8,), True, ("RGB", "grey")),
+    ImageFormat("AVIF", "first frame, 8 to 12 bits", (8, 16), True, ("RGB", "grey")),
+    ImageFormat("HEIC", "main picture, 8 to 12 bits", (8, 16), True, ("RGB", "grey")),
 )
 
 *_FIRST, _LAST = (supported.format for supported in INPUT_FORMATS)
@@ -234,13 +236,17 @@ def open_image(file: IO[bytes], limits: Limits | None) -> ImageFile.ImageFile:
     """
     file.seek(0)
     try:
-        return Image.open(file, formats=PILLOW_FORMATS)
+        image = Image.open(file, formats=PILLOW_FORMATS)
     except UnidentifiedImageError as error:
         raise UnreadableImage(
             f"Image must be a {FORMAT_NAMES} file. Received: {_describe_start(file)}."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large_for_pillow(error, limits) from error
+    if image.format == "AVIF":  # as pillow-heif does
+        file.seek(0)
+        image.info.update(read_avif_info(file.read()))
+    return image
 
 
 def _describe_start(file: IO[bytes]) -> str:
@@ -280,7 +286,7 @@ def decode_image(data: bytes | IO[bytes], limits: Limits | None = None) -> Pictu
         limits: checked on the header, before decoding; None for no limit.
 
     Returns:
-        The picture, with 16 bits if a PNG or TIFF has more than 8, else with 8.
+        The picture, with 16 bits if the file has more than 8, else with 8.
 
     Raises:
         UnreadableImage: if the bytes are damaged or not an image.
@@ -299,8 +305,8 @@ def decode_rows(file: IO[bytes], limits: Limits | None = None) -> PictureRows:
     The decoder's copy of the picture is in memory, and no other.
     """
     with decoder_errors_translated():
-        samples, profile, extras = _read_file(file, limits)
-        colour, kept_profile = to_srgb(samples, profile)
+        samples, declared, extras = _read_file(file, limits)
+        colour, kept_profile = to_srgb(samples, *declared)
         return _assemble(samples, colour, replace(extras, icc_profile=kept_profile))
 
 
@@ -322,8 +328,8 @@ def _check_header(image: ImageFile.ImageFile, file: IO[bytes], limits: Limits | 
     return Header(height, width, count_channels(image), bits, frames, held)
 
 
-def _read_file(file: IO[bytes], limits: Limits | None) -> tuple[Samples, object, Extras]:
-    """Return samples, ICC profile, and the other extras."""
+def _read_file(file: IO[bytes], limits: Limits | None) -> tuple[Samples, list[Declaration], Extras]:
+    """Return samples, declared colours, and the other extras."""
     with open_image(file, limits) as image:
         header = _check_header(image, file, limits)
         exif = read_exif(image, file)
@@ -332,6 +338,7 @@ def _read_file(file: IO[bytes], limits: Limits | None) -> tuple[Samples, object,
         if dpi is not None and orientation in SIDEWAYS:
             dpi = dpi[::-1]
         kept_exif, jpeg_quality = clean_exif(exif), read_jpeg_quality(image)
+        declared = read_declarations(image, file)
         samples = read_samples(image, file, orientation)
         _check_decoded_size(samples, header, limits)
         extras = Extras(
@@ -340,7 +347,7 @@ def _read_file(file: IO[bytes], limits: Limits | None) -> tuple[Samples, object,
             xmp=clean_xmp(image.info.get("xmp")),
             jpeg_quality=jpeg_quality,
         )
-        return samples, image.info.get("icc_profile"), extras
+        return samples, declared, extras
 
 
 def _check_decoded_size(samples: Samples, header: Header, limits: Limits | None) -> None:

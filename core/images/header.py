@@ -160,11 +160,14 @@ def channels_beyond_pillow(image: ImageFile.ImageFile) -> str | None:
     """Return the channels of a 16-bit picture that Pillow reduces to 8 bits, or cannot read.
 
     Returns:
-        `L` or `RGB`, followed by one of `EXTRA_CHANNELS` if there is a further channel;
+        `L` or `RGB`, followed by one of `EXTRA_CHANNELS` if there is a further channel. AVIF and
+        HEIC of more than 8 bits count as 16-bit pictures.
         None for a picture that Pillow reads without loss.
     """
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return _channels_of_16_bit_tiff(image.tag_v2)
+    if image.format in ("AVIF", "HEIF"):
+        return image.mode if image.info.get("bit_depth", 8) > 8 else None
     channels, _, depth = raw_mode(image).partition(";")
     return channels if image.format == "PNG" and depth == "16B" and channels != "I" else None
 

@@ -1,8 +1,8 @@
 """EXIF, XMP and print resolution: what is read from a file, and what its output may keep.
 
 The output keeps what describes the picture: author, date, place and camera. It drops what
-would be wrong there (size, orientation, resolution, thumbnail) and what cannot be moved to
-another file (maker notes, which hold offsets into the original file).
+would be wrong there (size, orientation, resolution, thumbnail, gain map) and what cannot be moved
+to another file (maker notes, which hold offsets into the original file).
 
 Source: EXIF 2.32, sections 4.6 and 4.7; Portable Network Graphics, third edition; XMP
 Specification Part 1 (ISO 16684-1), sections 7.2 to 7.9; IPTC Photo Metadata Standard,
@@ -63,6 +63,22 @@ RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XMP = "http://ns.adobe.com/xap/1.0/"
 TIFF = "http://ns.adobe.com/tiff/1.0/"
 IPTC_EXTENSION = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+
+XMLNS = "http://www.w3.org/2000/xmlns/"
+
+APPENDED = (
+    "http://ns.adobe.com/hdr-gain-map/1.0/",
+    "http://ns.apple.com/HDRGainMap/1.0/",
+    "http://ns.apple.com/pixeldatainfo/1.0/",
+    "http://ns.google.com/photos/1.0/camera/",
+    "http://ns.google.com/photos/1.0/container/",
+    "http://ns.google.com/photos/1.0/container/item/",
+    "http://ns.google.com/photos/1.0/depthmap/",
+    "http://ns.google.com/photos/1.0/image/",
+    "http://ns.adobe.com/xmp/note/",
+)
+"""Namespaces about what is appended to a picture: gain maps, depth maps, videos, more XMP. The
+output has none of it. A viewer would look for a gain map in vain, or show wrong light."""
 
 DROPPED_PROPERTIES = (
     (TIFF, "Orientation"),
@@ -216,6 +232,7 @@ def clean_xmp(packet: object) -> bytes | None:
     try:
         document = _parse_xmp(packet)
         _remove_properties(document, *DROPPED_PROPERTIES)
+        _remove_namespaces(document, *APPENDED)
         return _serialise(document)
     except Exception:  # parsers raise many types, and RecursionError on deep nesting
         return None
@@ -271,6 +288,18 @@ def _remove_properties(document: Document, *names: tuple[str, str]) -> None:
                 element.removeAttributeNS(*name)
         if (element.namespaceURI, element.localName) in names and element.parentNode:
             element.parentNode.removeChild(element)
+
+
+def _remove_namespaces(document: Document, *namespaces: str) -> None:
+    """Remove all properties of namespaces, and their declarations."""
+    for element in list(_elements(document)):
+        if element.namespaceURI in namespaces and element.parentNode:
+            element.parentNode.removeChild(element)
+            continue
+        for attribute in list(element.attributes.values()):
+            is_declaration = attribute.namespaceURI == XMLNS and attribute.value in namespaces
+            if is_declaration or attribute.namespaceURI in namespaces:
+                element.removeAttributeNode(attribute)
 
 
 def _elements(document: Document) -> Iterator[Element]:

@@ -15,6 +15,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image, ImageCms
 
+from core.images.hdr import HdrColour, tone_mapping
 from core.images.samples import CMYK, GREY, RGB, Samples
 from core.picture import PixelRows
 from core.pixels import LEVELS_16, PixelArray, to_uint8
@@ -58,20 +59,24 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SRGB_GREY = _make_grey_profile()
 
 
-def to_srgb(samples: Samples, profile: object) -> tuple[PixelRows, bytes | None]:
+def to_srgb(samples: Samples, *declared: object) -> tuple[PixelRows, bytes | None]:
     """Convert the colour of a picture to sRGB.
 
     Args:
         samples: grey, RGB or CMYK.
-        profile: whatever the file holds as its ICC profile. It is ignored if it is
-            damaged, implausible, or describes another kind of colour.
+        declared: whatever the file holds as its ICC profile, or an `HdrColour`; the first that
+            can be used counts. A profile is ignored if it is damaged, implausible, or describes
+            another kind of colour.
 
     Returns:
         The pixels, (H, W) if grey, else (H, W, 3), of the type of the samples; and the
         profile, or None if it is sRGB or the pixels cannot be converted back to it.
     """
     kind, colour, bits = samples.kind, samples.colour, 8 * samples.colour.dtype.itemsize
-    if not isinstance(profile, bytes) or not _is_usable(profile, kind, bits):
+    profile = next((each for each in declared if _is_usable(each, kind, bits)), None)
+    if isinstance(profile, HdrColour):
+        return _converted(tone_mapping(profile, bits), colour), None
+    if not isinstance(profile, bytes):
         return (_converted(_rgb_from_plain_cmyk, colour) if kind == CMYK else colour), None
     if kind != CMYK and _is_srgb(profile):
         return colour, None
@@ -180,8 +185,15 @@ def _convert_by_strips(conversion: Conversion, pixels: PixelArray) -> PixelArray
     return np.concatenate(strips)
 
 
+def _is_usable(declared: object, kind: str, bits: int) -> bool:
+    """Return whether pixels can be converted from what a file declares."""
+    if isinstance(declared, HdrColour):
+        return kind in (RGB, GREY)
+    return isinstance(declared, bytes) and _is_usable_profile(declared, kind, bits)
+
+
 @lru_cache(maxsize=2)
-def _is_usable(profile: bytes, kind: str, bits: int) -> bool:
+def _is_usable_profile(profile: bytes, kind: str, bits: int) -> bool:
     """Return whether a profile describes this kind of colour, and black differs from white."""
     try:
         if len(profile) > MAX_PROFILE_BYTES or kind_of(profile) != kind:

@@ -1,7 +1,8 @@
 """Decoding of an opened image into samples: colour and alpha apart, in the file's colour space.
 
-Pillow decodes most files. It keeps only 8 bits of 16-bit colour, so imagecodecs decodes
-16-bit PNG and TIFF. Only images that `core.images.header` has accepted come here.
+Pillow decodes most files. It keeps only 8 bits of deeper colour, so imagecodecs decodes 16-bit PNG
+and TIFF and deep AVIF, and pillow-heif itself deep HEIC. Only images that `core.images.header` has
+accepted come here.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import IO, Any, NamedTuple
 
 import imagecodecs
 import numpy as np
+import pillow_heif
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from core.errors import UnreadableImage
@@ -121,7 +123,7 @@ def read_samples(image: ImageFile.ImageFile, file: IO[bytes], orientation: int) 
 
 
 def _decode_16_bit(image: ImageFile.ImageFile, layout: str, data: bytes) -> StoredSamples | None:
-    """Decode 16-bit PNG or TIFF with imagecodecs, black at level 0.
+    """Decode a picture of more than 8 bits without Pillow, black at level 0.
 
     Args:
         image: opened from `data`, not decoded.
@@ -139,10 +141,12 @@ def _decode_16_bit(image: ImageFile.ImageFile, layout: str, data: bytes) -> Stor
         return None
     if channels.dtype != np.uint16 or channels.shape[:2] != _stored_size(image):
         return None
-    is_inverted = is_white_zero(image)
+    is_inverted, bits = is_white_zero(image), _stored_bits(image)
 
     def read(rows: slice, columns: slice) -> PixelArray:
         block = np.asarray(channels[rows, columns], np.uint16)
+        if bits < 16:
+            block = np.asarray(block << (16 - bits) | block >> (2 * bits - 16), np.uint16)
         if is_inverted:
             block = np.concatenate([LEVELS_16 - block[..., :1], block[..., 1:]], axis=2)
         return _resolve_extra_channel(block, layout)
@@ -154,6 +158,8 @@ def _decode_16_bit(image: ImageFile.ImageFile, layout: str, data: bytes) -> Stor
 
 
 def _decode_with_imagecodecs(image: ImageFile.ImageFile, data: bytes) -> PixelArray:
+    if image.format in ("AVIF", "HEIF"):
+        return _decode_heif(data, image.format)
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return imagecodecs.png_decode(data)
     channels = imagecodecs.tiff_decode(data, index=0)
@@ -161,6 +167,24 @@ def _decode_with_imagecodecs(image: ImageFile.ImageFile, data: bytes) -> PixelAr
         return channels[..., None]
     is_planar = image.tag_v2.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES
     return np.moveaxis(channels, 0, 2) if is_planar else channels
+
+
+def _decode_heif(data: bytes, file_format: str) -> PixelArray:
+    """Decode AVIF or HEIC of more than 8 bits to (H, W, C), with levels of as many bits."""
+    if file_format == "AVIF":
+        channels = imagecodecs.avif_decode(data, index=0)
+    else:
+        channels = np.asarray(
+            pillow_heif.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+        )
+    return channels[..., None] if channels.ndim == 2 else channels
+
+
+def _stored_bits(image: ImageFile.ImageFile) -> int:
+    """Return the number of bits of a sample as it is decoded, from 9 to 16."""
+    if image.format not in ("AVIF", "HEIF"):
+        return 16
+    return min(int(image.info["bit_depth"]), 16)
 
 
 def _stored_size(image: ImageFile.ImageFile) -> tuple[int, int]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
-from core.images import decode_image, mark_synthetic_detail
+from core.images import ImageOutput, decode_image, encode_picture, mark_synthetic_detail
 from core.images.metadata import ENHANCED, MAX_XMP_BYTES, clean_exif, clean_xmp
 from tests.support.picture_files import Tag, png, tiff
 from tests.support.stand_ins import noise
@@ -186,6 +186,40 @@ def test_xmp_keeps_only_properties_that_are_true_of_the_output(name):
     assert b"tiff:Orientation" not in kept
     assert b'xmp:CreatorTool="A &amp; B"' in kept
     assert b'<rdf:li xml:lang="x-default">A title</rdf:li>' in kept
+
+
+GAIN_MAP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+    b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+    b'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0" '
+    b'xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:CreatorTool="Camera" '
+    b'xmlns:Container="http://ns.google.com/photos/1.0/container/" '
+    b'xmlns:Item="http://ns.google.com/photos/1.0/container/item/">'
+    b'<Container:Directory><rdf:Seq><rdf:li rdf:parseType="Resource"><Container:Item '
+    b'Item:Semantic="GainMap" Item:Mime="image/jpeg" Item:Length="9"/></rdf:li></rdf:Seq>'
+    b"</Container:Directory><hdrgm:GainMapMax>3</hdrgm:GainMapMax>"
+    b"</rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+
+
+def test_the_claim_of_a_gain_map_is_dropped():
+    """A JPEG for HDR displays is followed by a gain map, which the output does not have."""
+    kept = clean_xmp(GAIN_MAP)
+    ElementTree.fromstring(kept)
+    assert b'xmp:CreatorTool="Camera"' in kept
+    for claim in (b"hdrgm", b"hdr-gain-map", b"Container", b"GainMap", b"Item"):
+        assert claim not in kept
+
+
+def test_the_index_of_further_pictures_is_dropped():
+    image, gain_map = Image.fromarray(RGB), Image.fromarray(RGB[..., 0])
+    file = io.BytesIO()
+    image.save(file, "MPO", save_all=True, append_images=[gain_map], xmp=GAIN_MAP)
+    assert b"MPF" in file.getvalue()
+    picture = decode_image(file.getvalue())
+    made = encode_picture(picture, ImageOutput("jpeg", extras=picture.extras))
+    for claim in (b"MPF", b"hdrgm", b"GainMap"):
+        assert claim not in made
 
 
 def test_an_orientation_that_only_xmp_states_is_applied():
