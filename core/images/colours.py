@@ -18,7 +18,13 @@ import numpy as np
 from PIL import ImageFile
 
 from core.errors import UnsupportedImage
-from core.images.hdr import HIGHEST_NITS, HLG, PAPER_NITS, PQ, USUAL_PEAK_NITS, HdrColour
+from core.images.hdr import (
+    HDR_TRANSFERS,
+    HIGHEST_NITS,
+    PAPER_NITS,
+    USUAL_PEAK_NITS,
+    HdrColour,
+)
 from core.images.header import is_grey
 from core.images.png import SIGNATURE
 from core.images.profiles import SRGB, SRGB_GREY
@@ -174,12 +180,17 @@ def declare_numbers(
     """
     if primaries not in PRIMARIES:
         return None
-    if transfer in (PQ, HLG):
-        peak = min(max(peak_nits or USUAL_PEAK_NITS, PAPER_NITS), HIGHEST_NITS)
-        return HdrColour(transfer, matrix_to_srgb(primaries), peak)
+    if transfer in HDR_TRANSFERS:
+        return declare_hdr(primaries, transfer, peak_nits)
     if transfer not in LIKE_SRGB and transfer not in GAMMAS:
         return None
     return make_profile(PRIMARIES[primaries], GAMMAS.get(transfer, 0.0), grey=grey)
+
+
+def declare_hdr(primaries: int, transfer: int, peak_nits: float) -> HdrColour:
+    """Return HDR colours; `declare_numbers` describes the arguments, all of which are known."""
+    peak = min(max(peak_nits or USUAL_PEAK_NITS, PAPER_NITS), HIGHEST_NITS)
+    return HdrColour(transfer, matrix_to_srgb(primaries), peak)
 
 
 @lru_cache(maxsize=8)

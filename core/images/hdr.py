@@ -21,6 +21,8 @@ from core.pixels import Float32Array, PixelArray
 PQ, HLG = 16, 18
 """Transfer characteristics of HDR, in numbers of H.273."""
 
+HDR_TRANSFERS = (PQ, HLG)
+
 PAPER_NITS = 203.0
 """Light of white paper in an HDR picture, cd/m2, and of white in the result."""
 
@@ -44,6 +46,9 @@ LUMA = np.array([0.2627, 0.678, 0.0593], np.float32)
 
 Float64Array = NDArray[np.float64]
 
+Conversion = Callable[[PixelArray], PixelArray]
+"""Maps (h, w, 3), or (h, w) if grey, to the same shape, type and range."""
+
 
 class HdrColour(NamedTuple):
     """Colours of an HDR picture.
@@ -59,7 +64,7 @@ class HdrColour(NamedTuple):
     peak_nits: float = USUAL_PEAK_NITS
 
 
-def tone_mapping(colour: HdrColour, bits: int) -> Callable[[PixelArray], PixelArray]:
+def make_tone_mapping(colour: HdrColour, bits: int) -> Conversion:
     """Return the conversion of rows to sRGB.
 
     Args:

@@ -15,7 +15,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image, ImageCms
 
-from core.images.hdr import HdrColour, tone_mapping
+from core.images.hdr import HdrColour, make_tone_mapping
 from core.images.samples import CMYK, GREY, RGB, Samples
 from core.picture import PixelRows
 from core.pixels import LEVELS_16, PixelArray, to_uint8
@@ -75,7 +75,7 @@ def to_srgb(samples: Samples, *declared: object) -> tuple[PixelRows, bytes | Non
     kind, colour, bits = samples.kind, samples.colour, 8 * samples.colour.dtype.itemsize
     profile = next((each for each in declared if _is_usable(each, kind, bits)), None)
     if isinstance(profile, HdrColour):
-        return _converted(tone_mapping(profile, bits), colour), None
+        return _converted(make_tone_mapping(profile, bits), colour), None
     if not isinstance(profile, bytes):
         return (_converted(_rgb_from_plain_cmyk, colour) if kind == CMYK else colour), None
     if kind != CMYK and _is_srgb(profile):

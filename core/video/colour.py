@@ -1,9 +1,11 @@
 """Convert decoded frames to upright 8-bit RGB pictures.
 
 Primaries and transfer characteristics are not converted: the output declares those of the
-source. A matrix or range that the file leaves open is chosen as players do.
+source. Frames in PQ and HLG are the exception. They are tone-mapped like pictures
+(`core.images.hdr`), and the output declares BT.709. A matrix or range that the file leaves open
+is chosen as players do.
 
-Source: ITU-T H.273, tables 2 to 4.
+Source: ITU-T H.273, tables 2 to 4 and eq. 25 to 47; CTA-861.3 (light levels).
 """
 
 import struct
@@ -17,8 +19,10 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from core.errors import UnsupportedClip
+from core.images.colours import PRIMARIES, declare_hdr
+from core.images.hdr import HDR_TRANSFERS, Conversion, make_tone_mapping
 from core.picture import Picture
-from core.pixels import LEVELS, PixelArray, Uint8Array, to_uint8
+from core.pixels import LEVELS, LEVELS_16, PixelArray, Uint8Array, Uint16Array, to_uint8
 
 RGB, BT709, UNSPECIFIED, FCC, BT470BG, BT601, SMPTE240, BT2020 = 0, 1, 2, 4, 5, 6, 7, 9
 """Numbers of matrices in H.273."""
@@ -26,8 +30,18 @@ RGB, BT709, UNSPECIFIED, FCC, BT470BG, BT601, SMPTE240, BT2020 = 0, 1, 2, 4, 5, 
 MATRICES = {BT709: 1, FCC: 4, BT470BG: 5, BT601: 5, SMPTE240: 7, BT2020: 9}
 """Matrix numbers of FFmpeg's scaler by their number in H.273."""
 
-HDR = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}
-"""Transfer characteristics that need tone mapping to fit into 8 bits."""
+LUMA_WEIGHTS = {
+    BT709: (0.2126, 0.0722),
+    FCC: (0.30, 0.11),
+    BT470BG: (0.299, 0.114),
+    BT601: (0.299, 0.114),
+    SMPTE240: (0.212, 0.087),
+    BT2020: (0.2627, 0.0593),
+}
+"""Weights of red and blue in luma, by the number of the matrix."""
+
+STRIP_PIXELS = 500_000
+"""Number of pixels that are tone-mapped at a time."""
 
 MIN_HD_HEIGHT = 720
 """Lowest height, px, from which a frame without a declared matrix counts as BT.709."""
@@ -93,12 +107,24 @@ class Colour:
         primaries: primaries that the file declares; 2 for none.
         transfer: transfer characteristics that the file declares; 2 for none.
         is_full: whether luma ranges from 0 to 255 rather than from 16 to 235.
+        peak_nits: light of the brightest part of an HDR clip, cd/m2; 0 if unknown.
     """
 
     matrix: int
     primaries: int = UNSPECIFIED
     transfer: int = UNSPECIFIED
     is_full: bool = False
+    peak_nits: float = 0.0
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether frames are tone-mapped."""
+        return self.transfer in HDR_TRANSFERS
+
+    @property
+    def of_pictures(self) -> "Colour":
+        """Meaning of the colours of the pictures that frames become."""
+        return SRGB if self.is_hdr else self
 
     @property
     def range(self) -> ColorRange:
@@ -114,24 +140,46 @@ def colour_of(frame: VideoFrame) -> Colour:
     """Return the meaning of a decoded frame's colours.
 
     Raises:
-        UnsupportedClip: if the frame is HDR, or its matrix is unknown.
+        UnsupportedClip: if the matrix of the frame is unknown, or its primaries if it is HDR, or
+            if it is HDR and not opaque.
     """
-    if frame.color_trc in HDR:
-        raise UnsupportedClip(
-            "Clip must be of standard dynamic range. "
-            f"Received: HDR with the transfer of {HDR[frame.color_trc]}."
-        )
+    primaries, transfer = frame.color_primaries, frame.color_trc
+    peak_nits = 0.0
+    if transfer in HDR_TRANSFERS:
+        check_hdr(frame)
+        peak_nits = light_level(frame)
     if frame.format.is_rgb:
-        return Colour(BT709, frame.color_primaries, frame.color_trc)
+        return Colour(BT709, primaries, transfer, peak_nits=peak_nits)
     matrix = frame.colorspace
     if matrix in (RGB, UNSPECIFIED):
         matrix = BT709 if frame.height >= MIN_HD_HEIGHT else BT601
+        matrix = BT2020 if transfer in HDR_TRANSFERS else matrix
     if matrix not in MATRICES:
         raise UnsupportedClip(
             f"Clip must have the matrix of BT.601, BT.709 or BT.2020. Received: number {matrix}."
         )
     is_full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
-    return Colour(matrix, frame.color_primaries, frame.color_trc, is_full)
+    return Colour(matrix, primaries, transfer, is_full, peak_nits)
+
+
+def check_hdr(frame: VideoFrame) -> None:
+    """Raise UnsupportedClip if an HDR frame cannot be tone-mapped."""
+    if has_alpha(frame):
+        raise UnsupportedClip("Clip must be opaque if it is HDR. Received: one with alpha.")
+    if frame.color_primaries not in PRIMARIES:
+        raise UnsupportedClip(
+            "Clip must have primaries of H.273 if it is HDR. "
+            f"Received: number {frame.color_primaries}."
+        )
+
+
+def light_level(frame: VideoFrame) -> float:
+    """Return the light of the brightest part of a clip in cd/m2; 0 if the frame does not say."""
+    try:
+        level = cast(SideDataContainer, frame.side_data)[Type.CONTENT_LIGHT_LEVEL]
+    except KeyError:
+        return 0.0
+    return float(struct.unpack_from("=I", bytes(level))[0])
 
 
 class FrameToPicture:
@@ -148,15 +196,51 @@ class FrameToPicture:
         self._height, self._width = height, width
         self._colour, self._orientation = colour, orientation
         self._reformatter = VideoReformatter()
+        self._tone_mapping: Conversion | None = None
+        if colour.is_hdr:
+            primaries = BT2020 if colour.primaries == UNSPECIFIED else colour.primaries
+            declared = declare_hdr(primaries, colour.transfer, colour.peak_nits)
+            self._tone_mapping = make_tone_mapping(declared, bits=16)
 
     def convert(self, frame: VideoFrame) -> Picture:
         """Return the frame as an upright, opaque, progressive 8-bit RGB picture."""
         if frame.interlaced_frame and frame.height > 1:
             frame = extract_field(frame)
-        pixels = self._to_rgb(frame)
+        if self._tone_mapping is None:
+            pixels = self._to_rgb(frame)
+        else:
+            pixels = self._tone_mapped(frame, self._tone_mapping)
         if pixels.shape[2] > 3:
             pixels = over_white(pixels[..., :3], pixels[..., 3])
         return Picture(self._orientation.upright(pixels))
+
+    def _tone_mapped(self, frame: VideoFrame, tone_mapping: Conversion) -> Uint8Array:
+        """Return an HDR frame as (H, W, 3) uint8, tone-mapped from 16 bits.
+
+        FFmpeg's scaler only aligns luma and chroma here: its RGB of limited range is too dark.
+        """
+        colour, is_rgb = self._colour, frame.format.is_rgb
+        matrix = MATRICES[colour.matrix]
+        samples = self._reformatter.reformat(
+            frame,
+            width=self._width,
+            height=self._height,
+            format="gbrp16le" if is_rgb else "yuv444p16le",
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            src_color_range=colour.range,
+            dst_color_range=colour.range,
+            interpolation=ACCURATE,
+            threads=THREADS,
+        ).to_ndarray()
+        pixels = np.empty(samples.shape, np.uint8)
+        rows = max(1, STRIP_PIXELS // self._width)
+        for top in range(0, len(pixels), rows):
+            strip = np.asarray(samples[top : top + rows], np.uint16)
+            if not is_rgb:
+                strip = rgb_from_yuv(strip, colour)
+            pixels[top : top + rows] = to_uint8(tone_mapping(strip))
+        return pixels
 
     def _to_rgb(self, frame: VideoFrame) -> Uint8Array:
         """Return (H, W, 3) uint8, or (H, W, 4) if the frame has alpha."""
@@ -177,6 +261,22 @@ class FrameToPicture:
         if pixels.itemsize > 1:
             return round_to_8_bits(pixels, bits)
         return pixels.astype(np.uint8, copy=False)
+
+
+def rgb_from_yuv(samples: Uint16Array, colour: Colour) -> Uint16Array:
+    """Convert luma and chroma, (h, W, 3) uint16, to RGB of full range, of the same type."""
+    red_weight, blue_weight = LUMA_WEIGHTS[colour.matrix]
+    levels = samples.astype(np.float32)
+    if colour.is_full:
+        luma, chroma = levels[..., 0] / LEVELS_16, (levels[..., 1:] - 2**15) / LEVELS_16
+    else:
+        luma = (levels[..., 0] - 16 * 256) / (219 * 256)
+        chroma = (levels[..., 1:] - 2**15) / (224 * 256)
+    red = luma + (2 - 2 * red_weight) * chroma[..., 1]
+    blue = luma + (2 - 2 * blue_weight) * chroma[..., 0]
+    green = (luma - red_weight * red - blue_weight * blue) / (1 - red_weight - blue_weight)
+    rgb = np.stack([red, green, blue], axis=-1)
+    return np.rint(np.clip(rgb, 0, 1) * LEVELS_16).astype(np.uint16)
 
 
 def choose_rgb_format(bits: int, *, is_full: bool, has_alpha: bool) -> str:

@@ -201,7 +201,7 @@ def _open_stream(container: InputContainer, stream: VideoStream, source: _RawSou
         width=first.width,
         rate=rate_of(stream),
         aspect=stream.sample_aspect_ratio or Fraction(1),
-        colour=colour_of(first),
+        colour=colour_of(first).of_pictures,
         find_damage=source.find_damage,
     )
 

@@ -153,6 +153,8 @@ def check_probe(probe: Probe, limits: ClipLimits) -> None:
         raise ValueError("a clip without frames, or with frames out of order")
     if probe.format not in CONTAINERS or probe.colour.matrix not in MATRICES:
         raise ValueError("a clip of an unknown kind or matrix")
+    if not 0 <= probe.colour.peak_nits < 2**32:
+        raise ValueError("a clip of impossible light")
     if not {stream_type for stream_type, _ in probe.copied} <= set(COPIED_TYPES):
         raise ValueError("a clip with other streams than those that are copied")
     if min(probe.height, probe.width) < 1 or min(probe.time_base, probe.rate, probe.aspect) <= 0:

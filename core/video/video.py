@@ -112,7 +112,7 @@ class Video:
             quality=self._options.quality or DEFAULT_QUALITY,
             rate=self._probe.rate,
             aspect=self._probe.aspect,
-            colour=self._probe.colour,
+            colour=self._probe.colour.of_pictures,
         )
 
     def segments(self) -> list[Segment]:

@@ -8,7 +8,7 @@ import pytest
 
 from core.images import decode_image
 from core.images.colours import matrix_to_srgb
-from core.images.hdr import HLG, PAPER_NITS, PQ, HdrColour, tone_mapping
+from core.images.hdr import HLG, PAPER_NITS, PQ, HdrColour, make_tone_mapping
 from tests.support.picture_files import png
 
 SAME_PRIMARIES = matrix_to_srgb(1)
@@ -96,7 +96,7 @@ def test_colours_of_bt_2020_become_those_of_srgb():
 @pytest.mark.parametrize("transfer", [PQ, HLG])
 @pytest.mark.parametrize("bits", [8, 16])
 def test_rows_and_grey_are_converted_like_the_whole_picture(transfer, bits):
-    convert = tone_mapping(HdrColour(transfer, SAME_PRIMARIES), bits)
+    convert = make_tone_mapping(HdrColour(transfer, SAME_PRIMARIES), bits)
     generator = np.random.default_rng(3)
     pixels = generator.integers(0, 2**bits, (9, 7, 3)).astype(f"uint{bits}")
     rows = [convert(pixels[top : top + 4]) for top in range(0, 9, 4)]

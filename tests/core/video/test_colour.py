@@ -158,3 +158,54 @@ def test_frames_that_change_their_size_are_resized():
     pictures = FrameToPicture(32, 48, Colour(6), Orientation())
     frame = av.VideoFrame.from_ndarray(scene(3, 64, 96), "rgb24")
     assert pictures.convert(frame).pixels.shape == (32, 48, 3)
+
+
+PATCHES = np.array([[0, 0, 0], [36.5] * 3, [90] * 3, [203] * 3, [1000] * 3, [80, 40, 20]])
+"""Light of red, green and blue, cd/m2."""
+
+
+def pq(nits):
+    """Return the level of PQ in [0, 1]. Source: BT.2100, table 4."""
+    power = (nits / 10_000) ** 0.1593017578125
+    return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+@pytest.mark.parametrize("peak_nits", [0, 1000])
+def test_frames_in_pq_are_tone_mapped(is_full, peak_nits):
+    """Light up to 91 cd/m2 keeps its share of 203 cd/m2; the curve gives 229 and 255 beyond."""
+    planes = np.clip(yuv_planes(255 * blocks(pq(PATCHES)), 9, is_full, levels=1023), 0, 1023)
+    colour = Colour(9, 1, 16, is_full, peak_nits)
+    pixels = picture_of(yuv_frame(planes, "yuv444p10le"), colour)[8, 8::16]
+    linear = PATCHES / 203
+    expected = np.where(
+        linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055
+    )
+    expected = np.rint(255 * expected)
+    expected[3], expected[4] = 229, 255
+    np.testing.assert_allclose(pixels.astype(int), expected, atol=1)
+
+
+def test_frames_in_hlg_are_tone_mapped():
+    planes = yuv_planes(255 * blocks(np.array([[0.75] * 3, [1.0] * 3])), 9, False, levels=1023)
+    pixels = picture_of(yuv_frame(planes, "yuv444p10le"), Colour(9, 9, 18))[8, 8::16]
+    np.testing.assert_allclose(pixels.astype(int), [[229] * 3, [255] * 3], atol=1)
+
+
+def test_hdr_that_cannot_be_tone_mapped_is_refused():
+    frame = av.VideoFrame(16, 16, "yuva444p10le")
+    frame.color_trc, frame.color_primaries, frame.colorspace = 16, 9, 9
+    with pytest.raises(UnsupportedClip, match="must be opaque if it is HDR"):
+        colour_of(frame)
+    frame = av.VideoFrame(16, 16, "yuv444p10le")
+    frame.color_trc, frame.color_primaries, frame.colorspace = 18, 3, 9
+    with pytest.raises(UnsupportedClip, match="primaries of H.273 if it is HDR. .* number 3"):
+        colour_of(frame)
+
+
+def test_the_colours_of_an_hdr_frame_are_known():
+    frame = av.VideoFrame(16, 16, "yuv420p10le")
+    frame.color_trc, frame.color_primaries = 16, 9
+    colour = colour_of(frame)
+    assert (colour.matrix, colour.primaries, colour.transfer, colour.is_hdr) == (9, 9, 16, True)
+    assert (colour.of_pictures.primaries, colour.of_pictures.transfer) == (1, 1)

@@ -7,6 +7,7 @@ import pytest
 from core.errors import ClipTooLarge, UnreadableClip, UnsupportedClip
 from core.images import Limits
 from core.media.medium import ClipLimits
+from core.video.colour import Colour
 from core.video.probe import probe_clip
 from tests.support.clip_files import LIMITS, scenes, write_clip, write_sound
 
@@ -79,20 +80,19 @@ def test_a_file_without_video_is_refused(tmp_path):
         probe(tmp_path / "sound.mp4")
 
 
-@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
-def test_high_dynamic_range_is_refused(tmp_path, transfer, name):
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_high_dynamic_range_is_known_with_its_light_level(tmp_path, transfer):
     path = write_clip(
         tmp_path / "clip.mp4",
         scenes(2, 64, 80),
         codec="libx265",
-        options={"x265-params": "log-level=none"},
+        options={"x265-params": "log-level=none:max-cll=600,300"},
         pixel_format="yuv420p10le",
         color_trc=transfer,
         color_primaries=9,
         colorspace=9,
     )
-    with pytest.raises(UnsupportedClip, match=f"standard dynamic range. Received: HDR .* {name}"):
-        probe(path)
+    assert probe(path).colour == Colour(9, 9, transfer, peak_nits=600)
 
 
 def test_the_cover_is_not_the_video(tmp_path):

@@ -246,6 +246,28 @@ def test_colour_tags_are_kept(tmp_path, matrix, is_full):
     assert context.color_range == (ColorRange.JPEG if is_full else ColorRange.MPEG)
 
 
+def test_an_hdr_clip_becomes_one_of_standard_dynamic_range(tmp_path):
+    """Level 0.58 of PQ is 203 cd/m2, which the curve of BT.2390 shows at level 229."""
+    frame = av.VideoFrame(80, 64, "yuv420p10le")
+    for plane, level in zip(frame.planes, (64 + round(0.5807 * 876), 512, 512), strict=True):
+        plane.update(np.full(plane.buffer_size // 2, level, np.uint16).tobytes())
+    source = write_clip(
+        tmp_path / "clip.mp4",
+        [frame],
+        codec="libx265",
+        options={"x265-params": "log-level=none"},
+        pixel_format="yuv420p10le",
+        color_trc=16,
+        color_primaries=9,
+        colorspace=9,
+    )
+    target = convert(source, tmp_path)[0]
+    context, _ = video(target)
+    assert (context.colorspace, context.color_primaries, context.color_trc) == (1, 1, 1)
+    ((_, pixels),) = shown(target)
+    np.testing.assert_allclose(pixels.astype(int), 229, atol=2)
+
+
 def test_odd_sizes_become_even(tmp_path):
     source = write_clip(
         tmp_path / "clip.mkv", scenes(3, 33, 47), codec="ffv1", options={}, pixel_format="yuv444p"
