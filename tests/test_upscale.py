@@ -474,10 +474,19 @@ def test_folders_in_a_folder_are_upscaled_if_asked_for(tree, capsys):
     assert run("--recursive", "--skip-existing", tree, tree / "out") == 0
 
 
+@pytest.fixture
+def handlers_restored():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize(
     ("number", "code", "line"),
     [(signal.SIGINT, 130, "Interrupted."), (signal.SIGTERM, 143, "Terminated.")],
 )
+@pytest.mark.usefixtures("handlers_restored")
 def test_a_signal_ends_the_program_with_one_line_and_leaves_nothing(
     upscaler, clip, tmp_path, monkeypatch, capsys, number, code, line
 ):
@@ -486,6 +495,7 @@ def test_a_signal_ends_the_program_with_one_line_and_leaves_nothing(
         signal.raise_signal(number)
 
     monkeypatch.setattr(upscaler, "upscale", stop)
+    signal.signal(number, signal.SIG_DFL)  # in the background, shells let programs ignore it
     assert run(clip, tmp_path / "new" / "out" / "out.mp4") == code
     assert capsys.readouterr() == ("", f"upscale.py: {line}\n")
     assert not (tmp_path / "new").exists()
