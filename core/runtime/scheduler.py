@@ -34,6 +34,10 @@ A tile of the upscaler takes 0.1 s or less: a twentieth of the time. One of the 
 to six times as long, but there are few of them.
 """
 
+BACKGROUND_SHARE = 0.2
+"""Largest share of the time that the background gets while there are pictures: a tile of a larger
+network, which takes longer, waits longer."""
+
 CALLER_CHECK_S = 0.25
 """Interval at which a waiting request checks whether its caller is still there, s."""
 
@@ -52,14 +56,69 @@ MIN_TASK_S = 1e-9
 Clock = Callable[[], float]
 
 
+class WorkRate:
+    """How fast work is done: a moving average over tiles.
+
+    Each model has its own, as processors do not compute all networks equally fast. So its work
+    may have a unit of its own.
+
+    Args:
+        guess: returns the work per second until a tile is measured, which replaces it; None for
+            `INITIAL_RATE`, which tiles correct.
+        least_measured_work: work of a tile from which it counts for the highest rate.
+    """
+
+    def __init__(
+        self,
+        guess: Callable[[], float] | None = None,
+        least_measured_work: float = LEAST_MEASURED_WORK,
+    ) -> None:
+        self._guess = guess
+        self._measured = INITIAL_RATE
+        self._highest = 0.0
+        self._least_measured_work = least_measured_work
+
+    @property
+    def per_second(self) -> float:
+        """Work per second."""
+        return self._measured if self._guess is None else self._guess()
+
+    def scaled(self, cost: float) -> "WorkRate":
+        """Return a rate of work that takes `cost` times as long, until its tiles are measured."""
+        return WorkRate(lambda: self.per_second / cost, self._least_measured_work / cost)
+
+    def seconds(self, work: float) -> float:
+        """Return how long some work takes while nothing else runs, s."""
+        return work / self.per_second
+
+    def least_seconds(self, work: float) -> float:
+        """Return how long some work takes at the highest rate so far, s; 0 before there is one."""
+        return work / self._highest if self._highest else 0.0
+
+    def add(self, work: float, seconds: float, *, counts: bool = True) -> None:
+        """Take account of a tile: its work, and the time that it took, s.
+
+        Args:
+            work: of the tile.
+            seconds: time that it took.
+            counts: whether it counts for the highest rate, as it did not fail.
+        """
+        rate = work / max(seconds, MIN_TASK_S)
+        before = rate if self._guess is not None else self._measured
+        self._measured = RATE_MOMENTUM * before + (1 - RATE_MOMENTUM) * rate
+        self._guess = None
+        if counts and work >= self._least_measured_work:
+            self._highest = max(self._highest, rate)
+
+
 @dataclass(frozen=True)
 class TileTask:
     """One tile to compute.
 
     Attributes:
         run: computes it.
-        work: cost, in any unit that is the same for all tasks: LR pixels of its window, times the
-            relative cost of its network.
+        work: cost, in any unit that is the same for all tasks of a `WorkRate`: LR pixels of its
+            window, times the relative cost of its network.
     """
 
     run: Callable[[], PixelArray]
@@ -85,6 +144,10 @@ class RequestDeadline:
         if self.is_gone():
             raise RequestAbandoned("Nobody waits for the picture any more.")
 
+    def check_now(self) -> None:
+        """Do what `check` does, at the current time of the monotonic clock."""
+        self.check(time.monotonic())
+
 
 class SchedulePosition(NamedTuple):
     """Where a picture is in the schedule.
@@ -108,6 +171,7 @@ class _PictureTasks:
         last_run_s: time when a task of it ended, or when it came.
         work_left: sum of the work of all tasks that are not done.
         deadline: of its caller.
+        rate: how fast its work is done.
         is_background: whether pictures go first.
         has_started: whether a task has started.
         results: of tasks, in their order.
@@ -118,9 +182,15 @@ class _PictureTasks:
     last_run_s: float
     work_left: int
     deadline: RequestDeadline
+    rate: WorkRate
     is_background: bool = False
     has_started: bool = False
     results: deque[PixelArray | BaseException] = field(default_factory=deque)
+
+    @property
+    def left_s(self) -> float:
+        """Time that the tasks take that are not done, s."""
+        return self.rate.seconds(self.work_left)
 
     @property
     def is_ready(self) -> bool:
@@ -140,6 +210,7 @@ class TileScheduler:
 
     Attributes:
         on_done: called after each task, done or failed, with the time that it took, s.
+        rate: how fast work is done whose rate is not stated.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -147,17 +218,15 @@ class TileScheduler:
         self._clock = clock
         self._pictures: list[_PictureTasks] = []
         self._changed = threading.Condition()
-        self._rate = INITIAL_RATE
-        self._highest_rate = 0.0
+        self.rate = WorkRate()
         self._picture_ended_s = float("-inf")
         self._thread: threading.Thread | None = None
 
     @property
     def backlog_s(self) -> float:
-        """Time that all pictures in the schedule will take, at the measured rate, s."""
+        """Time that all pictures in the schedule will take, at the measured rates, s."""
         with self._changed:
-            work = sum(p.work_left for p in self._pictures if not p.is_background)
-            return self.seconds(work)
+            return sum(p.left_s for p in self._pictures if not p.is_background)
 
     @property
     def tiles_waiting(self) -> int:
@@ -167,14 +236,11 @@ class TileScheduler:
 
     def seconds(self, work: int) -> float:
         """Return how long some work takes while nothing else runs, s."""
-        return work / self._rate
+        return self.rate.seconds(work)
 
     def least_seconds(self, work: int) -> float:
-        """Return how long some work takes at the highest rate of a task so far, s.
-
-        Returns 0 before there is such a rate.
-        """
-        return work / self._highest_rate if self._highest_rate else 0.0
+        """Return how long some work takes at the highest rate so far; see `WorkRate`."""
+        return self.rate.least_seconds(work)
 
     def position(self, deadline: RequestDeadline) -> SchedulePosition | None:
         """Return the position of the picture of a caller; None if it is not here."""
@@ -183,8 +249,8 @@ class TileScheduler:
             if picture is None:
                 return None
             earlier = self._earlier_pictures(picture)
-            work = picture.work_left + sum(other.work_left for other in earlier)
-            return SchedulePosition(0 if picture.has_started else len(earlier), self.seconds(work))
+            left_s = picture.left_s + sum(other.left_s for other in earlier)
+            return SchedulePosition(0 if picture.has_started else len(earlier), left_s)
 
     def _earlier_pictures(self, picture: _PictureTasks) -> list[_PictureTasks]:
         active = (
@@ -201,6 +267,7 @@ class TileScheduler:
         *,
         max_results: int,
         deadline: RequestDeadline | None = None,
+        rate: WorkRate | None = None,
         is_background: bool = False,
     ) -> Generator[PixelArray]:
         """Yield the results of tasks in their order, each as soon as it is there.
@@ -212,13 +279,23 @@ class TileScheduler:
             max_results: number of results that may wait for the caller; then the scheduler
                 runs tasks of other pictures.
             deadline: of the caller; None for no deadline.
+            rate: how fast the work of these tasks is done; None for that of the scheduler.
             is_background: whether pictures go first.
 
         Raises:
             DeadlineExceeded: if the deadline passes before the last result.
             RequestAbandoned: if the caller has left.
         """
-        picture = self._add(tasks, max_results, deadline or RequestDeadline(), is_background)
+        picture = _PictureTasks(
+            deque(tasks),
+            max_results,
+            self._clock(),
+            sum(task.work for task in tasks),
+            deadline or RequestDeadline(),
+            rate or self.rate,
+            is_background,
+        )
+        self._add(picture)
         try:
             for _ in tasks:
                 result = self._next_result(picture)
@@ -228,22 +305,11 @@ class TileScheduler:
         finally:
             self._remove(picture)
 
-    def _add(
-        self,
-        tasks: Sequence[TileTask],
-        max_results: int,
-        deadline: RequestDeadline,
-        is_background: bool,
-    ) -> _PictureTasks:
-        work = sum(task.work for task in tasks)
+    def _add(self, picture: _PictureTasks) -> None:
         with self._changed:
-            picture = _PictureTasks(
-                deque(tasks), max_results, self._clock(), work, deadline, is_background
-            )
             self._pictures.append(picture)
             self._ensure_thread()
             self._changed.notify_all()
-        return picture
 
     def _remove(self, picture: _PictureTasks) -> None:
         with self._changed:
@@ -293,16 +359,23 @@ class TileScheduler:
     def _idle_s(self, picture: _PictureTasks) -> float | None:
         """Return how long to stay idle before the next task; None to run it now."""
         now_s = self._clock()
-        if not picture.is_background or now_s - picture.last_run_s >= BACKGROUND_WAIT_S:
+        if not self._yields(picture):
             return None
-        idle_s = self._picture_ended_s + self.seconds(picture.tasks[0].work) - now_s
+        idle_s = self._picture_ended_s + picture.rate.seconds(picture.tasks[0].work) - now_s
         return idle_s if idle_s > 0 else None
 
     def _rank(self, picture: _PictureTasks) -> tuple[bool, float]:
         """Return the sort key: background last, then work left less the bonus of waiting, s."""
         waited_s = self._clock() - picture.last_run_s
-        yields = picture.is_background and waited_s < BACKGROUND_WAIT_S
-        return yields, self.seconds(picture.work_left) - AGEING * waited_s
+        return self._yields(picture), picture.left_s - AGEING * waited_s
+
+    def _yields(self, picture: _PictureTasks) -> bool:
+        """Return whether a picture is in the background, and has not waited for long."""
+        if not picture.is_background or not picture.tasks:
+            return picture.is_background
+        tile_s = picture.rate.seconds(picture.tasks[0].work)
+        wait_s = max(BACKGROUND_WAIT_S, tile_s / BACKGROUND_SHARE)
+        return self._clock() - picture.last_run_s < wait_s
 
     def _add_result(
         self,
@@ -317,10 +390,7 @@ class TileScheduler:
             picture.last_run_s = self._clock()
             if not picture.is_background:
                 self._picture_ended_s = picture.last_run_s
-            rate = task.work / max(seconds, MIN_TASK_S)
-            self._rate = RATE_MOMENTUM * self._rate + (1 - RATE_MOMENTUM) * rate
-            if task.work >= LEAST_MEASURED_WORK and not isinstance(result, BaseException):
-                self._highest_rate = max(self._highest_rate, rate)
+            picture.rate.add(task.work, seconds, counts=not isinstance(result, BaseException))
             self._changed.notify_all()
 
 
