@@ -224,6 +224,7 @@ class Settings(BaseSettings):
     )
     port: Annotated[int, Field(ge=1, le=LAST_PORT)] = setting(5000, "port to listen on")
     card: Path = setting(ROOT / "assets" / "srgan.json", "card of the model to serve")
+    models: str = setting("", "folder with the cards of further models; empty for none")
     max_pixels: Positive = setting(48_000_000, "largest number of pixels of an input picture")
     max_frame_pixels: Positive = setting(
         4_000_000, "largest number of pixels of a frame of a clip; at most `max_pixels` count"

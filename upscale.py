@@ -31,10 +31,11 @@ from typing import IO, Any, NamedTuple, NoReturn, TypeAlias
 
 from tqdm import tqdm
 
-from config import InvalidSetting, Settings
+from config import ROOT, InvalidSetting, Settings
 from core.animation import is_animation
 from core.errors import (
     InvalidDetail,
+    InvalidModel,
     InvalidOptions,
     InvalidRestore,
     SuperResolutionError,
@@ -56,6 +57,8 @@ from core.media.convert import (
 )
 from core.media.medium import ClipLimits, clip_strength
 from core.media.render import ClipUpscaler, upscale_to_stream
+from core.model.catalog import Serving, read_catalog
+from core.model.registry import ServedModel
 from core.model.upscaler import Upscaler, load_upscaler
 from core.options import (
     CODEC,
@@ -64,6 +67,7 @@ from core.options import (
     DITHER,
     JOB_OPTIONS,
     METADATA,
+    MODEL,
     PALETTE,
     PICTURE_FORMATS,
     PNG,
@@ -77,10 +81,22 @@ from core.options import (
     check_size_options,
 )
 from core.picture import Picture
+from core.runtime.admission import Admission
 from core.sandbox.decoder import InProcessDecoder
 from core.video import RAW_MAGIC
 
-ARGUMENTS = (*SIZE_OPTIONS, DETAIL, RESTORE, QUALITY, CODEC, COHERENCE, PALETTE, DITHER, ZERO_DELAY)
+ARGUMENTS = (
+    MODEL,
+    *SIZE_OPTIONS,
+    DETAIL,
+    RESTORE,
+    QUALITY,
+    CODEC,
+    COHERENCE,
+    PALETTE,
+    DITHER,
+    ZERO_DELAY,
+)
 """Options that are arguments with a value."""
 
 FLAGS = {
@@ -352,6 +368,32 @@ def open_pipes(source: Path, target: Path) -> PeekedInput | None:
     return piped
 
 
+def load_model(settings: Settings, name: str | None) -> ServedModel:
+    """Return the model of a name, in memory for as long as this program runs.
+
+    Raises:
+        InvalidModel: if there is none, or if it cannot be loaded.
+        GraphMismatch: if the default model or the folder of models cannot be read.
+    """
+    default = load_upscaler(
+        settings.card,
+        window=settings.window,
+        large_window=settings.large_window,
+        threads=settings.inference_threads,
+        precision=settings.precision,
+    )
+    if name is None:
+        return ServedModel(default)
+    serving = Serving(
+        settings.window, settings.large_window, settings.inference_threads, settings.precision
+    )
+    folder = Path(settings.models) if settings.models else None
+    model = read_catalog(default, serving, ROOT / "assets", folder).registry().find(name)
+    unlimited = Admission(budget=sys.maxsize, queue=0, backlog_s=lambda: 0.0)
+    with model.admit(unlimited, 0):  # it stays in memory, as nothing else needs that
+        return model
+
+
 def run_tasks(
     tasks: list[ConversionTask],
     settings: Settings,
@@ -361,16 +403,13 @@ def run_tasks(
 ) -> int:
     """Upscale one file after the other and return the exit code."""
     try:
-        upscaler = load_upscaler(
-            settings.card,
-            window=settings.window,
-            large_window=settings.large_window,
-            threads=settings.inference_threads,
-            precision=settings.precision,
-        )
+        model = load_model(settings, options.model)
+        upscaler = model.upscaler
+        if parsed.restore is None:
+            options = replace(options, restore=model.default_restore(options.restore))
         upscaler.check_detail(options.detail)
         upscaler.check_restore(options.restore)
-    except (InvalidDetail, InvalidRestore) as error:
+    except (InvalidDetail, InvalidModel, InvalidRestore) as error:
         print_error(error)
         return 2
     except SuperResolutionError as error:

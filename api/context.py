@@ -8,6 +8,7 @@ from flask_restx import Namespace, fields
 
 from core.images import Limits
 from core.media.medium import ClipLimits
+from core.model.registry import ModelRegistry
 from core.model.upscaler import Upscaler
 from core.options import AUTO, Restore
 from core.runtime.admission import Admission
@@ -55,10 +56,10 @@ class JobServiceContext:
 
 @dataclass(frozen=True)
 class ServiceContext:
-    """The upscaler behind the routes, and the limits of the routes.
+    """The models behind the routes, and the limits of the routes.
 
     Attributes:
-        upscaler: runs the network.
+        models: run the networks.
         limits: on pictures.
         decoder: decodes pictures.
         admission: admits pictures as far as there is memory.
@@ -69,7 +70,7 @@ class ServiceContext:
         jobs: job engine and limits; None where jobs are turned off.
     """
 
-    upscaler: Upscaler
+    models: ModelRegistry
     limits: Limits
     decoder: Decoder
     admission: Admission
@@ -78,6 +79,22 @@ class ServiceContext:
     has_note: bool
     restore: Restore = AUTO
     jobs: JobServiceContext | None = None
+
+    @property
+    def upscaler(self) -> Upscaler:
+        """Upscaler of the default model."""
+        return self.models.default.upscaler
+
+    def default_restore(self, name: str | None) -> Restore:
+        """Return `restore` of requests that do not state it.
+
+        Args:
+            name: of the requested model; None for the default one.
+
+        Raises:
+            InvalidModel: if there is no such model.
+        """
+        return self.models.find(name).default_restore(self.restore)
 
 
 @dataclass(frozen=True)

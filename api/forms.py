@@ -1,7 +1,7 @@
 """Read what a multipart form holds: one file, and fields with the options of the result."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from flask import request
@@ -16,6 +16,7 @@ from api.errors import LONGEST_QUOTE, InvalidField, InvalidUpload
 from core.options import (
     AUTO,
     JOB_OPTIONS,
+    MODEL,
     PICTURE_FORMATS,
     PICTURE_OPTIONS,
     PNG,
@@ -100,6 +101,10 @@ NUMBER_TYPES = {float: "number", int: "integer"}
 """Name in the OpenAPI document of each type of number."""
 
 
+DefaultRestore = Callable[[str | None], Restore]
+"""Name of a model, or None -> strength of restoring of requests that do not state it."""
+
+
 def read_upload(field: str, kind: str = "a picture") -> FileStorage:
     """Return the one file in a form field, at its beginning. Large files are on disk.
 
@@ -143,15 +148,24 @@ def document_options(parser: RequestParser, options: Sequence[Option]) -> None:
             location="form",
             type=schema_type(option),
             choices=option.values.words if option.values.type is str else (),
-            default=restore_default if option is RESTORE else option.default,
+            default=SERVICE_DEFAULTS.get(option, option.default),
             help=option.help,
         )
+
+
+def model_default() -> str:
+    """Return the name of the model that the service uses without a field `model`."""
+    return current_service().models.default.name
 
 
 def restore_default() -> str:
     """Return what the service uses without a field `restore`, as a caller would write it."""
     restore = current_service().restore
     return restore if restore == AUTO else f"{restore:g}"
+
+
+SERVICE_DEFAULTS = {MODEL: model_default, RESTORE: restore_default}
+"""Functions that return the defaults that depend on the service."""
 
 
 def schema_type(option: Option) -> type:
@@ -168,41 +182,44 @@ def number_schema(values: Values) -> type:
     return type(name, (values.type,), {"__schema__": schema})
 
 
-def read_picture_options(*, has_note: bool, restore: Restore) -> OutputOptions:
+def read_picture_options(*, has_note: bool, restore: DefaultRestore) -> OutputOptions:
     """Return the options of a picture that the request asks for. Other fields are ignored.
 
     Without a field `format`, the Accept header decides the format.
 
     Args:
         has_note: whether files say that their detail is synthetic.
-        restore: strength of restoring without a field `restore`.
+        restore: returns the strength of restoring without a field `restore`.
 
     Raises:
         InvalidField: if a field is given twice, or as a file.
+        InvalidModel: if there is no model of the name.
         InvalidOptions: if a field has a value that is not allowed, or if fields contradict each
             other.
     """
-    defaults = {"format": accepted_format(), "restore": restore}
-    values = defaults | read_fields(PICTURE_OPTIONS)
+    values = read_fields(PICTURE_OPTIONS)
+    values = {"format": accepted_format(), "restore": restore(values.get("model"))} | values
     options = OutputOptions(has_note=has_note, **values)
     check_size_options(options)
     return options
 
 
-def read_job_options(*, has_note: bool, restore: Restore) -> OutputOptions:
+def read_job_options(*, has_note: bool, restore: DefaultRestore) -> OutputOptions:
     """Return the options of a job that the request asks for.
 
     Args:
         has_note: whether files say that their detail is synthetic.
-        restore: strength of restoring without a field `restore`.
+        restore: returns the strength of restoring without a field `restore`.
 
     Raises:
         InvalidField: if a field is unknown, or is given twice, or as a file.
+        InvalidModel: if there is no model of the name.
         InvalidOptions: if a field has a value that is not allowed, if fields contradict each
             other, or if the output format does not have the option.
     """
     check_names(JOB_OPTIONS)
-    values = {"restore": restore} | read_fields(JOB_OPTIONS)
+    values = read_fields(JOB_OPTIONS)
+    values = {"restore": restore(values.get("model"))} | values
     options = OutputOptions(has_note=has_note, **values)
     check_format_has(request.form, options.format)
     check_size_options(options)

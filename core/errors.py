@@ -11,6 +11,7 @@ SuperResolutionError
 ├── InvalidOptions        the requested output cannot be made from this file
 ├── InvalidDetail         the requested detail is not available
 ├── InvalidRestore        the requested strength of restoring is not available
+├── InvalidModel          the requested model is not available
 ├── TooMuchMemory         the file needs more memory than is available
 ├── RetryLater            the request may succeed later
 │   └── Overloaded        too many requests are waiting
@@ -64,6 +65,10 @@ class InvalidDetail(SuperResolutionError):
 
 class InvalidRestore(SuperResolutionError):
     """The requested strength of restoring is out of range, or there is no restorer."""
+
+
+class InvalidModel(SuperResolutionError):
+    """There is no such model, or it cannot be loaded."""
 
 
 class TooMuchMemory(SuperResolutionError):

@@ -3,7 +3,8 @@
 Options arrive as form fields (`api/forms.py`), as command line arguments (`upscale.py`) or as
 the JSON of a stored job (`jobs/job.py`). All three become an `OutputOptions`. Texts of callers
 are checked here and nowhere else. Only `detail` and `restore` depend on the model:
-`Upscaler.check_detail` and `Upscaler.check_restore` check what it has.
+`Upscaler.check_detail` and `Upscaler.check_restore` check what it has. `ModelRegistry.find` checks
+that there is a model of the name.
 """
 
 from collections.abc import Collection, Iterable
@@ -11,7 +12,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, TypeAlias
 
 from core.errors import InvalidOptions
-from core.values import Values, choices, decimal, share_or, whole_number, words
+from core.values import Values, choices, decimal, name, share_or, whole_number, words
 
 PNG = "png"
 PICTURE_FORMATS = (PNG, "jpeg", "webp", "avif")
@@ -52,6 +53,9 @@ COVER = "cover"
 FITS = (CONTAIN, COVER)
 """How a result gets a wanted width and height: it fits inside, or it is cropped to fill them."""
 
+LONGEST_MODEL_NAME = 64
+"""Number of characters of the name of a model."""
+
 LONGEST_QUOTE = 40
 """Number of characters of a caller's text that a message repeats."""
 
@@ -82,6 +86,7 @@ class OutputOptions:
         fit: how a result gets both `width` and `height`, one of `FITS`.
         merges_undelayed: whether an image of a GIF without a delay and the next one make one
             frame, as the specification says; browsers show each.
+        model: name of the model; None for the default one of the service.
     """
 
     format: str | None = None
@@ -101,6 +106,7 @@ class OutputOptions:
     height: int | None = None
     fit: str = CONTAIN
     merges_undelayed: bool = False
+    model: str | None = None
 
     @property
     def has_size(self) -> bool:
@@ -288,13 +294,29 @@ FIT = Option(
     help="With `width` and `height`: contain fits the result inside, cover crops it to fill.",
     default=CONTAIN,
 )
+MODEL = Option(
+    "model",
+    "model",
+    values=name(LONGEST_MODEL_NAME),
+    help="Name of the model; /model/metadata lists all. The default is the first of them.",
+)
 SIZE_OPTIONS = (SCALE, WIDTH, HEIGHT, FIT)
 """Options of the size of a result."""
 
-PICTURE_OPTIONS = (*SIZE_OPTIONS, DETAIL, RESTORE, PICTURE_FORMAT, QUALITY, PROFILE, METADATA)
+PICTURE_OPTIONS = (
+    MODEL,
+    *SIZE_OPTIONS,
+    DETAIL,
+    RESTORE,
+    PICTURE_FORMAT,
+    QUALITY,
+    PROFILE,
+    METADATA,
+)
 """Options of a request that is answered with a picture."""
 
 JOB_OPTIONS = (
+    MODEL,
     *SIZE_OPTIONS,
     DETAIL,
     RESTORE,

@@ -4,6 +4,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""A name that is also the name of a file, in its folder and without a suffix."""
+
 MAX_DIGITS = 9
 """Number of digits up to which a text is read as a number, and of decimals. Python is slow to read
 long ones, or refuses them."""
@@ -82,6 +85,18 @@ def decimal(least: int, most: int) -> Values:
         f"a number from {least} to {most}, such as 2 or 1.5, with up to {MAX_DIGITS} decimals"
     )
     return Values(float, parse, expected, f"{least}-{most}", least=least, most=most)
+
+
+def name(longest: int) -> Values:
+    """Return `Values` that are names of at most `longest` characters, see `NAME`."""
+
+    def parse(text: str) -> str:
+        if not NAME.fullmatch(text) or len(text) > longest:
+            raise ValueError(text)
+        return text
+
+    expected = f"a name of at most {longest} letters, digits, dots, hyphens and underscores"
+    return Values(str, parse, expected, "NAME")
 
 
 def share_or(word: str) -> Values:

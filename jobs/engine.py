@@ -138,14 +138,13 @@ class JobEngine(ABC):
             EngineUnavailable: if queue or storage do not answer; other methods raise it, too.
             SuperResolutionError: for the file or the options, as `OpenMedium` does.
         """
-        self._context.upscaler.check_detail(options.detail)
-        self._context.upscaler.check_restore(options.restore)
+        self._context.models.check(options)
         job_id = new_id()
         with self._receive(job_id, upload) as file:
             medium = self._context.open_admissible(file.path, options)
             options = self._context.decide(medium, options)
             job = queued_job(job_id, medium, name, options, created=self._clock())
-            segments, model = len(medium.segments()), self._context.model_id
+            segments, model = len(medium.segments()), self._context.model_id(options)
             new = NewJob(job, caller, key, file.digest, file.size, segments, model)
             existing = self._add(new, file.path)
         if existing is not None:
@@ -164,8 +163,7 @@ class JobEngine(ABC):
             OutOfSpace: if the file does not fit on the disk while it is read.
             SuperResolutionError: for the file or the options, as `submit` does.
         """
-        self._context.upscaler.check_detail(options.detail)
-        self._context.upscaler.check_restore(options.restore)
+        self._context.models.check(options)
         with TemporaryDirectory() as folder:
             with disk_full_reported():
                 path = copy_upload(upload, Path(folder, "upload")).path

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from core.errors import Overloaded
+from core.errors import InvalidModel, Overloaded
 from core.media.medium import (
     PICTURES,
     PLAN_VERSION,
@@ -26,6 +26,7 @@ from core.media.medium import (
 from core.media.pictures import PictureFile, keep_picture_options
 from core.media.render import Consistency, PictureEncoder
 from core.model.grid import OutputGrid
+from core.model.registry import ModelRegistry, ServedModel
 from core.model.restorer import Restoration
 from core.model.upscaler import Upscaler, assemble
 from core.options import AUTO, OutputOptions
@@ -42,8 +43,9 @@ from jobs.job import JobResult, result_name
 UNSTREAMED = "whole"
 """Output format for `MemoryPlan` that is encoded in one piece, when the frame is complete."""
 
-OpenMedium = Callable[[Path, ClipLimits, OutputOptions], Medium]
-"""Opens a file and decides how to process it; reads as little of the file as possible.
+OpenMedium = Callable[[Path, ClipLimits, OutputOptions, int], Medium]
+"""Opens a file and decides how to process it, given the scale of the network; reads as little of
+the file as possible.
 
 Raises what `core.errors` has for files and options; the messages are for the file's owner. Opening
 the same file with the same options must give the same medium in every process: the same segments,
@@ -80,32 +82,46 @@ class JobContext:
     """The parts of the service that engines and workers use.
 
     Attributes:
-        upscaler: of the service.
+        models: of the service.
         admission: memory budget of the service.
         open_medium: see `OpenMedium`.
         limits: of uploaded media.
         expiry_s: seconds that a job is kept after it has ended.
     """
 
-    upscaler: Upscaler
+    models: ModelRegistry
     admission: Admission
     open_medium: OpenMedium
     limits: ClipLimits
     expiry_s: float
 
     @property
-    def model_id(self) -> str:
-        """Names, versions and digests of the networks, and the version of the division of files.
+    def upscaler(self) -> Upscaler:
+        """Upscaler of the default model."""
+        return self.models.default.upscaler
 
-        Only segments of the same id fit together.
+    def model_id(self, options: OutputOptions) -> str:
+        """Return names, versions and digests of the networks, and the version of the division.
+
+        Only segments of the same id fit together. Where the model is not here any more, it is its
+        name alone.
         """
-        cards = self.upscaler.cards
+        try:
+            cards = self.models.find(options.model).upscaler.cards
+        except InvalidModel:
+            return str(options.model)
         plan = f"plan {PLAN_VERSION}"
         return " ".join([*(f"{card.name} {card.version} {card.sha256}" for card in cards), plan])
 
     def open(self, path: Path, options: OutputOptions) -> Medium:
-        """Open the medium in a file; raises what `OpenMedium` does."""
-        return self.open_medium(path, self.limits, options)
+        """Open the medium in a file.
+
+        Raises:
+            InvalidModel: if the model of the options is not here, or not any more.
+            SuperResolutionError: as `OpenMedium` does.
+        """
+        scale = self.models.find(options.model).upscaler.scale
+        return self.open_medium(path, self.limits, options, scale)
 
     def open_admissible(self, path: Path, options: OutputOptions) -> Medium:
         """Open the medium in an uploaded file, and check that its frames fit into memory.
@@ -123,7 +139,9 @@ class JobContext:
             header = medium.header
         is_clip = medium.kind != PICTURES
         if is_clip or medium.frames == 1 or not options.has_size:
-            self.admission.check(frame_bytes(self.upscaler, header, options, is_clip=is_clip))
+            model = self.models.find(options.model)
+            cost = frame_bytes(model.upscaler, header, options, is_clip=is_clip)
+            model.check(self.admission, cost)
         return medium
 
     def estimate(self, medium: Medium, options: OutputOptions) -> JobEstimate:
@@ -132,14 +150,15 @@ class JobContext:
         Frames that are computed once more, because a segment begins with those before it, count.
         Where the condition of a picture decides whether it is restored, restoring counts.
         """
+        upscaler = self.models.find(options.model).upscaler
         is_clip = medium.kind != PICTURES
         repeated = WARM_UP * (len(medium.segments()) - 1) if is_clip and options.is_coherent else 0
         tiles = work = memory_bytes = 0
         grids = []
         for header, frames in medium.headers.items():
-            plan = plan_frame(self.upscaler, header, options, is_clip=is_clip)
+            plan = plan_frame(upscaler, header, options, is_clip=is_clip)
             tiles += (frames + repeated) * plan.result.tiles
-            work += (frames + repeated) * self.upscaler.work(plan.result)
+            work += (frames + repeated) * upscaler.work(plan.result)
             memory_bytes = max(memory_bytes, plan_bytes(plan, is_clip=is_clip))
             grids.append(plan.grid)  # not the plans: thousands of tiles for each picture
         largest = max(grids, key=lambda grid: grid.height * grid.width)
@@ -173,7 +192,7 @@ class JobContext:
             judge = partial(self.upscaler.choose_strength, restore=AUTO)
             options = replace(options, strength=clip_strength(medium, judge, segment))
         return FrameUpscaler(
-            self.upscaler,
+            self.models.find(options.model),
             self.admission,
             options=options,
             is_clip=is_clip,
@@ -193,7 +212,9 @@ class JobContext:
             expires: when the result is deleted, seconds since 1970.
         """
         return JobResult(
-            name=result_name(name, medium.suffix, options, self.upscaler.scale),
+            name=result_name(
+                name, medium.suffix, options, self.models.find(options.model).upscaler.scale
+            ),
             mimetype=medium.mimetype,
             size=path.stat().st_size,
             digest=file_digest(path),
@@ -209,7 +230,7 @@ class FrameUpscaler:
     memory is released, so that the picture goes first.
 
     Args:
-        upscaler: of the service.
+        model: of the service.
         admission: memory budget of the service.
         options: of the result. Where they have no `strength` and `restore` is AUTO, each frame
             is judged by itself.
@@ -219,14 +240,15 @@ class FrameUpscaler:
 
     def __init__(
         self,
-        upscaler: Upscaler,
+        model: ServedModel,
         admission: Admission,
         *,
         options: OutputOptions,
         is_clip: bool,
         deadline: RequestDeadline,
     ) -> None:
-        self._upscaler = upscaler
+        self._model = model
+        self._upscaler = model.upscaler
         self._admission = admission
         self._options = options
         self._is_clip = is_clip
@@ -304,7 +326,9 @@ class FrameUpscaler:
         self.close()
         while True:
             try:
-                self._admitted.enter_context(self._admission.admit(cost, self._deadline))
+                self._admitted.enter_context(
+                    self._model.admit(self._admission, cost, self._deadline)
+                )
                 self._held_bytes = cost
                 return
             except Overloaded:  # the queue is for pictures: wait outside until it has room

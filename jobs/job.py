@@ -14,7 +14,16 @@ from core.options import OutputOptions
 ID_BYTES = 24
 """Random bytes in an id. Whoever knows the id controls the job, so it must not be guessable."""
 
-ADDED_OPTIONS = ("restore", "strength", "scale", "width", "height", "fit", "merges_undelayed")
+ADDED_OPTIONS = (
+    "restore",
+    "strength",
+    "scale",
+    "width",
+    "height",
+    "fit",
+    "merges_undelayed",
+    "model",
+)
 """Attributes of options that the first version did not store."""
 
 LONGEST_NAME = 150

@@ -7,6 +7,7 @@ their libraries.
 import logging
 import os
 import tempfile
+import threading
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -23,11 +24,13 @@ from api import AccessPolicy, JobServiceContext, ServiceContext, create_api
 from api.context import EXTENSION
 from api.errors import status_of
 from api.observability.tracing import EXPOSED_HEADERS
-from config import Settings
+from config import ROOT, Settings
 from core.files import MEGABYTE
 from core.images import Limits
 from core.media.convert import FILE_FORMATS, open_medium
 from core.media.medium import ClipLimits
+from core.model.catalog import Serving, read_catalog
+from core.model.registry import ModelRegistry
 from core.model.upscaler import Upscaler, load_upscaler
 from core.options import RESTORE
 from core.runtime.admission import Admission
@@ -45,6 +48,9 @@ USABLE_SHARE = 0.8
 
 LEAST_BUDGET = 64 * MEGABYTE
 """Memory budget that is granted whatever the limit: enough for a picture of one megapixel."""
+
+OWN_MODELS = ROOT / "assets"
+"""Folder of the cards that the service comes with."""
 
 ANY_HOST = "localhost"  # all hosts have the same routes
 
@@ -102,10 +108,11 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Applicat
     decoder_bytes = decoder.start()
     if upscaler is None:
         upscaler = create_upscaler(settings)
+    models = create_registry(settings, upscaler)
     admission = create_admission(settings, upscaler, decoder_bytes)
-    context = create_job_context(settings, upscaler, admission, decoder)
+    context = create_job_context(settings, models, admission, decoder)
     service = ServiceContext(
-        upscaler=upscaler,
+        models=models,
         limits=picture_limits(settings, settings.max_frames),
         decoder=decoder,
         admission=admission,
@@ -140,6 +147,25 @@ def create_upscaler(settings: Settings) -> Upscaler:
     upscaler.warm_up()
     give_back_heap()
     return upscaler
+
+
+def create_registry(settings: Settings, default: Upscaler) -> ModelRegistry:
+    """Return all models: the default one, those of the service, and those of the operator.
+
+    Their graphs are verified in the background. Until then, a damaged one is found when a request
+    asks for it.
+
+    Raises:
+        GraphMismatch: if the folder of the operator cannot be read.
+    """
+    serving = Serving(
+        settings.window, settings.large_window, settings.inference_threads, settings.precision
+    )
+    folder = Path(settings.models) if settings.models else None
+    catalog = read_catalog(default, serving, OWN_MODELS, folder)
+    if folder is not None:
+        threading.Thread(target=catalog.verify, name="models", daemon=True).start()
+    return catalog.registry()
 
 
 def create_decoder(settings: Settings) -> Decoder:
@@ -184,15 +210,15 @@ def memory_budget(settings: Settings, decoder_bytes: int) -> int:
 
 
 def create_job_context(
-    settings: Settings, upscaler: Upscaler, admission: Admission, decoder: Decoder
+    settings: Settings, models: ModelRegistry, admission: Admission, decoder: Decoder
 ) -> JobContext:
     """Return what jobs need to open files and compute frames."""
     picture = picture_limits(settings, settings.max_clip_frames)
     frame = replace(picture, max_pixels=settings.frame_pixels)
     return JobContext(
-        upscaler=upscaler,
+        models=models,
         admission=admission,
-        open_medium=partial(open_medium, decoder=decoder, scale=upscaler.scale),
+        open_medium=partial(open_medium, decoder=decoder),
         limits=ClipLimits(frame, settings.max_clip_s, picture),
         expiry_s=settings.job_expiry_s,
     )
@@ -203,8 +229,9 @@ def create_worker_context(settings: Settings) -> JobContext:
     decoder = create_decoder(settings)
     decoder_bytes = decoder.start()
     upscaler = create_upscaler(settings)
+    models = create_registry(settings, upscaler)
     admission = create_admission(settings, upscaler, decoder_bytes)
-    return create_job_context(settings, upscaler, admission, decoder)
+    return create_job_context(settings, models, admission, decoder)
 
 
 def create_job_service(settings: Settings, context: JobContext) -> JobServiceContext:

@@ -12,6 +12,7 @@ from flask import Flask, Response, g, request
 
 from api.context import current_service
 from core.media.render import Consistency
+from core.model.card import ModelCard
 from core.model.grid import OutputGrid
 from core.options import AUTO, Restore, restore_text
 from core.picture import Picture
@@ -73,6 +74,7 @@ class RequestTrace:
         status: status of the response; 0 before there is one.
         sent_bytes: number of bytes of the body that were sent.
         is_whole: whether the whole response was sent.
+        card: of the model that upscales the picture; None without a picture.
         seconds: time from the header of the request to the last byte of the response.
         picture_headers: response headers about the picture.
         timings_ms: milliseconds of each finished stage.
@@ -91,6 +93,7 @@ class RequestTrace:
     status: int = 0
     sent_bytes: int = 0
     is_whole: bool = False
+    card: ModelCard | None = None
     seconds: float = 0.0
     picture_headers: dict[str, str] = field(default_factory=dict)
     timings_ms: dict[str, float] = field(default_factory=dict)
@@ -140,6 +143,7 @@ class PictureFacts:
     """Facts about the picture of a request.
 
     Attributes:
+        card: of the model.
         lr: whole LR picture.
         grid: pixels of the SR picture.
         frames: number of frames in its file; 0 if not known.
@@ -150,6 +154,7 @@ class PictureFacts:
         consistency: of the SR picture with the LR picture; complete once all is sent.
     """
 
+    card: ModelCard
     lr: Picture
     grid: OutputGrid
     frames: int
@@ -168,6 +173,7 @@ def trace_picture(facts: PictureFacts, timings_ms: dict[str, float]) -> None:
         timings_ms: milliseconds of each finished stage.
     """
     lr, grid = facts.lr, facts.grid
+    g.trace.card = facts.card
     g.trace.picture_headers = {
         "X-Scale": f"{float(grid.factor):.6g}",
         "X-Detail": f"{facts.detail:g}",
@@ -189,7 +195,7 @@ def trace_picture(facts: PictureFacts, timings_ms: dict[str, float]) -> None:
 
 def finish_trace(response: Response) -> Response:
     """Add the trace to the headers of a response."""
-    card = current_service().upscaler.card
+    card = g.trace.card or current_service().upscaler.card
     headers = {
         "X-Request-Id": g.trace.request_id,
         "X-Model": card.name,

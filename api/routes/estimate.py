@@ -3,7 +3,7 @@
 import io
 from typing import IO, Any
 
-from flask import request
+from flask import g, request
 from flask_restx import Resource, fields
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -18,6 +18,7 @@ from api.routes.predict import FIELD as PICTURE_FIELD
 from api.routes.predict import plan_picture
 from core.media.medium import PICTURES
 from core.model.grid import OutputGrid
+from core.model.upscaler import Upscaler
 from core.options import JOB_OPTIONS
 
 upload = model.parser()
@@ -141,11 +142,12 @@ def length_of(file: IO[bytes]) -> int:
 
 def estimate_picture(service: ServiceContext) -> dict[str, Any]:
     """Return the estimate for the picture of the request; the errors are those of predict."""
-    options = read_picture_options(has_note=service.has_note, restore=service.restore)
-    service.upscaler.check_detail(options.detail)
-    service.upscaler.check_restore(options.restore)
+    options = read_picture_options(has_note=service.has_note, restore=service.default_restore)
+    service.models.check(options)
+    chosen = service.models.find(options.model)
+    g.trace.card = chosen.upscaler.card
     plan = plan_picture(service, read_upload(PICTURE_FIELD).stream, options)
-    service.admission.check(plan.memory_bytes)
+    chosen.check(service.admission, plan.memory_bytes)
     return {
         "kind": PICTURES,
         "frames": 1,
@@ -156,7 +158,7 @@ def estimate_picture(service: ServiceContext) -> dict[str, Any]:
         "jobs_before": 0,
         "deadline_seconds": service.deadline_s,
         **factor_json(plan.grid),
-        **time_json(service, service.upscaler.work(plan.result)),
+        **time_json(chosen.upscaler, chosen.upscaler.work(plan.result)),
     }
 
 
@@ -176,7 +178,7 @@ def estimate_job(service: ServiceContext) -> dict[str, Any]:
         "jobs_before": engine.stats().unfinished,
         "deadline_seconds": None,
         **factor_json(estimate.grid),
-        **time_json(service, estimate.work),
+        **time_json(service.models.find(options.model).upscaler, estimate.work),
     }
 
 
@@ -190,10 +192,9 @@ def factor_json(grid: OutputGrid) -> dict[str, float]:
     return {"scale": round(float(grid.factor), 4), "passes": grid.passes}
 
 
-def time_json(service: ServiceContext, work: int) -> dict[str, float]:
+def time_json(upscaler: Upscaler, work: int) -> dict[str, float]:
     """Return how long work takes, as a part of `estimate_schema`."""
-    scheduler = service.upscaler.scheduler
     return {
-        "seconds": round(scheduler.seconds(work), 1),
-        "queue_seconds": round(scheduler.backlog_s, 1),
+        "seconds": round(upscaler.rate.seconds(work), 1),
+        "queue_seconds": round(upscaler.scheduler.backlog_s, 1),
     }

@@ -93,7 +93,7 @@ def read_job() -> tuple[FileStorage, OutputOptions]:
     """
     file = read_upload(FIELD, "a picture, a clip or an archive")
     service = current_service()
-    return file, read_job_options(has_note=service.has_note, restore=service.restore)
+    return file, read_job_options(has_note=service.has_note, restore=service.default_restore)
 
 
 @jobs.route("/<string:job_id>")

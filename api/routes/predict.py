@@ -21,6 +21,7 @@ from api.server.connection import watch_client
 from core.errors import ImageTooLarge
 from core.images import FORMAT_NAMES, check_output_size
 from core.media.render import PictureEncoder
+from core.model.card import ModelCard
 from core.options import AUTO, PICTURE_OPTIONS, OutputOptions
 from core.picture import Picture
 from core.pixels import PixelArray
@@ -84,9 +85,8 @@ class PredictRoute(Resource):
     def post(self) -> Response:
         """Upscale a picture, by default to four times its width and height."""
         service = current_service()
-        options = read_picture_options(has_note=service.has_note, restore=service.restore)
-        service.upscaler.check_detail(options.detail)
-        service.upscaler.check_restore(options.restore)
+        options = read_picture_options(has_note=service.has_note, restore=service.default_restore)
+        service.models.check(options)
         if service.jobs is not None and prefers_job():
             return job_accepted(read_upload(FIELD), options, is_preferred=True)
         with ExitStack() as stack:  # closed here if something fails, else after the response
@@ -102,6 +102,7 @@ class PreparedRequest:
     """An admitted request whose picture is decoded.
 
     Attributes:
+        card: of the model.
         lr: whole LR picture, before it is cropped.
         options: options of the SR picture.
         plan: tiles and memory of the picture.
@@ -112,6 +113,7 @@ class PreparedRequest:
         timings_ms: milliseconds that each finished stage took.
     """
 
+    card: ModelCard
     lr: Picture
     options: OutputOptions
     plan: MemoryPlan
@@ -132,14 +134,15 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
     """
     deadline = RequestDeadline(time.monotonic() + service.deadline_s, watch_client(request.environ))
     timings_ms: dict[str, float] = {}
-    upscaler = service.upscaler
+    chosen = service.models.find(options.model)
+    upscaler = chosen.upscaler
     file = read_upload(FIELD).stream
     plan = plan_picture(service, file, options)
     check_time(service, plan, options)
     progress = RequestProgress(deadline)
     stack.enter_context(current_registry().registered(g.trace.request_id, progress))
     with stopwatch(timings_ms, "queue"):
-        stack.enter_context(service.admission.admit(plan.memory_bytes, deadline))
+        stack.enter_context(chosen.admit(service.admission, plan.memory_bytes, deadline))
     with stopwatch(timings_ms, "decode"):
         lr = service.decoder.decode(file, service.limits, plan.header)
         shown = plan.grid.crop(lr)
@@ -156,7 +159,9 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
         deadline=deadline,
     )
     encoder = PictureEncoder(shown, options, plan.grid, restoration=restoration)
-    return PreparedRequest(lr, options, plan, tiles, strength, strips, encoder, timings_ms)
+    return PreparedRequest(
+        upscaler.card, lr, options, plan, tiles, strength, strips, encoder, timings_ms
+    )
 
 
 def plan_picture(service: ServiceContext, file: IO[bytes], options: OutputOptions) -> MemoryPlan:
@@ -167,11 +172,12 @@ def plan_picture(service: ServiceContext, file: IO[bytes], options: OutputOption
         ImageTooLarge: if the SR picture has too many pixels, also for the output format.
     """
     header = service.decoder.read_header(file, service.limits)
-    grid = service.upscaler.grid(options, header.height, header.width)
+    upscaler = service.models.find(options.model).upscaler
+    grid = upscaler.grid(options, header.height, header.width)
     service.limits.check_output(grid.height, grid.width, (header.height, header.width))
     check_output_size(options.picture_format, grid.height, grid.width)
-    result = service.upscaler.plan_result(grid, is_restored=options.restore != 0)
-    restoring_bytes = service.upscaler.restoring_bytes(result)
+    result = upscaler.plan_result(grid, is_restored=options.restore != 0)
+    restoring_bytes = upscaler.restoring_bytes(result)
     return MemoryPlan(header, result, options.picture_format, restoring_bytes)
 
 
@@ -181,10 +187,10 @@ def check_time(service: ServiceContext, plan: MemoryPlan, options: OutputOptions
     The highest rate so far counts, and that the picture may not need to be restored. Nothing is
     refused before a rate was measured.
     """
-    upscaler, result = service.upscaler, plan.result
+    upscaler, result = service.models.find(options.model).upscaler, plan.result
     if options.restore == AUTO:
         result = upscaler.plan_result(plan.grid, is_restored=False)
-    seconds = upscaler.scheduler.least_seconds(upscaler.work(result))
+    seconds = upscaler.rate.least_seconds(upscaler.work(result))
     if not seconds or seconds <= TIME_MARGIN * service.deadline_s:
         return
     advice = "" if service.jobs is None else " A job (`Prefer: respond-async`) has no deadline."
@@ -218,6 +224,7 @@ def respond_streaming(prepared: PreparedRequest, stack: ExitStack) -> Response:
 def make_response(prepared: PreparedRequest, body: bytes | Iterable[bytes]) -> Response:
     """Return the response with its headers, and pass the facts on to log and metrics."""
     facts = PictureFacts(
+        card=prepared.card,
         lr=prepared.lr,
         grid=prepared.plan.grid,
         frames=prepared.plan.header.frames,

@@ -8,6 +8,7 @@ from flask_restx import Namespace, Resource, fields
 
 from api.context import JobServiceContext, current_service, error_schema, model
 from core.images import INPUT_FORMATS, PILLOW_FORMATS
+from core.model.registry import ModelRegistry
 from core.model.upscaler import Upscaler
 from core.options import ALL_FORMATS, AUTO, FULL_DETAIL, PICTURE_FORMATS, Restore
 
@@ -110,6 +111,22 @@ weights_schema = model.model(
     },
 )
 
+model_schema = model.model(
+    "Model",
+    {
+        "name": fields.String(required=True, description="Value of `model`"),
+        "version": fields.String,
+        "scale": fields.Integer(description="Factor of width and height, where no size is asked"),
+        "license": fields.String,
+        "description": fields.String,
+        "source": fields.String(description="Address of imported weights"),
+        "cost": fields.Float(description="Time of a picture, that of the default model being 1"),
+        "detail": fields.Boolean(description="Whether `detail` below 1 is available"),
+        "restore": NumberOrWord(description="`restore` of requests without one", example=AUTO),
+        "error": fields.String(description="Why it cannot be used. Only where that is so"),
+    },
+)
+
 metadata_schema = model.model(
     "Metadata",
     {
@@ -125,6 +142,9 @@ metadata_schema = model.model(
         "restore": fields.Nested(restore_schema),
         "jobs": fields.Nested(jobs_schema, description="Only if jobs are enabled"),
         "weights": fields.Nested(weights_schema),
+        "models": fields.List(
+            fields.Nested(model_schema), description="Models; the first is the default"
+        ),
     },
 )
 
@@ -165,10 +185,32 @@ class MetadataRoute(Resource):
             },
             "restore": describe_restore(service.upscaler, service.restore),
             "weights": {name: getattr(card, name) for name in weights_schema},
+            "models": describe_models(service.models, service.restore),
         }
         if service.jobs is not None:
             metadata["jobs"] = describe_jobs(service.jobs)
         return metadata
+
+
+def describe_models(models: ModelRegistry, restore: Restore) -> list[dict[str, Any]]:
+    """Return all models, and then the cards that cannot be used, each with the reason."""
+    described: list[dict[str, Any]] = []
+    for chosen in models.models:
+        card = chosen.upscaler.card
+        described.append(
+            {
+                "name": card.name,
+                "version": card.version,
+                "scale": card.scale,
+                "license": card.license,
+                "description": card.description,
+                "source": card.source,
+                "cost": round(chosen.cost, 2),
+                "detail": chosen.upscaler.least_detail < FULL_DETAIL,
+                "restore": chosen.default_restore(restore),
+            }
+        )
+    return described + [{"name": name, "error": why} for name, why in models.refused.items()]
 
 
 def describe_restore(upscaler: Upscaler, default: Restore) -> dict[str, Any]:

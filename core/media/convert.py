@@ -67,7 +67,7 @@ PIPE = Path("-")
 
 
 def open_medium(
-    path: Path, limits: ClipLimits, options: OutputOptions, *, decoder: Decoder, scale: int
+    path: Path, limits: ClipLimits, options: OutputOptions, scale: int, *, decoder: Decoder
 ) -> Medium:
     """Open a file as a medium that can be upscaled.
 

@@ -2,12 +2,19 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from core.errors import GraphMismatch
+from core.values import NAME
+
+MOST_CARD_BYTES = 1_000_000
+"""Size of a card at most; one with all settings of its training takes a tenth of it."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +90,41 @@ def read_card(path: Path) -> ModelCard:
         GraphMismatch: if there is no card, or if fields are missing or unknown.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
         for name in ("input_range", "output_range"):
             values[name] = tuple(values[name])
-        return ModelCard(**values)
+        card = ModelCard(**values)
+        check_names(card)
+        return card
     except OSError as error:
         raise GraphMismatch(f"{path} must be a model card. Received: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise GraphMismatch(
             f"{path} must be a model card. Received: wrong or missing fields: {error}"
         ) from error
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a card.
+
+    Raises:
+        ValueError: if it is too long for a card, or no text.
+    """
+    with path.open("rb") as file:
+        text = file.read(MOST_CARD_BYTES + 1)
+    if len(text) > MOST_CARD_BYTES:
+        raise ValueError(f"the file has more than {MOST_CARD_BYTES} bytes")
+    return text.decode()
+
+
+def check_names(card: ModelCard) -> None:
+    """Raise ValueError unless all names of a card are those of files beside it."""
+    linked = (card.faithful, card.restorer, card.restored)
+    for name in (card.name, *(name for name in linked if name is not None)):
+        if not isinstance(name, str) or NAME.fullmatch(name) is None:
+            raise ValueError(
+                f"names must be letters, digits, dots, hyphens and underscores, not {name!r:.40}"
+            )
 
 
 def write_card(path: Path, card: ModelCard) -> None:
@@ -143,16 +175,34 @@ def read_verified_graph(card_path: Path, card: ModelCard) -> bytes:
     Raises:
         GraphMismatch: if the file is missing, or if its SHA-256 is not that of the card.
     """
+    with _open_graph(card_path, card) as file:
+        graph = file.read()
+    _check_digest(hashlib.sha256(graph).hexdigest(), card_path, card)
+    return graph
+
+
+def verify_graph(card_path: Path, card: ModelCard) -> None:
+    """Check the SHA-256 of the graph of a card; raise what `read_verified_graph` does."""
+    with _open_graph(card_path, card) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    _check_digest(digest, card_path, card)
+
+
+@contextmanager
+def _open_graph(card_path: Path, card: ModelCard) -> Iterator[BufferedReader]:
     path = graph_path(card_path, card)
     try:
-        graph = path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise GraphMismatch(
             f"{path} must be the graph of {card_path}. Received: {error}"
         ) from error
-    received = hashlib.sha256(graph).hexdigest()
+
+
+def _check_digest(received: str, card_path: Path, card: ModelCard) -> None:
     if received != card.sha256:
         raise GraphMismatch(
-            f"{path} must have the sha256 that its card states, {card.sha256}. Received: {received}"
+            f"{graph_path(card_path, card)} must have the sha256 that its card states, "
+            f"{card.sha256}. Received: {received}"
         )
-    return graph

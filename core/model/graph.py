@@ -36,6 +36,9 @@ FLOAT32, BFLOAT16, AUTO = "float32", "bfloat16", "auto"
 TOGGLE_ON = 1
 """Value of TensorFlow's RewriterConfig.Toggle."""
 
+NO_OPTIMISATION = -1
+"""Value of TensorFlow's OptimizerOptions.Level."""
+
 MIN_AGREEMENT_DB = 45.0
 """PSNR between bfloat16 and float32 below which the eye might see the difference."""
 
@@ -91,7 +94,7 @@ class FrozenGraph:
     ) -> None:
         self.card = card
         self.precision = precision
-        session = open_session(_import_graph(card, graph_def), threads, precision)
+        session = open_session(import_graph(card, graph_def), threads, precision)
         self._run = GraphRunner(session, card)
         self._check()
 
@@ -193,13 +196,17 @@ def window_type(card: ModelCard) -> np.dtype[Any]:
     return np.dtype(np.float32 if card.scale == 1 else np.uint8)
 
 
-def open_session(graph: tf.Graph, threads: int, precision: str) -> tf.compat.v1.Session:
+def open_session(
+    graph: tf.Graph, threads: int, precision: str, *, is_lean: bool = False
+) -> tf.compat.v1.Session:
     """Open a session in which a graph runs.
 
     Args:
         graph: the graph.
         threads: number of threads of one operation; 0 for one per core.
         precision: FLOAT32 or BFLOAT16.
+        is_lean: whether the graph is run as it is, in float32. Optimising it takes twice the
+            memory of loading it, and gains a few percent of time at most.
     """
     config = tf.compat.v1.ConfigProto(
         intra_op_parallelism_threads=threads or count_cores(), inter_op_parallelism_threads=1
@@ -207,6 +214,9 @@ def open_session(graph: tf.Graph, threads: int, precision: str) -> tf.compat.v1.
     if precision == BFLOAT16:
         # Converts weights and activations of the convolutions, not the input and the output.
         config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = TOGGLE_ON
+    elif is_lean:
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
+        config.graph_options.optimizer_options.opt_level = NO_OPTIMISATION
     return tf.compat.v1.Session(graph=graph, config=config)
 
 
@@ -225,7 +235,12 @@ def level_tensors(graph: tf.Graph, card: ModelCard) -> tuple[str, str]:
     return casts[0].name, rounding.inputs[0].name
 
 
-def _import_graph(card: ModelCard, serialised: bytes) -> tf.Graph:
+def import_graph(card: ModelCard, serialised: bytes) -> tf.Graph:
+    """Return the graph of a card.
+
+    Raises:
+        GraphMismatch: if it cannot be read, or does not have the tensors of its card.
+    """
     graph = tf.Graph()
     try:
         with graph.as_default():

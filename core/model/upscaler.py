@@ -33,7 +33,7 @@ from core.options import AUTO, FULL_DETAIL, FULL_STRENGTH, OutputOptions, Restor
 from core.picture import Picture, repeat_grey
 from core.pixels import PixelArray, WindowArray
 from core.runtime.machine import keep_heap
-from core.runtime.scheduler import RequestDeadline, TileScheduler
+from core.runtime.scheduler import RequestDeadline, TileScheduler, WorkRate
 
 if TYPE_CHECKING:
     from core.model.graph import FrozenGraph
@@ -63,6 +63,8 @@ class Upscaler:
         restored: upscales restored pictures; None for the network of other pictures.
         cards: of all networks, less detailed, tuned and restoring ones included; None if there
             are only those of `card` and of the restorer.
+        scheduler: runs the tiles; None for one of its own.
+        rate: how fast they are computed; None for the rate of the scheduler.
     """
 
     def __init__(
@@ -76,11 +78,14 @@ class Upscaler:
         restorer: Restorer | None = None,
         restored: RestoredNetwork | None = None,
         cards: Sequence[ModelCard] | None = None,
+        scheduler: TileScheduler | None = None,
+        rate: WorkRate | None = None,
     ) -> None:
         self.card = card
         self.restorer = restorer
         self.windows = WindowSizes(window, large_window or window)
-        self.scheduler = TileScheduler()
+        self.scheduler = scheduler or TileScheduler()
+        self.rate = rate or self.scheduler.rate
         self._network = network
         self._interpolated = interpolated
         self._restored = restored
@@ -183,7 +188,11 @@ class Upscaler:
         strips = ResultTasks(lr, plan, self._networks(detail, restoration), restoration).strips()
         tasks = [task for strip in strips for task in (*strip.preparing, *strip.upscaling)]
         run = self.scheduler.run(
-            tasks, max_results=plan.max_results, deadline=deadline, is_background=is_background
+            tasks,
+            max_results=plan.max_results,
+            deadline=deadline,
+            rate=self.rate,
+            is_background=is_background,
         )
         with closing(run) as results:
             reported = report_progress(results, progress, len(tasks))
@@ -232,11 +241,8 @@ class Upscaler:
 
     def work(self, plan: ResultPlan) -> int:
         """Return the work of a result for the scheduler, see `core.model.tasks`."""
-        if self.restorer is None:
-            return plan.pixels
-        return plan.pixels + math.ceil(
-            relative_cost(self.restorer.card, self.card) * plan.restored_pixels
-        )
+        cost = 0.0 if self.restorer is None else relative_cost(self.restorer.card, self.card)
+        return plan.pixels + math.ceil(cost * plan.restored_pixels)
 
     def choose_strength(self, lr: Picture, restore: Restore) -> float:
         """Return how strongly to restore a picture, in [0, 1].

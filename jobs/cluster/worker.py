@@ -33,7 +33,7 @@ from jobs.cluster.storage import (
     result_file_name,
     source_name,
 )
-from jobs.errors import JobInterrupted, SegmentAbandoned
+from jobs.errors import JobInterrupted, SegmentAbandoned, UnknownJob
 from jobs.execution import JobContext
 from jobs.job import OPTIONS_FIELD, options_from_json
 
@@ -109,7 +109,7 @@ class ClusterWorker:
     def work(self, job_id: str) -> None:
         """Compute the next piece of a job, if there is one; raises nothing."""
         try:
-            claim = self._ledger.claim(job_id, secrets.token_hex(8), self._context.model_id)
+            claim = self._claim(job_id)
         except LedgerUnavailable as error:
             log_failure(logging.WARNING, "The ledger did not answer", error)
             return
@@ -122,6 +122,13 @@ class ClusterWorker:
         finally:
             self._held, self._frame_due = None, float("inf")
         self._wake_others(job_id, needed=needed)
+
+    def _claim(self, job_id: str) -> SegmentClaim | None:
+        try:
+            options = options_from_json(self._ledger.fields(job_id)[OPTIONS_FIELD])
+        except UnknownJob:
+            return None
+        return self._ledger.claim(job_id, secrets.token_hex(8), self._context.model_id(options))
 
     def _wake_others(self, job_id: str, *, needed: bool) -> None:
         if needed:

@@ -129,13 +129,19 @@ class JobRunner:
     def _run_locked(self, job_id: str, lock: FileLock) -> bool:
         """Work on a job and release its lock; False if the job has ended already."""
         try:
-            claim = self._store.claim(job_id, self._clock(), self._context.model_id)
+            claim = self._claim(job_id)
             if claim is not None:
                 self._attempt(claim)
             self._remove_unneeded(job_id)
             return claim is not None
         finally:
             lock.release()
+
+    def _claim(self, job_id: str) -> JobClaim | None:
+        job = self._store.get(job_id)
+        if job is None:
+            return None
+        return self._store.claim(job_id, self._clock(), self._context.model_id(job.options))
 
     def _attempt(self, claim: JobClaim) -> None:
         job = claim.job
@@ -184,7 +190,7 @@ class JobRunner:
 
     def _fail_without_files(self, job_id: str) -> None:
         """Fail a job whose files somebody else has deleted."""
-        if self._store.claim(job_id, self._clock(), self._context.model_id) is not None:
+        if self._claim(job_id) is not None:
             self._fail(job_id, "The uploaded file must exist until the job ends. It was deleted.")
 
     def _report_final(self, job_id: str, state: JobState) -> None:
@@ -279,7 +285,12 @@ class JobAttempt:
         """
         files, job_id = self._files, self.job.id
         files.remove_unfinished(job_id)
-        if self._claim.model_id != self._context.model_id:
+        model_id = self._context.model_id(self.job.options)
+        if self._claim.model_id != model_id:
+            log.warning(
+                "Job %s is computed from its first frame, by %s. It began with %s",
+                *(job_id[:6], model_id, self._claim.model_id),
+            )
             files.remove_parts(job_id)
         medium = self._context.open(files.source(job_id), self.job.options)
         segments = medium.segments()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from core.files import MEGABYTE
+from core.model.registry import ModelRegistry, ServedModel
 from core.model.upscaler import Upscaler
 from core.options import OutputOptions
 from core.runtime.admission import Admission
@@ -70,12 +71,12 @@ def opened():
 
 @pytest.fixture
 def context(network, opened):
-    def open_medium(path, limits, options):
+    def open_medium(path, limits, options, _scale):
         opened.append(options)
         return open_numbers(path, limits, options)
 
     return JobContext(
-        upscaler=Upscaler(make_card(), network, window=16),
+        models=ModelRegistry(ServedModel(Upscaler(make_card(), network, window=16))),
         admission=Admission(budget=50 * MEGABYTE, queue=4, backlog_s=lambda: 0.0),
         open_medium=open_medium,
         limits=LIMITS,

@@ -8,6 +8,7 @@ import pytest
 from core.errors import RequestAbandoned
 from core.media.medium import PictureUpscaler, Segment
 from core.model.card import read_linked_cards
+from core.model.registry import ModelRegistry, ServedModel
 from core.model.upscaler import Upscaler
 from core.options import OutputOptions
 from core.picture import Header, Picture, RestorationFacts
@@ -38,7 +39,7 @@ def test_the_model_id_changes_with_each_property_of_the_network(context):
     ids = set()
     for changes in ({}, {"name": "x"}, {"version": "2"}, {"sha256": "1" * 64}):
         context.upscaler.card = make_card(**changes)
-        ids.add(context.model_id)
+        ids.add(context.model_id(OutputOptions()))
     assert len(ids) == 4
 
 
@@ -182,10 +183,10 @@ def test_restoring_needs_memory(restoring):
 
 
 def test_the_model_id_changes_with_the_restorer(restoring):
-    ids = {restoring.model_id}
+    ids = {restoring.model_id(OutputOptions())}
     for restorer in (None, make_restorer(sha256="1" * 64)):
         restoring.upscaler.restorer = restorer
-        ids.add(restoring.model_id)
+        ids.add(restoring.model_id(OutputOptions()))
     assert len(ids) == 3
 
 
@@ -194,8 +195,8 @@ def test_the_model_id_changes_with_each_graph_that_may_compute_a_pixel(context, 
     ids = set()
     for name in (None, changed):
         cards = read_linked_cards(save_linked_cards(tmp_path, name))
-        upscaler = Upscaler(make_card(), repeat, window=16, cards=cards)
-        ids.add(replace(context, upscaler=upscaler).model_id)
+        models = ModelRegistry(ServedModel(Upscaler(make_card(), repeat, window=16, cards=cards)))
+        ids.add(replace(context, models=models).model_id(OutputOptions()))
     assert len(ids) == 2
 
 

@@ -13,6 +13,7 @@ from core.files import MEGABYTE
 from core.images import Limits
 from core.media.convert import open_medium
 from core.media.medium import ClipLimits
+from core.model.registry import ModelRegistry, ServedModel
 from core.model.upscaler import Upscaler
 from core.runtime.admission import Admission
 from core.sandbox.decoder import InProcessDecoder
@@ -29,19 +30,19 @@ from tests.support.stand_ins import make_card, repeat
 LIMITS = LedgerLimits(waiting=10, disk_bytes=1_000_000, expiry_s=60)
 
 
-def open_any(path, limits, options):
+def open_any(path, limits, options, scale):
     """Open a video as the service does; any other file as `Letters`."""
     with path.open("rb") as file:
         is_video = file.read(8).endswith(b"ftyp")
     if is_video:
-        return open_medium(path, limits, options, decoder=InProcessDecoder(), scale=4)
+        return open_medium(path, limits, options, scale, decoder=InProcessDecoder())
     return open_letters(path, limits, options)
 
 
 def letters_context(network=repeat):
     """Return the context of jobs whose files are `Letters` or videos."""
     return JobContext(
-        upscaler=Upscaler(make_card(), network, window=16),
+        models=ModelRegistry(ServedModel(Upscaler(make_card(), network, window=16))),
         admission=Admission(budget=50 * MEGABYTE, queue=4, backlog_s=lambda: 0.0),
         open_medium=open_any,
         limits=ClipLimits(Limits(1000, 1000, 1000), 300),

@@ -3,6 +3,7 @@ import io
 import pytest
 
 from core.media.medium import SEGMENT, WARM_UP
+from core.runtime.scheduler import WorkRate
 from tests.support.clip_files import scenes, write_clip
 from tests.support.media_files import archive, pictures
 from tests.support.picture_files import encoded
@@ -33,7 +34,7 @@ def test_an_estimate_is_what_the_result_becomes(estimate, client, encode, upscal
 
 
 def test_time_and_memory_grow_with_the_size(estimate, upscaler):
-    upscaler.scheduler._rate = 1000.0
+    upscaler.rate = WorkRate(lambda: 1000.0)
     small, large = (estimate(noise(14, 20), scale=scale).json for scale in ("4", "8"))
     assert small["seconds"] > 0.1
     for name in ("seconds", "tiles"):

@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = needs_redis
 
-MODEL_ID = letters_context().model_id
+MODEL_ID = letters_context().model_id(OutputOptions())
 TEXT = b"the quick brown fox jumps over"
 
 

@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from core.options import OutputOptions
 from jobs.cluster.maintenance import PeriodicTask, Sweeper
 from jobs.job import JobState
 from tests.support.redis_server import needs_redis
@@ -43,7 +44,7 @@ def test_the_piece_of_a_dead_worker_is_offered_to_others(
 ):
     job = submit().job
     messages.waiting.clear()
-    ledger.claim(job.id, "dead", letters_context().model_id)
+    ledger.claim(job.id, "dead", letters_context().model_id(OutputOptions()))
 
     def is_finished():
         sweeper.sweep()

@@ -1,3 +1,4 @@
+from core.options import OutputOptions
 from jobs.cluster.client import connect
 from jobs.cluster.ledger import JobLedger, LedgerLimits
 from jobs.cluster.worker import ClusterWorker, WorkerTimings
@@ -68,7 +69,7 @@ def test_a_stuck_worker_loses_its_piece(submit, ledger, create_worker):
         return worker.is_stuck
 
     def has_lost_its_piece():
-        claim = ledger.claim(job.id, "other", letters_context().model_id)
+        claim = ledger.claim(job.id, "other", letters_context().model_id(OutputOptions()))
         return claim is not None and claim.piece == 0
 
     def network(lr):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from core.model.card import read_linked_cards
+from core.model.registry import ModelRegistry, ServedModel
 from core.model.upscaler import Upscaler
 from jobs.embedded import runner
 from jobs.embedded.files import SOURCE, JobFiles
@@ -75,7 +76,8 @@ def test_segments_are_not_used_if_one_of_the_graphs_has_changed(
 ):
     def context_with(changed=None):
         cards = read_linked_cards(save_linked_cards(tmp_path, changed))
-        return replace(context, upscaler=Upscaler(make_card(), network, window=16, cards=cards))
+        upscaler = Upscaler(make_card(), network, window=16, cards=cards)
+        return replace(context, models=ModelRegistry(ServedModel(upscaler)))
 
     first, gate = create(context=context_with()), Gate(network, opened_for=7)
     job = submit(LEVELS, engine=first).job

@@ -1,0 +1,288 @@
+"""Find the models of folders of cards, and prepare to load them on demand.
+
+A model is a card of scale 2 or 4. Cards that others name as the faithful, restoring or tuned
+network of a pair are parts of models; a faithful one is also a model by itself.
+"""
+
+import logging
+import math
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from core.errors import GraphMismatch, InvalidOptions
+from core.files import MEGABYTE
+from core.model.card import (
+    ModelCard,
+    graph_path,
+    read_card,
+    read_linked_cards,
+    verify_graph,
+)
+from core.model.registry import LoadedNetworks, ModelRegistry, OnDemandNetworks, ServedModel
+from core.model.tasks import relative_cost
+from core.model.tiles import LENGTH_STEP, WindowSizes
+from core.model.upscaler import Upscaler
+from core.options import MODEL
+from core.runtime.machine import has_bfloat16
+
+SCALES = (2, 4)
+"""Scales of models."""
+
+MOST_WINDOW_MFLOP = 200_000.0
+"""Largest arithmetic of a window, in millions: that of the largest window of the restorer. Other
+requests wait for a window that is being computed."""
+
+LEAST_WINDOW_HALOS = 4
+"""Length of a window at least, in units of the halo: it computes at most four times its core."""
+
+MIN_AGREEMENT_DB = 45.0
+"""Agreement with the reference in bfloat16 from which it is used; see `core.model.graph`."""
+
+LOADING_BASE_BYTES = 8 * MEGABYTE
+LEAN_COPIES, FULL_COPIES = 9, 22
+"""Memory that loading a graph takes at most beside that, in units of its file, in float32 and in
+bfloat16, for which TensorFlow optimises it. Measured as 6 to 9, and 13 to 22."""
+
+log = logging.getLogger("enhancer.models")
+
+
+class Serving(NamedTuple):
+    """How models are served.
+
+    Attributes:
+        window: largest height and width of a window, LR px.
+        large_window: the same for pictures that need few windows.
+        threads: number of threads of one operation; 0 for one per core.
+        precision: see `core.model.graph.load_graph`.
+    """
+
+    window: int
+    large_window: int
+    threads: int
+    precision: str
+
+
+class Catalog:
+    """The cards of some folders.
+
+    Args:
+        default: model of requests that name none.
+        serving: how the others are served.
+    """
+
+    def __init__(self, default: Upscaler, serving: Serving) -> None:
+        self._default = default
+        self._serving = serving
+        self._models: dict[str, tuple[Path, ServedModel]] = {}
+        self._refused: dict[str, str] = {}
+
+    def add_own(self, folder: Path) -> None:
+        """Add the models that the service itself comes with, except one named like the default."""
+        for path in model_paths(folder.glob("*.json")):
+            if path.stem != self._default.card.name:
+                self._add(path)
+
+    def add(self, folder: Path) -> None:
+        """Add the models of a folder. Cards that cannot be served are listed with the reason.
+
+        Raises:
+            GraphMismatch: if the folder cannot be read.
+        """
+        try:
+            paths = model_paths(path for path in folder.iterdir() if path.suffix == ".json")
+        except OSError as error:
+            raise GraphMismatch(
+                f"Folder of models must be one that can be read. Received: {error}"
+            ) from error
+        own = [path for path, _ in self._models.values()]
+        for path in paths:
+            if not any(is_same(path, other) for other in own):
+                try:
+                    self._add(path)
+                except GraphMismatch as error:
+                    self._refuse(path, error)
+
+    def registry(self) -> ModelRegistry:
+        """Return the registry of all models."""
+        others = [model for _, model in self._models.values()]
+        return ModelRegistry(ServedModel(self._default), others, self._refused)
+
+    def verify(self) -> None:
+        """Compare the graphs of all models with their checksums; it takes a second per gigabyte."""
+        for path, model in self._models.values():
+            try:
+                verify_graph(path, model.upscaler.card)
+            except GraphMismatch as error:
+                self._refuse(path, error, model)
+
+    def _refuse(self, path: Path, error: GraphMismatch, model: ServedModel | None = None) -> None:
+        """Log and list why a card cannot be served; its folder is no business of callers."""
+        log.error("Model cannot be served: %s", error)
+        reason = str(error).replace(f"{path.parent}/", "")
+        if model is not None and model.networks is not None:
+            model.networks.error = reason
+        else:
+            self._refused[path.stem] = reason
+
+    def _add(self, path: Path) -> None:
+        card = read_model_card(path)
+        if card.scale == 1:
+            return
+        if card.name == self._default.card.name or card.name in self._models:
+            raise GraphMismatch(
+                f"{path} must have a name that no other model has. Received: {card.name}"
+            )
+        self._models[card.name] = (path, self._prepare(path, card))
+
+    def _prepare(self, path: Path, card: ModelCard) -> ServedModel:
+        """Return a model that is loaded on demand."""
+        default, serving = self._default, self._serving
+        windows = window_sizes(card, WindowSizes(serving.window, serving.large_window))
+        load = partial(load_networks, path, card, max(windows), serving)
+        networks = OnDemandNetworks(card.name, load, loading_bytes(path, card, serving.precision))
+        cost = relative_cost(card, default.card)
+        linked = [other for other in read_linked_cards(path) if other.scale != 1]
+        upscaler = Upscaler(
+            card,
+            networks.run,
+            window=windows.usual,
+            large_window=windows.large,
+            interpolated=None if card.faithful is None else networks.run_interpolated,
+            restorer=default.restorer,
+            restored=None if card.restored is None else networks.run_restored,
+            cards=[*linked, *(other for other in default.cards if other.scale == 1)],
+            scheduler=default.scheduler,
+            rate=default.rate.scaled(cost),
+        )
+        return ServedModel(upscaler, networks, cost)
+
+
+def model_paths(paths: Iterable[Path]) -> list[Path]:
+    """Return the paths of all cards that may be models: those tuned for others are left out."""
+    paths = sorted(paths)
+    tuned = set()
+    for path in paths:
+        with suppress(GraphMismatch):  # reported when it is added
+            tuned.add(read_card(path).restored)
+    return [path for path in paths if path.stem not in tuned]
+
+
+def read_catalog(default: Upscaler, serving: Serving, own: Path, folder: Path | None) -> Catalog:
+    """Return the catalogue of a service.
+
+    Args:
+        default: model of requests that name none.
+        serving: how the others are served.
+        own: folder of the models that the service comes with.
+        folder: folder of further models; None if there is none.
+
+    Raises:
+        GraphMismatch: if `folder` cannot be read, or if a card of `own` is wrong.
+    """
+    catalog = Catalog(default, serving)
+    catalog.add_own(own)
+    if folder is not None:
+        catalog.add(folder)
+    return catalog
+
+
+def read_model_card(path: Path) -> ModelCard:
+    """Return the card of a model, or of a restorer.
+
+    Raises:
+        GraphMismatch: if it is no card, or not one that can be served.
+    """
+    card = read_card(path)
+    try:
+        MODEL.parse(path.stem)
+    except InvalidOptions as error:
+        raise GraphMismatch(f"{path} must have a name that requests can state. {error}") from None
+    if card.name != path.stem:
+        raise GraphMismatch(
+            f"{path} must be named like its model. Received: a card of {card.name!r}"
+        )
+    if card.scale != 1 and card.scale not in SCALES:
+        raise GraphMismatch(
+            f"{path} must have a scale of {' or '.join(map(str, SCALES))}. Received: {card.scale}"
+        )
+    return card
+
+
+def window_sizes(card: ModelCard, most: WindowSizes) -> WindowSizes:
+    """Return the windows of a model: smaller ones where it computes much for each pixel.
+
+    Args:
+        card: of the model.
+        most: windows of a model of little arithmetic.
+    """
+    least = max(LENGTH_STEP, LEAST_WINDOW_HALOS * card.halo)
+    side = math.inf
+    if card.mflop_per_lr_pixel:
+        side = math.sqrt(MOST_WINDOW_MFLOP / card.mflop_per_lr_pixel)
+    lengths = (max(least, min(length, side)) for length in most)
+    return WindowSizes(*(LENGTH_STEP * math.floor(length / LENGTH_STEP) for length in lengths))
+
+
+def loading_bytes(path: Path, card: ModelCard, precision: str) -> int:
+    """Return the memory that loading a model takes at most, with all networks of its pair.
+
+    Raises:
+        GraphMismatch: if there is no graph.
+    """
+    try:
+        size = graph_path(path, card).stat().st_size
+    except OSError as error:
+        raise GraphMismatch(f"Graph of {path} must be beside it. Received: {error}") from error
+    pairs = 2 if card.faithful else 0
+    tuned = 0 if card.restored is None else 3 + pairs
+    copies = LEAN_COPIES if chosen_precision(card, precision) == "float32" else FULL_COPIES
+    return LOADING_BASE_BYTES + size * copies * (1 + pairs + tuned)
+
+
+def load_networks(path: Path, expected: ModelCard, window: int, serving: Serving) -> LoadedNetworks:
+    """Load the networks of a card, and measure the memory that they take.
+
+    Args:
+        path: of the card.
+        expected: the card as it was when the service started.
+        window: largest height and width of a window, LR px.
+        serving: threads and precision.
+
+    Raises:
+        GraphMismatch: if graphs and cards do not belong together, or graphs compute nonsense.
+    """
+    # TensorFlow takes seconds to import: a catalogue of cards needs none of it.
+    from core.model.interpolation import load_interpolated_graph, load_restored_graph
+    from core.model.lean_graph import load_lean_graph
+
+    card = read_card(path)
+    if card != expected:
+        raise GraphMismatch(
+            f"{path} must be the card that the service has started with. Received: another one. "
+            "Restart the service to serve it."
+        )
+    precision = chosen_precision(card, serving.precision)
+    graph = load_lean_graph(path, card, threads=serving.threads, precision=precision)
+    held = loading_bytes(path, card, serving.precision)
+    return LoadedNetworks(
+        graph,
+        held + graph.activation_bytes(window),
+        load_interpolated_graph(path, threads=serving.threads, precision=precision),
+        load_restored_graph(path, threads=serving.threads, precision=precision),
+    )
+
+
+def chosen_precision(card: ModelCard, precision: str) -> str:
+    """Return float32 or bfloat16; for auto, bfloat16 if its agreement is stated and sufficient."""
+    if precision != "auto":
+        return precision
+    agreement_db = card.agreement_db.get("bfloat16", 0.0)
+    return "bfloat16" if has_bfloat16() and agreement_db >= MIN_AGREEMENT_DB else "float32"
+
+
+def is_same(path: Path, other: Path) -> bool:
+    """Return whether two paths lead to one file."""
+    return path.exists() and path.samefile(other)
