@@ -23,7 +23,7 @@ from service.build import USABLE_SHARE
 NAME = "max-image-resolution-enhancer"
 MANIFEST = ROOT / f"{NAME}.yaml"
 KUSTOMIZE = ROOT / "deploy" / "kustomize"
-OVERLAYS = ("base", "production", "autoscaling")
+OVERLAYS = ("base", "production", "autoscaling", "models")
 
 KUBERNETES = "1.30"
 """The oldest version that the manifests are held to, beside the newest there is a schema of."""

@@ -204,10 +204,10 @@ def describe_models(models: ModelRegistry, restore: Restore) -> list[dict[str, A
                 "scale": card.scale,
                 "license": card.license,
                 "description": card.description,
-                "source": card.source,
                 "cost": round(chosen.cost, 2),
                 "detail": chosen.upscaler.least_detail < FULL_DETAIL,
                 "restore": chosen.default_restore(restore),
+                **({} if card.source is None else {"source": card.source}),
             }
         )
     return described + [{"name": name, "error": why} for name, why in models.refused.items()]

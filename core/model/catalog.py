@@ -97,13 +97,11 @@ class Catalog:
             raise GraphMismatch(
                 f"Folder of models must be one that can be read. Received: {error}"
             ) from error
-        own = [path for path, _ in self._models.values()]
         for path in paths:
-            if not any(is_same(path, other) for other in own):
-                try:
-                    self._add(path)
-                except GraphMismatch as error:
-                    self._refuse(path, error)
+            try:
+                self._add(path)
+            except GraphMismatch as error:
+                self._refuse(path, error)
 
     def registry(self) -> ModelRegistry:
         """Return the registry of all models."""
@@ -131,7 +129,10 @@ class Catalog:
         card = read_model_card(path)
         if card.scale == 1:
             return
-        if card.name == self._default.card.name or card.name in self._models:
+        taken = [self._default, *(model.upscaler for _, model in self._models.values())]
+        if any(card == other.card for other in taken):
+            return  # a copy of the card, or the same folder
+        if any(card.name == other.card.name for other in taken):
             raise GraphMismatch(
                 f"{path} must have a name that no other model has. Received: {card.name}"
             )
@@ -281,8 +282,3 @@ def chosen_precision(card: ModelCard, precision: str) -> str:
         return precision
     agreement_db = card.agreement_db.get("bfloat16", 0.0)
     return "bfloat16" if has_bfloat16() and agreement_db >= MIN_AGREEMENT_DB else "float32"
-
-
-def is_same(path: Path, other: Path) -> bool:
-    """Return whether two paths lead to one file."""
-    return path.exists() and path.samefile(other)

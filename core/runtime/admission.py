@@ -151,7 +151,11 @@ class Admission:
         """Raise TooMuchMemory if this, with a resident, is more than the whole budget."""
         shared = 0 if resident is None else resident.cost
         if cost + shared > self.budget:
-            model = f", of which the model takes {ceil(shared / MEGABYTE)} MB" if shared else ""
+            model = (
+                f" of memory, of which the model takes {ceil(shared / MEGABYTE)} MB"
+                if shared
+                else ""
+            )
             raise TooMuchMemory(
                 f"Image must need at most {self.budget // MEGABYTE} MB of memory. "
                 f"Received: one that needs {ceil((cost + shared) / MEGABYTE)} MB{model}."

@@ -238,10 +238,6 @@ class TileScheduler:
         """Return how long some work takes while nothing else runs, s."""
         return self.rate.seconds(work)
 
-    def least_seconds(self, work: int) -> float:
-        """Return how long some work takes at the highest rate so far; see `WorkRate`."""
-        return self.rate.least_seconds(work)
-
     def position(self, deadline: RequestDeadline) -> SchedulePosition | None:
         """Return the position of the picture of a caller; None if it is not here."""
         with self._changed:

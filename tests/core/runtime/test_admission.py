@@ -4,7 +4,7 @@ import time
 import pytest
 
 from core.errors import DeadlineExceeded, Overloaded, RequestAbandoned, TooMuchMemory
-from core.runtime.admission import MAX_OVERTAKEN_S, Admission
+from core.runtime.admission import MAX_OVERTAKEN_S, Admission, Resident
 from core.runtime.scheduler import RequestDeadline
 from tests.support.waiting import wait_until
 
@@ -137,3 +137,68 @@ def test_the_number_of_requests_before_each_is_known():
         thread.finish.set()
         thread.join()
     assert admission.before(callers[0]) is None
+
+
+def create_resident(evicted, name, cost):
+    return Resident(cost, lambda: evicted.append(name))
+
+
+def test_a_resident_stays_until_its_memory_is_needed_the_least_recently_used_first():
+    now, evicted = [0.0], []
+    admission = create_admission(clock=lambda: now[0])
+    residents = {name: create_resident(evicted, name, 40) for name in ("old", "new", "third")}
+    for name in ("new", "old", "new"):
+        with admission.admit(5, resident=residents[name]):
+            now[0] += 1
+    assert admission.taken == 80
+    assert evicted == []
+    with admission.admit(20, resident=residents["third"]):
+        assert evicted == ["old"]
+        assert admission.taken == 100
+    with admission.admit(100):
+        assert evicted == ["old", "new", "third"]
+    assert admission.taken == 0
+
+
+def test_a_resident_in_use_is_not_evicted_and_counts_once():
+    evicted = []
+    admission = create_admission()
+    model = create_resident(evicted, "model", 60)
+    first = RequestThread(admission, 10, resident=model)
+    assert first.admitted.wait(TIMEOUT_S)
+    with admission.admit(10, resident=model):
+        assert admission.taken == 80
+    other = RequestThread(admission, 50)
+    wait_until(lambda: admission.waiting == 1)
+    assert evicted == []
+    first.finish.set()
+    assert other.admitted.wait(TIMEOUT_S)
+    assert evicted == ["model"]
+    other.finish.set()
+
+
+def test_a_resident_that_never_fits_is_refused_with_both_numbers():
+    admission = Admission(budget=100_000_000, queue=2, backlog_s=lambda: 0.0)
+    model = create_resident([], "model", 95_000_000)
+    message = "at most 100 MB.*needs 105 MB of memory, of which the model takes 95 MB"
+    with (
+        pytest.raises(TooMuchMemory, match=message),
+        admission.admit(10_000_000, resident=model),
+    ):
+        pass
+
+
+def test_a_resident_grows_only_into_memory_that_is_free():
+    evicted = []
+    admission = create_admission()
+    idle, model = create_resident(evicted, "idle", 30), create_resident(evicted, "model", 20)
+    with admission.admit(10, resident=idle):
+        pass
+    with admission.admit(10, resident=model):
+        assert admission.grow(model, 80)  # evicts what is idle
+        assert evicted == ["idle"]
+        assert admission.taken == 90
+        assert not admission.grow(model, 95)
+        admission.drop(model)
+        assert admission.taken == 10
+    assert model.cost == 95

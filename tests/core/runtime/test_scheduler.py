@@ -278,10 +278,10 @@ def test_the_highest_rate_of_whole_windows_tells_the_least_time():
         return result(1)
 
     list(scheduler.run([TileTask(lambda: take(0.0), 10)], max_results=9))
-    assert scheduler.least_seconds(10**9) == 0  # a small window tells nothing
+    assert scheduler.rate.least_seconds(10**9) == 0  # a small window tells nothing
     times = (2.0, 1.0, 4.0)
     list(scheduler.run([TileTask(lambda s=s: take(s), 10_000) for s in times], max_results=9))
-    assert scheduler.least_seconds(50_000) == pytest.approx(5)
+    assert scheduler.rate.least_seconds(50_000) == pytest.approx(5)
 
 
 def test_a_task_that_fails_is_no_measure_of_time():
@@ -289,7 +289,7 @@ def test_a_task_that_fails_is_no_measure_of_time():
     failing = TileTask(lambda: 1 / 0, 10_000)
     with pytest.raises(ZeroDivisionError):
         list(scheduler.run([failing], max_results=9))
-    assert scheduler.least_seconds(10**9) == 0
+    assert scheduler.rate.least_seconds(10**9) == 0
 
 
 def test_the_position_of_each_picture_is_known():

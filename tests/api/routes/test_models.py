@@ -1,0 +1,141 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.model.registry import LoadedNetworks, ModelRegistry, OnDemandNetworks, ServedModel
+from core.model.upscaler import Upscaler
+from tests.support.stand_ins import blur_then_repeat, make_card, make_restorer, noise
+
+MEGABYTE = 1_000_000
+
+
+def double(lr):
+    return lr.repeat(2, axis=0).repeat(2, axis=1)
+
+
+@pytest.fixture
+def loads():
+    return []
+
+
+@pytest.fixture(autouse=True)
+def models(app, loads):
+    """Give the service a model of scale 2, one that cleans, one too large, and a broken card."""
+    service = app.extensions["enhancer"]
+    default = service.upscaler
+    default.restorer = make_restorer()
+
+    def create(memory_bytes=MEGABYTE, network=double, **card):
+        def load():
+            loads.append(card["name"])
+            return LoadedNetworks(network, memory_bytes)
+
+        networks = OnDemandNetworks(card["name"], load, MEGABYTE)
+        upscaler = Upscaler(
+            make_card(**card),
+            networks.run,
+            window=16,
+            restorer=default.restorer,
+            scheduler=default.scheduler,
+            rate=default.rate.scaled(30),
+        )
+        return ServedModel(upscaler, networks, 30.0)
+
+    registry = ModelRegistry(
+        ServedModel(default),
+        [
+            create(name="double", scale=2),
+            create(name="cleans", network=blur_then_repeat, restores=True),
+            create(name="huge", memory_bytes=500 * MEGABYTE, scale=2),
+        ],
+        {"broken": "broken.json must be a model card."},
+    )
+    object.__setattr__(service, "models", registry)
+    object.__setattr__(service.jobs.engine._context, "models", registry)
+
+
+@pytest.fixture
+def ask(client, encode):
+    def ask(route="predict", size=(9, 14), **fields):
+        field = "file" if route == "jobs" else "image"
+        file = (io.BytesIO(encode(noise(*size))), "lr.png")
+        # Buffered: the response is closed, which releases its memory.
+        return client.post(f"/model/{route}", data={field: file, **fields}, buffered=True)
+
+    return ask
+
+
+def test_a_request_chooses_its_model_and_others_get_what_they_got(ask, loads):
+    before = ask(restore="0").data
+    chosen = ask(model="double", restore="0")
+    assert chosen.headers["X-Model"] == "double"
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(io.BytesIO(chosen.data))), double(noise(9, 14))
+    )
+    assert ask(restore="0").data == before == ask(model="stand-in", restore="0").data
+    assert loads == ["double"]
+
+
+def test_a_model_that_cleans_is_not_restored_unless_asked(ask):
+    strengths = [
+        ask(**fields).headers["X-Restore"]
+        for fields in ({"model": "cleans"}, {"model": "cleans", "restore": "1"})
+    ]
+    assert strengths == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model": "unknown"}, "one of stand-in, double, cleans, huge. Received: 'unknown'"),
+        ({"model": "../double"}, "must be a name of at most 64 letters"),
+        ({"model": "x" * 65}, "must be a name of at most 64 letters"),
+        ({"model": "broken"}, "'broken', which cannot be served: broken.json must be"),
+        ({"model": "double", "detail": "0.5"}, "`detail` must be 1"),
+        ({"model": "double", "scale": "5"}, "from 1 to 4 times"),
+    ],
+)
+def test_what_a_model_does_not_have_is_refused(ask, loads, fields, message):
+    for route in ("predict", "estimate", "jobs"):
+        response = ask(route, **fields)
+        assert response.status_code == 400
+        assert message in response.json["message"]
+    assert loads == []
+
+
+def test_a_model_that_does_not_fit_gets_413_with_the_numbers(ask):
+    for _ in range(2):
+        response = ask(model="huge")
+        assert response.status_code == 413
+        assert "at most 16 MB" in response.json["message"]
+        assert "the model takes 500 MB" in response.json["message"]
+    assert ask(model="double").status_code == 200
+
+
+def test_the_metadata_list_all_models_and_what_is_wrong_with_others(client):
+    listed = client.get("/model/metadata").json["models"]
+    assert [model["name"] for model in listed] == ["stand-in", "double", "cleans", "huge", "broken"]
+    assert [model.get("scale") for model in listed] == [4, 2, 4, 2, None]
+    assert [model.get("restore") for model in listed] == ["auto", "auto", 0, "auto", None]
+    assert listed[1]["cost"] == 30
+    assert listed[-1]["error"] == "broken.json must be a model card."
+
+
+def test_an_estimate_is_by_the_rate_of_its_model(ask):
+    usual, other = (
+        ask("estimate", (30, 60), restore="0", scale="2", **fields).json["seconds"]
+        for fields in ({}, {"model": "double"})
+    )
+    assert other >= usual
+
+
+def test_a_job_keeps_its_model(ask, client, app):
+    app.start()
+    address = ask("jobs", model="double").headers["Location"]
+    events = client.get(f"{address}/events").text
+    assert '"succeeded"' in events
+    result = client.get(f"{address}/result")
+    assert "lr_x2.png" in result.headers["Content-Disposition"]
+    assert Image.open(io.BytesIO(result.data)).size == (28, 18)

@@ -1,0 +1,175 @@
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from core.errors import GraphMismatch, InvalidModel, InvalidOptions
+from core.model.card import graph_path, read_card, write_card
+from core.model.catalog import Catalog, Serving, read_catalog, window_sizes
+from core.model.grid import output_grid
+from core.model.tiles import WindowSizes
+from core.model.upscaler import Upscaler
+from core.options import OutputOptions
+from core.picture import Picture
+from core.runtime.admission import Admission
+from tests.support.stand_ins import make_card, make_restorer, noise, repeat, save_graph
+
+AS_IT_IS = OutputOptions()
+SERVING = Serving(window=32, large_window=48, threads=1, precision="float32")
+
+
+def random_graph(scale, seed=0, broken=False):
+    """Return a serialised graph of one random convolution and a pixel shuffle."""
+    kernel = np.random.default_rng(seed).normal(0, 0.1, (3, 3, 3, 3 * scale**2)).astype(np.float32)
+    kernel[1, 1] += np.tile(np.eye(3), scale**2)
+    if broken:
+        kernel[0, 0, 0, 0] = np.nan
+    graph = tf.Graph()
+    with graph.as_default():
+        lr = tf.compat.v1.placeholder(tf.uint8, (None, None, None, 3), "lr")
+        sr = tf.nn.conv2d(tf.cast(lr, tf.float32), kernel, 1, "SAME")
+        sr = tf.clip_by_value(tf.nn.depth_to_space(sr, scale), 0.0, 255.0)
+        tf.cast(tf.round(sr), tf.uint8, name="sr")
+    return graph.as_graph_def().SerializeToString()
+
+
+def save_model(folder, name, scale=4, **changes):
+    broken = changes.pop("broken", False)
+    card = make_card(name=name, scale=scale, halo=1, radius=1, **changes)
+    return save_graph(folder, card, random_graph(scale, broken=broken))
+
+
+@pytest.fixture
+def default():
+    return Upscaler(make_card(), repeat, window=32, restorer=make_restorer())
+
+
+@pytest.fixture
+def registry(default, tmp_path):
+    def read(verify=False):
+        catalog = Catalog(default, SERVING)
+        catalog.add(tmp_path)
+        if verify:
+            catalog.verify()
+        return catalog.registry()
+
+    return read
+
+
+def upscale(model, lr, options=AS_IT_IS):
+    admission = Admission(budget=10**9, queue=1, backlog_s=lambda: 0.0)
+    grid = model.upscaler.grid(options, *lr.shape[:2])
+    with model.admit(admission, 0):
+        return model.upscaler.upscale(Picture(lr), grid=grid).pixels
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_a_model_of_the_folder_computes_what_its_graph_does(registry, tmp_path, scale):
+    path = save_model(tmp_path, "mine", scale)
+    lr = noise(40, 57)
+    model = registry().find("mine")
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+        graph_def = graph_path(path, read_card(path)).read_bytes()
+        tf.import_graph_def(tf.compat.v1.GraphDef.FromString(graph_def), name="")
+        expected = session.run("sr:0", {"lr:0": lr[None]})[0].astype(int)
+    assert np.abs(upscale(model, lr) - expected).max() <= 1
+
+
+def test_the_size_of_a_model_of_scale_2_is_twice_that_of_the_picture_and_at_most_four_times(
+    registry, tmp_path
+):
+    save_model(tmp_path, "double", 2)
+    model, lr = registry().find("double"), noise(20, 33)
+    assert upscale(model, lr).shape == (40, 66, 3)
+    assert upscale(model, lr, OutputOptions(scale=4)).shape == (80, 132, 3)
+    with pytest.raises(InvalidOptions, match="from 1 to 4 times"):
+        output_grid(OutputOptions(scale=4.1), 20, 33, model.upscaler.scale)
+
+
+def test_cards_that_cannot_be_served_are_listed_with_the_reason(registry, tmp_path):
+    for name in ("good", "stand-in", "changed", "gone"):
+        save_model(tmp_path, name)
+    save_model(tmp_path, "triple", 3)
+    save_model(tmp_path, "nan", broken=True)
+    card = make_card(name="cleaner", scale=1)
+    save_graph(tmp_path, card, b"")
+    (tmp_path / "changed.pb").write_bytes(b"other")
+    (tmp_path / "gone.pb").unlink()
+    (tmp_path / "text.json").write_text("[" * 100_000)
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "loop.json").symlink_to(tmp_path / "loop.json")
+    (tmp_path / "long.json").write_bytes(b" " * 1_000_001)
+    write_card(tmp_path / "climbing.json", replace(card, name="../climbing"))
+    write_card(tmp_path / "other.json", replace(card, name="good"))
+    write_card(tmp_path / "s p.json", card)
+    linked = replace(read_card(tmp_path / "good.json"), name="linked", faithful="../good")
+    write_card(tmp_path / "linked.json", linked)
+    models = registry(verify=True)
+    assert models.names == ["stand-in", "good", "nan"]
+    with pytest.raises(InvalidModel, match="finite"):
+        upscale(models.find("nan"), noise(9, 9))
+    reasons = models.refused
+    expected = {
+        "stand-in": "name that no other model has",
+        "changed": "sha256",
+        "gone": "beside it",
+        "triple": "scale of 2 or 4. Received: 3",
+        "nan": "finite",
+        "text": "wrong or missing fields",
+        "folder": "Is a directory",
+        "loop": "symbolic links",
+        "long": "more than 1000000 bytes",
+        "climbing": "letters, digits",
+        "other": "named like its model. Received: a card of 'good'",
+        "s p": "name that requests can state",
+        "linked": "letters, digits",
+    }
+    assert set(reasons) == set(expected)
+    assert [name for name, words in expected.items() if words not in reasons[name]] == []
+    assert str(tmp_path) not in json.dumps(reasons)
+    for name in ("cleaner", "../climbing", "unknown", None):
+        if name is not None:
+            with pytest.raises(InvalidModel, match="one of stand-in, good"):
+                models.find(name)
+
+
+def test_a_folder_that_cannot_be_read_is_refused(default, tmp_path):
+    with pytest.raises(GraphMismatch, match="Folder of models must be one that can be read"):
+        read_catalog(default, SERVING, tmp_path, tmp_path / "missing")
+
+
+def test_five_hundred_cards_links_and_copies_of_own_cards_are_listed(registry, tmp_path):
+    first = save_model(tmp_path, "m0")
+    card = read_card(first)
+    for number in range(1, 500):
+        name = f"m{number}"
+        os.link(graph_path(first, card), tmp_path / f"{name}.pb")
+        write_card(tmp_path / f"{name}.json", replace(card, name=name))
+    write_card(tmp_path / "stand-in.json", make_card())  # that of the default model
+    data = tmp_path / "..data"
+    data.mkdir()
+    for suffix in (".json", ".pb"):
+        (tmp_path / f"m7{suffix}").rename(data / f"m7{suffix}")
+        (tmp_path / f"m7{suffix}").symlink_to(data / f"m7{suffix}")
+    models = registry(verify=True)
+    assert (len(models.names), models.refused) == (501, {})
+
+
+def test_a_model_whose_card_was_replaced_asks_for_a_restart(registry, tmp_path):
+    save_model(tmp_path, "mine", 4)
+    models = registry()
+    save_model(tmp_path, "mine", 2)
+    with pytest.raises(InvalidModel, match="Restart the service"):
+        upscale(models.find("mine"), noise(9, 9))
+
+
+@pytest.mark.parametrize(
+    ("mflop", "halo", "expected"),
+    [(1.3, 14, (128, 192)), (36, 16, (72, 72)), (36, 40, (160, 160)), (0, 3, (128, 192))],
+)
+def test_windows_are_smaller_for_networks_of_much_arithmetic(mflop, halo, expected):
+    card = make_card(mflop_per_lr_pixel=mflop, halo=halo)
+    assert window_sizes(card, WindowSizes(128, 192)) == expected
