@@ -86,7 +86,7 @@ def video(tmp_path):
 
 def test_the_estimate_of_a_video_is_that_of_all_its_frames(estimate, estimate_job, app, video):
     app.extensions["enhancer"].admission.budget = 10**9
-    app.extensions["enhancer"].upscaler.scheduler._rate = 1000.0
+    app.extensions["enhancer"].upscaler.rate = WorkRate(lambda: 1000.0)
     frame = estimate(noise(32, 48), scale="1.1").json
     estimated = estimate_job(video, scale="1.1").json
     assert (estimated["kind"], estimated["frames"]) == ("video", SEGMENT + 4)
