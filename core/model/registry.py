@@ -55,7 +55,7 @@ class OnDemandNetworks:
 
     Attributes:
         resident: their memory.
-        error: why they cannot be loaded; empty unless that was tried.
+        error: why they can never be loaded; empty unless that was tried.
     """
 
     def __init__(self, name: str, load: Callable[[], LoadedNetworks], least_bytes: int) -> None:
@@ -122,10 +122,11 @@ class OnDemandNetworks:
         try:
             loaded = self._load()
         except Exception as error:  # TensorFlow raises many kinds
-            self.error = str(error)
+            if isinstance(error, GraphMismatch):  # others, of memory or the disk, may pass
+                self.error = str(error)
             log.error("Model %s cannot be loaded: %s", self._name, error)
             admission.drop(self.resident)
-            raise GraphMismatch(self.error) from error
+            raise GraphMismatch(str(error)) from error
         give_back_heap()
         if admission.grow(self.resident, loaded.memory_bytes):
             self._loaded = loaded

@@ -1,5 +1,6 @@
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -173,3 +174,13 @@ def test_a_model_whose_card_was_replaced_asks_for_a_restart(registry, tmp_path):
 def test_windows_are_smaller_for_networks_of_much_arithmetic(mflop, halo, expected):
     card = make_card(mflop_per_lr_pixel=mflop, halo=halo)
     assert window_sizes(card, WindowSizes(128, 192)) == expected
+
+
+def test_several_models_are_loaded_at_once(registry, tmp_path):
+    names = [f"m{number}" for number in range(6)]
+    for name in names:
+        save_model(tmp_path, name)
+    models, lr = registry(), noise(9, 9)
+    with ThreadPoolExecutor(len(names)) as threads:
+        results = list(threads.map(lambda name: upscale(models.find(name), lr), names))
+    assert all(np.array_equal(result, results[0]) for result in results)

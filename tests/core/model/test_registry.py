@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from core.errors import InvalidModel, TooMuchMemory
+from core.errors import GraphMismatch, InvalidModel, TooMuchMemory
 from core.model.registry import LoadedNetworks, ModelRegistry, OnDemandNetworks, ServedModel
 from core.model.upscaler import Upscaler
 from core.picture import Picture
@@ -120,7 +120,7 @@ def test_a_model_that_turns_out_never_to_fit_is_refused_with_the_numbers():
 
 def test_a_model_that_cannot_be_loaded_is_listed_with_the_reason_and_the_others_serve_on():
     admission, lr = create_admission(), noise(9, 14)
-    broken = create_model("broken", Loader(error=ValueError("No graph.")))
+    broken = create_model("broken", Loader(error=GraphMismatch("No graph.")))
     whole = create_model("whole", Loader())
     registry = ModelRegistry(create_model("first", Loader()), [broken, whole])
     with pytest.raises(InvalidModel, match="No graph"):
@@ -137,3 +137,12 @@ def test_a_model_that_restores_by_itself_is_not_restored_by_default():
     cards = [make_card(name="plain"), make_card(name="cleans", restores=True)]
     models = [ServedModel(Upscaler(card, repeat, window=16)) for card in cards]
     assert [model.default_restore("auto") for model in models] == ["auto", 0.0]
+
+
+def test_a_model_whose_loading_failed_for_a_passing_reason_is_tried_again():
+    admission, loader = create_admission(), Loader(error=MemoryError())
+    model = create_model("a", loader)
+    for _ in range(2):
+        with pytest.raises(InvalidModel):
+            upscale(model, admission, noise(9, 14))
+    assert (loader.times, model.error, admission.taken) == (2, "", 0)
