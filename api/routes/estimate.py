@@ -104,7 +104,10 @@ class EstimateRoute(Resource):
         service = current_service()
         if service.jobs is not None:
             allow_large_upload()
+            job_bytes = service.jobs.max_upload_bytes
+            request.max_content_length = max(job_bytes, service.max_upload_bytes)
             if is_for_job():
+                check_length(job_bytes)
                 return estimate_job(service)
             check_length(service.max_upload_bytes)
         return estimate_picture(service)
@@ -126,7 +129,7 @@ def is_for_job() -> bool:
 
 
 def check_length(limit: int) -> None:
-    """Raise RequestEntityTooLarge if a request with a picture has more bytes than such may have."""
+    """Raise RequestEntityTooLarge if a request has more bytes than one for its route may have."""
     sizes = [length_of(file.stream) for file in request.files.values()]
     if max(request.content_length or 0, *sizes, 0) > limit:
         request.max_content_length = limit

@@ -17,6 +17,7 @@ JOBS = "/model/jobs"
 
 LIMITS = {
     "max_pixels": 30_000,
+    "max_output_pixels": 480_000,
     "max_side": 300,
     "max_upload_bytes": 120_000,
     "max_job_bytes": 150_000,
