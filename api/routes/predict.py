@@ -22,6 +22,8 @@ from core.errors import ImageTooLarge
 from core.images import FORMAT_NAMES, check_output_size
 from core.media.render import PictureEncoder
 from core.model.card import ModelCard
+from core.model.passes import ResultPlan
+from core.model.upscaler import Upscaler
 from core.options import AUTO, PICTURE_OPTIONS, OutputOptions
 from core.picture import Picture
 from core.pixels import PixelArray
@@ -33,7 +35,7 @@ FIELD = "image"
 WITHOUT_ALPHA = ("jpeg",)
 """Output formats that cannot hold transparency."""
 
-TIME_MARGIN = 2
+TIME_MARGIN = 1.25
 """Multiple of the deadline up to which a picture is tried: rates are estimates."""
 
 FLATTENED = "flattened on white"
@@ -138,7 +140,10 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
     upscaler = chosen.upscaler
     file = read_upload(FIELD).stream
     plan = plan_picture(service, file, options)
-    check_time(service, plan, options)
+    if options.restore == AUTO:  # the pixels decide
+        check_time(service, upscaler, upscaler.plan_result(plan.grid, is_restored=False))
+    else:
+        check_time(service, upscaler, plan.result)
     progress = RequestProgress(deadline)
     stack.enter_context(current_registry().registered(g.trace.request_id, progress))
     with stopwatch(timings_ms, "queue"):
@@ -148,8 +153,9 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
         shown = plan.grid.crop(lr)
         strength = upscaler.choose_strength(shown, options.restore)
     restoration = upscaler.restoration(shown, strength)
-    tiles = upscaler.plan_result(plan.grid, is_restored=restoration is not None).tiles
-    progress.tiles_total = tiles
+    result = upscaler.plan_result(plan.grid, is_restored=restoration is not None)
+    check_time(service, upscaler, result)
+    progress.tiles_total = result.tiles
     strips = upscaler.strips(
         shown,
         progress.update,
@@ -160,7 +166,7 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
     )
     encoder = PictureEncoder(shown, options, plan.grid, restoration=restoration)
     return PreparedRequest(
-        upscaler.card, lr, options, plan, tiles, strength, strips, encoder, timings_ms
+        upscaler.card, lr, options, plan, result.tiles, strength, strips, encoder, timings_ms
     )
 
 
@@ -181,15 +187,11 @@ def plan_picture(service: ServiceContext, file: IO[bytes], options: OutputOption
     return MemoryPlan(header, result, options.picture_format, restoring_bytes)
 
 
-def check_time(service: ServiceContext, plan: MemoryPlan, options: OutputOptions) -> None:
+def check_time(service: ServiceContext, upscaler: Upscaler, result: ResultPlan) -> None:
     """Raise ImageTooLarge if a picture would certainly miss the deadline.
 
-    The highest rate so far counts, and that the picture may not need to be restored. Nothing is
-    refused before a rate was measured.
+    The highest rate so far counts. Nothing is refused before a rate was measured.
     """
-    upscaler, result = service.models.find(options.model).upscaler, plan.result
-    if options.restore == AUTO:
-        result = upscaler.plan_result(plan.grid, is_restored=False)
     seconds = upscaler.rate.least_seconds(upscaler.work(result))
     if not seconds or seconds <= TIME_MARGIN * service.deadline_s:
         return

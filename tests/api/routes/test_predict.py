@@ -214,14 +214,14 @@ def test_a_picture_that_misses_its_deadline_is_given_up(app, post, encode, size)
 def test_a_picture_that_would_take_too_long_is_refused_at_once(app, upscaler, encode, post_fields):
     grid = upscaler.grid(OutputOptions(), 40, 30)
     work = upscaler.work(upscaler.plan_result(grid, is_restored=False))
-    upscaler.rate._highest = work / 61
+    upscaler.rate._highest = work / 38
     response = post_fields(noise(40, 30))
     assert response.status_code == 413
     assert response.json["message"] == (
-        "Image must be computed within 30 s. Received: one that takes about 61 s at this size. A "
+        "Image must be computed within 30 s. Received: one that takes about 38 s at this size. A "
         "smaller picture takes less. A job (`Prefer: respond-async`) has no deadline."
     )
-    upscaler.rate._highest = work / 59  # the estimate may be wrong by as much
+    upscaler.rate._highest = work / 37  # the estimate may be wrong by as much
     assert post_fields(noise(40, 30)).status_code == 200
     upscaler.rate._highest = 1
     assert post_fields(noise(40, 30), scale="1").status_code == 200

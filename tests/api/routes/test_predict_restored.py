@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
+from api.routes.predict import TIME_MARGIN
 from core.model.upscaler import Upscaler
+from core.options import OutputOptions
 from tests.support.stand_ins import lighten, make_card, make_restorer, noise, repeat
 
 LR = noise(21, 34) // 2
@@ -67,6 +69,23 @@ def test_strength_0_gives_the_bytes_of_a_service_without_a_restorer(upscale, ups
     restored = upscale(restore="0").data
     upscaler.restorer = None
     assert upscale().data == restored
+
+
+def test_a_picture_that_takes_too_long_if_it_is_restored_is_refused_once_auto_has_decided(
+    upscale, upscaler, app, monkeypatch
+):
+    grid = upscaler.grid(OutputOptions(), *LR.shape[:2])
+    plain, restored = (
+        upscaler.work(upscaler.plan_result(grid, is_restored=is_restored))
+        for is_restored in (False, True)
+    )
+    deadline_s = app.extensions["enhancer"].deadline_s
+    upscaler.rate._highest = (plain + restored) / 2 / (TIME_MARGIN * deadline_s)
+    response = upscale()
+    assert response.status_code == 413
+    assert "takes about" in response.json["message"]
+    monkeypatch.setattr("core.model.upscaler.recommend_strength", lambda _lr: 0.0)
+    assert upscale().status_code == 200
 
 
 def test_the_result_is_compared_with_the_restored_picture(upscale):
