@@ -108,7 +108,7 @@ def most_pods(found, deployment):
     targets = [
         document["spec"]
         for document in found
-        if document["spec"].get("scaleTargetRef", {}).get("name") == name
+        if document.get("spec", {}).get("scaleTargetRef", {}).get("name") == name
     ]
     replicas = [spec.get("replicas", 1)]
     replicas += [target.get("maxReplicas", target.get("maxReplicaCount")) for target in targets]
