@@ -40,8 +40,9 @@ RUN cd assets && sha256sum --check --strict SHA256SUMS && cd .. \
     && python -m compileall -q --invalidation-mode unchecked-hash . \
     && rm -r "$(python -c 'import os, pip; print(os.path.dirname(pip.__file__))')"
 
-# A new volume takes over the owner of this folder, so that the service can write to it.
-RUN install -d -o 10001 -g 10001 -m 700 /var/lib/enhancer
+# A new volume takes over the owner of this folder, so that the service can write to it. So can any
+# other user of the group 0, which OpenShift gives to every container.
+RUN install -d -o 10001 -g 0 -m 770 /var/lib/enhancer
 
 USER 10001:10001
 EXPOSE 5000

@@ -71,7 +71,8 @@ def work(alive_file: Path) -> int:
     logging.captureWarnings(True)
     context = create_worker_context(settings)
     timings = WorkerTimings(frame_s=settings.deadline_s, stop_s=settings.graceful_timeout_s)
-    return run_worker(create_cluster_backend(settings), context, timings, alive_file)
+    backend = create_cluster_backend(settings)
+    return run_worker(backend, context, timings, alive_file, settings.worker_metrics_port)
 
 
 if __name__ == "__main__":

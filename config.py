@@ -312,6 +312,9 @@ class Settings(BaseSettings):
         20_000, "largest number of frames of a clip, or of pictures in an archive"
     )
     job_watchers: Threads = setting(64, "clients that may follow job events at the same time")
+    worker_metrics_port: Annotated[int, Field(ge=0, le=LAST_PORT)] = setting(
+        0, "port on which a worker on another machine answers /metrics; 0 for none"
+    )
     log_format: Literal["json", "text"] = setting("json", "json or text, one record per line")
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", "debug, info, warning or error"

@@ -18,6 +18,9 @@ from jobs.engine import JobEngine
 EXTENSION = "enhancer"
 """Name of the service context among the extensions of the application."""
 
+JOBS_PATH = "/model/jobs"
+"""Path of the routes of jobs, where jobs are enabled."""
+
 model = Namespace("model", description="The super-resolution model")
 
 error_schema = model.model(

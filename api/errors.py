@@ -17,6 +17,7 @@ from werkzeug.exceptions import (
 )
 
 from api.access import CHALLENGE
+from api.context import JOBS_PATH, current_service
 from api.server.connection import RequestTimeout
 from core.errors import (
     ClipTooLarge,
@@ -147,7 +148,7 @@ def message_of(error: Exception, status: int) -> str:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return HTTPStatus(status).phrase
     if isinstance(error, NotFound):
-        return f"Path must be one of {', '.join(known_paths())}. Received: {request.path}"
+        return not_found_message()
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))
         return f"Method must be one of {allowed}. Received: {request.method}"
@@ -163,6 +164,16 @@ def message_of(error: Exception, status: int) -> str:
     if isinstance(error, HTTPException):
         return str(error.description)
     return str(error)
+
+
+def not_found_message() -> str:
+    """Return a message that names the known paths, or says that jobs are turned off."""
+    if f"{request.path}/".startswith(f"{JOBS_PATH}/") and current_service().jobs is None:
+        return (
+            "Jobs must be enabled for this path, and are turned off on this server (DISABLE_JOBS). "
+            f"Received: {request.path}"
+        )
+    return f"Path must be one of {', '.join(known_paths())}. Received: {request.path}"
 
 
 def known_paths() -> list[str]:

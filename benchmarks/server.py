@@ -20,8 +20,11 @@ Running = tuple[str, subprocess.Popen]
 
 
 @contextmanager
-def running_server() -> Iterator[Running]:
+def running_server(launcher: Sequence[str] = ()) -> Iterator[Running]:
     """Start `python app.py` on a free port, and stop it at the end.
+
+    Args:
+        launcher: command and arguments that start the command after them, such as `nice`.
 
     Yields:
         URL and process of the server.
@@ -36,7 +39,8 @@ def running_server() -> Iterator[Running]:
             "ENHANCER_HOST": "127.0.0.1",
             "ENHANCER_JOBS_FOLDER": folder,
         }
-        with running([sys.executable, str(ROOT / "app.py")], port, environ) as server:
+        command = [*launcher, sys.executable, str(ROOT / "app.py")]
+        with running(command, port, environ) as server:
             yield server
 
 

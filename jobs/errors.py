@@ -8,7 +8,7 @@ SuperResolutionError      of core/errors
     ├── ResultGone        the job has no result and never will
     ├── (and RetryLater)  the same request may succeed later
     │   ├── OutOfSpace        files of jobs may not take more of the disk
-    │   ├── TooManyJobs       too many jobs are waiting
+    │   ├── TooManyJobs       too many jobs are waiting, or there is no memory for more
     │   ├── TooManyWatchers   too many callers watch jobs already
     │   └── EngineUnavailable queue or storage do not answer
     ├── SegmentAbandoned  a segment was begun several times and never finished
@@ -67,7 +67,7 @@ class OutOfSpace(JobError, RetryLater):
 
 
 class TooManyJobs(JobError, RetryLater):
-    """Too many jobs are waiting."""
+    """Too many jobs are waiting, or the queue has no memory for another one."""
 
 
 class TooManyWatchers(JobError, RetryLater):
@@ -90,6 +90,15 @@ def too_many_jobs(limit: int) -> TooManyJobs:
     """Return the error for a queue that is full."""
     return TooManyJobs(
         f"At most {limit} jobs may wait. Received: one more.", retry_after_s=RETRY_AFTER_S
+    )
+
+
+def queue_memory_full(used_bytes: int, limit_bytes: int) -> TooManyJobs:
+    """Return the error for a queue that has no memory for another job."""
+    return TooManyJobs(
+        f"The queue of jobs must use at most {limit_bytes} bytes to take another one. "
+        f"Received: {used_bytes} bytes used.",
+        retry_after_s=RETRY_AFTER_S,
     )
 
 

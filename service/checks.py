@@ -78,7 +78,7 @@ def check_worker(settings: Settings) -> None:
     Raises:
         InvalidSetting: naming each mistake, one a line; among them that there is no queue.
     """
-    check_all(settings, check_card, check_memory, check_queue)
+    check_all(settings, check_card, check_memory, check_queue, check_metrics_port)
 
 
 def check_all(settings: Settings, *checks: Check) -> None:
@@ -128,6 +128,18 @@ def check_host(settings: Settings) -> None:
         raise InvalidSetting(
             "ENHANCER_HOST must be an address or a name of this machine, or *. "
             f"Received: {settings.host!r}, which fails with: {error.strerror}"
+        ) from error
+
+
+def check_metrics_port(settings: Settings) -> None:
+    """Raise InvalidSetting if another program has the port of a worker's metrics."""
+    try:
+        with socket.create_server(("", settings.worker_metrics_port)):
+            pass
+    except OSError as error:
+        raise InvalidSetting(
+            "ENHANCER_WORKER_METRICS_PORT must be a free port, or 0 for no metrics. "
+            f"Received: {settings.worker_metrics_port}, which fails with: {error.strerror}"
         ) from error
 
 

@@ -1,8 +1,5 @@
 """Manifests for jobs on several machines: valid, and agreed with each other and the settings."""
 
-import shutil
-import subprocess
-
 import kubernetes_validate
 import pytest
 import yaml
@@ -10,19 +7,20 @@ import yaml
 from config import ROOT, Settings
 from jobs.__main__ import main
 from jobs.cluster.ledger import PREFIX
-from tests.test_manifests import CUSTOM, KUBERNETES, KUSTOMIZE
+from tests.test_manifests import (
+    CUSTOM,
+    KUBERNETES,
+    NAME,
+    quantity,
+    rendered_documents,
+    settings_of,
+)
 
-STORAGE = {"ENHANCER_STORAGE_URL": "s3://bucket/folder"}
 
-
-@pytest.fixture(scope="module")
-def rendered():
+@pytest.fixture(scope="module", params=["cluster", "complete"])
+def rendered(request):
     """What `kubectl apply -k` would send, by kind and name."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed: see kubernetes.io/docs/tasks/tools")
-    command = ["kubectl", "kustomize", str(KUSTOMIZE / "cluster")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = yaml.safe_load_all(done.stdout)
+    found = rendered_documents(request.param)
     return {(document["kind"], document["metadata"]["name"]): document for document in found}
 
 
@@ -33,11 +31,6 @@ def compose():
 
 def pod(rendered, kind, name):
     return rendered[kind, name]["spec"]["template"]["spec"]
-
-
-def settings(container):
-    given = {entry["name"]: entry["value"] for entry in container["env"]}
-    return Settings.from_env(given | STORAGE)
 
 
 def test_the_overlay_renders_to_what_kubernetes_expects(rendered):
@@ -51,7 +44,7 @@ def test_the_overlay_renders_to_what_kubernetes_expects(rendered):
 def test_servers_and_workers_have_one_queue_and_storage(rendered):
     (server,) = pod(rendered, "Deployment", "max-image-resolution-enhancer")["containers"]
     (worker,) = pod(rendered, "Deployment", "enhancer-worker")["containers"]
-    assert settings(server).queue_url == settings(worker).queue_url != ""
+    assert settings_of(server).queue_url == settings_of(worker).queue_url != ""
     assert server["envFrom"] == worker["envFrom"]
     assert server["image"] == worker["image"]
 
@@ -60,7 +53,7 @@ def test_the_queue_is_where_redis_is(rendered):
     service = rendered["Service", "enhancer-redis"]["spec"]
     redis = rendered["StatefulSet", "enhancer-redis"]["spec"]["template"]
     (worker,) = pod(rendered, "Deployment", "enhancer-worker")["containers"]
-    assert settings(worker).queue_url == "redis://enhancer-redis:6379/0"
+    assert settings_of(worker).queue_url == "redis://enhancer-redis:6379/0"
     assert service["selector"] == redis["metadata"]["labels"]
     assert service["ports"][0]["port"] == 6379
 
@@ -72,6 +65,34 @@ def test_workers_are_scaled_by_what_is_left_to_do(rendered):
     assert trigger["metadata"]["listName"] == f"{PREFIX}:work"
     assert trigger["metadata"]["address"] == "enhancer-redis.enhancer.svc:6379"
     assert ("HorizontalPodAutoscaler", "enhancer-worker") not in rendered
+
+
+def test_prometheus_reaches_the_metrics_of_workers(rendered):
+    worker = rendered["Deployment", "enhancer-worker"]
+    (container,) = pod(rendered, "Deployment", "enhancer-worker")["containers"]
+    (port,) = container["ports"]
+    assert port["containerPort"] == settings_of(container).worker_metrics_port > 0
+    annotations = worker["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == str(port["containerPort"])
+    (rule,) = rendered["NetworkPolicy", "enhancer-worker"]["spec"]["ingress"]
+    assert [opened["port"] for opened in rule["ports"]] == [port["name"]]
+    monitor = rendered.get(("PodMonitor", "enhancer-worker"))
+    assert (monitor is None) == (("PodMonitor", NAME) not in rendered)
+    if monitor is not None:
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        assert endpoint["port"] == port["name"]
+        labels = worker["spec"]["template"]["metadata"]["labels"]
+        assert monitor["spec"]["selector"]["matchLabels"] == labels
+
+
+def test_servers_and_workers_reach_redis(rendered):
+    policy = rendered["NetworkPolicy", "enhancer-jobs"]["spec"]
+    redis = rendered["StatefulSet", "enhancer-redis"]["spec"]["template"]["metadata"]["labels"]
+    (expression,) = policy["podSelector"]["matchExpressions"]
+    assert set(expression["values"]) == {NAME, "enhancer-worker"}
+    first = policy["egress"][0]
+    assert first["to"] == [{"podSelector": {"matchLabels": redis}}]
+    assert [opened["port"] for opened in first["ports"]] == ["redis"]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +109,7 @@ def test_nobody_is_allowed_what_he_does_not_need(rendered, kind, name):
 
 def test_a_worker_has_the_time_to_finish_or_hand_back(rendered):
     spec = pod(rendered, "Deployment", "enhancer-worker")
-    stop_s = settings(spec["containers"][0]).graceful_timeout_s
+    stop_s = settings_of(spec["containers"][0]).graceful_timeout_s
     assert spec["terminationGracePeriodSeconds"] >= stop_s + 10
 
 
@@ -97,6 +118,8 @@ def test_redis_writes_down_what_it_is_told(rendered, compose):
     for words in (redis["args"], compose["services"]["redis"]["command"]):
         assert words[words.index("--appendfsync") + 1] == "always"
         assert words[words.index("--maxmemory-policy") + 1] == "noeviction"
+        megabytes = int(words[words.index("--maxmemory") + 1].removesuffix("mb"))
+        assert 2 * megabytes * 1024**2 <= quantity(redis["resources"]["limits"]["memory"])
 
 
 def test_the_composed_cluster_is_there_when_it_is_asked_for(compose):

@@ -167,6 +167,6 @@ def test_the_version_is_the_same_everywhere():
     assert project["version"] == api.VERSION
     assert f"ARG VERSION={project['version']}\n" in (ROOT / "Dockerfile").read_text()
     assert f"\n## {project['version']} - " in (ROOT / "CHANGELOG.md").read_text()
-    for overlay in ("production", "cluster"):
+    for overlay in ("production", "cluster", "complete"):
         text = (ROOT / "deploy" / "kustomize" / overlay / "kustomization.yaml").read_text()
         assert f"newTag: {project['version']}\n" in text

@@ -4,8 +4,10 @@ import contextlib
 import functools
 import io
 import os
+import pwd
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -59,10 +61,25 @@ FIRST = next(command for command in COMMANDS if command.startswith(UPSCALE))
 ]
 
 
+UNKNOWN_USER = 1000680000  # of the ids that OpenShift gives to pods; the group is 0
+AS_UNKNOWN_USER = ("unshare", "--user", f"--map-user={UNKNOWN_USER}", "--map-group=0")
+WITHOUT_HOME = ("env", "--unset=HOME", "--unset=USER", "--unset=LOGNAME")
+
+
+@functools.cache
+def can_be_unknown():
+    """Whether this system lets a process have the id of a user who has no name."""
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run([*AS_UNKNOWN_USER, "true"], capture_output=True).returncode == 0
+
+
 @pytest.fixture(scope="module")
-def running():
-    """URL and process of a server, which must end well."""
-    with running_server() as server:
+def running(tmp_path_factory):
+    """URL and process of a server, which must end well, of a user without name and home."""
+    user = AS_UNKNOWN_USER if can_be_unknown() else ()
+    keras = f"KERAS_HOME={tmp_path_factory.mktemp('keras')}"  # which the image does not have
+    with running_server([*user, *WITHOUT_HOME, keras]) as server:
         yield server
 
 
@@ -145,6 +162,21 @@ def documented_size(path, checkout):
     lr_path = next(p for p in SAMPLES.rglob(f"{name}.*") if p.parent.name != "original")
     lr = decode_image(lr_path.read_bytes())
     return 4 * lr.width, 4 * lr.height
+
+
+def test_the_server_needs_no_user_with_a_name(running):
+    url, process = running
+    if not can_be_unknown():
+        pytest.skip("this system does not let a process be an unknown user")
+    inside, _, _ = Path(f"/proc/{process.pid}/uid_map").read_text().split()
+    assert int(inside) == UNKNOWN_USER
+    with pytest.raises(KeyError):
+        pwd.getpwuid(UNKNOWN_USER)
+    assert b"\0HOME=" not in b"\0" + Path(f"/proc/{process.pid}/environ").read_bytes()
+    path = SAMPLES / "low_resolution" / "food.png"
+    assert post(url, path).startswith(b"\x89PNG")
+    answer = requests.post(f"{url}/model/jobs", files={"file": path.read_bytes()}, timeout=60)
+    assert answer.status_code == 202
 
 
 def test_the_documented_job_works_as_written(server, checkout):

@@ -25,6 +25,7 @@ from api.context import JobServiceContext, ServiceContext, error_schema
 from api.observability.tracing import RequestTrace
 from core.options import AUTO
 from core.runtime.machine import resident_memory
+from jobs.job import FINAL
 
 METRICS = "enhancer.metrics"
 """Name of the metrics among the extensions of the application."""
@@ -167,6 +168,8 @@ class Metrics:
         self.job_frames = Counter(
             "enhancer_job_frames", "Number of frames of jobs computed.", registry=self._registry
         )
+        for state in FINAL:  # series that are missing until their first event set off no alert
+            self.jobs_ended.labels(state.value)
         jobs.engine.on_frames = self.job_frames.inc
         jobs.engine.on_final = lambda state: self.jobs_ended.labels(state.value).inc()
 

@@ -7,7 +7,7 @@ from flask import Response, request
 from flask_restx import Namespace, Resource
 from werkzeug.datastructures import FileStorage
 
-from api.context import current_jobs, current_service, error_schema
+from api.context import JOBS_PATH, current_jobs, current_service, error_schema
 from api.forms import document_options, read_job_options, read_upload
 from api.responses import (
     document_idempotency_key,
@@ -25,7 +25,7 @@ FIELD = "file"
 MIN_UPLOAD_RATE = 250_000
 """Bytes per second at which a file must arrive that takes longer than the read timeout."""
 
-jobs = Namespace("jobs", description="Clips, pictures and archives, as jobs", path="/model/jobs")
+jobs = Namespace("jobs", description="Clips, pictures and archives, as jobs", path=JOBS_PATH)
 
 upload = jobs.parser()
 upload.add_argument(

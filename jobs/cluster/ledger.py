@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 import redis
 from redis.commands.core import Script
 
-from jobs.errors import KeyReused, UnknownJob, over_budget, too_many_jobs
+from jobs.errors import KeyReused, UnknownJob, over_budget, queue_memory_full, too_many_jobs
 from jobs.job import OPTIONS_FIELD, Job, JobResult, JobState, options_from_json
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -27,6 +27,10 @@ PREFIX = "enhancer"
 
 LEASE_S = 12.0
 """Seconds without a sign of life after which a worker loses its piece."""
+
+MEMORY_SHARE = 0.9
+"""Share of the memory of Redis (`maxmemory`) from which no job is added: those that were accepted
+need the rest to go on."""
 
 MAX_ATTEMPTS = 3
 """Number of times that a piece may be begun."""
@@ -130,9 +134,10 @@ class JobLedger:
 
         Raises:
             KeyReused: if the key came with another file or other options before.
-            TooManyJobs: if too many jobs are queued.
+            TooManyJobs: if too many jobs are queued, or Redis has no memory for another one.
             OutOfSpace: if the file does not fit into the disk budget.
         """
+        self._check_memory()
         pairs = [text for pair in entry.fields.items() for text in pair]
         space = (self.limits.waiting, self.limits.disk_bytes, entry.size)
         outcome, *details = self._run(
@@ -314,6 +319,13 @@ class JobLedger:
         """Return the size of all files."""
         sizes: Any = self._redis.hvals(self._key("bytes"))
         return sum(map(int, sizes))
+
+    def _check_memory(self) -> None:
+        """Raise TooManyJobs if Redis has little memory left."""
+        memory: Any = self._redis.info("memory")
+        limit_bytes = int(MEMORY_SHARE * memory["maxmemory"])  # 0 if there is no limit
+        if 0 < limit_bytes < memory["used_memory"]:
+            raise queue_memory_full(memory["used_memory"], limit_bytes)
 
     def _is_read(self, job_id: str) -> bool:
         readers: Any = self._redis.zcount(self._key("reading", job_id), self._now(), "+inf")

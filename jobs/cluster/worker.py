@@ -25,6 +25,7 @@ from jobs.cluster.ledger import (
     SegmentClaim,
 )
 from jobs.cluster.maintenance import PeriodicTask, Sweeper
+from jobs.cluster.metrics import WorkerMetrics
 from jobs.cluster.storage import (
     SourceCache,
     Storage,
@@ -35,7 +36,7 @@ from jobs.cluster.storage import (
 )
 from jobs.errors import JobInterrupted, SegmentAbandoned, UnknownJob
 from jobs.execution import JobContext
-from jobs.job import OPTIONS_FIELD, options_from_json
+from jobs.job import OPTIONS_FIELD, JobState, options_from_json
 
 RETRY_S = 1.0
 """Seconds until the ledger is asked again if it did not answer."""
@@ -71,6 +72,10 @@ class ClusterWorker:
         context: opens files and computes frames.
         timings: timeouts.
         folder: on this machine, for temporary files.
+
+    Attributes:
+        on_frames: called with the number of new frames whenever some are computed.
+        on_final: called with the final state of each job that this worker has ended.
     """
 
     def __init__(
@@ -82,10 +87,13 @@ class ClusterWorker:
         timings: WorkerTimings,
         folder: Path,
     ) -> None:
+        self.on_frames: Callable[[int], None] = lambda _frames: None
+        self.on_final: Callable[[JobState], None] = lambda _state: None
         self._ledger, self._storage, self._messages = ledger, storage, messages
         self._context, self._timings, self._folder = context, timings, folder
         self._sources = SourceCache(storage, folder)
         self._held: SegmentClaim | None = None
+        self._frames_done = 0  # of that piece
         self._is_lost = False
         self._frame_due = float("inf")
         self._stop_by = float("inf")
@@ -116,7 +124,7 @@ class ClusterWorker:
         if claim is None:
             return
         self._wake_others(job_id, needed=claim.needs_message)
-        self._held, self._is_lost = claim, False
+        self._held, self._is_lost, self._frames_done = claim, False, 0
         try:
             needed = self._attempt(claim)
         finally:
@@ -193,6 +201,7 @@ class ClusterWorker:
             result = self._context.describe_result(target, medium, name, options, expires=0.0)
         succeed = partial(self._ledger.succeed, job_id, result, file_name, medium.damage)
         if self._insist(succeed):
+            self.on_final(JobState.SUCCEEDED)
             self._storage.delete(parts_name(job_id))
             self._storage.delete(source_name(job_id))
         else:
@@ -213,6 +222,8 @@ class ClusterWorker:
             JobInterrupted: if not.
         """
         self._frame_due = time.monotonic() + self._timings.frame_s
+        self.on_frames(frames - self._frames_done)
+        self._frames_done = frames
         try:
             state = self._ledger.report(claim, frames)
         except LedgerUnavailable as error:  # go on: the piece may still be needed afterwards
@@ -241,6 +252,7 @@ class ClusterWorker:
         self._sources.drop(claim.job_id)
         try:
             if self._insist(partial(self._ledger.fail, claim.job_id, error)):
+                self.on_final(JobState.FAILED)
                 self._storage.delete(claim.job_id)
         except (LedgerUnavailable, OSError) as fault:  # the lease ends; the files expire
             log.warning("A failed job is left to other workers: %s", fault)
@@ -267,7 +279,11 @@ class ClusterWorker:
 
 
 def run_worker(
-    backend: ClusterBackend, context: JobContext, timings: WorkerTimings, alive_file: Path
+    backend: ClusterBackend,
+    context: JobContext,
+    timings: WorkerTimings,
+    alive_file: Path,
+    metrics_port: int = 0,
 ) -> int:
     """Work on jobs until SIGTERM, and return the exit code of the process.
 
@@ -276,10 +292,17 @@ def run_worker(
         context: opens files and computes frames.
         timings: timeouts.
         alive_file: touched as long as the worker is healthy; see `jobs.__main__`.
+        metrics_port: port of `GET /metrics`; 0 for none.
     """
     ledger, storage, broker = backend
-    with tempfile.TemporaryDirectory(prefix="enhancer-worker-") as folder:
+    metrics = WorkerMetrics()
+    with (
+        tempfile.TemporaryDirectory(prefix="enhancer-worker-") as folder,
+        metrics.serve(metrics_port),
+    ):
         worker = ClusterWorker(ledger, storage, broker, context, timings, Path(folder))
+        worker.on_frames, worker.on_final = metrics.count_frames, metrics.count_job
+        context.upscaler.scheduler.on_done = metrics.count_tile
         sweeper = Sweeper(ledger, storage, broker)
 
         def beat() -> None:

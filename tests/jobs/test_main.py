@@ -1,4 +1,5 @@
 import os
+import socket
 import time
 
 import pytest
@@ -17,6 +18,14 @@ def test_a_worker_with_an_unknown_kind_of_storage_says_so(tmp_path, monkeypatch)
     monkeypatch.setenv("ENHANCER_STORAGE_URL", "nowhere://at/all")
     with pytest.raises(SystemExit, match="ENHANCER_STORAGE_URL must be a writable folder or s3://"):
         work(tmp_path / "alive")
+
+
+def test_a_worker_whose_port_of_metrics_is_taken_says_so(tmp_path, monkeypatch):
+    with socket.create_server(("", 0)) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setenv("ENHANCER_WORKER_METRICS_PORT", str(port))
+        with pytest.raises(SystemExit, match=f"METRICS_PORT must be a free port.*: {port}"):
+            work(tmp_path / "alive")
 
 
 def test_a_worker_is_healthy_if_its_file_was_touched_recently(tmp_path):

@@ -5,6 +5,10 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.server import free_port
 from config import ROOT
 from jobs.cluster.broker import Broker
 from jobs.cluster.client import connect
@@ -24,6 +28,7 @@ class WorkerProcess:
 
     def __init__(self, cluster, name, *, frame_s=0.1, stop_s=10.0):
         self.alive_file = cluster.folder / f"{name}.alive"
+        self.metrics_port = free_port()
         self._log = cluster.folder / f"{name}.log"
         arguments = [
             cluster.redis.url,
@@ -32,6 +37,7 @@ class WorkerProcess:
             frame_s,
             LEASE_S,
             stop_s,
+            self.metrics_port,
         ]
         with self._log.open("w") as file:
             self.process = subprocess.Popen(
@@ -49,6 +55,18 @@ class WorkerProcess:
     def kill(self):
         self.send(signal.SIGKILL)
         self.process.wait()
+
+    def counted(self, sample, **labels):
+        """Value of a sample among its metrics, which must be there."""
+        answer = requests.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10)
+        families = text_string_to_metric_families(answer.text)
+        (value,) = (
+            found.value
+            for family in families
+            for found in family.samples
+            if (found.name, found.labels) == (f"enhancer_{sample}", labels)
+        )
+        return value
 
     @property
     def log(self):

@@ -1,7 +1,7 @@
 """A worker process with a slow stand-in network; its media are videos and `Letters`.
 
 Arguments: URL of Redis, URL of the storage, file that shows that the worker is alive, seconds of a
-frame, seconds of a lease, seconds to stop in.
+frame, seconds of a lease, seconds to stop in, port of its metrics.
 """
 
 import logging
@@ -50,7 +50,7 @@ def letters_context(network=repeat):
     )
 
 
-def main(redis_url, storage_url, alive_file, frame_s, lease_s, stop_s):
+def main(redis_url, storage_url, alive_file, frame_s, lease_s, stop_s, metrics_port):
     logging.basicConfig(level="INFO")
 
     def network(lr):
@@ -60,7 +60,8 @@ def main(redis_url, storage_url, alive_file, frame_s, lease_s, stop_s):
     ledger = JobLedger(connect(redis_url), LIMITS, lease_s=float(lease_s))
     backend = ClusterBackend(ledger, Storage(storage_url), Broker(redis_url))
     timings = WorkerTimings(frame_s=30, stop_s=float(stop_s))
-    return run_worker(backend, letters_context(network), timings, Path(alive_file))
+    context = letters_context(network)
+    return run_worker(backend, context, timings, Path(alive_file), int(metrics_port))
 
 
 if __name__ == "__main__":

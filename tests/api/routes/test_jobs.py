@@ -438,7 +438,11 @@ def test_jobs_can_be_turned_off(upscaler, tmp_path):
     app, client = create_client(upscaler, tmp_path, no_jobs=True)
     app.start()
     app.stop()
-    assert client.post("/model/jobs").status_code == 404
+    for method, path in (("POST", ""), ("GET", "/x"), ("DELETE", "/x"), ("GET", "/x/events")):
+        answer = client.open(f"/model/jobs{path}", method=method)
+        assert answer.status_code == 404
+        assert "are turned off on this server (DISABLE_JOBS)" in answer.json["message"]
+    assert "turned off" not in client.get("/model/jobsy").json["message"]
     data = {"image": (io.BytesIO(PNG), "a.png")}
     answer = client.post("/model/predict", data=data, headers={"Prefer": "respond-async"})
     assert (answer.status_code, "Preference-Applied" in answer.headers) == (200, False)

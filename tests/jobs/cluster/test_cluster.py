@@ -68,6 +68,22 @@ def test_two_workers_share_a_job(pair):
     wait_until(lambda: len(stored_files(pair, job)) == 1)
 
 
+def test_workers_tell_prometheus_what_they_have_done(pair):
+    def total(sample, **labels):
+        return sum(worker.counted(sample, **labels) for worker in pair.workers)
+
+    before = {state: total("jobs_ended_total", state=state) for state in JobState if state.is_final}
+    frames, tiles = total("job_frames_total"), total("tiles_total")
+    jobs = [submit(pair, text) for text in (b"abc", b"defg")]
+    for job in jobs:
+        assert pair.wait_for(job).state is JobState.SUCCEEDED
+    wait_until(lambda: total("jobs_ended_total", state="succeeded") == before["succeeded"] + 2)
+    assert total("job_frames_total") == frames + 7
+    assert total("tiles_total") >= tiles + 7
+    assert total("jobs_ended_total", state="failed") == before["failed"]
+    assert total("resident_memory_bytes") > 0
+
+
 def test_a_killed_worker_is_replaced(cluster):
     first, second = cluster.start_workers("a", "b")
     job = submit(cluster)

@@ -7,7 +7,7 @@ import pytest
 from core.options import OutputOptions
 from jobs.cluster.client import connect
 from jobs.cluster.engine import ClusterJobs
-from jobs.cluster.ledger import JobLedger, LedgerLimits
+from jobs.cluster.ledger import MEMORY_SHARE, JobLedger, LedgerLimits
 from jobs.errors import EngineUnavailable, TooManyJobs
 from jobs.job import JobState
 from tests.support.letters import result_of
@@ -29,6 +29,34 @@ def test_a_refused_job_leaves_no_files(submit, tmp_path):
     with pytest.raises(TooManyJobs):
         submit()
     assert len(list((tmp_path / "storage").glob("*/source"))) == 3
+
+
+@pytest.fixture
+def almost_full(redis_client):
+    """Return a function that leaves Redis no memory for another job."""
+
+    def fill():
+        redis_client.setrange("other", 10_000_000, "x")  # without a buffer for the command
+        used = redis_client.info("memory")["used_memory"]
+        redis_client.config_set("maxmemory", int(used / (MEMORY_SHARE + 0.04)))
+
+    yield fill
+    redis_client.config_set("maxmemory", 0)
+    redis_client.delete("other")
+
+
+def test_where_redis_is_almost_full_only_accepted_jobs_go_on(
+    submit, jobs, deliver, almost_full, redis_client
+):
+    accepted = submit().job
+    almost_full()
+    with pytest.raises(TooManyJobs, match="The queue of jobs must use at most .* bytes to take"):
+        submit()
+    deliver()
+    with jobs.open_result(accepted.id) as (file, _result):
+        assert file.read() == result_of(b"abcdef")
+    redis_client.delete("other")
+    submit()
 
 
 def test_the_same_request_at_the_same_time_makes_one_job(
