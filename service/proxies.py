@@ -38,9 +38,7 @@ class ForwardedAddress:
 
     def __init__(self, application: "WSGIApplication", proxies: int) -> None:
         self._proxies = proxies
-        self._application = ProxyFix(
-            application, x_for=proxies, x_proto=1, x_host=1, x_prefix=1
-        )
+        self._application = ProxyFix(application, x_for=proxies, x_proto=1, x_host=1, x_prefix=1)
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
