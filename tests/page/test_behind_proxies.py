@@ -13,6 +13,7 @@ import requests
 from benchmarks.server import free_port
 from config import ROOT, Settings
 from core.files import MEGABYTE
+from service.proxies import FORWARDED
 from tests.support.media_files import pictures
 from tests.support.stand_in_app import TILE_S, stand_in_service
 from tests.support.waiting import wait_until
@@ -31,6 +32,9 @@ http {{
   access_log off;
   client_body_temp_path {folder}/uploads;
   proxy_temp_path {folder}/answers;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
   {servers}
 }}
 """
@@ -58,7 +62,7 @@ def running(name, service, folder):
     file = folder / name
     file.write_text(text)
     command = {
-        "nginx": ["nginx", "-c", str(file), "-p", str(folder)],
+        "nginx": ["nginx", "-c", str(file), "-p", str(folder), "-e", "stderr"],
         "haproxy": ["haproxy", "-db", "-q", "-f", str(file)],
     }[program]
     with subprocess.Popen(command) as process:
@@ -137,14 +141,15 @@ def test_uploads_are_limited_as_the_service_limits_them(address, url):
     assert head_of(address, *head).split()[1] == "413"
 
 
-def test_a_client_cannot_choose_the_prefix_or_the_host(address, url):
+def test_a_client_cannot_choose_the_prefix_or_the_host(url):
     hostile = {"X-Forwarded-Prefix": "/evil", "X-Forwarded-Host": "evil.example"}
     page = requests.get(url, headers=hostile, timeout=TIMEOUT_S)
     assert 'url: "/enhancer/swagger.json"' in page.text
     document = requests.get(f"{url}swagger.json", headers=hostile, timeout=TIMEOUT_S).json()
     assert document["basePath"] == "/enhancer"
-    redirect = head_of(address, "GET /enhancer/model/jobs// HTTP/1.1", "X-Forwarded-Host: evil")
-    assert "evil" not in redirect
+    address = f"{url}model//metadata"  # nginx removes the second slash, the service redirects
+    answer = requests.get(address, headers=hostile, allow_redirects=False, timeout=TIMEOUT_S)
+    assert answer.headers.get("Location", f"{url}model/metadata") == f"{url}model/metadata"
 
 
 def test_the_prefix_without_a_slash_is_redirected(url):
@@ -167,3 +172,11 @@ def test_a_proxy_waits_longer_than_a_picture_may_take(file):
         r"^\s+(?:proxy_read_timeout|timeout server) +(\d+)s", file.read_text(), re.M
     )
     assert int(timeout_s) >= Settings().deadline_s + Settings().read_timeout_s
+
+
+@pytest.mark.parametrize("file", FILES.values(), ids=FILES)
+def test_a_proxy_sets_all_headers_that_the_service_believes(file):
+    text = file.read_text()
+    for name in FORWARDED:
+        header = name.removeprefix("HTTP_").replace("_", "-").title()
+        assert f"set-header {header} " in text or f"proxy_set_header {header} " in text
