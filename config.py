@@ -41,7 +41,13 @@ SIMILARITY = 0.92
 """Similarity to a name of ours from which a name without our prefix is taken for a mistake. One
 letter too many or too few is above it, another word is not."""
 
-ORIGIN = re.compile(r"https?://([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?")
+HOST = re.compile(r"([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?")
+"""A host name or address, with or without a port, as in a URL."""
+
+ORIGIN = re.compile(f"https?://{HOST.pattern}")
+PATH_PREFIX = re.compile(r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+){0,16}/?")
+"""Segments of unreserved characters, none of which is `.` or `..` (RFC 3986, section 2.3)."""
+
 KEY = re.compile(r"[!-~]+")  # characters that a header can carry unquoted
 RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
 REDIS = re.compile(r"rediss?://\S+")
@@ -181,6 +187,12 @@ RateLimitStorage = Annotated[
         lambda text: text == MEMORY or is_address(text, REDIS),
     ),
 ]
+PathPrefix = Annotated[
+    str,
+    must_be(
+        "empty, or a path such as /enhancer", lambda text: PATH_PREFIX.fullmatch(text) is not None
+    ),
+]
 QueueUrl = Annotated[
     str,
     must_be(
@@ -290,6 +302,9 @@ class Settings(BaseSettings):
         secret=True,
     )
     proxies: Count = setting(0, "number of trusted reverse proxies in front of the service")
+    path_prefix: PathPrefix = setting(
+        "", "path below which clients find the service, such as /enhancer; empty for none"
+    )
     jobs_folder: str = setting(
         "", "folder for the files of jobs; empty for one per user and port in the temporary folder"
     )

@@ -16,6 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # the server may start
 
 from config import ANY_HOST, ROOT, Settings
 
+SCRIPT_NAME = "SCRIPT_NAME"
+if SCRIPT_NAME in os.environ:  # gunicorn answers every path without it with 500, even probes
+    os.environ.setdefault("ENHANCER_PATH_PREFIX", os.environ.pop(SCRIPT_NAME))
+
 settings = Settings.from_env()
 
 SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"  # must be set before prometheus_client is imported

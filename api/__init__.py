@@ -1,5 +1,7 @@
 """The HTTP API: routes, headers, OpenAPI document and error responses."""
 
+from typing import Any
+
 from flask import Flask, request
 from flask_restx import Api
 from werkzeug.http import parse_date
@@ -47,6 +49,18 @@ NO_DATE = "no date"
 """Text that is neither a date nor the ETag of a file."""
 
 
+class RelocatableApi(Api):
+    """API whose OpenAPI document names the path below which the current request found it.
+
+    Flask-RESTX builds the document once, with the path of the first request.
+    """
+
+    @property
+    def __schema__(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        return {**super().__schema__, "basePath": self.base_path.rstrip("/") or "/"}
+
+
 def create_api(
     app: Flask,
     service: ServiceContext,
@@ -67,7 +81,7 @@ def create_api(
     access = access or AccessPolicy()
     keys = KeyRing(access.keys)
     configure(app, service)
-    api = Api(
+    api = RelocatableApi(
         app,
         version=VERSION,
         title=TITLE,

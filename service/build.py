@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Request
 from flask_cors import CORS
 from werkzeug.exceptions import BadHost
-from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import MapAdapter
 
 from api import AccessPolicy, JobServiceContext, ServiceContext, create_api
@@ -39,6 +38,7 @@ from core.sandbox.decoder import Decoder, InProcessDecoder, SandboxedDecoder, de
 from jobs.embedded.engine import EmbeddedJobs, EmbeddedLimits
 from jobs.engine import JobEngine
 from jobs.execution import JobContext
+from service.proxies import ForwardedAddress, PathPrefix
 
 if TYPE_CHECKING:
     from jobs.cluster.engine import ClusterBackend
@@ -131,7 +131,7 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Applicat
         has_page=not settings.no_page,
     )
     allow_origins(app, settings)
-    trust_proxies(app, settings.proxies)
+    serve_behind_proxies(app, settings)
     return app
 
 
@@ -285,9 +285,12 @@ def allow_origins(app: Flask, settings: Settings) -> None:
         CORS(app, origins=list(settings.cors_origins), expose_headers=exposed)
 
 
-def trust_proxies(app: Flask, proxies: int) -> None:
-    """Take client address and scheme from the headers of that many reverse proxies."""
-    if proxies:
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=proxies, x_proto=proxies
+def serve_behind_proxies(app: Flask, settings: Settings) -> None:
+    """Publish the application where clients see it: below a prefix, behind trusted proxies."""
+    if settings.proxies:
+        app.wsgi_app = ForwardedAddress(  # type: ignore[method-assign]
+            app.wsgi_app, settings.proxies
         )
+    prefix = settings.path_prefix.removesuffix("/")
+    if prefix:
+        app.wsgi_app = PathPrefix(app.wsgi_app, prefix)  # type: ignore[method-assign]

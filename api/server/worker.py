@@ -44,9 +44,10 @@ from api.server.connection import SOCKET, ClientSocket, RequestTimeout, unmap
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+PREFIX = rb"GET (?:/[^\s?]+)?"  # of the path, where a proxy forwards it; probes come directly
 PROBE = re.compile(rb"GET (/health/live|/health/ready|/metrics)[? ].*\r\n\r\n", re.DOTALL)
-PROGRESS = re.compile(rb"GET /model/progress/[^/ ?]+[? ].*\r\n\r\n", re.DOTALL)
-EVENTS = re.compile(rb"GET /model/jobs/[^/ ?]+/events[? ]")
+PROGRESS = re.compile(PREFIX + rb"/model/progress/[^/ ?]+[? ].*\r\n\r\n", re.DOTALL)
+EVENTS = re.compile(PREFIX + rb"/model/jobs/[^/ ?]+/events[? ]")
 PEEK_BYTES = 4096  # largest head of a request that is matched against these patterns
 
 PROBE_THREADS = 2

@@ -224,6 +224,8 @@ def answer_to_slow(connection, body, portions=12, pause_s=0.1):
     [
         (b"GET /model/jobs/abc/events HTTP/1.1\r\n", True),
         (b"GET /model/jobs/abc/events?x=1 HTTP/1.1\r\n", True),
+        (b"GET /a/prefix/model/jobs/abc/events HTTP/1.1\r\n", True),
+        (b"GET /?/model/jobs/abc/events HTTP/1.1\r\n", False),
         (b"GET /model/jobs/abc/eventsx HTTP/1.1\r\n", False),
         (b"GET /model/jobs/abc HTTP/1.1\r\n", False),
         (b"POST /model/jobs/abc/events HTTP/1.1\r\n", False),

@@ -302,6 +302,7 @@ def test_other_requests_are_not_probes(head):
     [
         ("GET /model/progress/abc", True),
         ("GET /model/progress/abc?now", True),
+        ("GET /prefix/model/progress/abc", True),
         ("GET /model/progress", False),
         ("GET /model/progress/abc/def", False),
         ("POST /model/progress/abc", False),
