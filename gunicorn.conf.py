@@ -56,7 +56,8 @@ def addresses_to_bind() -> list[str]:
 
 def keep_relative_paths() -> None:
     """Make the paths of settings absolute: workers run in another folder than this process."""
-    for name in ("ENHANCER_CARD", "ENHANCER_JOBS_FOLDER", "ENHANCER_STORAGE_URL"):
+    for path in ("CARD", "MODELS", "JOBS_FOLDER", "STORAGE_URL"):
+        name = f"ENHANCER_{path}"
         if os.environ.get(name) and "://" not in os.environ[name]:
             os.environ[name] = str(Path(os.environ[name]).absolute())
 

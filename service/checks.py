@@ -64,6 +64,7 @@ def check_server(settings: Settings, *, changes_nothing: bool = False) -> None:
     check_all(
         settings,
         check_card,
+        check_models,
         check_restore,
         check_host,
         check_memory,
@@ -78,7 +79,8 @@ def check_worker(settings: Settings) -> None:
     Raises:
         InvalidSetting: naming each mistake, one a line; among them that there is no queue.
     """
-    check_all(settings, check_card, check_memory, check_queue, check_metrics_port)
+    checks = (check_card, check_models, check_memory, check_queue, check_metrics_port)
+    check_all(settings, *checks)
 
 
 def check_all(settings: Settings, *checks: Check) -> None:
@@ -112,6 +114,20 @@ def check_queue(settings: Settings) -> None:
 def check_card(settings: Settings) -> None:
     """Raise GraphMismatch if a graph does not match its card."""
     check_graphs(settings.card)
+
+
+def check_models(settings: Settings) -> None:
+    """Raise InvalidSetting if the folder of models cannot be listed."""
+    if not settings.models:
+        return
+    try:
+        with os.scandir(settings.models):
+            pass
+    except OSError as error:
+        raise InvalidSetting(
+            "ENHANCER_MODELS must be a folder that can be read. "
+            f"Received: {settings.models!r}, which fails with: {error.strerror}"
+        ) from error
 
 
 def check_host(settings: Settings) -> None:

@@ -14,7 +14,7 @@ from gunicorn.sock import close_sockets, create_sockets
 from api.access import UnknownStorage
 from app import create_app, from_environment, main
 from benchmarks.server import free_port
-from config import ROOT, Settings
+from config import ROOT, Settings, describe_settings
 from core.model.card import faithful_path, graph_path, read_card, restorer_path
 from service.checks import check_folder
 from tests.support.stand_ins import make_card, save_graph
@@ -169,6 +169,7 @@ def test_a_check_finds_all_mistakes_and_changes_nothing(monkeypatch, tmp_path):
     for name, text in {
         "ENHANCER_PORT": "0",
         "ENHANCER_CARD": "none.json",
+        "ENHANCER_MODELS": "none",
         "ENHANCER_HOST": "192.0.2.1",
         "ENHANCER_MEMORY_MB": "5",
         "ENHANCER_QUEUE_URL": "redis://localhost",
@@ -181,11 +182,12 @@ def test_a_check_finds_all_mistakes_and_changes_nothing(monkeypatch, tmp_path):
     assert starts == [
         "app.py: ENHANCER_PORT",
         "none.json",
+        "ENHANCER_MODELS",
         "ENHANCER_HOST",
         "ENHANCER_MEMORY_MB",
         "ENHANCER_STORAGE_URL",
     ]
-    for name in ("PORT", "CARD", "HOST", "MEMORY_MB"):
+    for name in ("PORT", "CARD", "MODELS", "HOST", "MEMORY_MB"):
         monkeypatch.delenv(f"ENHANCER_{name}")
     monkeypatch.setenv("ENHANCER_STORAGE_URL", "new/folder")
     main(["--check"])
@@ -218,13 +220,18 @@ def test_a_check_survives_a_reader_that_ends_early():
 def test_the_server_starts_in_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.py").write_text("raise RuntimeError('the wrong module')")
+    folders = [
+        s.variable for s in describe_settings() if s.kind == "path" or "folder" in s.description
+    ]
+    assert "ENHANCER_MODELS" in folders
     code = f"import runpy; print(runpy.run_path({str(ROOT / 'gunicorn.conf.py')!r})['chdir'])"
-    environ = {"PATH": "", "ENHANCER_CARD": "card.json"}
-    code += "; import os; print(os.environ['ENHANCER_CARD'])"
+    code += f"; import os; print(*(os.environ[name] for name in {folders}))"
+    environ = {"PATH": "", "ENHANCER_QUEUE_URL": "redis://localhost"}
+    environ |= {name: f"my_{name}" for name in folders}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False
     )
-    assert done.stdout.split() == [str(ROOT), str(tmp_path / "card.json")]
+    assert done.stdout.split() == [str(ROOT), *(str(tmp_path / f"my_{name}") for name in folders)]
 
 
 def test_the_server_does_not_start_to_restore_without_a_restorer(monkeypatch, tmp_path):

@@ -117,9 +117,9 @@ class Catalog:
                 self._refuse(path, error, model)
 
     def _refuse(self, path: Path, error: GraphMismatch, model: ServedModel | None = None) -> None:
-        """Log and list why a card cannot be served; its folder is no business of callers."""
+        """Log and list why a card cannot be served."""
         log.error("Model cannot be served: %s", error)
-        reason = str(error).replace(f"{path.parent}/", "")
+        reason = without_folder(path, error)
         if model is not None and model.networks is not None:
             model.networks.error = reason
         else:
@@ -212,6 +212,11 @@ def read_model_card(path: Path) -> ModelCard:
     return card
 
 
+def without_folder(path: Path, error: GraphMismatch) -> str:
+    """Return the message of an error about a card; its folder is no business of callers."""
+    return str(error).replace(f"{path.parent}/", "")
+
+
 def window_sizes(card: ModelCard, most: WindowSizes) -> WindowSizes:
     """Return the windows of a model: smaller ones where it computes much for each pixel.
 
@@ -253,8 +258,18 @@ def load_networks(path: Path, expected: ModelCard, window: int, serving: Serving
         serving: threads and precision.
 
     Raises:
-        GraphMismatch: if graphs and cards do not belong together, or graphs compute nonsense.
+        GraphMismatch: if graphs and cards do not belong together, or graphs compute nonsense. The
+            message does not state the folder.
     """
+    try:
+        return _load_networks(path, expected, window, serving)
+    except GraphMismatch as error:
+        raise GraphMismatch(without_folder(path, error)) from error
+
+
+def _load_networks(
+    path: Path, expected: ModelCard, window: int, serving: Serving
+) -> LoadedNetworks:
     # TensorFlow takes seconds to import: a catalogue of cards needs none of it.
     from core.model.interpolation import load_interpolated_graph, load_restored_graph
     from core.model.lean_graph import load_lean_graph

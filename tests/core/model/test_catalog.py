@@ -163,8 +163,9 @@ def test_a_model_whose_card_was_replaced_asks_for_a_restart(registry, tmp_path):
     save_model(tmp_path, "mine", 4)
     models = registry()
     save_model(tmp_path, "mine", 2)
-    with pytest.raises(InvalidModel, match="Restart the service"):
+    with pytest.raises(InvalidModel, match="Restart the service") as refused:
         upscale(models.find("mine"), noise(9, 9))
+    assert str(tmp_path) not in f"{refused.value} {models.refused}"
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,36 @@ def test_segments_are_not_used_if_one_of_the_graphs_has_changed(
     assert network.seen[computed:] == list(LEVELS)
 
 
+@pytest.mark.parametrize("then", [None, make_card(name="other", version="2", sha256="2" * 64)])
+def test_a_job_resumed_without_its_model_fails_and_with_another_begins_again(
+    create, submit, network, finish, context, caplog, then
+):
+    def context_with(card):
+        others = [] if card is None else [ServedModel(Upscaler(card, network, window=16))]
+        return replace(context, models=ModelRegistry(context.models.default, others))
+
+    before = make_card(name="other", version="1", sha256="1" * 64)
+    first, gate = create(context=context_with(before)), Gate(network, opened_for=7)
+    job = submit(LEVELS, engine=first, model="other").job
+    gate.wait(8)
+    first.stop()
+    gate.open()
+    first.close()
+    second = create(context=context_with(then))
+    computed = len(network.seen)
+    second.start()
+    done = finish(job.id, second)
+    if then is None:
+        expected_error = "`model` must be one of stand-in. Received: 'other'"
+        assert (done.state, done.error) == (JobState.FAILED, expected_error)
+        assert network.seen[computed:] == []
+    else:
+        assert done.state is JobState.SUCCEEDED
+        assert network.seen[computed:] == list(LEVELS)
+        assert before.sha256 in caplog.text
+        assert then.sha256 in caplog.text
+
+
 def test_a_full_disk_fails_the_job_after_several_attempts(
     jobs, submit, finish, network, monkeypatch
 ):
