@@ -1,11 +1,12 @@
 /** Connects the modules: files become pictures, pictures are shown as they change. */
 
-import { chosenSize, showOffers, showSizes } from "./chooser.js";
+import { chosenModel, chosenSize, showChoices, showOffers } from "./chooser.js";
 import { byId, on, say, write } from "./dom.js";
 import { addEstimate, addTimes, findSize } from "./estimates.js";
 import "./intake.js";
 import { findJobs } from "./jobs.js";
-import { optionsFor, setDefaults, showPanel } from "./panel.js";
+import { modelIn, withModel } from "./model.js";
+import { optionsFor, setRestore, showPanel } from "./panel.js";
 import { canComparePlain, newPicture } from "./picture.js";
 import { OFFLINE, problemBefore, problemOf } from "./problems.js";
 import { showProblem, showProgress } from "./progress.js";
@@ -17,7 +18,7 @@ import { showView } from "./viewer.js";
 import { bytes, pixels, seconds } from "./wording.js";
 
 const TICK_MS = 500;
-const DEBOUNCE_MS = 400; // after the size was changed: only the last one is sent
+const DEBOUNCE_MS = 400; // after size or model were changed: only the last choice is sent
 
 let metadata = null; // until the service answers
 let timer = 0;
@@ -42,14 +43,17 @@ async function begin(picture) {
 
 function setOptions(picture) {
   picture.isClip = picture.kind !== "picture" && Boolean(metadata?.jobs);
-  picture.options = withSize(optionsFor(picture.isClip), chosenSize());
+  const options = withSize({ ...optionsFor(picture.isClip), model: chosenModel() }, chosenSize());
+  picture.options = metadata ? withModel(options, chosenModel(), metadata) : options;
 }
 
 function start(picture) {
   picture.problem = problemBefore(picture, metadata);
   if (picture.problem) return refuse(picture);
   enqueue(picture);
-  if (picture.size) void addEstimate(picture, resultGrid(picture.options, picture, usualScale()));
+  if (!picture.size) return;
+  const model = modelIn(picture.options, metadata);
+  void addEstimate(picture, resultGrid(picture.options, picture, model.scale), model);
 }
 
 function refuse(picture) {
@@ -60,14 +64,22 @@ function refuse(picture) {
 
 /** Upscales a picture in another size, unless yet another one follows at once. */
 function changeSize(picture) {
-  Object.assign(picture, { options: withSize(picture.options, chosenSize()), estimate: null });
+  change(picture, withSize(picture.options, chosenSize()));
+}
+
+/** Chooses another model, for a picture if there is one, and for those that come. */
+function changeModel(picture, before) {
+  const options = picture?.options ?? { ...optionsFor(false), model: before };
+  const next = withModel(options, chosenModel(), metadata);
+  setRestore(next.restore);
+  if (picture) change(picture, next);
+}
+
+function change(picture, options) {
+  Object.assign(picture, { options, estimate: null });
   show(selected);
   clearTimeout(timer);
   timer = setTimeout(() => pictures().includes(picture) && start(picture), DEBOUNCE_MS);
-}
-
-function usualScale() {
-  return metadata?.weights.scale;
 }
 
 function showChange(picture) {
@@ -89,9 +101,9 @@ function show(picture) {
   showProgress(picture);
   showProblem(picture);
   showOffers(picture);
-  showSizes(picture, metadata);
+  showChoices(picture, metadata);
   showPanel(picture, metadata);
-  showView(picture, usualScale());
+  showView(picture, metadata);
 }
 
 function showNotice(message) {
@@ -107,11 +119,11 @@ async function loadService() {
     return showNotice(`${title} ${advice} ${message}`);
   }
   const { description, jobs, limits, weights } = metadata;
-  setDefaults(metadata);
+  setRestore(metadata.restore.default);
   show(selected);
   write("limits-of-pictures", say("limits-pictures", limitTexts(limits)));
   write("limits-of-clips", jobs ? say("limits-clips", limitTexts(jobs)) : say("limits-no-clips"));
-  write("about-model", say("model", { ...weights, description }));
+  write("about-model", say("about", { ...weights, description }));
   if (jobs) void restoreJobs();
 }
 
@@ -155,6 +167,7 @@ Object.assign(on, {
   select: showSelected,
   step: showChange,
   size: changeSize,
+  model: changeModel,
   base: () => show(selected),
   plain: loadPlain,
 });

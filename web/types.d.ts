@@ -93,6 +93,8 @@ interface Handlers {
   step(picture: Picture): void;
   /** Another size was chosen for the selected picture. */
   size(picture: Picture): void;
+  /** Another model was chosen, for the selected picture if there is one. */
+  model(picture: Picture | null, before: string | undefined): void;
   /** Another format or quality was chosen. */
   format(): void;
   /** Something else is to be left of the divider. */
@@ -134,6 +136,8 @@ interface Estimate {
 }
 
 interface Options extends Wanted {
+  /** Missing for the default model. */
+  model?: string;
   detail: number;
   restore: number | "auto";
   /** For clips: whether frames are consistent with the frames before. */
@@ -196,10 +200,25 @@ interface Metadata {
   limits: Limits;
   /** Missing if jobs are turned off. */
   jobs?: Limits;
-  detail: { least: number; most: number };
   /** `most` is 0 if the service has no restorer. */
   restore: { least: number; most: number; default: number | "auto" };
-  weights: { name: string; version: string; scale: number };
+  weights: { name: string; version: string };
+  /** The default one first. */
+  models: Model[];
+}
+
+/** A model in the response of /model/metadata. One with an error has nothing but its name. */
+interface Model {
+  name: string;
+  error?: string;
+  description: string;
+  scale: number;
+  /** Arithmetic of a pixel; that of the default model is 1. */
+  cost: number;
+  /** Whether `detail` below 1 is available. */
+  detail: boolean;
+  /** `restore` of requests that do not state it. */
+  restore: number | "auto";
 }
 
 interface Point {

@@ -5,6 +5,7 @@ import {
   MAX_ZOOM, clamp, fitZoom, inside, insetTo, limitCentre, moved, pictureRectangle, uncropped,
   visible,
 } from "./geometry.js";
+import { modelIn } from "./model.js";
 import { paint, paintLoupe } from "./painter.js";
 import { canComparePlain, sizeOf } from "./picture.js";
 import { resultGrid } from "./size.js";
@@ -64,8 +65,8 @@ byId("tools").onclick = ({ target: { dataset } }) => {
   else update();
 };
 
-/** Shows a picture. @param usual factor of results without a size */
-export function showView(shown, usual) {
+/** Shows a picture; null if there is none. */
+export function showView(shown, metadata) {
   const image = shown?.after ?? shown?.before;
   box.hidden = !image;
   if (!image) return;
@@ -75,6 +76,7 @@ export function showView(shown, usual) {
   isPlain = base === "plain" && Boolean(shown.plain);
   if (isPlain) before = shown.plain;
   const options = shown.answer?.options ?? shown.options;
+  const usual = metadata && modelIn(options, metadata).scale;
   const grid = resultGrid(options, { ...shown, size: shown.size ?? sizeOf(image) }, usual);
   part = before && !isPlain ? grid.part : null;
   if (!before && !shown.isClip) before = scaledDown(after, grid.factor);
