@@ -2,7 +2,7 @@
 
 import { byId, newElement, on, say, writeIn } from "./dom.js";
 import { timeOf } from "./estimates.js";
-import { describe, modelIn, mostScale, nameWithCost, usableModels } from "./model.js";
+import { describe, modelFor, mostScale, nameWithCost, usableModels } from "./model.js";
 import { isActive } from "./picture.js";
 import { SCALES, canChangeSize, objection, offersFor, resultGrid, sizeIn } from "./size.js";
 import { seconds, size } from "./wording.js";
@@ -82,7 +82,7 @@ function newModelOption(offered) {
 
 /** Returns the factor of results without a size. */
 function usualScale() {
-  return metadata && modelIn({ model }, metadata).scale;
+  return metadata && modelFor({ model }, metadata).scale;
 }
 
 /** Sets the size, and asks for the selected picture in it. */
@@ -130,7 +130,7 @@ function showChoice() {
 function showModel() {
   byId("model-field").hidden = models.length < 2;
   if (!metadata) return;
-  const chosen = modelIn({ model }, metadata);
+  const chosen = modelFor({ model }, metadata);
   models.value = chosen.name;
   factor.max = mostScale(chosen);
   writeIn(byId("model-note"), models.selectedIndex ? describe(chosen, models.options[0].value) : "");

@@ -1,16 +1,17 @@
 /** Connects the modules: files become pictures, pictures are shown as they change. */
 
 import { chosenModel, chosenSize, showChoices, showOffers } from "./chooser.js";
+import { dropOther } from "./compare.js";
 import { byId, on, say, write } from "./dom.js";
 import { addEstimate, addTimes, findSize } from "./estimates.js";
 import "./intake.js";
 import { findJobs } from "./jobs.js";
-import { modelIn, withModel } from "./model.js";
+import { modelFor, withModel } from "./model.js";
 import { optionsFor, setRestore, showPanel } from "./panel.js";
-import { canComparePlain, newPicture } from "./picture.js";
+import { newPicture } from "./picture.js";
 import { OFFLINE, problemBefore, problemOf } from "./problems.js";
 import { showProblem, showProgress } from "./progress.js";
-import { cancel, enqueue, loadPlain, retryNow } from "./queue.js";
+import { cancel, enqueue, retryNow } from "./queue.js";
 import { add, pictures, select, selected, update } from "./roll.js";
 import { loadMetadata } from "./service.js";
 import { resultGrid, withSize } from "./size.js";
@@ -52,7 +53,7 @@ function start(picture) {
   if (picture.problem) return refuse(picture);
   enqueue(picture);
   if (!picture.size) return;
-  const model = modelIn(picture.options, metadata);
+  const model = modelFor(picture.options, metadata);
   void addEstimate(picture, resultGrid(picture.options, picture, model.scale), model);
 }
 
@@ -82,6 +83,12 @@ function change(picture, options) {
   timer = setTimeout(() => pictures().includes(picture) && start(picture), DEBOUNCE_MS);
 }
 
+/** Compares with something else. What is still being computed is stopped, what failed is repeated. */
+function changeBase() {
+  if (selected.other && !selected.other.image) dropOther(selected);
+  show(selected);
+}
+
 function showChange(picture) {
   update(picture);
   if (picture === selected) show(picture);
@@ -96,7 +103,6 @@ function show(picture) {
   byId("prompt").hidden = picture !== null;
   byId("tools").hidden = !picture?.after;
   byId("play").hidden = !picture?.isClip;
-  byId("plain").hidden = !canComparePlain(picture);
   byId("unshown").hidden = !picture?.answer || Boolean(picture.after);
   showProgress(picture);
   showProblem(picture);
@@ -168,8 +174,7 @@ Object.assign(on, {
   step: showChange,
   size: changeSize,
   model: changeModel,
-  base: () => show(selected),
-  plain: loadPlain,
+  base: changeBase,
 });
 byId("cancel").onclick = () => cancel(selected);
 byId("now").onclick = retryNow;

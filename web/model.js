@@ -12,7 +12,7 @@ export function usableModels({ models }) {
 }
 
 /** Returns the model that options ask for. @returns {Model} */
-export function modelIn({ model }, metadata) {
+export function modelFor({ model }, metadata) {
   const usable = usableModels(metadata);
   return usable.find(({ name }) => name === model) ?? usable[0];
 }
@@ -25,7 +25,7 @@ export function mostScale({ scale }) {
 /** Returns options with another model. What it lacks, or does by itself, has its default there. */
 export function withModel(options, name, metadata) {
   const { model: _, ...others } = options;
-  const [before, after] = [modelIn(options, metadata), modelIn({ model: name }, metadata)];
+  const [before, after] = [modelFor(options, metadata), modelFor({ model: name }, metadata)];
   if (!after.detail) others.detail = FULL_DETAIL;
   if (after.restore !== before.restore) others.restore = after.restore;
   return after === usableModels(metadata)[0] ? others : { ...others, model: after.name };

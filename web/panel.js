@@ -2,7 +2,7 @@
 
 import { curlLine } from "./command.js";
 import { byId, on, say, write } from "./dom.js";
-import { modelIn } from "./model.js";
+import { modelFor } from "./model.js";
 import { sizeOf } from "./picture.js";
 import { enqueue } from "./queue.js";
 import { nameToSave, optionsToSave, showSave } from "./save.js";
@@ -65,7 +65,7 @@ export function showPanel(shown, metadata) {
   write("name", file.name);
   writeValues();
   const isFixed = file.size === 0; // a restored job, without its file
-  byId("detail-field").hidden = isFixed || !modelIn(options, metadata).detail;
+  byId("detail-field").hidden = isFixed || !modelFor(options, metadata).detail;
   byId("restore-field").hidden = isFixed || mostRestore === 0;
   byId("coherence-field").hidden = isFixed || !isClip || kind === "archive";
   byId("result").hidden = !answer;

@@ -1,7 +1,7 @@
 /** Sizes of results, by the rules of the service: docs/sizes.md. */
 
 import { say } from "./dom.js";
-import { modelIn, mostScale } from "./model.js";
+import { modelFor, mostScale } from "./model.js";
 import { pixels, size } from "./wording.js";
 
 const FIELDS = ["scale", "width", "height", "fit"];
@@ -77,7 +77,7 @@ function exact(number) {
 
 /** Returns why a picture, whose size is known, cannot have another size; "" if it can. */
 export function objection(wanted, { size: input, isClip, options }, metadata) {
-  const model = modelIn(options, metadata);
+  const model = modelFor(options, metadata);
   const times = mostScale(model);
   const grid = gridOf(wanted, input, model.scale);
   if (grid.factor < LEAST_SCALE || grid.factor > times) {
@@ -94,7 +94,7 @@ export function offersFor(picture, metadata, { model } = picture.options) {
   const isKnown = Boolean(picture?.size);
   return SCALES
     .filter((scale) => scale > 1 || metadata.restore.most > 0) // 1x without a restorer does nothing
-    .filter((scale) => scale <= mostScale(modelIn({ model }, metadata)))
+    .filter((scale) => scale <= mostScale(modelFor({ model }, metadata)))
     .filter((scale) => !(isKnown && objection({ scale }, picture, metadata)))
     .map((scale) => ({ scale, grid: isKnown ? resultGrid({ scale }, picture) : null, estimate: null }));
 }

@@ -34,10 +34,8 @@ interface Picture {
   estimate: Estimate | null;
   /** Null if there is no result, or it cannot be shown. */
   after: HTMLImageElement | HTMLVideoElement | null;
-  /** Result without restoring, for comparison; null if nobody has asked for it. */
-  plain: HTMLImageElement | null;
-  /** The answer that `plain` is compared with, or will be. */
-  plainOf: Answer | null;
+  /** Null if nobody has asked for another result to compare with. */
+  other: Other | null;
   answer: Answer | null;
   problem: Problem | null;
   /** Aborts the current request. */
@@ -98,9 +96,22 @@ interface Handlers {
   /** Another format or quality was chosen. */
   format(): void;
   /** Something else is to be left of the divider. */
-  base(base: "smooth" | "pixels" | "plain"): void;
-  /** The view needs the result without restoring. */
-  plain(picture: Picture): void;
+  base(): void;
+}
+
+/** What is left of the divider. The input, the result without restoring, or of another model. */
+type Base = "smooth" | "pixels" | "plain" | `model:${string}`;
+
+/** Another result of a picture, of the same size. */
+interface Other {
+  base: Base;
+  /** The answer that it is compared with. */
+  answer: Answer;
+  /** Null before it is there. */
+  image: HTMLImageElement | null;
+  hasFailed: boolean;
+  /** Aborts its request. */
+  control: AbortController;
 }
 
 /** A size of a result, as fields of a request; the usual size has none. */

@@ -2,14 +2,24 @@
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import expect
 
 from core.model.registry import LoadedNetworks, OnDemandNetworks, ServedModel
 from core.model.upscaler import Upscaler
 from tests.support.gestures import choose, expect_result, save, sent_to, wait_until_done
-from tests.support.stand_in_service import StandInService, running
+from tests.support.stand_in_service import StandInService, refuse, running
 from tests.support.stand_ins import lighten, make_card, make_restorer
+from tests.support.waiting import wait_until
+
+SIDES = """(canvas) => {
+  const copy = new OffscreenCanvas(canvas.width, canvas.height);
+  const context = copy.getContext("2d", { willReadFrequently: true });
+  context.drawImage(canvas, 0, 0);
+  return [0.45, 0.55].map((x) => [
+    ...context.getImageData(x * canvas.width, canvas.height / 2, 1, 1).data.slice(0, 3)]);
+}"""
 
 BROKEN = {"broken": "broken.json must be a model card."}
 
@@ -37,7 +47,8 @@ def server(tmp_path_factory):
 
 def model(service, network, cost, **card):
     default = service.upscaler
-    networks = OnDemandNetworks(card["name"], lambda: LoadedNetworks(network, 1000), 1000)
+    loaded = LoadedNetworks(service.gated(network), 1000)
+    networks = OnDemandNetworks(card["name"], lambda: loaded, 1000)
     upscaler = Upscaler(
         make_card(**card, description=f"Describes {card['name']}."),
         networks.run,
@@ -89,11 +100,54 @@ def test_the_chosen_model_is_sent_with_what_it_has(page, give, gif, encode, answ
     assert "model" in fields
 
 
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 360)])
+def test_the_results_of_two_models_are_compared(open_page, give, encode, service, scheme, width):
+    page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    page.select_option("#model", "double")
+    give(page, ("red.png", encode(Image.new("RGB", (24, 16), (150, 30, 30)))))
+    wait_until_done(page)
+    other = page.locator("#rival")
+    service.gate.clear()
+    other.press("End")
+    expect(page.locator("#tag-before")).to_have_text("cleans: computing")
+    service.gate.set()
+    expect(page.locator("#tag-before")).to_have_text("cleans, 2×")
+    expect(page.locator("#tag-after")).to_have_text("double, 2×")
+    sides = [[105, 225, 225], [200, 80, 80]]  # inverted without restoring, and restored by half
+    wait_until(lambda: page.locator("#canvas").evaluate(SIDES) == sides)
+    violations = Axe().run(page).response["violations"]
+    assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert service.received == 2
+    choose(page, 4)
+    expect_result(page, "96 × 64")
+    expect(page.locator("#tag-before")).to_have_text("cleans, 4×")
+    page.select_option("#model", "cleans")
+    expect(page.locator("#tag-before")).to_have_text("your picture")
+    expect(page.locator("#fact-model")).to_contain_text("cleans")
+    choose(page, 8)
+    expect_result(page, "192 × 128")
+    expect(other.locator("option")).to_have_text(["Compare models", "stand-in"])
+
+
+def test_a_model_that_fails_leaves_the_input_beside_the_result(page, give, picture, service):
+    give(page, ("cat.png", picture))
+    wait_until_done(page)
+    service.instead = [refuse(503, "Busy.", Retry_After="1"), refuse(413, "Too large a model.")]
+    page.select_option("#rival", "model:double")
+    expect(page.locator("#notice")).to_contain_text("Too large a model.")
+    expect(page.locator("#tag-before")).to_have_text("your picture")
+    expect(page.locator("#rival")).to_have_value("")
+    page.select_option("#rival", "model:double")
+    expect(page.locator("#tag-before")).to_have_text("double, 4×")
+    assert service.received == 4
+
+
 def test_one_model_is_no_choice(open_page, give, picture, service, sent):
     with service.offering([], BROKEN):
         page = open_page()
         give(page, ("cat.png", picture))
         wait_until_done(page)
         expect(page.locator("#model-field")).to_be_hidden()
-        expect(page.locator("#model-note")).to_be_hidden()
+        expect(page.locator("#rival")).to_be_hidden()
     assert sent_to(sent, "/model/predict")[0][0] == ["detail", "restore", "format"]

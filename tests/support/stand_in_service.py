@@ -46,8 +46,8 @@ class StandInService:
         self.url = ""
         self.reset()
         card = make_card(faithful="plain")
-        network = self._gated(blur_then_repeat)
-        interpolated = self._gated(between)
+        network = self.gated(blur_then_repeat)
+        interpolated = self.gated(between)
         settings = Settings(**{**LIMITS, **settings}, jobs_folder=str(folder))
         self.upscaler = Upscaler(
             card, network, window=64, interpolated=interpolated, restorer=restorer
@@ -92,7 +92,9 @@ class StandInService:
                 return self.instead.pop(0)(environ, start_response)
         return self.app(environ, start_response)
 
-    def _gated(self, network):
+    def gated(self, network):
+        """Return a network that waits for the gate."""
+
         def wait_then_run(*args):
             self.gate.wait(30)
             return network(*args)
