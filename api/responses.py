@@ -11,12 +11,13 @@ import re
 import threading
 import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from flask import Response, current_app, jsonify, request, stream_with_context, url_for
+from flask import Response, current_app, g, jsonify, request, stream_with_context, url_for
 from flask_restx import fields
 from flask_restx.reqparse import RequestParser
 from werkzeug.datastructures import FileStorage
@@ -24,8 +25,9 @@ from werkzeug.http import parse_range_header
 from werkzeug.wsgi import FileWrapper
 
 from api.access import caller
-from api.context import current_jobs, model
+from api.context import current_jobs, current_service, model
 from api.errors import InvalidHeader
+from core.errors import InvalidModel
 from core.options import OutputOptions
 from jobs.engine import OpenResult
 from jobs.errors import TooManyWatchers
@@ -207,7 +209,9 @@ def timestamp(seconds: float | None) -> str | None:
 
 
 def job_response(job: Job, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    """Return a response with the job as JSON."""
+    """Return a response with the job as JSON. Its headers state the model of the job."""
+    with suppress(InvalidModel):  # the model is gone
+        g.trace.card = current_service().models.find(job.options.model).upscaler.card
     response = jsonify(job_json(job))
     response.status_code = status
     response.headers["Cache-Control"] = NOT_STORED

@@ -1,7 +1,8 @@
-/** The choice of a size, and what it makes of the selected picture. */
+/** The choice of a size and a model, and what they make of the selected picture. */
 
 import { byId, newElement, on, say, writeIn } from "./dom.js";
 import { timeOf } from "./estimates.js";
+import { describe, modelFor, mostScale, nameWithCost, usableModels } from "./model.js";
 import { isActive } from "./picture.js";
 import { SCALES, canChangeSize, objection, offersFor, resultGrid, sizeIn } from "./size.js";
 import { seconds, size } from "./wording.js";
@@ -16,8 +17,10 @@ const [factor, ...sides] = ["scale", "width", "height"].map(byId);
 const numbers = [factor, ...sides];
 const buttons = [...byId("size-buttons").children];
 const offerButtons = byId("offers");
+const models = byId("model");
 
 let wanted = {}; // that is sent; empty for the usual size
+let model; // name that is sent; undefined for the default one
 let isCustom = false;
 let picture = null; // the selected one
 let metadata = null;
@@ -36,6 +39,12 @@ custom.oninput = ({ target }) => {
   showChoice();
 };
 custom.onchange = () => reasonAgainst(readCustom()) || choose(readCustom());
+models.onchange = () => {
+  const before = model;
+  model = models.selectedIndex ? models.value : undefined;
+  on.model(picture && canChangeSize(picture) ? picture : null, before);
+  showChoice();
+};
 byId("sizes").onsubmit = (e) => e.preventDefault();
 
 /** Returns the chosen size, as fields of options. @returns {Wanted} */
@@ -43,10 +52,18 @@ export function chosenSize() {
   return wanted;
 }
 
-/** Shows the choice for a picture; null if there is none. */
-export function showSizes(shown, loaded) {
+/** Returns the name of the chosen model; undefined for the default one. */
+export function chosenModel() {
+  return model;
+}
+
+/** Shows the choices for a picture; null if there is none. */
+export function showChoices(shown, loaded) {
+  if (loaded !== metadata) models.replaceChildren(...usableModels(loaded).map(newModelOption));
   [picture, metadata] = [shown, loaded];
-  const asked = shown && canChangeSize(shown) ? sizeIn(shown.options) : wanted;
+  const isFree = shown && canChangeSize(shown);
+  if (isFree) ({ model } = shown.options);
+  const asked = isFree ? sizeIn(shown.options) : wanted;
   if (!isSame(asked, wanted)) {
     wanted = asked;
     isCustom = !isSame(asked, {}) && !SCALES.includes(asked.scale);
@@ -59,9 +76,18 @@ function isSame(one, other) {
   return JSON.stringify(one) === JSON.stringify(other);
 }
 
+function newModelOption(offered) {
+  return newElement("option", { value: offered.name, textContent: nameWithCost(offered) });
+}
+
+/** Returns the factor of results without a size. */
+function usualScale() {
+  return metadata && modelFor({ model }, metadata).scale;
+}
+
 /** Sets the size, and asks for the selected picture in it. */
 function choose(next) {
-  const isUsual = next.scale === metadata?.weights.scale;
+  const isUsual = next.scale === usualScale();
   wanted = isUsual ? {} : next;
   if (picture && !isSame(wanted, sizeIn(picture.options))) on.size(picture);
 }
@@ -69,7 +95,7 @@ function choose(next) {
 function fillCustom() {
   const { scale = "", width = "", height = "" } = wanted;
   const isUsual = isSame(wanted, {});
-  factor.value = isUsual ? metadata?.weights.scale : scale;
+  factor.value = isUsual ? usualScale() : scale;
   [sides[0].value, sides[1].value] = [width, height];
   fit.value = wanted.fit ?? "contain";
 }
@@ -91,6 +117,7 @@ function showChoice() {
   const isFree = !picture || canChangeSize(picture);
   const isTyped = isFree && isCustom;
   field.disabled = !isFree;
+  showModel();
   custom.hidden = !isTyped;
   fit.disabled = sides.some(({ value }) => !value);
   showButtons(isFree, isTyped);
@@ -100,11 +127,20 @@ function showChoice() {
   writeIn(note, problem || noteWords(isTyped ? readCustom() : wanted));
 }
 
+function showModel() {
+  byId("model-field").hidden = models.length < 2;
+  if (!metadata) return;
+  const chosen = modelFor({ model }, metadata);
+  models.value = chosen.name;
+  factor.max = mostScale(chosen);
+  writeIn(byId("model-note"), models.selectedIndex ? describe(chosen, models.options[0].value) : "");
+}
+
 /** Shows which size is chosen, and disables those that the picture cannot have. */
 function showButtons(isFree, isTyped) {
-  const usual = metadata?.weights.scale;
+  const usual = usualScale();
   const chosen = isTyped ? CUSTOM : String(isFree && (wanted.scale ?? usual));
-  const possible = metadata && offersFor(isFree ? picture : null, metadata);
+  const possible = metadata && offersFor(isFree ? picture : null, metadata, { model });
   for (const button of buttons) {
     const { scale } = button.dataset;
     button.setAttribute("aria-pressed", scale === chosen);
@@ -119,7 +155,7 @@ function noteWords(next) {
   if (!picture) return next.scale === 1 ? say("size-kept") : "";
   if (!metadata || !canChangeSize(picture)) return "";
   if (!picture.size) return picture.isClip ? factorWords(next) : "";
-  const grid = resultGrid(next, picture, metadata.weights.scale);
+  const grid = resultGrid(next, picture, usualScale());
   const becomes = say("size-becomes", { from: size(picture.size), to: size(grid) });
   const { estimate } = picture;
   const time = estimate && isActive(picture) && timeWords(estimate);
@@ -130,7 +166,7 @@ function noteWords(next) {
 function factorWords({ scale, width, height }) {
   if (width || height) return "";
   if (scale === 1) return say("size-kept");
-  return say("size-times", { scale: scale ?? metadata.weights.scale });
+  return say("size-times", { scale: scale ?? usualScale() });
 }
 
 /** Shows the sizes that a problem offers. Their buttons stay, or they would lose the focus. */

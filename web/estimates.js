@@ -21,11 +21,11 @@ export async function findSize(picture) {
   return found?.input ?? null;
 }
 
-/** Adds an estimate to a picture, if it or its result is large. */
-export async function addEstimate(picture, grid) {
+/** Adds an estimate to a picture, if it or its result is large, or the model slow. */
+export async function addEstimate(picture, grid, { cost }) {
   const { isClip, options, size } = picture;
   if (isClip || !size) return;
-  const isLarge = size.width * size.height >= LARGE_PIXELS;
+  const isLarge = cost * size.width * size.height >= LARGE_PIXELS;
   if (!isLarge && grid.width * grid.height < LARGE_RESULT_PIXELS) return;
   const found = await estimate(picture, options);
   if (picture.options !== options) return;

@@ -1,15 +1,17 @@
 /** Connects the modules: files become pictures, pictures are shown as they change. */
 
-import { chosenSize, showOffers, showSizes } from "./chooser.js";
+import { chosenModel, chosenSize, showChoices, showOffers } from "./chooser.js";
+import { dropOther } from "./compare.js";
 import { byId, on, say, write } from "./dom.js";
 import { addEstimate, addTimes, findSize } from "./estimates.js";
 import "./intake.js";
 import { findJobs } from "./jobs.js";
-import { optionsFor, setDefaults, showPanel } from "./panel.js";
-import { canComparePlain, newPicture } from "./picture.js";
+import { modelFor, withModel } from "./model.js";
+import { optionsFor, setRestore, showPanel } from "./panel.js";
+import { newPicture } from "./picture.js";
 import { OFFLINE, problemBefore, problemOf } from "./problems.js";
 import { showProblem, showProgress } from "./progress.js";
-import { cancel, enqueue, loadPlain, retryNow } from "./queue.js";
+import { cancel, enqueue, retryNow } from "./queue.js";
 import { add, pictures, select, selected, update } from "./roll.js";
 import { loadMetadata } from "./service.js";
 import { resultGrid, withSize } from "./size.js";
@@ -17,7 +19,7 @@ import { showView } from "./viewer.js";
 import { bytes, pixels, seconds } from "./wording.js";
 
 const TICK_MS = 500;
-const DEBOUNCE_MS = 400; // after the size was changed: only the last one is sent
+const DEBOUNCE_MS = 400; // after size or model were changed: only the last choice is sent
 
 let metadata = null; // until the service answers
 let timer = 0;
@@ -42,14 +44,17 @@ async function begin(picture) {
 
 function setOptions(picture) {
   picture.isClip = picture.kind !== "picture" && Boolean(metadata?.jobs);
-  picture.options = withSize(optionsFor(picture.isClip), chosenSize());
+  const options = withSize({ ...optionsFor(picture.isClip), model: chosenModel() }, chosenSize());
+  picture.options = metadata ? withModel(options, chosenModel(), metadata) : options;
 }
 
 function start(picture) {
   picture.problem = problemBefore(picture, metadata);
   if (picture.problem) return refuse(picture);
   enqueue(picture);
-  if (picture.size) void addEstimate(picture, resultGrid(picture.options, picture, usualScale()));
+  if (!picture.size) return;
+  const model = modelFor(picture.options, metadata);
+  void addEstimate(picture, resultGrid(picture.options, picture, model.scale), model);
 }
 
 function refuse(picture) {
@@ -60,14 +65,28 @@ function refuse(picture) {
 
 /** Upscales a picture in another size, unless yet another one follows at once. */
 function changeSize(picture) {
-  Object.assign(picture, { options: withSize(picture.options, chosenSize()), estimate: null });
+  change(picture, withSize(picture.options, chosenSize()));
+}
+
+/** Chooses another model, for a picture if there is one, and for those that come. */
+function changeModel(picture, before) {
+  const options = picture?.options ?? { ...optionsFor(false), model: before };
+  const next = withModel(options, chosenModel(), metadata);
+  setRestore(next.restore);
+  if (picture) change(picture, next);
+}
+
+function change(picture, options) {
+  Object.assign(picture, { options, estimate: null });
   show(selected);
   clearTimeout(timer);
   timer = setTimeout(() => pictures().includes(picture) && start(picture), DEBOUNCE_MS);
 }
 
-function usualScale() {
-  return metadata?.weights.scale;
+/** Compares with something else. What is still being computed is stopped, what failed is repeated. */
+function changeBase() {
+  if (selected.other && !selected.other.image) dropOther(selected);
+  show(selected);
 }
 
 function showChange(picture) {
@@ -84,14 +103,13 @@ function show(picture) {
   byId("prompt").hidden = picture !== null;
   byId("tools").hidden = !picture?.after;
   byId("play").hidden = !picture?.isClip;
-  byId("plain").hidden = !canComparePlain(picture);
   byId("unshown").hidden = !picture?.answer || Boolean(picture.after);
   showProgress(picture);
   showProblem(picture);
   showOffers(picture);
-  showSizes(picture, metadata);
+  showChoices(picture, metadata);
   showPanel(picture, metadata);
-  showView(picture, usualScale());
+  showView(picture, metadata);
 }
 
 function showNotice(message) {
@@ -107,11 +125,11 @@ async function loadService() {
     return showNotice(`${title} ${advice} ${message}`);
   }
   const { description, jobs, limits, weights } = metadata;
-  setDefaults(metadata);
+  setRestore(metadata.restore.default);
   show(selected);
   write("limits-of-pictures", say("limits-pictures", limitTexts(limits)));
   write("limits-of-clips", jobs ? say("limits-clips", limitTexts(jobs)) : say("limits-no-clips"));
-  write("about-model", say("model", { ...weights, description }));
+  write("about-model", say("about", { ...weights, description }));
   if (jobs) void restoreJobs();
 }
 
@@ -155,8 +173,8 @@ Object.assign(on, {
   select: showSelected,
   step: showChange,
   size: changeSize,
-  base: () => show(selected),
-  plain: loadPlain,
+  model: changeModel,
+  base: changeBase,
 });
 byId("cancel").onclick = () => cancel(selected);
 byId("now").onclick = retryNow;

@@ -2,6 +2,7 @@
 
 import { curlLine } from "./command.js";
 import { byId, on, say, write } from "./dom.js";
+import { modelFor } from "./model.js";
 import { sizeOf } from "./picture.js";
 import { enqueue } from "./queue.js";
 import { nameToSave, optionsToSave, showSave } from "./save.js";
@@ -33,9 +34,8 @@ function change() {
   timer = setTimeout(enqueue, DEBOUNCE_MS, picture);
 }
 
-/** Sets the controls as the service restores by default. */
-export function setDefaults(metadata) {
-  const { default: strength } = metadata.restore;
+/** Sets how strongly pictures are restored. */
+export function setRestore(strength) {
   isAuto.checked = strength === "auto";
   if (!isAuto.checked) restore.value = strength;
 }
@@ -57,8 +57,7 @@ export function showPanel(shown, metadata) {
   if (!isShown) return;
   picture = shown;
   const { answer, file, isClip, kind, options } = picture;
-  const { least, most } = metadata.detail;
-  Object.assign(slider, { min: least, max: most, value: options.detail });
+  slider.value = options.detail;
   const { most: mostRestore } = metadata.restore;
   isAuto.checked = options.restore === "auto";
   restore.value = isAuto.checked ? (answer?.strength ?? 0) : options.restore;
@@ -66,7 +65,7 @@ export function showPanel(shown, metadata) {
   write("name", file.name);
   writeValues();
   const isFixed = file.size === 0; // a restored job, without its file
-  byId("detail-field").hidden = isFixed || least === most;
+  byId("detail-field").hidden = isFixed || !modelFor(options, metadata).detail;
   byId("restore-field").hidden = isFixed || mostRestore === 0;
   byId("coherence-field").hidden = isFixed || !isClip || kind === "archive";
   byId("result").hidden = !answer;

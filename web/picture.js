@@ -35,8 +35,7 @@ export async function newPicture(file, job = null) {
     size: before && sizeOf(before),
     estimate: null,
     after: null,
-    plain: null,
-    plainOf: null,
+    other: null,
     answer: null,
     problem: null,
     control: new AbortController(),
@@ -94,11 +93,6 @@ export function sizeFrom(reported) {
   if (!reported) return null;
   const [width, height] = reported.split("x").map(Number);
   return { width, height };
-}
-
-/** Returns whether the result can be compared with one that is not restored. */
-export function canComparePlain(picture) {
-  return Boolean(picture?.after) && !picture.isClip && picture.answer.strength > 0;
 }
 
 export function isActive(picture) {

@@ -1,5 +1,6 @@
 /** Queue of pictures and clips: sends them, and retries when the service is busy. */
 
+import { dropOther } from "./compare.js";
 import { on } from "./dom.js";
 import { runJob } from "./jobs.js";
 import { release, showable, sizeFrom } from "./picture.js";
@@ -71,32 +72,14 @@ async function process(picture, signal) {
   const after = await showable(answer.blob);
   if (signal.aborted) return release(after);
   release(picture.after);
-  release(picture.plain);
+  dropOther(picture);
   const size = picture.size ?? sizeFrom(answer.inputSize);
-  Object.assign(picture, { answer, after, size, plain: null });
+  Object.assign(picture, { answer, after, size });
   if (kind === "animation") {
     release(picture.before);
     picture.before = await showable(file); // a new element, to start together with the result
   }
   setStage(picture, "done");
-}
-
-/** Requests the result without restoring once, to compare it with the result. */
-export async function loadPlain(picture) {
-  const { answer, control } = picture;
-  if (picture.plainOf === answer) return;
-  picture.plainOf = answer;
-  try {
-    const options = { ...answer.options, restore: 0 };
-    const { blob } = await upscale(picture, options, control.signal, () => {});
-    const plain = await showable(blob);
-    if (picture.answer !== answer) return release(plain);
-    picture.plain = plain;
-    on.step(picture);
-  } catch (error) {
-    picture.plainOf = null;
-    if (!control.signal.aborted) on.notice(problemOf(error).title);
-  }
 }
 
 function handleError(picture, error) {

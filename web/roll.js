@@ -1,5 +1,6 @@
 /** The list of all pictures of this visit. One of them is selected. */
 
+import { dropOther } from "./compare.js";
 import { byId, newElement, on, say, write } from "./dom.js";
 import { release } from "./picture.js";
 import { briefly } from "./progress.js";
@@ -46,7 +47,7 @@ function remove(picture) {
   cancel(picture);
   release(picture.before);
   release(picture.after);
-  release(picture.plain);
+  dropOther(picture);
   section.hidden = frames.size === 0;
   const nearest = pictures()[index] ?? pictures().at(-1) ?? null;
   if (picture === selected) select(nearest);

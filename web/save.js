@@ -4,6 +4,7 @@ import { byId, newElement, on, say, write } from "./dom.js";
 import { runJob } from "./jobs.js";
 import { problemOf } from "./problems.js";
 import { briefly, reportWords } from "./progress.js";
+import { modelFor } from "./model.js";
 import { upscale } from "./service.js";
 import { sizeName } from "./size.js";
 import { bytes } from "./wording.js";
@@ -44,7 +45,8 @@ export function optionsToSave() {
 export function nameToSave() {
   const { file, answer: { job, options } } = picture;
   const extension = EXTENSIONS[format.value] ?? format.value;
-  if (!job) return `${stem(file.name)}_${sizeName(options, metadata.weights.scale)}.${extension}`;
+  const usual = modelFor(options, metadata).scale;
+  if (!job) return `${stem(file.name)}_${sizeName(options, usual)}.${extension}`;
   const { name } = job.result;
   return format.selectedIndex && job.kind !== "pictures" ? `${stem(name)}.${extension}` : name;
 }

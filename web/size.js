@@ -1,13 +1,14 @@
 /** Sizes of results, by the rules of the service: docs/sizes.md. */
 
 import { say } from "./dom.js";
+import { modelFor, mostScale } from "./model.js";
 import { pixels, size } from "./wording.js";
 
 const FIELDS = ["scale", "width", "height", "fit"];
 const DECIMALS = 9; // of products: floats would put 100.5 below the half
 
-export const LEAST_SCALE = 1;
-export const MOST_SCALE = 16;
+const LEAST_SCALE = 1;
+
 export const SCALES = [1, 2, 4, 8]; // that have buttons
 
 /** Returns the fields of options that ask for a size; none for the usual one. @returns {Wanted} */
@@ -75,22 +76,25 @@ function exact(number) {
 }
 
 /** Returns why a picture, whose size is known, cannot have another size; "" if it can. */
-export function objection(wanted, { size: input, isClip }, { limits, weights }) {
-  const grid = gridOf(wanted, input, weights.scale);
-  if (grid.factor < LEAST_SCALE || grid.factor > MOST_SCALE) {
-    const [least, most] = [LEAST_SCALE, MOST_SCALE].map((scale) => size(gridOf({ scale }, input)));
-    return say("size-factor", { least, most });
+export function objection(wanted, { size: input, isClip, options }, metadata) {
+  const model = modelFor(options, metadata);
+  const times = mostScale(model);
+  const grid = gridOf(wanted, input, model.scale);
+  if (grid.factor < LEAST_SCALE || grid.factor > times) {
+    const [least, most] = [LEAST_SCALE, times].map((scale) => size(gridOf({ scale }, input)));
+    return say("size-factor", { times, least, most });
   }
-  const most = limits.max_output_pixels;
+  const most = metadata.limits.max_output_pixels;
   if (grid.width * grid.height <= most) return "";
   return say(isClip ? "frames-large" : "size-large", { size: size(grid), most: pixels(most) });
 }
 
 /** Returns the sizes that buttons may offer; for any picture if none is given. @returns {Offer[]} */
-export function offersFor(picture, metadata) {
+export function offersFor(picture, metadata, { model } = picture.options) {
   const isKnown = Boolean(picture?.size);
   return SCALES
     .filter((scale) => scale > 1 || metadata.restore.most > 0) // 1x without a restorer does nothing
+    .filter((scale) => scale <= mostScale(modelFor({ model }, metadata)))
     .filter((scale) => !(isKnown && objection({ scale }, picture, metadata)))
     .map((scale) => ({ scale, grid: isKnown ? resultGrid({ scale }, picture) : null, estimate: null }));
 }

@@ -34,10 +34,8 @@ interface Picture {
   estimate: Estimate | null;
   /** Null if there is no result, or it cannot be shown. */
   after: HTMLImageElement | HTMLVideoElement | null;
-  /** Result without restoring, for comparison; null if nobody has asked for it. */
-  plain: HTMLImageElement | null;
-  /** The answer that `plain` is compared with, or will be. */
-  plainOf: Answer | null;
+  /** Null if nobody has asked for another result to compare with. */
+  other: Other | null;
   answer: Answer | null;
   problem: Problem | null;
   /** Aborts the current request. */
@@ -93,12 +91,27 @@ interface Handlers {
   step(picture: Picture): void;
   /** Another size was chosen for the selected picture. */
   size(picture: Picture): void;
+  /** Another model was chosen, for the selected picture if there is one. */
+  model(picture: Picture | null, before: string | undefined): void;
   /** Another format or quality was chosen. */
   format(): void;
   /** Something else is to be left of the divider. */
-  base(base: "smooth" | "pixels" | "plain"): void;
-  /** The view needs the result without restoring. */
-  plain(picture: Picture): void;
+  base(): void;
+}
+
+/** What is left of the divider. The input, the result without restoring, or of another model. */
+type Base = "smooth" | "pixels" | "plain" | `model:${string}`;
+
+/** Another result of a picture, of the same size. */
+interface Other {
+  base: Base;
+  /** The answer that it is compared with. */
+  answer: Answer;
+  /** Null before it is there. */
+  image: HTMLImageElement | null;
+  hasFailed: boolean;
+  /** Aborts its request. */
+  control: AbortController;
 }
 
 /** A size of a result, as fields of a request; the usual size has none. */
@@ -134,6 +147,8 @@ interface Estimate {
 }
 
 interface Options extends Wanted {
+  /** Missing for the default model. */
+  model?: string;
   detail: number;
   restore: number | "auto";
   /** For clips: whether frames are consistent with the frames before. */
@@ -196,10 +211,25 @@ interface Metadata {
   limits: Limits;
   /** Missing if jobs are turned off. */
   jobs?: Limits;
-  detail: { least: number; most: number };
   /** `most` is 0 if the service has no restorer. */
   restore: { least: number; most: number; default: number | "auto" };
-  weights: { name: string; version: string; scale: number };
+  weights: { name: string; version: string };
+  /** The default one first. */
+  models: Model[];
+}
+
+/** A model in the response of /model/metadata. One with an error has nothing but its name. */
+interface Model {
+  name: string;
+  error?: string;
+  description: string;
+  scale: number;
+  /** Arithmetic of a pixel; that of the default model is 1. */
+  cost: number;
+  /** Whether `detail` below 1 is available. */
+  detail: boolean;
+  /** `restore` of requests that do not state it. */
+  restore: number | "auto";
 }
 
 interface Point {

@@ -1,12 +1,14 @@
 /** The view: divider, zoom, pan and loupe; by mouse, touch and keyboard. */
 
+import { PLAIN, ensureBase, modelBases, modelOfBase, optionsOf } from "./compare.js";
 import { byId, newElement, on, say, write } from "./dom.js";
 import {
   MAX_ZOOM, clamp, fitZoom, inside, insetTo, limitCentre, moved, pictureRectangle, uncropped,
   visible,
 } from "./geometry.js";
+import { modelFor } from "./model.js";
 import { paint, paintLoupe } from "./painter.js";
-import { canComparePlain, sizeOf } from "./picture.js";
+import { sizeOf } from "./picture.js";
 import { resultGrid } from "./size.js";
 import { decimal, size } from "./wording.js";
 
@@ -30,6 +32,7 @@ const ZOOM_KEYS = { "+": "in", "=": "in", "-": "out", 0: "fit", 1: "1", 2: "2", 
 const box = byId("view");
 const [checks, canvas, lens, players, overlay, divider] =
   ["checks", "canvas", "lens", "reels", "seen", "divider"].map(byId);
+const rival = byId("rival");
 
 let [before, after] = [null, null];
 let picture = { width: 1, height: 1 }; // size of the result
@@ -40,9 +43,10 @@ let zoom = 1; // CSS pixels per pixel of the result
 let isFit = true;
 let centre = { x: 0, y: 0 };
 let split = 0.5;
-let chosenBase = "smooth"; // left of the divider: "smooth" or "pixels" input, or "plain" result
+let chosenBase = "smooth"; // left of the divider: "smooth" or "pixels" input, or another result
 let base = "smooth"; // the same, as far as the picture has it
-let isPlain = false; // whether the result without restoring is there to be shown
+let isResult = false; // whether that other result is there to be shown
+let left = ""; // what is left of the divider, in words
 let plays = !matchMedia("(prefers-reduced-motion: reduce)").matches;
 let loupeAt = null; // position in the view; null without a loupe
 let drag = null; // "split", "pan", "loupe", or "pinch"
@@ -59,24 +63,31 @@ box.ondblclick = () => zoomBy(isFit ? "1" : "fit");
 byId("loupe").onclick = toggleLoupe;
 byId("play").onclick = togglePlay;
 byId("tools").onclick = ({ target: { dataset } }) => {
-  if (dataset.base) on.base((chosenBase = dataset.base));
+  if (dataset.base) chooseBase(dataset.base);
   if (dataset.zoom) zoomBy(dataset.zoom);
   else update();
 };
 
-/** Shows a picture. @param usual factor of results without a size */
-export function showView(shown, usual) {
+rival.onchange = () => chooseBase(rival.value || "smooth");
+
+function chooseBase(wanted) {
+  chosenBase = wanted;
+  on.base();
+}
+
+/** Shows a picture; null if there is none. */
+export function showView(shown, metadata) {
   const image = shown?.after ?? shown?.before;
   box.hidden = !image;
   if (!image) return;
   ({ before, after } = shown);
-  base = chosenBase === "plain" && !canComparePlain(shown) ? "smooth" : chosenBase;
-  if (base === "plain") on.plain(shown);
-  isPlain = base === "plain" && Boolean(shown.plain);
-  if (isPlain) before = shown.plain;
+  base = ensureBase(shown, chosenBase, metadata);
+  isResult = shown.other?.base === base && Boolean(shown.other.image);
+  if (isResult) before = shown.other.image;
   const options = shown.answer?.options ?? shown.options;
+  const usual = metadata && modelFor(options, metadata).scale;
   const grid = resultGrid(options, { ...shown, size: shown.size ?? sizeOf(image) }, usual);
-  part = before && !isPlain ? grid.part : null;
+  part = before && !isResult ? grid.part : null;
   if (!before && !shown.isClip) before = scaledDown(after, grid.factor);
   const result = after ? sizeOf(after) : grid;
   if (size(result) !== size(picture)) centre = { x: result.width / 2, y: result.height / 2 };
@@ -84,16 +95,37 @@ export function showView(shown, usual) {
   overlay.hidden = !(before && after);
   setPlayers(shown.isClip && after ? [before, after].filter(Boolean) : []);
   const { name } = shown.file;
-  canvas.setAttribute("aria-label", after ? say("sides", { name, size: size(result) }) : name);
-  write("tag-after", `${decimal(grid.factor)}×`);
-  write("tag-before", say(tagOf(shown)));
+  const scale = decimal(grid.factor);
+  left = leftWords(shown, scale);
+  canvas.setAttribute("aria-label", after ? say("sides", { name, left, size: size(result) }) : name);
+  const { name: model } = modelOfBase(base) && modelFor(options, metadata);
+  write("tag-after", model ? say("by-model", { model, scale }) : `${scale}×`);
+  write("tag-before", left);
+  showOthers(shown, metadata);
   update();
 }
 
-/** Returns the name of the words that say what is left of the divider. */
-function tagOf(shown) {
-  if (base === "plain") return isPlain ? "without" : "without-coming";
-  return shown.before ? "yours" : "made";
+/** Returns what is left of the divider, in words. */
+function leftWords(shown, scale) {
+  const model = modelOfBase(base);
+  if (model) return say(isResult ? "by-model" : "by-model-coming", { model, scale });
+  if (base === PLAIN) return say(isResult ? "without" : "without-coming");
+  return say(shown.before ? "yours" : "made");
+}
+
+/** Shows which results the picture can be compared with. The list stays, or it would close. */
+function showOthers(shown, metadata) {
+  byId("plain").hidden = !optionsOf(PLAIN, shown, metadata);
+  const bases = metadata ? modelBases(shown, metadata) : [];
+  const [first, ...others] = rival.options;
+  if (String(bases) !== String(others.map(({ value }) => value))) {
+    rival.replaceChildren(first, ...bases.map(newModelOption));
+  }
+  rival.hidden = bases.length === 0;
+}
+
+function newModelOption(value) {
+  return newElement("option", { value, textContent: modelOfBase(value) });
 }
 
 /** Shows elements that play. The same ones stay in place, or they would start again. */
@@ -169,6 +201,7 @@ function update() {
 function updateButtons() {
   write("zoom", `${Math.round(100 * zoom)} %`);
   write("play", say(plays ? "pause" : "play"));
+  rival.value = modelOfBase(base) && base;
   const pressed = { loupe: loupeAt !== null, base, zoom: isFit ? "fit" : zoom };
   for (const button of byId("tools").querySelectorAll("[aria-pressed]")) {
     const [[name, value]] = Object.entries(button.dataset);
@@ -184,7 +217,7 @@ function draw() {
   positionOverlay(seen);
   const isMoving = plays && players.children.length > 0;
   if (isMoving) positionPlayers(whole, dividerX);
-  const hasPixels = isPlain ? zoom >= 2 && Number.isInteger(zoom) : base === "pixels";
+  const hasPixels = isResult ? zoom >= 2 && Number.isInteger(zoom) : base === "pixels";
   const scene = { view, picture: whole, before, part, after, zoom, dividerX, hasPixels };
   scene.loupeAt = loupeAt && inside(seen, loupeAt);
   paint(scaled(canvas), isMoving ? { ...scene, before: null, after: null } : scene);
@@ -196,7 +229,7 @@ function positionOverlay(seen) {
   const percent = Math.round(100 * split);
   divider.style.left = `${100 * split}%`;
   divider.setAttribute("aria-valuenow", percent);
-  divider.setAttribute("aria-valuetext", say("split", { percent }));
+  divider.setAttribute("aria-valuetext", say("split", { percent, left }));
 }
 
 /** Clips both elements, or one would show through the other. */

@@ -9,6 +9,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from api.context import EXTENSION
 from app import create_app
 from config import Settings
+from core.model.registry import ModelRegistry, ServedModel
 from core.model.upscaler import Upscaler
 from tests.support.stand_ins import between, blur_then_repeat, make_card
 
@@ -37,6 +38,7 @@ class StandInService:
         instead: WSGI applications that answer the next requests for pictures or jobs.
         key: key that requests for the model must carry; None for no key.
         received: number of requests for pictures or jobs so far.
+        upscaler: of the default model.
     """
 
     def __init__(self, folder, *, restorer=None, **settings):
@@ -44,11 +46,13 @@ class StandInService:
         self.url = ""
         self.reset()
         card = make_card(faithful="plain")
-        network = self._gated(blur_then_repeat)
-        interpolated = self._gated(between)
+        network = self.gated(blur_then_repeat)
+        interpolated = self.gated(between)
         settings = Settings(**{**LIMITS, **settings}, jobs_folder=str(folder))
-        upscaler = Upscaler(card, network, window=64, interpolated=interpolated, restorer=restorer)
-        self.app = create_app(settings, upscaler)
+        self.upscaler = Upscaler(
+            card, network, window=64, interpolated=interpolated, restorer=restorer
+        )
+        self.app = create_app(settings, self.upscaler)
 
     def reset(self):
         """Return to the initial state."""
@@ -56,6 +60,21 @@ class StandInService:
         self.instead = []
         self.key = None
         self.received = 0
+
+    @contextmanager
+    def offering(self, others, refused=None):
+        """Offer other models beside the default one for as long as the block lasts."""
+        service = self.app.extensions[EXTENSION]
+        holders = [service, service.jobs.engine._context]
+        before = service.models
+        try:
+            for holder in holders:
+                models = ModelRegistry(ServedModel(self.upscaler), others, refused)
+                object.__setattr__(holder, "models", models)
+            yield
+        finally:
+            for holder in holders:
+                object.__setattr__(holder, "models", before)
 
     def forget(self, job_ids):
         """Cancel jobs, so that no other test finds them."""
@@ -73,7 +92,9 @@ class StandInService:
                 return self.instead.pop(0)(environ, start_response)
         return self.app(environ, start_response)
 
-    def _gated(self, network):
+    def gated(self, network):
+        """Return a network that waits for the gate."""
+
         def wait_then_run(*args):
             self.gate.wait(30)
             return network(*args)

@@ -136,6 +136,7 @@ def test_a_job_keeps_its_model(ask, client, app):
     address = ask("jobs", model="double").headers["Location"]
     events = client.get(f"{address}/events").text
     assert '"succeeded"' in events
+    assert client.get(address).headers["X-Model"] == "double"
     result = client.get(f"{address}/result")
     assert "lr_x2.png" in result.headers["Content-Disposition"]
     assert Image.open(io.BytesIO(result.data)).size == (28, 18)

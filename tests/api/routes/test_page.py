@@ -12,9 +12,10 @@ from core.images import OUTPUT_FORMATS
 
 INDEX = (FILES / "index.html").read_text()
 SCRIPTS_AND_STYLES = [path for path in FILES.iterdir() if path.suffix in (".js", ".css")]
-# Sizes, with their rules, estimates and offers, take 15 kB, and 6 kB compressed.
-MOST_BYTES = 86_000  # of scripts and styles in the repository
-MOST_SENT_BYTES = 33_500  # of scripts and styles, compressed
+# Sizes, with their rules, estimates and offers, take 15 kB, and 6 kB compressed; the choice of a
+# model takes 4 kB, and 2 kB compressed; the comparison of two models the same.
+MOST_BYTES = 95_000  # of scripts and styles in the repository
+MOST_SENT_BYTES = 37_500  # of scripts and styles, compressed
 CONDITIONS = [("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since")]
 
 
