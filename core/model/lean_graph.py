@@ -23,8 +23,8 @@ from core.pixels import (
     pixels_from_levels,
 )
 
-TRACED_SIDES = (24, 40)
-"""Height and width of the windows whose memory is traced, LR px."""
+TRACED_SIDES = (16, 24)
+"""Height and width of the windows whose memory is traced, LR px. Others wait for such a window."""
 
 ACTIVATION_COPIES = 2.25
 """Memory that a window takes, in units of the largest sum of its tensors: the heap has gaps, and
