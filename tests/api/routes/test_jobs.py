@@ -367,7 +367,7 @@ WRONG = [
     ({"coherence": "perhaps"}, "`coherence` must be one of on, off"),
     ({"dither": "off"}, "`dither` must be left out"),
     ({"scale": "2", "width": "50"}, "`scale` must come without `width` and `height`"),
-    ({"colour": "red"}, "Fields must be among file, scale, width, height, fit, detail"),
+    ({"colour": "red"}, "Fields must be among file, model, scale, width, height, fit, detail"),
 ]
 
 
