@@ -17,7 +17,15 @@ SMALL_TARGETS = """(least) => [
   .map(([name, box]) => `${name}: ${box.width} x ${box.height}`)"""
 
 
-@pytest.fixture(params=[("light", 1440), ("dark", 1440), ("light", 360), ("dark", 360)], ids=str)
+@pytest.fixture(
+    params=[
+        ("light", 1440),
+        ("dark", 360),
+        pytest.param(("dark", 1440), marks=pytest.mark.thorough),
+        pytest.param(("light", 360), marks=pytest.mark.thorough),
+    ],
+    ids=str,
+)
 def looked_at(request, open_page):
     scheme, width = request.param
     return open_page(color_scheme=scheme, viewport={"width": width, "height": 800})

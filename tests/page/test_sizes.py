@@ -274,7 +274,13 @@ def test_the_service_is_asked_for_the_size_of_a_large_file_that_the_browser_cann
 
 
 @pytest.mark.parametrize(
-    ("scheme", "width"), [("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)]
+    ("scheme", "width"),
+    [
+        ("light", 1440),
+        ("dark", 390),
+        pytest.param("dark", 1440, marks=pytest.mark.thorough),
+        pytest.param("light", 390, marks=pytest.mark.thorough),
+    ],
 )
 def test_the_choice_is_accessible(open_page, give, picture, large, scheme, width):
     page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
