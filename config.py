@@ -23,6 +23,9 @@ from pydantic_settings import (
 PREFIX = "ENHANCER_"
 ROOT = Path(__file__).resolve().parent
 
+OWN_MODELS = ROOT / "assets"
+"""Folder of the cards that the service comes with."""
+
 LAST_PORT = 65535
 MOST_THREADS = 4096
 MOST_PROCESSES = 256
@@ -235,7 +238,7 @@ class Settings(BaseSettings):
         ANY_HOST, "address to listen on; * for every one of IPv4 and, where there is it, IPv6"
     )
     port: Annotated[int, Field(ge=1, le=LAST_PORT)] = setting(5000, "port to listen on")
-    card: Path = setting(ROOT / "assets" / "srgan.json", "card of the model to serve")
+    card: Path = setting(OWN_MODELS / "srgan.json", "card of the model to serve")
     models: str = setting("", "folder with the cards of further models; empty for none")
     max_pixels: Positive = setting(48_000_000, "largest number of pixels of an input picture")
     max_frame_pixels: Positive = setting(
@@ -412,6 +415,21 @@ class Settings(BaseSettings):
     def frame_pixels(self) -> int:
         """Largest number of pixels of a frame: no frame is larger than a picture may be."""
         return min(self.max_frame_pixels, self.max_pixels)
+
+    @property
+    def network_options(self) -> dict[str, Any]:
+        """How networks are run: arguments of `load_upscaler` and `Serving` in `core.model`."""
+        return {
+            "window": self.window,
+            "large_window": self.large_window,
+            "threads": self.inference_threads,
+            "precision": self.precision,
+        }
+
+    @property
+    def models_folder(self) -> Path | None:
+        """Folder of further models; None if there is none."""
+        return Path(self.models) if self.models else None
 
     def lines(self, environ: Mapping[str, str] = os.environ) -> Iterator[str]:
         """Yield `NAME=value (origin)` for each setting; the value of a secret is hidden."""

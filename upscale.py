@@ -31,7 +31,7 @@ from typing import IO, Any, NamedTuple, NoReturn, TypeAlias
 
 from tqdm import tqdm
 
-from config import ROOT, InvalidSetting, Settings
+from config import OWN_MODELS, InvalidSetting, Settings
 from core.animation import is_animation
 from core.errors import (
     InvalidDetail,
@@ -375,20 +375,12 @@ def load_model(settings: Settings, name: str | None) -> ServedModel:
         InvalidModel: if there is none, or if it cannot be loaded.
         GraphMismatch: if the default model or the folder of models cannot be read.
     """
-    default = load_upscaler(
-        settings.card,
-        window=settings.window,
-        large_window=settings.large_window,
-        threads=settings.inference_threads,
-        precision=settings.precision,
-    )
+    default = load_upscaler(settings.card, **settings.network_options)
     if name is None:
         return ServedModel(default)
-    serving = Serving(
-        settings.window, settings.large_window, settings.inference_threads, settings.precision
-    )
-    folder = Path(settings.models) if settings.models else None
-    model = read_catalog(default, serving, ROOT / "assets", folder).registry().find(name)
+    serving = Serving(**settings.network_options)
+    catalog = read_catalog(default, serving, OWN_MODELS, settings.models_folder)
+    model = catalog.registry().find(name)
     unlimited = Admission(budget=sys.maxsize, queue=0, backlog_s=lambda: 0.0)
     with model.admit(unlimited, 0):  # it stays in memory, as nothing else needs that
         return model

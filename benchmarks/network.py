@@ -13,14 +13,7 @@ def time_ours(width: int, height: int, repetitions: dict) -> list[float]:
     from core.model.upscaler import load_upscaler
 
     settings = Settings.from_env()
-    threads = settings.inference_threads
-    upscaler = load_upscaler(
-        settings.card,
-        window=settings.window,
-        large_window=settings.large_window,
-        threads=threads,
-        precision=settings.precision,
-    )
+    upscaler = load_upscaler(settings.card, **settings.network_options)
 
     def upscale(lr):
         return upscaler.upscale(Picture(lr)).pixels

@@ -23,7 +23,7 @@ from api import AccessPolicy, JobServiceContext, ServiceContext, create_api
 from api.context import EXTENSION
 from api.errors import status_of
 from api.observability.tracing import EXPOSED_HEADERS
-from config import ROOT, Settings
+from config import OWN_MODELS, Settings
 from core.files import MEGABYTE
 from core.images import Limits
 from core.media.convert import FILE_FORMATS, open_medium
@@ -48,9 +48,6 @@ USABLE_SHARE = 0.8
 
 LEAST_BUDGET = 64 * MEGABYTE
 """Memory budget that is granted whatever the limit: enough for a picture of one megapixel."""
-
-OWN_MODELS = ROOT / "assets"
-"""Folder of the cards that the service comes with."""
 
 ANY_HOST = "localhost"  # all hosts have the same routes
 
@@ -137,13 +134,7 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Applicat
 
 def create_upscaler(settings: Settings) -> Upscaler:
     """Load the frozen graph that the settings name, and run it once."""
-    upscaler = load_upscaler(
-        settings.card,
-        window=settings.window,
-        large_window=settings.large_window,
-        threads=settings.inference_threads,
-        precision=settings.precision,
-    )
+    upscaler = load_upscaler(settings.card, **settings.network_options)
     upscaler.warm_up()
     give_back_heap()
     return upscaler
@@ -158,12 +149,9 @@ def create_registry(settings: Settings, default: Upscaler) -> ModelRegistry:
     Raises:
         GraphMismatch: if the folder of the operator cannot be read.
     """
-    serving = Serving(
-        settings.window, settings.large_window, settings.inference_threads, settings.precision
-    )
-    folder = Path(settings.models) if settings.models else None
-    catalog = read_catalog(default, serving, OWN_MODELS, folder)
-    if folder is not None:
+    serving = Serving(**settings.network_options)
+    catalog = read_catalog(default, serving, OWN_MODELS, settings.models_folder)
+    if settings.models_folder is not None:
         threading.Thread(target=catalog.verify, name="models", daemon=True).start()
     return catalog.registry()
 
