@@ -3,7 +3,8 @@
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -118,44 +119,47 @@ def check_card(settings: Settings) -> None:
 
 def check_models(settings: Settings) -> None:
     """Raise InvalidSetting if the folder of models cannot be listed."""
-    if not settings.models:
+    if settings.models_folder is None:
         return
-    try:
-        with os.scandir(settings.models):
-            pass
-    except OSError as error:
-        raise InvalidSetting(
-            "ENHANCER_MODELS must be a folder that can be read. "
-            f"Received: {settings.models!r}, which fails with: {error.strerror}"
-        ) from error
+    rule = "ENHANCER_MODELS must be a folder that can be read."
+    with failure_reported(rule, settings.models), os.scandir(settings.models_folder):
+        pass
 
 
 def check_host(settings: Settings) -> None:
     """Raise InvalidSetting if the host is no address of this machine."""
     if settings.host == ANY_HOST:
         return
-    try:
+    rule = "ENHANCER_HOST must be an address or a name of this machine, or *."
+    with failure_reported(rule, settings.host):
         for family, kind, _, _, address in socket.getaddrinfo(
             settings.host, 0, type=socket.SOCK_STREAM
         ):
             with socket.socket(family, kind) as listener:
                 listener.bind(address)
-    except OSError as error:
-        raise InvalidSetting(
-            "ENHANCER_HOST must be an address or a name of this machine, or *. "
-            f"Received: {settings.host!r}, which fails with: {error.strerror}"
-        ) from error
 
 
 def check_metrics_port(settings: Settings) -> None:
     """Raise InvalidSetting if another program has the port of a worker's metrics."""
+    rule = "ENHANCER_WORKER_METRICS_PORT must be a free port, or 0 for no metrics."
+    port = settings.worker_metrics_port
+    with failure_reported(rule, port), socket.create_server(("", port)):
+        pass
+
+
+@contextmanager
+def failure_reported(rule: str, received: object) -> Iterator[None]:
+    """Raise InvalidSetting where the block fails because of a setting.
+
+    Args:
+        rule: what the setting must be, as a sentence.
+        received: value of the setting.
+    """
     try:
-        with socket.create_server(("", settings.worker_metrics_port)):
-            pass
+        yield
     except OSError as error:
         raise InvalidSetting(
-            "ENHANCER_WORKER_METRICS_PORT must be a free port, or 0 for no metrics. "
-            f"Received: {settings.worker_metrics_port}, which fails with: {error.strerror}"
+            f"{rule} Received: {received!r}, which fails with: {error.strerror}"
         ) from error
 
 
