@@ -13,6 +13,9 @@ from typing import Any
 from core.errors import GraphMismatch
 from core.values import NAME
 
+MIN_AGREEMENT_DB = 45.0
+"""PSNR between bfloat16 and float32 below which the eye might see the difference."""
+
 MOST_CARD_BYTES = 1_000_000
 """Size of a card at most; one with all settings of its training takes a tenth of it."""
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from core.errors import GraphMismatch, InvalidOptions
 from core.files import MEGABYTE
 from core.model.card import (
+    MIN_AGREEMENT_DB,
     ModelCard,
     graph_path,
     read_card,
@@ -37,9 +38,6 @@ requests wait for a window that is being computed."""
 
 LEAST_WINDOW_HALOS = 4
 """Length of a window at least, in units of the halo: it computes at most four times its core."""
-
-MIN_AGREEMENT_DB = 45.0
-"""Agreement with the reference in bfloat16 from which it is used; see `core.model.graph`."""
 
 LOADING_BASE_BYTES = 8 * MEGABYTE
 LEAN_COPIES, FULL_COPIES = 9, 22

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import GraphMismatch
-from core.model.card import ModelCard, read_card, read_verified_graph
+from core.model.card import MIN_AGREEMENT_DB, ModelCard, read_card, read_verified_graph
 from core.pixels import (
     LEVELS,
     WindowArray,
@@ -38,9 +38,6 @@ TOGGLE_ON = 1
 
 NO_OPTIMISATION = -1
 """Value of TensorFlow's OptimizerOptions.Level."""
-
-MIN_AGREEMENT_DB = 45.0
-"""PSNR between bfloat16 and float32 below which the eye might see the difference."""
 
 SAMPLE_SIDE = 64
 """Height and width of the sample picture on which the two are compared, LR px."""

@@ -15,6 +15,8 @@ from celery.worker import state
 from celery.worker.consumer.consumer import CONNECTION_ERROR, CONNECTION_RETRY
 from kombu.exceptions import KombuError
 
+from jobs.cluster.client import TIMEOUT_S
+
 QUEUE = "enhancer"
 """Name of the list in Redis that holds the messages."""
 
@@ -23,9 +25,6 @@ TASK = "enhancer.work"
 
 SEND_POLICY = {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
 """How often, and at which intervals in seconds, sending is tried again."""
-
-TIMEOUT_S = 5.0
-"""Seconds to wait for Redis."""
 
 CONSUMER = "celery.worker.consumer.consumer"
 """Name of Celery's logger of lost connections."""
