@@ -140,10 +140,10 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
     upscaler = chosen.upscaler
     file = read_upload(FIELD).stream
     plan = plan_picture(service, file, options)
+    result = plan.result
     if options.restore == AUTO:  # the pixels decide
-        check_time(service, upscaler, upscaler.plan_result(plan.grid, is_restored=False))
-    else:
-        check_time(service, upscaler, plan.result)
+        result = upscaler.plan_result(plan.grid, is_restored=False)
+    check_time(service, upscaler, result)
     progress = RequestProgress(deadline)
     stack.enter_context(current_registry().registered(g.trace.request_id, progress))
     with stopwatch(timings_ms, "queue"):
@@ -153,8 +153,9 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
         shown = plan.grid.crop(lr)
         strength = upscaler.choose_strength(shown, options.restore)
     restoration = upscaler.restoration(shown, strength)
-    result = upscaler.plan_result(plan.grid, is_restored=restoration is not None)
-    check_time(service, upscaler, result)
+    if restoration is not None:
+        result = plan.result
+        check_time(service, upscaler, result)
     progress.tiles_total = result.tiles
     strips = upscaler.strips(
         shown,
