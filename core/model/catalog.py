@@ -6,7 +6,7 @@ network of a pair are parts of models; a faithful one is also a model by itself.
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,9 @@ SCALES = (2, 4)
 MOST_WINDOW_MFLOP = 200_000.0
 """Largest arithmetic of a window, in millions: that of the largest window of the restorer. Other
 requests wait for a window that is being computed."""
+
+PART_MFLOP = 100_000.0
+"""Usual arithmetic of a part of a window, in millions, if windows must be larger for their halo."""
 
 LEAST_WINDOW_HALOS = 4
 """Length of a window at least, in units of the halo: it computes at most four times its core."""
@@ -140,7 +143,8 @@ class Catalog:
         """Return a model that is loaded on demand."""
         default, serving = self._default, self._serving
         windows = window_sizes(card, WindowSizes(serving.window, serving.large_window))
-        load = partial(load_networks, path, card, max(windows), serving)
+        give_way = default.scheduler.give_way
+        load = partial(load_networks, path, card, max(windows), serving, give_way)
         networks = OnDemandNetworks(card.name, load, loading_bytes(path, card, serving.precision))
         cost = relative_cost(card, default.card)
         linked = [other for other in read_linked_cards(path) if other.scale != 1]
@@ -246,27 +250,44 @@ def loading_bytes(path: Path, card: ModelCard, precision: str) -> int:
     return LOADING_BASE_BYTES + size * copies * (1 + pairs + tuned)
 
 
-def load_networks(path: Path, expected: ModelCard, window: int, serving: Serving) -> LoadedNetworks:
-    """Load the networks of a card, and measure the memory that they take.
+def part_share(card: ModelCard, window: int) -> float:
+    """Return the arithmetic of a part of the largest window of a model, in units of the window."""
+    mflop = card.mflop_per_lr_pixel * window**2
+    return min(1.0, PART_MFLOP / mflop) if mflop > MOST_WINDOW_MFLOP else 1.0
+
+
+def load_networks(
+    path: Path,
+    expected: ModelCard,
+    window: int,
+    serving: Serving,
+    give_way: Callable[[], None] = lambda: None,
+) -> LoadedNetworks:
+    """Load the networks of a card, and compute the memory that they take.
 
     Args:
         path: of the card.
         expected: the card as it was when the service started.
         window: largest height and width of a window, LR px.
         serving: threads and precision.
+        give_way: see `core.model.lean_graph.LeanGraph`.
 
     Raises:
         GraphMismatch: if graphs and cards do not belong together, or graphs compute nonsense. The
             message does not state the folder.
     """
     try:
-        return _load_networks(path, expected, window, serving)
+        return _load_networks(path, expected, window, serving, give_way)
     except GraphMismatch as error:
         raise GraphMismatch(without_folder(path, error)) from error
 
 
 def _load_networks(
-    path: Path, expected: ModelCard, window: int, serving: Serving
+    path: Path,
+    expected: ModelCard,
+    window: int,
+    serving: Serving,
+    give_way: Callable[[], None],
 ) -> LoadedNetworks:
     # TensorFlow takes seconds to import: a catalogue of cards needs none of it.
     from core.model.interpolation import load_interpolated_graph, load_restored_graph
@@ -279,7 +300,14 @@ def _load_networks(
             "Restart the service to serve it."
         )
     precision = chosen_precision(card, serving.precision)
-    graph = load_lean_graph(path, card, threads=serving.threads, precision=precision)
+    graph = load_lean_graph(
+        path,
+        card,
+        threads=serving.threads,
+        precision=precision,
+        share=part_share(card, window),
+        give_way=give_way,
+    )
     held = loading_bytes(path, card, serving.precision)
     return LoadedNetworks(
         graph,

@@ -2,19 +2,22 @@
 
 TensorFlow prepares a graph, with copies of its weights, for each set of tensors that are fed and
 fetched. So a lean graph is run in one way only: on float32 levels. They are converted outside.
+
+A graph of much arithmetic runs in parts, and gives way to others between them.
 """
 
 import math
-import threading
-from itertools import accumulate
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from core.errors import GraphMismatch
+from core.files import MEGABYTE
 from core.model.card import ModelCard, read_verified_graph
-from core.model.graph import import_graph, level_tensors, open_session, tf
+from core.model.graph import import_graph, level_tensors, open_session
+from core.model.graph_parts import GraphPart, GraphPlan
 from core.pixels import (
     Float32Array,
     PixelArray,
@@ -23,15 +26,16 @@ from core.pixels import (
     pixels_from_levels,
 )
 
-TRACED_SIDES = (16, 24)
-"""Height and width of the windows whose memory is traced, LR px. Others wait for such a window."""
+ACTIVATION_COPIES, ACTIVATION_BASE_BYTES = 1.5, 20 * MEGABYTE
+"""Memory that a window takes, in units of the largest sum of its tensors, and beside that: the heap
+has gaps, and convolutions have arrays of their own. Measured as 0.9 to 1.4 times, and up to 19 MB
+more for small windows."""
 
-ACTIVATION_COPIES = 2.25
-"""Memory that a window takes, in units of the largest sum of its tensors: the heap has gaps, and
-convolutions have arrays of their own that are not traced. Measured as 1.3 to 2.3."""
+CHECKED_SIDE = 16
+"""Height and width of the noise that a graph must upscale when it is loaded, LR px."""
 
-TRACING = threading.Lock()
-"""TensorFlow traces one run at a time in a process, and fails a second one."""
+Tensors = dict[str, np.ndarray[Any, Any]]
+"""Tensors by their names in the graph."""
 
 
 class LeanGraph:
@@ -44,6 +48,8 @@ class LeanGraph:
         graph_def: the serialised graph, verified against the card's SHA-256.
         threads: number of threads of one operation; 0 for one per core.
         precision: float32 or bfloat16.
+        share: largest arithmetic of a part, in units of that of the graph.
+        give_way: called between the parts of a window; may raise, which ends the window.
 
     Raises:
         GraphMismatch: if the graph does not have the tensors or the scale of its card, or if it
@@ -51,13 +57,25 @@ class LeanGraph:
     """
 
     def __init__(
-        self, card: ModelCard, graph_def: bytes, *, threads: int = 0, precision: str = "float32"
+        self,
+        card: ModelCard,
+        graph_def: bytes,
+        *,
+        threads: int = 0,
+        precision: str = "float32",
+        share: float = 1.0,
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
         self._card = card
+        self._give_way = give_way
         graph = import_graph(card, graph_def)
         self._input, self._output = level_tensors(graph, card)
+        feeds = (self._input, card.input_tensor)
+        plan = GraphPlan(card, graph_def, feeds, self._output, share)
+        self._parts, self._constant_bytes = plan.parts, plan.constant_bytes
+        self._pixel_bytes = plan.activation_bytes
         self._session = open_session(graph, threads, precision, is_lean=True)
-        self._traced = [self._traced_bytes(side) for side in TRACED_SIDES]
+        self._check()
 
     def __call__(self, lr: WindowArray) -> WindowArray:
         """Upscale a window. Float32 levels are clipped to [0, 255], but not rounded."""
@@ -68,51 +86,51 @@ class LeanGraph:
 
     def activation_bytes(self, side: int) -> int:
         """Return the memory of all arrays inside the network for a window of `side`**2 LR px."""
-        least, most = self._traced
-        first, second = (traced**2 for traced in TRACED_SIDES)
-        for_pixel = max(0.0, (most - least) / (second - first))
-        return math.ceil(ACTIVATION_COPIES * (most + for_pixel * (side**2 - second)))
+        activations = math.ceil(ACTIVATION_COPIES * self._pixel_bytes * side**2)
+        return ACTIVATION_BASE_BYTES + self._constant_bytes + activations
 
-    def _run(self, levels: Float32Array, *trace: Any) -> Float32Array:
-        # A graph may ask its input for the shape, even if the levels do not come from there.
-        shaped = np.zeros((1, *levels.shape), np.uint8)
-        windows = {self._input: levels[None], self._card.input_tensor: shaped}
-        sr: Float32Array = self._session.run(self._output, windows, *trace)[0]
+    @property
+    def parts(self) -> int:
+        """Number of parts in which a window is computed."""
+        return len(self._parts)
+
+    def _run(self, levels: Float32Array) -> Float32Array:
+        tensors = self._fed(levels)
+        for number, part in enumerate(self._parts):
+            if number:
+                self._give_way()
+            tensors = self._run_part(part, tensors)
+        sr: Float32Array = tensors[self._output][0]
         return sr
 
-    def _traced_bytes(self, side: int) -> int:
-        """Run a window of noise, and return the largest sum of tensors in memory at a time.
+    def _fed(self, levels: Float32Array) -> Tensors:
+        # A graph may ask its input for the shape, even if the levels do not come from there.
+        shaped = np.zeros((1, *levels.shape), np.uint8)
+        return {self._input: levels[None], self._card.input_tensor: shaped}
 
-        TensorFlow traces the tensors of this run alone. So other threads do not matter.
-        """
-        noise = np.random.default_rng(0).integers(0, 256, (side, side, 3)).astype(np.float32)
-        trace = tf.compat.v1.RunMetadata()
-        options = tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.FULL_TRACE)
-        with TRACING:
-            sr = self._run(noise, options, trace)
-        expected = (self._card.scale * side, self._card.scale * side, 3)
-        if sr.shape != expected or not np.isfinite(sr).all():
+    def _run_part(self, part: GraphPart, tensors: Tensors) -> Tensors:
+        """Run a part, and return the tensors that later parts need."""
+        feeds = {name: tensors[name] for name in part.feeds}
+        computed = self._session.run(part.fetches, feeds)
+        tensors = tensors | dict(zip(part.fetches, computed, strict=True))
+        return {name: tensors[name] for name in part.kept}
+
+    def _check(self) -> None:
+        """Run a window of noise, which also lets TensorFlow prepare the graph."""
+        shape = (CHECKED_SIDE, CHECKED_SIDE, 3)
+        sr = self._run(np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32))
+        side = self._card.scale * CHECKED_SIDE
+        if sr.shape != (side, side, 3) or not np.isfinite(sr).all():
             raise GraphMismatch(
-                f"Graph `{self._card.name}` must answer {noise.shape} with {expected} finite "
+                f"Graph `{self._card.name}` must answer {shape} with {(side, side, 3)} finite "
                 f"levels. Received: {sr.shape}, {np.isfinite(sr).mean():.0%} of them finite"
             )
-        changes = sorted(
-            (record.alloc_micros, record.alloc_bytes)
-            for device in trace.step_stats.dev_stats
-            for node in device.node_stats
-            for memory in node.memory
-            for record in memory.allocation_records
-        )
-        return max(accumulate(added for _, added in changes), default=0)
 
 
-def load_lean_graph(
-    card_path: Path, card: ModelCard, *, threads: int = 0, precision: str = "float32"
-) -> LeanGraph:
-    """Load the graph that is beside a card.
+def load_lean_graph(card_path: Path, card: ModelCard, **options: Any) -> LeanGraph:
+    """Load the graph that is beside a card; the options are those of `LeanGraph`.
 
     Raises:
         GraphMismatch: if card and graph do not belong together.
     """
-    graph_def = read_verified_graph(card_path, card)
-    return LeanGraph(card, graph_def, threads=threads, precision=precision)
+    return LeanGraph(card, read_verified_graph(card_path, card), **options)

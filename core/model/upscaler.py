@@ -33,7 +33,8 @@ from core.options import AUTO, FULL_DETAIL, FULL_STRENGTH, OutputOptions, Restor
 from core.picture import Picture, repeat_grey
 from core.pixels import PixelArray, WindowArray
 from core.runtime.machine import keep_heap
-from core.runtime.scheduler import RequestDeadline, TileScheduler, WorkRate
+from core.runtime.scheduler import RequestDeadline, TileScheduler
+from core.runtime.work_rate import WorkRate
 
 if TYPE_CHECKING:
     from core.model.graph import FrozenGraph

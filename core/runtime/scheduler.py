@@ -8,6 +8,10 @@ Frames of jobs run in the background, as no caller waits for them at that moment
 scheduled while there are no pictures, and now and then between pictures. After a picture, the
 scheduler stays idle for as long as a background tile would take. A caller who sends one picture
 after the other then finds it free, and the background loses no more time than the caller would.
+
+A network that computes a tile for long gives way between the parts of the tile. Tiles of other
+networks that go first are computed then, in the middle of it. A network computes one tile at a
+time, as there is memory for one.
 """
 
 import threading
@@ -19,6 +23,7 @@ from typing import NamedTuple
 
 from core.errors import DeadlineExceeded, RequestAbandoned
 from core.pixels import PixelArray
+from core.runtime.work_rate import WorkRate
 
 AGEING = 20.0
 """Seconds of remaining work that one second of waiting makes up for.
@@ -34,81 +39,14 @@ A tile of the upscaler takes 0.1 s or less: a twentieth of the time. One of the 
 to six times as long, but there are few of them.
 """
 
-BACKGROUND_SHARE = 0.2
-"""Largest share of the time that the background gets while there are pictures: a tile of a larger
-network, which takes longer, waits longer."""
+LEAST_SHARE = 0.2
+"""Share of the time that a tile of a larger network gets, which takes longer: in the background
+while there are pictures, and once it has given way, however many tiles go before it."""
 
 CALLER_CHECK_S = 0.25
 """Interval at which a waiting request checks whether its caller is still there, s."""
 
-INITIAL_RATE = 1e5
-"""Work per second that is assumed before any was measured."""
-
-RATE_MOMENTUM = 0.9
-"""Weight of the previous value in the moving average of the measured rate, per tile."""
-
-LEAST_MEASURED_WORK = 8_000
-"""Work of a task from which it counts for the highest rate: small windows are slower."""
-
-MIN_TASK_S = 1e-9
-"""Shortest time of a task, so that its rate is finite."""
-
 Clock = Callable[[], float]
-
-
-class WorkRate:
-    """How fast work is done: a moving average over tiles.
-
-    Each model has its own, as processors do not compute all networks equally fast. So its work
-    may have a unit of its own.
-
-    Args:
-        guess: returns the work per second until a tile is measured, which replaces it; None for
-            `INITIAL_RATE`, which tiles correct.
-        least_measured_work: work of a tile from which it counts for the highest rate.
-    """
-
-    def __init__(
-        self,
-        guess: Callable[[], float] | None = None,
-        least_measured_work: float = LEAST_MEASURED_WORK,
-    ) -> None:
-        self._guess = guess
-        self._measured = INITIAL_RATE
-        self._highest = 0.0
-        self._least_measured_work = least_measured_work
-
-    @property
-    def per_second(self) -> float:
-        """Work per second."""
-        return self._measured if self._guess is None else self._guess()
-
-    def scaled(self, cost: float) -> "WorkRate":
-        """Return a rate of work that takes `cost` times as long, until its tiles are measured."""
-        return WorkRate(lambda: self.per_second / cost, self._least_measured_work / cost)
-
-    def seconds(self, work: float) -> float:
-        """Return how long some work takes while nothing else runs, s."""
-        return work / self.per_second
-
-    def least_seconds(self, work: float) -> float:
-        """Return how long some work takes at the highest rate so far, s; 0 before there is one."""
-        return work / self._highest if self._highest else 0.0
-
-    def add(self, work: float, seconds: float, *, counts: bool = True) -> None:
-        """Take account of a tile: its work, and the time that it took, s.
-
-        Args:
-            work: of the tile.
-            seconds: time that it took.
-            counts: whether it counts for the highest rate, as it did not fail.
-        """
-        rate = work / max(seconds, MIN_TASK_S)
-        before = rate if self._guess is not None else self._measured
-        self._measured = RATE_MOMENTUM * before + (1 - RATE_MOMENTUM) * rate
-        self._guess = None
-        if counts and work >= self._least_measured_work:
-            self._highest = max(self._highest, rate)
 
 
 @dataclass(frozen=True)
@@ -174,6 +112,7 @@ class _PictureTasks:
         rate: how fast its work is done.
         is_background: whether pictures go first.
         has_started: whether a task has started.
+        running: the task that is being computed, or has given way to others.
         results: of tasks, in their order.
     """
 
@@ -185,12 +124,23 @@ class _PictureTasks:
     rate: WorkRate
     is_background: bool = False
     has_started: bool = False
+    running: TileTask | None = None
     results: deque[PixelArray | BaseException] = field(default_factory=deque)
 
     @property
     def left_s(self) -> float:
         """Time that the tasks take that are not done, s."""
         return self.rate.seconds(self.work_left)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no task of it is left."""
+        return self.running is None and not self.tasks
+
+    @property
+    def turn_s(self) -> float:
+        """Time that others wait for its next tile, or for the next part of the running one, s."""
+        return self.rate.turn_s((self.running or self.tasks[0]).work)
 
     @property
     def is_ready(self) -> bool:
@@ -220,6 +170,9 @@ class TileScheduler:
         self._changed = threading.Condition()
         self.rate = WorkRate()
         self._picture_ended_s = float("-inf")
+        self._running: list[_PictureTasks] = []  # each has given way to the next
+        self._resumed_s = 0.0
+        self._given_s = 0.0
         self._thread: threading.Thread | None = None
 
     @property
@@ -334,43 +287,81 @@ class TileScheduler:
 
     def _run_tasks(self) -> None:
         while True:
-            picture, task = self._next_task()
-            started_s = self._clock()
-            result = _result_of(task)
-            seconds = self._clock() - started_s
-            self.on_done(seconds)
-            self._add_result(picture, task, result, seconds)
+            self._run_task(self._next_picture())
 
-    def _next_task(self) -> tuple[_PictureTasks, TileTask]:
+    def _run_task(self, picture: _PictureTasks) -> None:
+        with self._changed:
+            picture.running = task = picture.tasks.popleft()
+            picture.has_started = True
+        self._resumed_s = started_s = self._clock()
+        given_s = self._given_s
+        self._running.append(picture)
+        result = _result_of(task)
+        self._running.pop()
+        seconds = self._clock() - started_s - (self._given_s - given_s)
+        self.on_done(seconds)
+        self._add_result(picture, task, result, seconds)
+
+    def give_way(self) -> None:
+        """Run tasks of other networks that go before the one that is running.
+
+        Networks call this between the parts of a tile. In other threads it does nothing.
+
+        Raises:
+            RequestAbandoned: if nobody waits for the tile any more.
+        """
+        if threading.current_thread() is not self._thread:
+            return
+        picture, began_s, given_s = self._running[-1], self._clock(), self._given_s
+        picture.rate.part_s = began_s - self._resumed_s
+        picture.last_run_s = began_s
+        try:
+            while (other := self._next_picture(picture)) is not picture:
+                self._run_task(other)
+        finally:
+            self._resumed_s = self._clock()
+            self._given_s = given_s + self._resumed_s - began_s
+
+    def _next_picture(self, paused: _PictureTasks | None = None) -> _PictureTasks:
+        """Wait for the next picture, and return it; `paused` if that goes on before the others."""
         with self._changed:
             while True:
-                ready = (picture for picture in self._pictures if picture.is_ready)
-                picture = min(ready, key=self._rank, default=None)
+                if paused is not None and paused not in self._pictures:
+                    raise RequestAbandoned("Nobody waits for the tile any more.")
+                in_use = {picture.rate for picture in self._running}
+                ready = [p for p in self._pictures if p.is_ready and p.rate not in in_use]
+                picture = min([*ready, *filter(None, [paused])], key=self._rank, default=None)
                 idle_s = None if picture is None else self._idle_s(picture)
                 if picture is not None and idle_s is None:
-                    picture.has_started = True
-                    return picture, picture.tasks.popleft()
+                    return picture
                 self._changed.wait(idle_s)
 
     def _idle_s(self, picture: _PictureTasks) -> float | None:
         """Return how long to stay idle before the next task; None to run it now."""
-        now_s = self._clock()
         if not self._yields(picture):
             return None
-        idle_s = self._picture_ended_s + picture.rate.seconds(picture.tasks[0].work) - now_s
+        idle_s = self._picture_ended_s + picture.turn_s - self._clock()
         return idle_s if idle_s > 0 else None
 
     def _rank(self, picture: _PictureTasks) -> tuple[bool, float]:
         """Return the sort key: background last, then work left less the bonus of waiting, s."""
         waited_s = self._clock() - picture.last_run_s
+        if picture.running is not None and waited_s > picture.turn_s / LEAST_SHARE:
+            return self._yields(picture), float("-inf")
         return self._yields(picture), picture.left_s - AGEING * waited_s
 
     def _yields(self, picture: _PictureTasks) -> bool:
-        """Return whether a picture is in the background, and has not waited for long."""
-        if not picture.is_background or not picture.tasks:
+        """Return whether a picture is in the background, and has not waited for long.
+
+        One in the background that is running goes on for pictures that wait for its network.
+        """
+        if not picture.is_background or picture.is_done:
             return picture.is_background
-        tile_s = picture.rate.seconds(picture.tasks[0].work)
-        wait_s = max(BACKGROUND_WAIT_S, tile_s / BACKGROUND_SHARE)
+        if picture.running is not None and any(
+            p.is_ready and p.rate is picture.rate and not p.is_background for p in self._pictures
+        ):
+            return False
+        wait_s = max(BACKGROUND_WAIT_S, picture.turn_s / LEAST_SHARE)
         return self._clock() - picture.last_run_s < wait_s
 
     def _add_result(
@@ -381,12 +372,14 @@ class TileScheduler:
         seconds: float,
     ) -> None:
         with self._changed:
+            picture.running = None
             picture.results.append(result)
             picture.work_left -= task.work
             picture.last_run_s = self._clock()
             if not picture.is_background:
                 self._picture_ended_s = picture.last_run_s
-            picture.rate.add(task.work, seconds, counts=not isinstance(result, BaseException))
+            if not isinstance(result, RequestAbandoned):
+                picture.rate.add(task.work, seconds, counts=not isinstance(result, BaseException))
             self._changed.notify_all()
 
 

@@ -3,7 +3,7 @@ import io
 import pytest
 
 from core.media.medium import SEGMENT, WARM_UP
-from core.runtime.scheduler import WorkRate
+from core.runtime.work_rate import WorkRate
 from tests.support.clip_files import scenes, write_clip
 from tests.support.media_files import archive, pictures
 from tests.support.picture_files import encoded

@@ -35,7 +35,7 @@ def gates():
 
 @pytest.fixture
 def create(gates, monkeypatch):
-    monkeypatch.setattr("core.runtime.scheduler.INITIAL_RATE", 10.0)  # slow enough to be seen
+    monkeypatch.setattr("core.runtime.work_rate.INITIAL_RATE", 10.0)  # slow enough to be seen
 
     def create(**settings):
         upscaler = Upscaler(make_card(), gates.run, window=16)

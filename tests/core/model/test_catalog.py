@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from core.errors import GraphMismatch, InvalidModel, InvalidOptions
 from core.model.card import graph_path, read_card, write_card
-from core.model.catalog import Catalog, Serving, read_catalog, window_sizes
+from core.model.catalog import Catalog, Serving, part_share, read_catalog, window_sizes
 from core.model.grid import output_grid
 from core.model.tiles import WindowSizes
 from core.model.upscaler import Upscaler
@@ -175,6 +175,25 @@ def test_a_model_whose_card_was_replaced_asks_for_a_restart(registry, tmp_path):
 def test_windows_are_smaller_for_networks_of_much_arithmetic(mflop, halo, expected):
     card = make_card(mflop_per_lr_pixel=mflop, halo=halo)
     assert window_sizes(card, WindowSizes(128, 192)) == expected
+
+
+@pytest.mark.parametrize(
+    ("mflop", "window", "expected"), [(1.3, 384, 1), (36, 160, 0.1), (0, 9, 1)]
+)
+def test_windows_of_much_arithmetic_are_computed_in_parts(mflop, window, expected):
+    card = make_card(mflop_per_lr_pixel=mflop)
+    assert part_share(card, window) == pytest.approx(expected, rel=0.1)
+
+
+def test_a_window_in_parts_gives_way_in_the_scheduler_of_all_models(default, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(default.scheduler, "give_way", lambda: given.append(1))
+    monkeypatch.setattr("core.model.catalog.MOST_WINDOW_MFLOP", 0.001)
+    monkeypatch.setattr("core.model.catalog.PART_MFLOP", 0.001)
+    save_model(tmp_path, "mine", mflop_per_lr_pixel=0.001)
+    model = read_catalog(default, SERVING, tmp_path, None).registry().find("mine")
+    upscale(model, noise(9, 9))
+    assert given
 
 
 def test_several_models_are_loaded_at_once(registry, tmp_path):

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from core.errors import DeadlineExceeded, RequestAbandoned
-from core.runtime.scheduler import BACKGROUND_WAIT_S, RequestDeadline, TileScheduler, TileTask
+from core.runtime.scheduler import (
+    BACKGROUND_WAIT_S,
+    LEAST_SHARE,
+    RequestDeadline,
+    TileScheduler,
+    TileTask,
+)
+from core.runtime.work_rate import WorkRate
 from tests.support.waiting import wait_until
 
 TIMEOUT_S = 10
@@ -326,3 +333,133 @@ def test_a_picture_whose_results_nobody_fetches_is_before_no_other():
     gate.opened.set()
     thread.join(TIMEOUT_S)
     results.close()
+
+
+class Parts:
+    """Tasks of several parts, which give way to others between them.
+
+    The first part waits until the gate is opened; each part takes a time on the clock.
+    """
+
+    def __init__(self, scheduler, now, order):
+        self.opened, self.entered = threading.Event(), threading.Event()
+        self._scheduler, self._now, self._order = scheduler, now, order
+
+    def tasks(self, name, count, part_s=1.0):
+        def run():
+            for part in range(count):
+                self.entered.set()
+                assert self.opened.wait(TIMEOUT_S)
+                if part:
+                    self._scheduler.give_way()
+                self._now[0] += part_s
+                self._order.append(f"{name} {part}")
+            return result(0)
+
+        return [TileTask(run, 1000)]
+
+
+@pytest.fixture
+def in_parts():
+    """Return a clock, a scheduler, the order in which parts run, and tasks of several parts."""
+    now, order = [0.0], []
+    scheduler = TileScheduler(clock=lambda: now[0])
+    return now, scheduler, order, Parts(scheduler, now, order)
+
+
+def recorded(order, now, name, count, seconds=0.0):
+    def run(number):
+        now[0] += seconds
+        order.append(name)
+        return result(number)
+
+    return tasks(count, run=run)
+
+
+def slow_rate():
+    return WorkRate(lambda: 1.0)
+
+
+def start(scheduler, pictures):
+    """Submit pictures one after the other, each by a thread; return the threads."""
+    threads = []
+    for tasks, options in pictures:
+        before = pictures_in(scheduler)
+        threads.append(fetch_in_thread(scheduler, tasks, **options))
+        wait_until(lambda before=before: pictures_in(scheduler) > before)
+    return threads
+
+
+def open_and_join(parts, threads):
+    parts.opened.set()
+    for thread in threads:
+        thread.join(TIMEOUT_S)
+        assert not thread.is_alive()
+
+
+def test_tiles_of_other_networks_go_between_the_parts_of_a_tile(in_parts):
+    now, scheduler, order, parts = in_parts
+    rate, reported = slow_rate(), []
+    scheduler.on_done = reported.append
+    first = fetch_in_thread(scheduler, parts.tasks("large", 2, part_s=10.0), rate=rate)
+    assert parts.entered.wait(TIMEOUT_S)
+    others = start(
+        scheduler,
+        [
+            (recorded(order, now, "same network", 1), {"rate": rate}),
+            (recorded(order, now, "other", 2, seconds=1.0), {}),
+        ],
+    )
+    open_and_join(parts, [first, *others])
+    assert order == ["large 0", "other", "other", "large 1", "same network"]
+    assert reported == [1.0, 1.0, 20.0, 0.0]  # without the time that it gave away
+    assert rate.part_s == 10.0
+
+
+def test_a_tile_that_gives_way_goes_on_however_many_tiles_go_before_it(in_parts):
+    now, scheduler, order, parts = in_parts
+    first = fetch_in_thread(scheduler, parts.tasks("large", 3), rate=slow_rate())
+    assert parts.entered.wait(TIMEOUT_S)
+    others = start(scheduler, [(recorded(order, now, "other", 20, seconds=1.0), {})])
+    open_and_join(parts, [first, *others])
+    waited = round(1.0 / LEAST_SHARE) + 1
+    expected = ["large 0", *["other"] * waited, "large 1", *["other"] * waited, "large 2"]
+    assert order[: len(expected)] == expected
+
+
+def test_the_parts_of_a_tile_that_nobody_waits_for_do_not_run(in_parts):
+    now, scheduler, order, parts = in_parts
+    rate, has_gone = slow_rate(), threading.Event()
+    deadline = RequestDeadline(is_gone=has_gone.is_set)
+
+    def give_up():
+        with pytest.raises(RequestAbandoned):
+            list(
+                scheduler.run(parts.tasks("large", 3), max_results=9, deadline=deadline, rate=rate)
+            )
+
+    thread = threading.Thread(target=give_up)
+    thread.start()
+    assert parts.entered.wait(TIMEOUT_S)
+    has_gone.set()
+    thread.join(TIMEOUT_S)
+    parts.opened.set()
+    list(scheduler.run(recorded(order, now, "other", 1), max_results=1))
+    assert order == ["large 0", "other"]
+    assert rate.per_second == 1.0  # a part says nothing about the whole
+
+
+def test_a_background_tile_goes_on_for_a_picture_that_waits_for_its_network(in_parts):
+    now, scheduler, order, parts = in_parts
+    rate = slow_rate()
+    job = fetch_in_thread(scheduler, parts.tasks("job", 2), rate=rate, is_background=True)
+    assert parts.entered.wait(TIMEOUT_S)
+    others = start(
+        scheduler,
+        [
+            (recorded(order, now, "same network", 1), {"rate": rate}),
+            (recorded(order, now, "other", 1), {}),
+        ],
+    )
+    open_and_join(parts, [job, *others])
+    assert order == ["job 0", "other", "job 1", "same network"]
