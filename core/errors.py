@@ -95,6 +95,10 @@ class Overloaded(RetryLater):
     """Too many requests are waiting."""
 
 
+class ModelUnavailable(RetryLater):
+    """The model cannot be loaded at the moment."""
+
+
 class DeadlineExceeded(SuperResolutionError):
     """The work did not finish in time."""
 
@@ -105,3 +109,7 @@ class RequestAbandoned(SuperResolutionError):
 
 class GraphMismatch(SuperResolutionError):
     """The frozen graph does not match its card."""
+
+
+class GraphUnreadable(GraphMismatch):
+    """The card or the graph cannot be read. Files of a volume may come back."""

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from core.errors import GraphMismatch
+from core.errors import GraphMismatch, GraphUnreadable
 from core.values import NAME
 
 MIN_AGREEMENT_DB = 45.0
@@ -90,7 +90,8 @@ def read_card(path: Path) -> ModelCard:
     """Read a card.
 
     Raises:
-        GraphMismatch: if there is no card, or if fields are missing or unknown.
+        GraphUnreadable: if there is no card, or if it cannot be read.
+        GraphMismatch: if fields are missing or unknown.
     """
     try:
         values = json.loads(read_text(path))
@@ -100,7 +101,7 @@ def read_card(path: Path) -> ModelCard:
         check_names(card)
         return card
     except OSError as error:
-        raise GraphMismatch(f"{path} must be a model card. Received: {error}") from error
+        raise GraphUnreadable(f"{path} must be a model card. Received: {error}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise GraphMismatch(
             f"{path} must be a model card. Received: wrong or missing fields: {error}"
@@ -176,7 +177,8 @@ def read_verified_graph(card_path: Path, card: ModelCard) -> bytes:
     """Return the bytes of the graph of a card, after a check of their SHA-256.
 
     Raises:
-        GraphMismatch: if the file is missing, or if its SHA-256 is not that of the card.
+        GraphUnreadable: if the file is missing, or cannot be read.
+        GraphMismatch: if its SHA-256 is not that of the card.
     """
     with _open_graph(card_path, card) as file:
         graph = file.read()
@@ -198,7 +200,7 @@ def _open_graph(card_path: Path, card: ModelCard) -> Iterator[BufferedReader]:
         with path.open("rb") as file:
             yield file
     except OSError as error:
-        raise GraphMismatch(
+        raise GraphUnreadable(
             f"{path} must be the graph of {card_path}. Received: {error}"
         ) from error
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from core.errors import GraphMismatch, InvalidOptions
+from core.errors import GraphMismatch, GraphUnreadable, InvalidOptions
 from core.files import MEGABYTE
 from core.model.card import (
     MIN_AGREEMENT_DB,
@@ -114,6 +114,8 @@ class Catalog:
         for path, model in self._models.values():
             try:
                 verify_graph(path, model.upscaler.card)
+            except GraphUnreadable as error:
+                log.warning("Model cannot be verified: %s", error)  # a request may find it back
             except GraphMismatch as error:
                 self._refuse(path, error, model)
 
@@ -238,12 +240,12 @@ def loading_bytes(path: Path, card: ModelCard, precision: str) -> int:
     """Return the memory that loading a model takes at most, with all networks of its pair.
 
     Raises:
-        GraphMismatch: if there is no graph.
+        GraphUnreadable: if there is no graph.
     """
     try:
         size = graph_path(path, card).stat().st_size
     except OSError as error:
-        raise GraphMismatch(f"Graph of {path} must be beside it. Received: {error}") from error
+        raise GraphUnreadable(f"Graph of {path} must be beside it. Received: {error}") from error
     pairs = 2 if card.faithful else 0
     tuned = 0 if card.restored is None else 3 + pairs
     copies = LEAN_COPIES if chosen_precision(card, precision) == "float32" else FULL_COPIES
@@ -273,13 +275,14 @@ def load_networks(
         give_way: see `core.model.lean_graph.LeanGraph`.
 
     Raises:
+        GraphUnreadable: if a graph or a card cannot be read.
         GraphMismatch: if graphs and cards do not belong together, or graphs compute nonsense. The
-            message does not state the folder.
+            messages do not state the folder.
     """
     try:
         return _load_networks(path, expected, window, serving, give_way)
     except GraphMismatch as error:
-        raise GraphMismatch(without_folder(path, error)) from error
+        raise type(error)(without_folder(path, error)) from error
 
 
 def _load_networks(

@@ -243,6 +243,8 @@ def import_graph(card: ModelCard, serialised: bytes) -> tf.Graph:
         with graph.as_default():
             tf.import_graph_def(tf.compat.v1.GraphDef.FromString(serialised), name="")
         tensors = [graph.get_tensor_by_name(n) for n in (card.input_tensor, card.output_tensor)]
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise
     except Exception as error:  # protobuf and TensorFlow raise many kinds
         raise GraphMismatch(f"Graph `{card.name}` cannot be loaded: {error}") from error
     for tensor in tensors:

@@ -16,7 +16,7 @@ import numpy as np
 from core.errors import GraphMismatch
 from core.files import MEGABYTE
 from core.model.card import ModelCard, read_verified_graph
-from core.model.graph import import_graph, level_tensors, open_session
+from core.model.graph import import_graph, level_tensors, open_session, tf
 from core.model.graph_parts import GraphPart, GraphPlan
 from core.pixels import (
     Float32Array,
@@ -30,6 +30,17 @@ ACTIVATION_COPIES, ACTIVATION_BASE_BYTES = 1.5, 20 * MEGABYTE
 """Memory that a window takes, in units of the largest sum of its tensors, and beside that: the heap
 has gaps, and convolutions have arrays of their own. Measured as 0.9 to 1.4 times, and up to 19 MB
 more for small windows."""
+
+CANNOT_RUN = (
+    ValueError,
+    TypeError,
+    KeyError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.UnimplementedError,
+    tf.errors.FailedPreconditionError,
+)
+"""Errors of a graph that will not run later either: not those of memory or threads."""
 
 CHECKED_SIDE = 16
 """Height and width of the noise that a graph must upscale when it is loaded, LR px."""
@@ -131,6 +142,14 @@ def load_lean_graph(card_path: Path, card: ModelCard, **options: Any) -> LeanGra
     """Load the graph that is beside a card; the options are those of `LeanGraph`.
 
     Raises:
-        GraphMismatch: if card and graph do not belong together.
+        GraphUnreadable: if the graph cannot be read.
+        GraphMismatch: if card and graph do not belong together, or if the graph cannot be run.
+        MemoryError: if there is not enough memory.
     """
-    return LeanGraph(card, read_verified_graph(card_path, card), **options)
+    graph_def = read_verified_graph(card_path, card)
+    try:
+        return LeanGraph(card, graph_def, **options)
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryError(str(error)) from error
+    except CANNOT_RUN as error:
+        raise GraphMismatch(f"Graph `{card.name}` cannot be run: {error}") from error

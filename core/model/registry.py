@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
-from core.errors import GraphMismatch, InvalidModel
+from core.errors import GraphMismatch, GraphUnreadable, InvalidModel, ModelUnavailable
 from core.model.restorer import InterpolatedNetwork
 from core.model.tiles import Network
 from core.model.upscaler import RestoredNetwork, Upscaler
@@ -21,6 +21,9 @@ from core.pixels import WindowArray
 from core.runtime.admission import Admission, Resident
 from core.runtime.machine import give_back_heap
 from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
+
+RETRY_LOADING_S = 10
+"""Seconds after which a caller may ask again for a model that could not be loaded."""
 
 log = logging.getLogger("enhancer.models")
 
@@ -96,7 +99,8 @@ class OnDemandNetworks:
             deadline: of the caller.
 
         Raises:
-            GraphMismatch: if they cannot be loaded, now or before.
+            GraphMismatch: if they can never be loaded, as was found now or before.
+            ModelUnavailable: if they cannot be loaded now.
             ReservationOutgrown: if they take more memory than is reserved.
             DeadlineExceeded, RequestAbandoned: while another request loads them.
         """
@@ -122,11 +126,12 @@ class OnDemandNetworks:
         try:
             loaded = self._load()
         except Exception as error:  # TensorFlow raises many kinds
-            if isinstance(error, GraphMismatch):  # others, of memory or the disk, may pass
-                self.error = str(error)
-            log.error("Model %s cannot be loaded: %s", self._name, error)
+            log.error("Model %s cannot be loaded: %s", self._name, error or repr(error))
             admission.drop(self.resident)
-            raise GraphMismatch(str(error)) from error
+            if isinstance(error, GraphMismatch) and not isinstance(error, GraphUnreadable):
+                self.error = str(error)
+                raise
+            raise self._unavailable(error) from error
         give_back_heap()
         if admission.grow(self.resident, loaded.memory_bytes):
             self._loaded = loaded
@@ -135,6 +140,18 @@ class OnDemandNetworks:
         del loaded
         admission.drop(self.resident)
         raise ReservationOutgrown
+
+    def _unavailable(self, error: Exception) -> ModelUnavailable:
+        """Return the answer to a request that finds no memory for the model, or no files."""
+        reason = "The log of the service states why."
+        if isinstance(error, GraphUnreadable):
+            reason = str(error)
+        elif isinstance(error, MemoryError):
+            reason = "There is not enough memory."
+        return ModelUnavailable(
+            f"Model `{self._name}` cannot be loaded at the moment. {reason}",
+            retry_after_s=RETRY_LOADING_S,
+        )
 
     def _forget(self) -> None:
         """Free the networks. TensorFlow's graphs are parts of reference cycles."""
@@ -178,7 +195,8 @@ class ServedModel:
         """Keep the model in memory and `cost` bytes reserved for as long as the block runs.
 
         Raises:
-            InvalidModel: if the model cannot be loaded.
+            InvalidModel: if the model can never be loaded.
+            ModelUnavailable: if it cannot be loaded now.
             SuperResolutionError: as `Admission.admit` does.
         """
         if self.networks is None:

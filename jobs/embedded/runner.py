@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from core.errors import RequestAbandoned, SuperResolutionError
+from core.errors import ModelUnavailable, RequestAbandoned, SuperResolutionError
 from core.files import atomic_write
 from core.media.medium import Medium, Segment
 from core.runtime.scheduler import RequestDeadline
@@ -153,7 +153,7 @@ class JobRunner:
             self._run(claim)
         except (JobInterrupted, RequestAbandoned):
             self._store.requeue(job.id, self._clock(), counts=False)
-        except OutOfSpace as error:
+        except (OutOfSpace, ModelUnavailable) as error:
             self._retry(claim, str(error))
         except SuperResolutionError as error:
             self._fail(job.id, str(error))

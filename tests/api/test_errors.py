@@ -113,7 +113,7 @@ def test_any_other_http_error_keeps_its_status_and_description(app):
 
 
 def test_every_error_of_core_that_a_client_can_cause_has_a_status():
-    ours = {errors.SuperResolutionError, errors.GraphMismatch}
+    ours = {errors.SuperResolutionError, errors.GraphMismatch, errors.GraphUnreadable}
     ours |= {job_errors.JobError, errors.RetryLater}
     ours |= {job_errors.JobInterrupted, job_errors.SegmentAbandoned}  # of workers
     modules = (errors, job_errors)

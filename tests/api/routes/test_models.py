@@ -1,4 +1,5 @@
 import io
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -111,6 +112,16 @@ def test_a_model_that_does_not_fit_gets_413_with_the_numbers(ask):
         assert response.status_code == 413
         assert "at most 16 MB" in response.json["message"]
         assert "the model takes 500 MB" in response.json["message"]
+    assert ask(model="double").status_code == 200
+
+
+def test_a_model_that_cannot_be_loaded_at_the_moment_gets_503_until_it_can(ask, app, monkeypatch):
+    networks = app.extensions["enhancer"].models.find("double").networks
+    with monkeypatch.context() as patch:
+        patch.setattr(networks, "_load", Mock(side_effect=MemoryError))
+        response = ask(model="double")
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "10")
+        assert "`double` cannot be loaded at the moment" in response.json["message"]
     assert ask(model="double").status_code == 200
 
 

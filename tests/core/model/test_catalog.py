@@ -2,12 +2,13 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from unittest.mock import ANY, Mock
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from core.errors import GraphMismatch, InvalidModel, InvalidOptions
+from core.errors import GraphMismatch, InvalidModel, InvalidOptions, ModelUnavailable
 from core.model.card import graph_path, read_card, write_card
 from core.model.catalog import Catalog, Serving, part_share, read_catalog, window_sizes
 from core.model.grid import output_grid
@@ -166,6 +167,42 @@ def test_a_model_whose_card_was_replaced_asks_for_a_restart(registry, tmp_path):
     with pytest.raises(InvalidModel, match="Restart the service") as refused:
         upscale(models.find("mine"), noise(9, 9))
     assert str(tmp_path) not in f"{refused.value} {models.refused}"
+
+
+def test_a_model_whose_files_are_gone_for_a_while_is_served_when_they_are_back(registry, tmp_path):
+    save_model(tmp_path, "mine")
+    models = registry()
+    graph, kept = tmp_path / "mine.pb", tmp_path / "kept"
+    graph.rename(kept)
+    assert registry(verify=True).refused == {"mine": ANY}  # not there at the start
+    with pytest.raises(ModelUnavailable, match="No such file") as refused:
+        upscale(models.find("mine"), noise(9, 9))
+    assert str(tmp_path) not in str(refused.value)
+    kept.rename(graph)
+    assert upscale(models.find("mine"), noise(9, 9)).shape == (36, 36, 3)
+
+
+def test_verifying_a_graph_that_cannot_be_read_refuses_no_model(default, tmp_path):
+    path = save_model(tmp_path, "mine")
+    catalog = read_catalog(default, SERVING, tmp_path, None)
+    graph_path(path, read_card(path)).unlink()
+    catalog.verify()
+    assert catalog.registry().refused == {}
+
+
+def test_a_model_that_finds_no_memory_is_tried_again_and_one_that_cannot_run_is_not(
+    registry, tmp_path, monkeypatch
+):
+    save_model(tmp_path, "mine")
+    model = registry().find("mine")
+    errors = [tf.errors.ResourceExhaustedError(None, None, "OOM")]
+    errors.append(tf.errors.UnimplementedError(None, None, "No such kernel."))
+    monkeypatch.setattr("core.model.lean_graph.open_session", Mock(side_effect=errors))
+    with pytest.raises(ModelUnavailable, match="not enough memory"):
+        upscale(model, noise(9, 9))
+    for _ in range(2):
+        with pytest.raises(InvalidModel, match="cannot be run: No such kernel"):
+            upscale(model, noise(9, 9))
 
 
 @pytest.mark.parametrize(

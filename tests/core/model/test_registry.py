@@ -3,7 +3,13 @@ import threading
 import numpy as np
 import pytest
 
-from core.errors import GraphMismatch, InvalidModel, TooMuchMemory
+from core.errors import (
+    GraphMismatch,
+    GraphUnreadable,
+    InvalidModel,
+    ModelUnavailable,
+    TooMuchMemory,
+)
 from core.model.registry import LoadedNetworks, ModelRegistry, OnDemandNetworks, ServedModel
 from core.model.upscaler import Upscaler
 from core.picture import Picture
@@ -25,13 +31,13 @@ class Loader:
     def __init__(self, memory_bytes=40, error=None):
         self.times, self.opened = 0, threading.Event()
         self.opened.set()
-        self._memory_bytes, self._error = memory_bytes, error
+        self._memory_bytes, self.error = memory_bytes, error
 
     def __call__(self):
         self.times += 1
         assert self.opened.wait(TIMEOUT_S)
-        if self._error:
-            raise self._error
+        if self.error:
+            raise self.error
         return LoadedNetworks(repeat, self._memory_bytes)
 
 
@@ -139,10 +145,20 @@ def test_a_model_that_restores_by_itself_is_not_restored_by_default():
     assert [model.default_restore("auto") for model in models] == ["auto", 0.0]
 
 
-def test_a_model_whose_loading_failed_for_a_passing_reason_is_tried_again():
-    admission, loader = create_admission(), Loader(error=MemoryError())
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "not enough memory"),
+        (GraphUnreadable("a.pb must be the graph of a.json."), "a.pb must be"),
+        (RuntimeError("can't start new thread"), "log of the service states why"),
+    ],
+)
+def test_a_model_whose_loading_failed_for_a_passing_reason_is_tried_again(error, message):
+    admission, loader, lr = create_admission(), Loader(error=error), noise(9, 14)
     model = create_model("a", loader)
-    for _ in range(2):
-        with pytest.raises(InvalidModel):
-            upscale(model, admission, noise(9, 14))
-    assert (loader.times, model.error, admission.taken) == (2, "", 0)
+    with pytest.raises(ModelUnavailable, match=f"`a` cannot be loaded.*{message}") as refused:
+        upscale(model, admission, lr)
+    assert (refused.value.retry_after_s, model.error, admission.taken) == (10, "", 0)
+    loader.error = None
+    np.testing.assert_array_equal(upscale(model, admission, lr), repeat(lr))
+    assert loader.times == 2

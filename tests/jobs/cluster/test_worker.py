@@ -1,3 +1,6 @@
+import pytest
+
+from core.errors import ModelUnavailable
 from core.options import OutputOptions
 from jobs.cluster.client import connect
 from jobs.cluster.ledger import JobLedger, LedgerLimits
@@ -20,8 +23,13 @@ def test_a_worker_computes_all_pieces_of_a_job(jobs, submit, deliver):
         assert (result.name, result.size, result.mimetype) == ("holiday_x4.txt", 96, "text/plain")
 
 
-def test_a_fault_of_the_machine_is_tried_again_elsewhere(jobs, submit, deliver, create_worker):
-    faults = [OSError("disk full"), OSError("disk full")]
+@pytest.mark.parametrize(
+    "fault", [OSError("disk full"), ModelUnavailable("No memory.", retry_after_s=1)]
+)
+def test_a_fault_of_the_machine_is_tried_again_elsewhere(
+    jobs, submit, deliver, create_worker, fault
+):
+    faults = [fault, fault]
 
     def network(lr):
         if faults:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.errors import ModelUnavailable
 from core.model.card import read_linked_cards
 from core.model.registry import ModelRegistry, ServedModel
 from core.model.upscaler import Upscaler
@@ -120,6 +121,21 @@ def test_a_job_resumed_without_its_model_fails_and_with_another_begins_again(
         assert network.seen[computed:] == list(LEVELS)
         assert before.sha256 in caplog.text
         assert then.sha256 in caplog.text
+
+
+def test_a_job_whose_model_cannot_be_loaded_for_a_while_is_tried_again(
+    submit, finish, network, monkeypatch
+):
+    monkeypatch.setattr(runner, "RETRY_S", 0.0)
+    faults = [ModelUnavailable("No memory.", retry_after_s=1)]
+
+    def fail_once():
+        if faults:
+            raise faults.pop()
+
+    network.before = fail_once
+    assert finish(submit(LEVELS).job.id).state is JobState.SUCCEEDED
+    assert network.seen == list(LEVELS)
 
 
 def test_a_full_disk_fails_the_job_after_several_attempts(
