@@ -146,7 +146,7 @@ class Catalog:
         default, serving = self._default, self._serving
         windows = window_sizes(card, WindowSizes(serving.window, serving.large_window))
         give_way = default.scheduler.give_way
-        load = partial(load_networks, path, card, max(windows), serving, give_way)
+        load = partial(load_networks, path, card, max(windows), serving, give_way=give_way)
         networks = OnDemandNetworks(card.name, load, loading_bytes(path, card, serving.precision))
         cost = relative_cost(card, default.card)
         linked = [other for other in read_linked_cards(path) if other.scale != 1]
@@ -162,6 +162,7 @@ class Catalog:
             scheduler=default.scheduler,
             rate=default.rate.scaled(cost),
         )
+        networks.on_window = partial(limit_windows, upscaler)
         return ServedModel(upscaler, networks, cost)
 
 
@@ -228,12 +229,22 @@ def window_sizes(card: ModelCard, most: WindowSizes) -> WindowSizes:
         card: of the model.
         most: windows of a model of little arithmetic.
     """
-    least = max(LENGTH_STEP, LEAST_WINDOW_HALOS * card.halo)
+    least = least_window(card)
     side = math.inf
     if card.mflop_per_lr_pixel:
         side = math.sqrt(MOST_WINDOW_MFLOP / card.mflop_per_lr_pixel)
     lengths = (max(least, min(length, side)) for length in most)
     return WindowSizes(*(LENGTH_STEP * math.floor(length / LENGTH_STEP) for length in lengths))
+
+
+def limit_windows(upscaler: Upscaler, most: int) -> None:
+    """Let an upscaler use windows of at most `most` LR px on each side."""
+    upscaler.windows = WindowSizes(*(min(length, most) for length in upscaler.windows))
+
+
+def least_window(card: ModelCard) -> int:
+    """Return the height and width that windows of a model have at least, LR px."""
+    return LENGTH_STEP * max(1, LEAST_WINDOW_HALOS * card.halo // LENGTH_STEP)
 
 
 def loading_bytes(path: Path, card: ModelCard, precision: str) -> int:
@@ -263,7 +274,9 @@ def load_networks(
     expected: ModelCard,
     window: int,
     serving: Serving,
-    give_way: Callable[[], None] = lambda: None,
+    most_bytes: int,
+    *,
+    give_way: Callable[[], None],
 ) -> LoadedNetworks:
     """Load the networks of a card, and compute the memory that they take.
 
@@ -272,6 +285,8 @@ def load_networks(
         expected: the card as it was when the service started.
         window: largest height and width of a window, LR px.
         serving: threads and precision.
+        most_bytes: that the networks may take with the arrays of a window, if windows of at least
+            `LEAST_WINDOW_HALOS` are small enough.
         give_way: see `core.model.lean_graph.LeanGraph`.
 
     Raises:
@@ -280,7 +295,7 @@ def load_networks(
             messages do not state the folder.
     """
     try:
-        return _load_networks(path, expected, window, serving, give_way)
+        return _load_networks(path, expected, window, serving, most_bytes, give_way)
     except GraphMismatch as error:
         raise type(error)(without_folder(path, error)) from error
 
@@ -290,6 +305,7 @@ def _load_networks(
     expected: ModelCard,
     window: int,
     serving: Serving,
+    most_bytes: int,
     give_way: Callable[[], None],
 ) -> LoadedNetworks:
     # TensorFlow takes seconds to import: a catalogue of cards needs none of it.
@@ -312,9 +328,13 @@ def _load_networks(
         give_way=give_way,
     )
     held = loading_bytes(path, card, serving.precision)
+    least = min(window, least_window(card))
+    while window > least and held + graph.activation_bytes(window) > most_bytes:
+        window = max(least, window - LENGTH_STEP)
     return LoadedNetworks(
         graph,
         held + graph.activation_bytes(window),
+        window,
         load_interpolated_graph(path, threads=serving.threads, precision=precision),
         load_restored_graph(path, threads=serving.threads, precision=precision),
     )

@@ -22,6 +22,10 @@ from core.runtime.admission import Admission, Resident
 from core.runtime.machine import give_back_heap
 from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
 
+MOST_BUDGET_SHARE = 0.5
+"""Memory that a model takes at most, in units of the budget, if its windows can be so small. The
+rest is for pictures."""
+
 RETRY_LOADING_S = 10
 """Seconds after which a caller may ask again for a model that could not be loaded."""
 
@@ -34,14 +38,20 @@ class LoadedNetworks(NamedTuple):
     Attributes:
         network: maps an LR window to an SR window.
         memory_bytes: what they take, with the arrays of their largest window.
+        window: largest height and width of a window, LR px; None for that of the upscaler.
         interpolated: less detailed networks; None if there are none.
         restored: upscales restored pictures; None for `network`.
     """
 
     network: Network
     memory_bytes: int
+    window: int | None = None
     interpolated: InterpolatedNetwork | None = None
     restored: RestoredNetwork | None = None
+
+
+LoadNetworks = Callable[[int], LoadedNetworks]
+"""Loads networks that take at most a number of bytes, if that can be."""
 
 
 class ReservationOutgrown(Exception):
@@ -53,15 +63,19 @@ class OnDemandNetworks:
 
     Args:
         name: of the model.
-        load: loads them.
+        load: loads them, with windows for which they take at most a number of bytes, if windows
+            can be so small.
         least_bytes: memory that loading them takes, before it is known what they take.
 
     Attributes:
+        on_window: called with the largest height and width of a window, LR px, if the networks
+            need smaller windows than their upscaler has.
         resident: their memory.
         error: why they can never be loaded; empty unless that was tried.
     """
 
-    def __init__(self, name: str, load: Callable[[], LoadedNetworks], least_bytes: int) -> None:
+    def __init__(self, name: str, load: LoadNetworks, least_bytes: int) -> None:
+        self.on_window: Callable[[int], None] = lambda _window: None
         self.error = ""
         self.resident = Resident(least_bytes, self._forget)
         self._name = name
@@ -124,7 +138,7 @@ class OnDemandNetworks:
 
     def _bring_in(self, admission: Admission) -> None:
         try:
-            loaded = self._load()
+            loaded = self._load(int(MOST_BUDGET_SHARE * admission.budget))
         except Exception as error:  # TensorFlow raises many kinds
             log.error("Model %s cannot be loaded: %s", self._name, error or repr(error))
             admission.drop(self.resident)
@@ -133,6 +147,8 @@ class OnDemandNetworks:
                 raise
             raise self._unavailable(error) from error
         give_back_heap()
+        if loaded.window is not None:
+            self.on_window(loaded.window)
         if admission.grow(self.resident, loaded.memory_bytes):
             self._loaded = loaded
             log.info("Model %s loaded", self._name, extra={"bytes": loaded.memory_bytes})

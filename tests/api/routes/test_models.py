@@ -29,7 +29,7 @@ def models(app, loads):
     default.restorer = make_restorer()
 
     def create(memory_bytes=MEGABYTE, network=double, **card):
-        def load():
+        def load(_most_bytes):
             loads.append(card["name"])
             return LoadedNetworks(network, memory_bytes)
 

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from core.errors import GraphMismatch, InvalidModel, InvalidOptions, ModelUnavailable
+from core.files import MEGABYTE
 from core.model.card import graph_path, read_card, write_card
 from core.model.catalog import Catalog, Serving, part_share, read_catalog, window_sizes
 from core.model.grid import output_grid
@@ -61,8 +62,8 @@ def registry(default, tmp_path):
     return read
 
 
-def upscale(model, lr, options=AS_IT_IS):
-    admission = Admission(budget=10**9, queue=1, backlog_s=lambda: 0.0)
+def upscale(model, lr, options=AS_IT_IS, budget=1000 * MEGABYTE):
+    admission = Admission(budget=budget, queue=1, backlog_s=lambda: 0.0)
     grid = model.upscaler.grid(options, *lr.shape[:2])
     with model.admit(admission, 0):
         return model.upscaler.upscale(Picture(lr), grid=grid).pixels
@@ -231,6 +232,17 @@ def test_a_window_in_parts_gives_way_in_the_scheduler_of_all_models(default, tmp
     model = read_catalog(default, SERVING, tmp_path, None).registry().find("mine")
     upscale(model, noise(9, 9))
     assert given
+
+
+@pytest.mark.parametrize(
+    ("budget_mb", "expected"), [(1000, (32, 48)), (57, (24, 24)), (40, (8, 8))]
+)
+def test_windows_are_smaller_where_there_is_little_memory(registry, tmp_path, budget_mb, expected):
+    save_model(tmp_path, "mine")
+    model, lr = registry().find("mine"), noise(60, 57)
+    whole = upscale(registry().find("mine"), lr)
+    np.testing.assert_array_equal(upscale(model, lr, budget=budget_mb * MEGABYTE), whole)
+    assert model.upscaler.windows == expected
 
 
 def test_several_models_are_loaded_at_once(registry, tmp_path):
