@@ -113,6 +113,14 @@ class JobContext:
         plan = f"plan {PLAN_VERSION}"
         return " ".join([*(f"{card.name} {card.version} {card.sha256}" for card in cards), plan])
 
+    def has_model(self, options: OutputOptions) -> bool:
+        """Return whether the model of the options is here, and can be served."""
+        try:
+            self.models.find(options.model)
+        except InvalidModel:
+            return False
+        return True
+
     def open(self, path: Path, options: OutputOptions) -> Medium:
         """Open the medium in a file.
 

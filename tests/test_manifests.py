@@ -289,6 +289,24 @@ def test_the_image_has_a_user_of_whom_kubernetes_knows_that_it_is_not_root():
     assert re.fullmatch(r"[1-9][0-9]*:[1-9][0-9]*", user)
 
 
+@pytest.mark.parametrize(
+    ("overlay", "names"), [("models", [NAME]), ("complete-models", ["enhancer-worker", NAME])]
+)
+def test_servers_and_workers_mount_the_folder_of_models_read_only(overlay, names):
+    deployments = our_deployments(rendered_documents(overlay))
+    assert sorted(document["metadata"]["name"] for document in deployments) == names
+    for document in deployments:
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+        folder = settings_of(container_of(document)).models_folder
+        (mount,) = [
+            m for m in container_of(document)["volumeMounts"] if m["mountPath"] == str(folder)
+        ]
+        (volume,) = [v for v in pod_of(document)["volumes"] if v["name"] == mount["name"]]
+        assert mount["readOnly"] is True
+        claim = volume["persistentVolumeClaim"]
+        assert claim == {"claimName": "enhancer-models", "readOnly": True}
+
+
 def test_production_asks_for_a_key_that_is_not_in_the_repository():
     found = rendered("production")
     container = found["Deployment"]["spec"]["template"]["spec"]["containers"][0]

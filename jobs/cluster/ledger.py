@@ -8,7 +8,7 @@ the piece. Every change is a Lua script, which Redis runs as one step. Only this
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -261,6 +261,17 @@ class JobLedger:
             "cancelled", "forgotten" or "nothing".
         """
         return str(self._run("cancel", job_id, self.limits.expiry_s, delay_s))
+
+    def announce_models(self, names: Iterable[str], seconds: float) -> None:
+        """Record for a number of seconds that a worker has these models."""
+        now = self._now()
+        self._redis.zadd(self._key("models"), dict.fromkeys(names, now + seconds))
+        self._redis.zremrangebyscore(self._key("models"), "-inf", now)
+
+    def announced_models(self) -> list[str]:
+        """Return the names of the models that workers have, sorted."""
+        names: Any = self._redis.zrangebyscore(self._key("models"), self._now(), "+inf")
+        return sorted(names)
 
     def needs_message(self, job_id: str, *, is_idle: bool) -> bool:
         """Return whether to send a message, because there is work and no message is under way.

@@ -44,6 +44,10 @@ RETRY_S = 1.0
 BEATS_PER_LEASE = 4
 """Number of signs of life in the time of a lease."""
 
+MODEL_WAIT_S = 600.0
+"""Seconds that a job waits for a worker with its model, and that a worker that has disappeared
+counts as one: time to replace all workers."""
+
 log = logging.getLogger("enhancer.jobs")
 
 Answer = TypeVar("Answer")
@@ -108,7 +112,11 @@ class ClusterWorker:
         self._stop_by = min(self._stop_by, time.monotonic() + self._timings.stop_s)
 
     def beat(self) -> None:
-        """Renew the lease, unless this worker is stuck: then another worker gets the piece."""
+        """Renew the lease, unless this worker is stuck: then another worker gets the piece.
+
+        Also tell other workers which models this one has.
+        """
+        self._ledger.announce_models(self._context.models.names, MODEL_WAIT_S)
         held = self._held
         if held is not None and not self.is_stuck:
             state = self._ledger.report(held)
@@ -133,10 +141,27 @@ class ClusterWorker:
 
     def _claim(self, job_id: str) -> SegmentClaim | None:
         try:
-            options = options_from_json(self._ledger.fields(job_id)[OPTIONS_FIELD])
+            fields = self._ledger.fields(job_id)
         except UnknownJob:
             return None
+        options = options_from_json(fields[OPTIONS_FIELD])
+        if not self._context.has_model(options):
+            self._leave_to_others(job_id, str(options.model), float(fields["created"]))
+            return None
         return self._ledger.claim(job_id, secrets.token_hex(8), self._context.model_id(options))
+
+    def _leave_to_others(self, job_id: str, model: str, created: float) -> None:
+        """Leave a job to workers that have its model; fail it if there has been none for long."""
+        announced = self._ledger.announced_models()
+        if model not in announced and time.time() > created + MODEL_WAIT_S:
+            names = ", ".join(announced or self._context.models.names)
+            self._fail(
+                job_id, f"`model` must be one that a worker has: {names}. Received: {model!r}"
+            )
+            return
+        log.info("Job %s is left to workers with the model %s", job_id[:6], model)
+        time.sleep(RETRY_S)  # others take the next message meanwhile
+        self._wake_others(job_id, needed=True)
 
     def _wake_others(self, job_id: str, *, needed: bool) -> None:
         if needed:
@@ -155,7 +180,7 @@ class ClusterWorker:
             return self._release(claim, is_counted=True)
         except SuperResolutionError as error:
             log.info("Job failed: %s", error, extra=log_fields(claim, started))
-            self._fail(claim, str(error))
+            self._fail(claim.job_id, str(error))
             return False
         except Exception:  # possibly a fault of this machine: another one may succeed
             log.exception("Piece not finished", extra=log_fields(claim, started))
@@ -251,12 +276,12 @@ class ClusterWorker:
         except LedgerUnavailable:  # the lease ends by itself
             return False
 
-    def _fail(self, claim: SegmentClaim, error: str) -> None:
-        self._sources.drop(claim.job_id)
+    def _fail(self, job_id: str, error: str) -> None:
+        self._sources.drop(job_id)
         try:
-            if self._insist(partial(self._ledger.fail, claim.job_id, error)):
+            if self._insist(partial(self._ledger.fail, job_id, error)):
                 self.on_final(JobState.FAILED)
-                self._storage.delete(claim.job_id)
+                self._storage.delete(job_id)
         except (LedgerUnavailable, OSError) as fault:  # the lease ends; the files expire
             log.warning("A failed job is left to other workers: %s", fault)
 

@@ -39,10 +39,12 @@ def open_any(path, limits, options, scale):
     return open_letters(path, limits, options)
 
 
-def letters_context(network=repeat):
-    """Return the context of jobs whose files are `Letters` or videos."""
+def letters_context(network=repeat, names=()):
+    """Return the context of jobs whose files are `Letters` or videos, with models of some names."""
+    cards = [make_card(), *(make_card(name=name) for name in names)]
+    default, *others = [ServedModel(Upscaler(card, network, window=16)) for card in cards]
     return JobContext(
-        models=ModelRegistry(ServedModel(Upscaler(make_card(), network, window=16))),
+        models=ModelRegistry(default, others),
         admission=Admission(budget=50 * MEGABYTE, queue=4, backlog_s=lambda: 0.0),
         open_medium=open_any,
         limits=ClipLimits(Limits(1000, 1000, 1000), 300),

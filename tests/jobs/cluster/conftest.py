@@ -50,9 +50,9 @@ def jobs(ledger, storage, messages):
 
 @pytest.fixture
 def create_worker(ledger, storage, messages, tmp_path):
-    def create_worker(network=repeat, timings=TIMINGS):
+    def create_worker(network=repeat, timings=TIMINGS, names=()):
         (tmp_path / "scratch").mkdir(exist_ok=True)
-        context = letters_context(network)
+        context = letters_context(network, names)
         return ClusterWorker(ledger, storage, messages, context, timings, tmp_path / "scratch")
 
     return create_worker

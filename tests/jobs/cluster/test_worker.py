@@ -1,8 +1,12 @@
+import io
+
 import pytest
 
 from core.errors import ModelUnavailable
 from core.options import OutputOptions
+from jobs.cluster import worker as worker_module
 from jobs.cluster.client import connect
+from jobs.cluster.engine import ClusterJobs
 from jobs.cluster.ledger import JobLedger, LedgerLimits
 from jobs.cluster.worker import ClusterWorker, WorkerTimings
 from jobs.job import JobState
@@ -51,6 +55,49 @@ def test_a_lasting_fault_fails_the_job(jobs, submit, deliver, create_worker):
     failed = jobs.get(job.id)
     assert failed.state is JobState.FAILED
     assert failed.error.startswith("Segment 1 must come to an end. Begun 3 times")
+
+
+@pytest.fixture
+def submit_to_other(ledger, storage, messages):
+    """Submit a job to a server that has a model which some workers lack."""
+    server = ClusterJobs(ledger, storage, messages, letters_context(names=["other"]))
+
+    def submit_to_other():
+        options = OutputOptions(model="other")
+        return server.submit(io.BytesIO(b"abcdef"), "a.txt", options, key=None, caller="me").job
+
+    return submit_to_other
+
+
+def test_a_worker_leaves_a_job_to_others_that_have_its_model(
+    jobs, submit_to_other, messages, deliver, create_worker, monkeypatch
+):
+    monkeypatch.setattr(worker_module, "RETRY_S", 0.0)
+    job = submit_to_other()
+    create_worker().work(messages.waiting.pop())
+    assert jobs.get(job.id).state is JobState.QUEUED
+    assert messages.waiting == [job.id]
+    other = create_worker(names=["other"])
+    other.beat()
+    monkeypatch.setattr(worker_module, "MODEL_WAIT_S", 0.0)  # it has waited for long
+    create_worker().work(messages.waiting.pop())
+    assert messages.waiting == [job.id]
+    deliver(other)
+    assert jobs.get(job.id).state is JobState.SUCCEEDED
+
+
+def test_a_job_whose_model_no_worker_has_fails_after_a_while(
+    jobs, submit_to_other, deliver, create_worker, monkeypatch
+):
+    job = submit_to_other()
+    worker = create_worker(names=["third"])
+    worker.beat()
+    monkeypatch.setattr(worker_module, "MODEL_WAIT_S", 0.0)
+    deliver(worker)
+    failed = jobs.get(job.id)
+    assert failed.state is JobState.FAILED
+    expected = "`model` must be one that a worker has: stand-in, third. Received: 'other'"
+    assert failed.error == expected
 
 
 def test_a_worker_notices_between_tiles_that_its_piece_is_lost(submit, jobs, create_worker):
