@@ -1,4 +1,5 @@
 import io
+import threading
 from unittest.mock import Mock
 
 import numpy as np
@@ -8,8 +9,10 @@ from PIL import Image
 from core.model.registry import LoadedNetworks, ModelRegistry, OnDemandNetworks, ServedModel
 from core.model.upscaler import Upscaler
 from tests.support.stand_ins import blur_then_repeat, make_card, make_restorer, noise
+from tests.support.waiting import wait_until
 
 MEGABYTE = 1_000_000
+TIMEOUT_S = 30
 
 
 def double(lr):
@@ -134,12 +137,55 @@ def test_the_metadata_list_all_models_and_what_is_wrong_with_others(client):
     assert listed[-1]["error"] == "broken.json must be a model card."
 
 
-def test_an_estimate_is_by_the_rate_of_its_model(ask):
-    usual, other = (
-        ask("estimate", (30, 60), restore="0", scale="2", **fields).json["seconds"]
-        for fields in ({}, {"model": "double"})
-    )
-    assert other >= usual
+@pytest.fixture
+def slow(app, monkeypatch):
+    """Let the default model upscale 1000 LR pixels a second, and `double` a thirtieth of that."""
+    monkeypatch.setattr(app.extensions["enhancer"].upscaler.rate, "_measured", 1000.0)
+    return app.extensions["enhancer"]
+
+
+def test_an_estimate_is_by_the_rate_of_its_model_and_by_its_arithmetic_before_there_is_one(
+    ask, slow
+):
+    def seconds(**fields):
+        return ask("estimate", (30, 60), restore="0", scale="2", **fields).json["seconds"]
+
+    usual = seconds()
+    assert seconds(model="double") == pytest.approx(30 * usual, rel=0.1)
+    slow.models.find("double").upscaler.rate.add(100, 0.1)
+    assert seconds(model="double") == pytest.approx(usual, rel=0.1)
+
+
+def test_a_picture_is_refused_for_its_deadline_by_the_rate_of_its_model(ask, slow):
+    assert ask(model="double").status_code == 200  # nothing is known of its rate
+    slow.models.find("double").upscaler.rate.add(1000, 10_000.0)
+    response = ask(model="double")
+    assert response.status_code == 413
+    assert "must be computed within" in response.json["message"]
+    assert ask().status_code == 200
+
+
+def test_a_busy_model_tells_by_its_rate_when_to_ask_again(ask, slow, monkeypatch):
+    model, opened = slow.models.find("double"), threading.Event()
+
+    def wait(lr):
+        assert opened.wait(TIMEOUT_S)
+        return double(lr)
+
+    loaded = LoadedNetworks(wait, MEGABYTE)
+    monkeypatch.setattr(model.networks, "_load", lambda _most_bytes: loaded)
+    first = threading.Thread(target=ask, kwargs={"model": "double", "restore": "0"})
+    first.start()
+    try:
+        wait_until(lambda: model.upscaler.scheduler.backlog_s > 0)
+        monkeypatch.setattr(slow.admission, "queue", 0)
+        with slow.admission.admit(slow.admission.budget - slow.admission.taken):
+            refused = ask(model="double", restore="0")
+    finally:
+        opened.set()
+        first.join(TIMEOUT_S)
+    assert refused.status_code == 503
+    assert refused.headers["Retry-After"] == "4"  # 9 x 14 pixels at 1000 / 30 a second
 
 
 def test_a_job_keeps_its_model(ask, client, app):
