@@ -219,10 +219,10 @@ class JobContext:
             options: of the result.
             expires: when the result is deleted, seconds since 1970.
         """
+        model = self.models.find(options.model)
+        shown = None if model is self.models.default else model.name
         return JobResult(
-            name=result_name(
-                name, medium.suffix, options, self.models.find(options.model).upscaler.scale
-            ),
+            name=result_name(name, medium.suffix, options, model.upscaler.scale, shown),
             mimetype=medium.mimetype,
             size=path.stat().st_size,
             digest=file_digest(path),

@@ -156,7 +156,9 @@ def new_id() -> str:
     return secrets.token_urlsafe(ID_BYTES)
 
 
-def result_name(name: str, suffix: str, options: OutputOptions, scale: int) -> str:
+def result_name(
+    name: str, suffix: str, options: OutputOptions, scale: int, model: str | None = None
+) -> str:
     """Return the name of a result, derived from the name of the uploaded file.
 
     Args:
@@ -164,17 +166,21 @@ def result_name(name: str, suffix: str, options: OutputOptions, scale: int) -> s
         suffix: suffix of the result.
         options: the size that was asked for becomes a part of the name.
         scale: factor where no size was asked for.
+        model: that becomes a part of the name; None for the default one.
 
     >>> result_name("holiday.mov", ".mp4", OutputOptions(), 4)
     'holiday_x4.mp4'
     >>> result_name("holiday.jpg", ".png", OutputOptions(width=1920, height=1080), 4)
     'holiday_1920w_1080h.png'
+    >>> result_name("holiday.jpg", ".png", OutputOptions(), 4, "anime")
+    'holiday_anime_x4.png'
     """
     stem = name.rpartition(".")[0] or name
     sides = {"w": options.width, "h": options.height}
-    parts = [f"{side}{unit}" for unit, side in sides.items() if side is not None]
+    size = [f"{side}{unit}" for unit, side in sides.items() if side is not None]
     factor = scale if options.scale is None else options.scale
-    return f"{stem}_{'_'.join(parts) or f'x{factor:g}'}{suffix}"
+    parts = [stem, *([] if model is None else [model]), *(size or [f"x{factor:g}"])]
+    return "_".join(parts) + suffix
 
 
 def clean_name(name: str) -> str:

@@ -4,7 +4,7 @@ import { byId, newElement, on, say, write } from "./dom.js";
 import { runJob } from "./jobs.js";
 import { problemOf } from "./problems.js";
 import { briefly, reportWords } from "./progress.js";
-import { modelFor } from "./model.js";
+import { modelFor, usableModels } from "./model.js";
 import { upscale } from "./service.js";
 import { sizeName } from "./size.js";
 import { bytes } from "./wording.js";
@@ -45,8 +45,9 @@ export function optionsToSave() {
 export function nameToSave() {
   const { file, answer: { job, options } } = picture;
   const extension = EXTENSIONS[format.value] ?? format.value;
-  const usual = modelFor(options, metadata).scale;
-  if (!job) return `${stem(file.name)}_${sizeName(options, usual)}.${extension}`;
+  const model = modelFor(options, metadata);
+  const other = model === usableModels(metadata)[0] ? "" : `_${model.name}`;
+  if (!job) return `${stem(file.name)}${other}_${sizeName(options, model.scale)}.${extension}`;
   const { name } = job.result;
   return format.selectedIndex && job.kind !== "pictures" ? `${stem(name)}.${extension}` : name;
 }

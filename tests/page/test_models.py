@@ -48,7 +48,7 @@ def server(tmp_path_factory):
 def model(service, network, cost, **card):
     default = service.upscaler
     loaded = LoadedNetworks(service.gated(network), 1000)
-    networks = OnDemandNetworks(card["name"], lambda: loaded, 1000)
+    networks = OnDemandNetworks(card["name"], lambda _most_bytes: loaded, 1000)
     upscaler = Upscaler(
         make_card(**card, description=f"Describes {card['name']}."),
         networks.run,
@@ -78,14 +78,14 @@ def test_the_chosen_model_is_sent_with_what_it_has(page, give, gif, encode, answ
     expect_result(page, "300 × 240")
     expect(page.locator("#fact-model")).to_contain_text("double")
     expect(page.locator("#detail-field")).to_be_hidden()
-    assert save(page) == ("cat_2x.png", answer(picture, model="double"))
+    assert save(page) == ("cat_double_2x.png", answer(picture, model="double"))
     choose(page, 4)
     expect_result(page, "600 × 480")
     page.select_option("#model", "cleans")
     expect(page.locator("#restore-value")).to_have_text("0.00")
     expect(page.locator("#fact-model")).to_contain_text("cleans")
     expected = answer(picture, model="cleans", scale="4", restore="0")
-    assert save(page) == ("cat_4x.png", expected)
+    assert save(page) == ("cat_cleans_4x.png", expected)
     give(page, ("cat.gif", gif), media_type="image/gif")
     wait_until_done(page, 2)
     expect(page.locator("#fact-model")).to_contain_text("cleans")

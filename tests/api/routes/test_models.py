@@ -195,5 +195,5 @@ def test_a_job_keeps_its_model(ask, client, app):
     assert '"succeeded"' in events
     assert client.get(address).headers["X-Model"] == "double"
     result = client.get(f"{address}/result")
-    assert "lr_x2.png" in result.headers["Content-Disposition"]
+    assert "lr_double_x2.png" in result.headers["Content-Disposition"]
     assert Image.open(io.BytesIO(result.data)).size == (28, 18)

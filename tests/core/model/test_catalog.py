@@ -11,7 +11,14 @@ import tensorflow as tf
 from core.errors import GraphMismatch, InvalidModel, InvalidOptions, ModelUnavailable
 from core.files import MEGABYTE
 from core.model.card import graph_path, read_card, write_card
-from core.model.catalog import Catalog, Serving, part_share, read_catalog, window_sizes
+from core.model.catalog import (
+    Catalog,
+    Serving,
+    chosen_precision,
+    part_share,
+    read_catalog,
+    window_sizes,
+)
 from core.model.grid import output_grid
 from core.model.tiles import WindowSizes
 from core.model.upscaler import Upscaler
@@ -243,6 +250,23 @@ def test_windows_are_smaller_where_there_is_little_memory(registry, tmp_path, bu
     whole = upscale(registry().find("mine"), lr)
     np.testing.assert_array_equal(upscale(model, lr, budget=budget_mb * MEGABYTE), whole)
     assert model.upscaler.windows == expected
+
+
+@pytest.mark.parametrize(
+    ("precision", "has_it", "stated", "expected"),
+    [
+        ("auto", True, {"float32": 90.0, "bfloat16": 45.0}, "bfloat16"),
+        ("auto", True, {"bfloat16": 44.9}, "float32"),
+        ("auto", True, {"float32": 90.0}, "float32"),
+        ("auto", False, {"bfloat16": 60.0}, "float32"),
+        ("bfloat16", True, {}, "bfloat16"),
+    ],
+)
+def test_bfloat16_is_only_chosen_if_the_card_states_that_it_is_accurate(
+    monkeypatch, precision, has_it, stated, expected
+):
+    monkeypatch.setattr("core.model.catalog.has_bfloat16", lambda: has_it)
+    assert chosen_precision(make_card(agreement_db=stated), precision) == expected
 
 
 def test_several_models_are_loaded_at_once(registry, tmp_path):
