@@ -107,6 +107,7 @@ function writeFacts({ file, before, after, answer }) {
     restored: restoredWords(answer, file),
     consistency: answer.consistencyDb && `${answer.consistencyDb} dB`,
     damage: job?.damage,
+    hidden: answer.isSuspected && say("hidden"),
   };
   for (const [name, fact] of Object.entries(facts)) {
     byId(`fact-${name}`).hidden = !fact;

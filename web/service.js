@@ -61,6 +61,7 @@ export async function upscale({ file }, options, signal, onProgress) {
     consistencyDb: header("X-Consistency-PSNR") || (await consistencyInside(request.response)),
     alpha: header("X-Alpha"),
     strength: Number.parseFloat(header("X-Restore")) || 0,
+    isSuspected: header("X-Scaling-Attack") !== "",
   };
 }
 

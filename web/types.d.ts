@@ -178,6 +178,8 @@ interface Answer {
   alpha: string;
   /** How strongly it was restored, from 0 to 1. */
   strength: number;
+  /** Whether it probably hides another picture; for pictures only. */
+  isSuspected?: boolean;
 }
 
 interface Problem {

@@ -11,7 +11,7 @@ from uuid import uuid4
 from flask import Flask, Response, g, request
 
 from api.context import current_service
-from core.media.render import Consistency
+from core.media.render import SUSPECTED, Consistency
 from core.model.card import ModelCard
 from core.model.grid import OutputGrid
 from core.options import AUTO, Restore, restore_text
@@ -49,6 +49,7 @@ EXPOSED_HEADERS = [
     "X-Frames",
     "X-Alpha",
     "X-Consistency-PSNR",
+    "X-Scaling-Attack",
     "Server-Timing",
     "Location",
     "Preference-Applied",
@@ -151,6 +152,7 @@ class PictureFacts:
         detail: detail of the SR picture.
         restore: requested strength of restoring.
         strength: strength at which the picture is restored, in [0, 1].
+        is_suspected: whether it probably hides another picture.
         consistency: of the SR picture with the LR picture; complete once all is sent.
     """
 
@@ -162,6 +164,7 @@ class PictureFacts:
     detail: float
     restore: Restore
     strength: float
+    is_suspected: bool
     consistency: Consistency
 
 
@@ -185,6 +188,8 @@ def trace_picture(facts: PictureFacts, timings_ms: dict[str, float]) -> None:
     }
     if facts.frames > 1:
         g.trace.picture_headers["X-Frames"] = f"1 of {facts.frames}"
+    if facts.is_suspected:
+        g.trace.picture_headers["X-Scaling-Attack"] = SUSPECTED
     g.trace.consistency = facts.consistency
     g.trace.timings_ms = timings_ms
     g.trace.pixels = lr.height * lr.width

@@ -235,6 +235,7 @@ def make_response(prepared: PreparedRequest, body: bytes | Iterable[bytes]) -> R
         detail=prepared.options.detail,
         restore=prepared.options.restore,
         strength=prepared.strength,
+        is_suspected=prepared.encoder.is_suspected,
         consistency=prepared.encoder.consistency,
     )
     trace_picture(facts, prepared.timings_ms)

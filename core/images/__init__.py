@@ -17,6 +17,7 @@ of 8 or 16 bits; its alpha and metadata are kept apart, to be put back into the 
 - `resize`: resizing with several kernels
 - `resample`: resampling of pictures that arrive in strips
 - `condition`: traces of compression, noise and blur, and how much to restore a picture
+- `scaling_attack`: signs of another picture that is hidden in a picture
 """
 
 from core.images.decode import (

@@ -9,7 +9,7 @@ held as a whole.
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from core.images import (
 )
 from core.images.png import PngChunk, PngLayout, encode_png_rows, extra_chunks, text_chunk
 from core.images.resample import BLOCK_ROWS, StripResampler, area
+from core.images.scaling_attack import is_scaling_attack
 from core.model.grid import OutputGrid
 from core.model.restorer import Restoration
 from core.model.tiles import Box
@@ -38,6 +39,9 @@ CONSISTENCY_KEYWORD = "Consistency-PSNR"
 
 RESTORE_KEYWORD = "Restore"
 """Keyword of the PNG text chunk that states how strongly the picture was restored."""
+
+ATTACK_KEYWORD, SUSPECTED = "Scaling-Attack", "suspected"
+"""Keyword and text of the PNG text chunk of a picture that probably hides another one."""
 
 
 class PictureEncoder:
@@ -76,6 +80,11 @@ class PictureEncoder:
         self._lr, self._options, self._facts = lr, options, facts
         self._extras = output_extras(lr.extras, options, grid)
         self._layout = PngLayout(grid.height, grid.width, lr.channels, lr.bits)
+
+    @cached_property
+    def is_suspected(self) -> bool:
+        """Whether the LR picture probably hides another one; see `core.images.scaling_attack`."""
+        return is_scaling_attack(self._lr)
 
     def encode(self, strips: Generator[PixelArray]) -> bytes:
         """Consume all strips and return the file; see `stream`."""
@@ -135,6 +144,8 @@ class PictureEncoder:
         if strength:
             text = restore_text(self._options.restore, strength)
             chunks.append(text_chunk(RESTORE_KEYWORD, text))
+        if self.is_suspected:
+            chunks.append(text_chunk(ATTACK_KEYWORD, SUSPECTED))
         return chunks
 
 

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from config import ROOT
 from tests.support.gestures import divider_at, save, wait_until_done
+from tests.support.scaling_attacks import small_attack
 from tests.support.stand_in_service import answer_with
 from tests.support.stand_ins import noise
 
@@ -62,6 +63,13 @@ def test_the_page_shows_the_facts_about_the_result(page, give, picture):
     facts = page.locator("#facts").inner_text()
     for fact in ("24 × 16", "96 × 64", "stand-in 1.2.3", " dB"):
         assert fact in facts
+    expect(page.locator("#fact-hidden")).to_be_hidden()
+
+
+def test_the_page_says_that_a_picture_probably_hides_another_one(page, give, encode):
+    give(page, ("cat.png", encode(Image.fromarray(small_attack(96, 128)))))
+    wait_until_done(page)
+    expect(page.locator("#fact-hidden")).to_contain_text("belong to another picture")
 
 
 def test_the_consistency_of_an_answer_without_that_header_is_read_from_its_end(

@@ -21,6 +21,8 @@ import numpy as np
 
 from core.errors import SuperResolutionError
 from core.images import Limits, decode_rgb, resize_bicubic
+from core.images.scaling_attack import is_scaling_attack
+from core.picture import Picture
 from training import CommandFailed
 from training.data.photos import Origin
 from training.evaluation.metrics import LUMA
@@ -137,6 +139,7 @@ def check_file(path: Path, origin: Origin | None, min_side: int) -> Candidate:
     pixels = decode(data)
     check_size(*pixels.shape[:2], min_side)
     check_colours(pixels)
+    check_hidden(pixels)
     sha256 = hashlib.sha256(data).hexdigest()
     return Candidate(path, *pixels.shape[:2], sha256, origin, hash_picture(pixels))
 
@@ -186,6 +189,16 @@ def check_colours(pixels: np.ndarray) -> None:
             "grey",
             f"Image must have colours: channels more than {GREY_LEVELS} levels apart "
             f"in at least {COLOURED_SHARE:.1%} of its pixels. Received: {coloured:.2%}.",
+        )
+
+
+def check_hidden(pixels: np.ndarray) -> None:
+    """Raise Rejection for a picture that was prepared to look different when it is reduced."""
+    if is_scaling_attack(Picture(pixels)):
+        raise Rejection(
+            "hides a picture",
+            "Image must show the same at every size. "
+            "Received: one whose pixels at equal distances belong to another picture.",
         )
 
 

@@ -17,6 +17,7 @@ from core.model.upscaler import Upscaler
 from core.options import OutputOptions
 from core.picture import Extras, Picture
 from core.runtime.scheduler import RequestDeadline
+from tests.support.scaling_attacks import small_attack
 from tests.support.stand_ins import (
     lighten,
     make_card,
@@ -133,6 +134,13 @@ def test_a_png_states_its_consistency(upscaler, render):
     assert encoder.consistency.psnr_db == IDENTICAL_DB
     assert render(lr).info["Consistency-PSNR"] == "100.00 dB"
     assert "Consistency-PSNR" not in render(lr, has_note=False).info
+
+
+def test_a_png_says_that_the_picture_probably_hides_another_one(render):
+    attack = Picture(small_attack(64, 96))
+    assert render(attack).text["Scaling-Attack"] == "suspected"
+    assert "Scaling-Attack" not in render(attack, has_note=False).text
+    assert "Scaling-Attack" not in render(Picture(noise(64, 96))).text
 
 
 def test_a_size_that_the_format_cannot_hold_is_refused_at_once(upscaler):

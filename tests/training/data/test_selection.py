@@ -10,6 +10,7 @@ from PIL import Image
 
 from core.images import PILLOW_FORMATS, decode_image, resize_bicubic
 from tests.support.photographs import encoded, photograph
+from tests.support.scaling_attacks import small_attack
 from training.data import selection as checks
 from training.data.photos import Origin
 from training.data.selection import HashIndex, Rejection, check_file, hash_picture
@@ -59,6 +60,7 @@ def test_every_format_is_accepted(check, file_format):
         (encoded(photograph(1, 191, 300)), "too small", "Received: 300 x 191 pixels"),
         (encoded(photograph(1, 300, 191)), "too small", "Received: 191 x 300 pixels"),
         (encoded(photograph(1)[..., 0]), "grey", "Received: 0.00%"),
+        (encoded(small_attack()), "hides a picture", "belong to another picture"),
         (encoded(photograph(1)[..., [0, 0, 0]], "JPEG", quality=30), "grey", "Received: 0.00%"),
     ],
 )
