@@ -42,6 +42,7 @@ def parse_arguments() -> argparse.Namespace:
         add_import,
         add_evaluate,
         add_evaluate_video,
+        add_evaluate_outside,
         add_compare,
     ):
         add_command(subparsers)
@@ -268,6 +269,20 @@ def add_evaluate_video(subparsers) -> None:
     command.add_argument("--perceptual", type=Path, help="folder of weights for LPIPS-sq")
     command.add_argument("--document", type=Path, help="Markdown file whose table to rewrite")
     command.add_argument("--report", type=Path, help="JSON file for all figures")
+
+
+def add_evaluate_outside(subparsers) -> None:
+    """Add `evaluate-outside`."""
+    command = add_subcommand(
+        subparsers,
+        "evaluate-outside",
+        "measure a graph on any pictures, without originals",
+        commands.run_evaluate_outside,
+    )
+    command.add_argument("card", type=Path, help="JSON file")
+    command.add_argument("pictures", type=Path, help="folder of pictures, or of kinds of pictures")
+    command.add_argument("--report", type=Path, required=True, help="folder for figures and sheets")
+    command.add_argument("--document", type=Path, help="Markdown file whose table to rewrite")
 
 
 def add_compare(subparsers) -> None:

@@ -178,6 +178,14 @@ def run_evaluate_video(arguments: argparse.Namespace) -> None:
     sys.stdout.write(as_table(VideoEvaluation(**options).run()))
 
 
+def run_evaluate_outside(arguments: argparse.Namespace) -> None:
+    """Measure a graph on any pictures, and print the table."""
+    from training.evaluation.evaluate_outside import OutsideEvaluation, as_table
+
+    options = {key: value for key, value in vars(arguments).items() if key != "command"}
+    sys.stdout.write(as_table(OutsideEvaluation(**options).run()))
+
+
 def run_compare(arguments: argparse.Namespace) -> None:
     """Write three pictures side by side."""
     from core.model.tiles import Box

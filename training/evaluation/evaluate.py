@@ -18,7 +18,9 @@ from training.evaluation.metrics import (
     LearnedDistance,
     Metric,
     colour_shift,
+    flip,
     grid_share,
+    mse_y,
     psnr_y,
     ssim_y,
 )
@@ -37,6 +39,7 @@ from training.evaluation.outputs import (
     through_service,
     write_sheet,
 )
+from training.evaluation.scatter import plot_metrics
 from training.export import save_card
 
 CLEAN_STRENGTHS = ("0",)  # values of `restore` that are measured on clean LR
@@ -45,14 +48,18 @@ BASELINE = "bicubic"  # the output whose figures a card holds beside the model's
 SHIFT, GRID = "colour_shift_levels", "grid_share"
 HEADINGS = {
     "psnr_y_db": "PSNR-Y dB",
+    "mse_y": "MSE-Y",
     "ssim_y": "SSIM-Y",
+    "flip": "FLIP",
     "lpips_sq": "LPIPS-sq",
     GRID: "grid",
     SHIFT: "colour shift",
 }
 FORMATS = {
     "psnr_y_db": "{:.2f}",
+    "mse_y": "{:.1f}",
     "ssim_y": "{:.4f}",
+    "flip": "{:.4f}",
     "lpips_sq": "{:.4f}",
     GRID: "{:.1%}",
     SHIFT: "{:.1f}",
@@ -189,8 +196,13 @@ def names_of_outputs(model: str) -> list[str]:
 
 
 def choose_metrics(perceptual_folder: Path | None) -> dict[str, Metric]:
-    """Return PSNR-Y, SSIM-Y and, if there is a folder with its weights, LPIPS-sq."""
-    metrics: dict[str, Metric] = {"psnr_y_db": psnr_y, "ssim_y": ssim_y}
+    """Return metrics by name; LPIPS-sq only if there is a folder with its weights."""
+    metrics: dict[str, Metric] = {
+        "psnr_y_db": psnr_y,
+        "mse_y": mse_y,
+        "ssim_y": ssim_y,
+        "flip": flip,
+    }
     if perceptual_folder is not None:
         metrics["lpips_sq"] = LearnedDistance(perceptual_folder)
     return metrics
@@ -265,12 +277,18 @@ def as_table(means: Means) -> str:
 
 
 def write_report(folder: Path, rows: Sequence[PictureFigures]) -> None:
-    """Write `quality.json` with every figure, and `quality.md` with the table of means."""
+    """Write every figure, the table of means, and metrics plotted against each other.
+
+    The files are `quality.json`, `quality.md` and `metrics.png`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     means = mean_over_pictures(rows)
     report = {"means": means, "pictures": [asdict(row) for row in rows]}
     (folder / "quality.json").write_text(json.dumps(report, indent=2) + "\n")
     (folder / "quality.md").write_text(as_table(means))
+    plot_metrics([(row.output, row.figures) for row in rows], HEADINGS).savefig(
+        folder / "metrics.png"
+    )
 
 
 def part_wild(means: Means) -> tuple[Means, Means]:

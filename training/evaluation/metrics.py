@@ -1,9 +1,9 @@
 """Metrics that compare SR with HR, of pictures and of clips.
 
-Pictures have PSNR-Y, SSIM-Y, LPIPS-sq, colour shift and grid. Clips have the warping error, tOF
+Pictures have PSNR-Y, MSE-Y, SSIM-Y, LPIPS-sq, FLIP, colour shift and grid. Clips have the warping error, tOF
 and tLP, and the metrics of pictures per frame.
 
-PSNR-Y and SSIM-Y follow the super-resolution literature: luma of BT.601 in studio range, as
+PSNR-Y, MSE-Y and SSIM-Y follow the super-resolution literature: luma of BT.601 in studio range, as
 MATLAB's `rgb2ycbcr` computes it, `BORDER` pixels cropped on every side, one value per
 picture. The figure of a test set is the mean over its pictures.
 
@@ -11,11 +11,16 @@ LPIPS-sq is a learned perceptual distance: SqueezeNet 1.1 with the linear heads 
 It is only a metric, never a loss: what is measured with it must not be trained on it. Its
 values are not comparable with LPIPS on AlexNet or VGG features.
 
+FLIP is the difference that an observer sees who alternates two pictures on one screen. It models
+contrast sensitivity and colour vision at a viewing distance, and has no learned weights. So it is
+independent of LPIPS-sq: LPIPS-sq forgives texture at another place, FLIP does not.
+
 The warping error is the difference between a frame and the previous frame, warped to it by
 the optical flow of HR. tOF compares the optical flow of a clip with that of HR, tLP the
 perceptual distance between consecutive frames with that of HR.
 
-Source: Zhang et al. 2018, arXiv:1801.03924, eq. 1; Iandola et al. 2016,
+Source: Zhang et al. 2018, arXiv:1801.03924, eq. 1; Andersson et al. 2020, doi:10.1145/3406183
+(FLIP); Iandola et al. 2016,
 arXiv:1602.07360, version 1.1; Chu et al. 2020, TecoGAN, arXiv:1811.09393, sec. 4.2 (tOF, tLP);
 Lai et al. 2018, arXiv:1808.00449, sec. 4.2 (warping error); Sundaram et al. 2010,
 doi:10.1007/978-3-642-15549-9_32, eq. 5 (occlusion).
@@ -26,11 +31,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import flip_evaluator
 import keras
 import numpy as np
 from keras import ops
 
-from core.pixels import LEVELS
+from core.pixels import LEVELS, unit_from_uint8
 from core.temporal.fusion import CUBIC, LINEAR, sample_positions, warp
 
 BORDER = 4  # pixels cropped on each side, and side of the blocks of the grid: the scale
@@ -70,8 +76,13 @@ Frames = Sequence[np.ndarray]
 
 def psnr_y(sr: np.ndarray, hr: np.ndarray) -> float:
     """Return the peak signal-to-noise ratio of two (H, W, 3) uint8 pictures, dB."""
+    return float(10 * np.log10(LEVELS**2 / np.float64(mse_y(sr, hr))))
+
+
+def mse_y(sr: np.ndarray, hr: np.ndarray) -> float:
+    """Return the mean squared error of the luma of two (H, W, 3) uint8 pictures, squared levels."""
     error = cropped_luma(sr) - cropped_luma(hr)
-    return float(10 * np.log10(LEVELS**2 / np.mean(error**2)))
+    return float(np.mean(error**2))
 
 
 def ssim_y(sr: np.ndarray, hr: np.ndarray) -> float:
@@ -108,6 +119,18 @@ def local_mean(plane: np.ndarray) -> np.ndarray:
         windows = np.lib.stride_tricks.sliding_window_view(plane, len(weights), axis)
         plane = windows @ weights
     return plane
+
+
+def flip(sr: np.ndarray, hr: np.ndarray) -> float:
+    """Return FLIP of two (H, W, 3) uint8 sRGB pictures in [0, 1]; 0 for equal pictures.
+
+    The viewing distance is that of the publication: 67 pixels per degree, which is 0.7 m before a
+    screen of 3840 pixels on 0.7 m.
+    """
+    _, mean, _ = flip_evaluator.evaluate(
+        unit_from_uint8(hr), unit_from_uint8(sr), "LDR", applyMagma=False
+    )
+    return float(mean)
 
 
 def colour_shift(sr: np.ndarray, lr: np.ndarray) -> float:

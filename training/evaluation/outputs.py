@@ -223,10 +223,7 @@ def write_sheet(
     upscaled: Mapping[str, np.ndarray],
     captions: Mapping[str, str],
 ) -> None:
-    """Write a contact sheet of LR, every output and HR as a PNG.
-
-    The upper row shows whole pictures, pixel for pixel. The lower row shows the square with
-    the most detail, enlarged without smoothing.
+    """Write a contact sheet of LR, every output and HR; see `write_columns`.
 
     Args:
         path: file to write; its folder is created.
@@ -235,11 +232,29 @@ def write_sheet(
         captions: text under the name of an output, for example its figures.
     """
     hr = picture.decode_hr()
-    shown = {"LR": picture.decode_lr().repeat(4, axis=0).repeat(4, axis=1)}
-    shown |= upscaled
-    shown["HR"] = hr
-    top, left = find_busiest_square(hr)
-    zoom = max(MIN_ZOOM, hr.shape[1] // CROP_PX)
+    lr = picture.decode_lr().repeat(4, axis=0).repeat(4, axis=1)
+    write_columns(path, {"LR": lr, **upscaled, "HR": hr}, find_busiest_square(hr), captions)
+
+
+def write_columns(
+    path: Path,
+    shown: Mapping[str, np.ndarray],
+    corner: tuple[int, int],
+    captions: Mapping[str, str],
+) -> None:
+    """Write a contact sheet with a column per picture as a PNG.
+
+    The upper row shows whole pictures, pixel for pixel. The lower row shows a square, enlarged
+    without smoothing.
+
+    Args:
+        path: file to write; its folder is created.
+        shown: pictures of the same size by name, (H, W, 3) uint8.
+        corner: top and left of the square, px.
+        captions: text under the name of a picture, for example its figures.
+    """
+    top, left = corner
+    zoom = max(MIN_ZOOM, next(iter(shown.values())).shape[1] // CROP_PX)
     columns = [
         make_column(pixels, pixels[top : top + CROP_PX, left : left + CROP_PX], zoom)
         for pixels in shown.values()

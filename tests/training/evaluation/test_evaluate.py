@@ -74,6 +74,8 @@ def test_an_evaluation_measures_everything_and_writes_all_its_files(evaluation):
     assert len(report["pictures"]) == 2 * 4
     assert (evaluation.report / "quality.md").read_text() == as_table(report["means"])
 
+    assert decode_image((evaluation.report / "metrics.png").read_bytes()).width > 600
+
     for name in ("0", "1"):
         sheet = decode_image((evaluation.sheets / "Set2" / f"{name}.png").read_bytes())
         assert sheet.width > 5 * 48
@@ -120,7 +122,7 @@ def test_a_service_is_measured_as_one_model(evaluation):
 
 
 def test_without_weights_lpips_is_left_out():
-    assert list(choose_metrics(None)) == ["psnr_y_db", "ssim_y"]
+    assert list(choose_metrics(None)) == ["psnr_y_db", "mse_y", "ssim_y", "flip"]
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ from training.evaluation.metrics import (
     build_features,
     colour_shift,
     cropped_luma,
+    flip,
     grid_share,
     local_mean,
+    mse_y,
     psnr_y,
     ssim_y,
     unit_vectors,
@@ -39,6 +41,22 @@ def test_four_pixels_are_cropped_on_each_side():
 def test_one_level_of_grey_is_49_4_db():
     hr = noise(30, 40) // 2
     assert psnr_y(hr + 1, hr) == pytest.approx(49.45, abs=0.01)
+
+
+def test_the_squared_error_is_that_of_the_ratio():
+    sr, hr = noise(30, 40, seed=1), noise(30, 40, seed=2)
+    assert psnr_y(sr, hr) == pytest.approx(20 * np.log10(255) - 10 * np.log10(mse_y(sr, hr)))
+    assert mse_y(hr // 2 + 1, hr // 2) == pytest.approx((219 / 255) ** 2)
+
+
+def test_flip_agrees_with_its_publication_and_sees_colour():
+    black, white = np.zeros((40, 50, 3), np.uint8), np.full((40, 50, 3), 255, np.uint8)
+    assert flip(black, black) == 0
+    assert flip(black, white) == pytest.approx(0.97, abs=0.01)
+    red, green = black.copy(), black.copy()
+    red[..., 0], green[..., 1] = 130, 66  # of the same luma
+    assert mse_y(red, green) < 1
+    assert flip(red, green) > 0.5
 
 
 def test_ssim_of_equal_pictures_is_1():
