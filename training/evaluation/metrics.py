@@ -1,7 +1,7 @@
 """Metrics that compare SR with HR, of pictures and of clips.
 
-Pictures have PSNR-Y, MSE-Y, SSIM-Y, LPIPS-sq, FLIP, colour shift and grid. Clips have the warping error, tOF
-and tLP, and the metrics of pictures per frame.
+Pictures have PSNR-Y, MSE-Y, SSIM-Y, LPIPS-sq, FLIP, colour shift and grid. Clips have the warping
+error, tOF and tLP, and the metrics of pictures per frame.
 
 PSNR-Y, MSE-Y and SSIM-Y follow the super-resolution literature: luma of BT.601 in studio range, as
 MATLAB's `rgb2ycbcr` computes it, `BORDER` pixels cropped on every side, one value per
