@@ -21,13 +21,14 @@ project = "MAX Image Resolution Enhancer"
 copyright = "its contributors, Apache-2.0"
 release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["Thumbs.db", ".DS_Store"]
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_copy_source = False
 
 myst_enable_extensions = ["colon_fence"]
+nb_execution_mode = "off"  # a test executes the notebooks
 myst_heading_anchors = 3  # headings down to ### can be linked to
 
 autodoc_member_order = "bysource"

@@ -12,6 +12,7 @@ from core.model.upscaler import Upscaler
 from tests.support.stand_ins import between, blur_then_repeat, make_card
 
 LONGEST = (
+    "test_notebooks.py",
     "test_restoring.py",
     "test_cluster.py",
     "test_server.py",

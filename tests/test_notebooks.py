@@ -19,7 +19,7 @@ SMALL = """
 from pathlib import Path
 
 source, work, min_side = Path({source!r}), Path({work!r}), 96
-filters, blocks, steps, batch, patch, minutes, shown_px = 8, 1, 3, 2, 8, 2, 96
+filters, blocks, steps, batch, patch, minutes, shown_px = 8, 1, 3, 2, 8, 2, 144
 """
 """Values of the parameters of all notebooks."""
 
@@ -36,13 +36,13 @@ def is_parameters(cell):
 
 @pytest.fixture
 def photographs(tmp_path):
-    """A dozen photographs of 96 x 120 px."""
+    """A dozen photographs of 144 x 160 px."""
     folder = tmp_path / "photographs"
     folder.mkdir()
     for path in ORIGINALS[:7]:
         pixels = decode_rgb(path.read_bytes())
         for index, part in enumerate(PARTS):
-            small = resize_bicubic(np.ascontiguousarray(pixels[part]), 96, 120)
+            small = resize_bicubic(np.ascontiguousarray(pixels[part]), 144, 160)
             (folder / f"{path.stem}{index}.png").write_bytes(encode_png(Picture(small)))
     return folder
 

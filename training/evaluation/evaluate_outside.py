@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from core.images import resize_bicubic
-from core.images.condition import LUMA, measure_condition, sample_windows
+from core.images.condition import LUMA, MIN_SIDE, measure_condition, sample_windows
 from core.picture import Picture
 from core.pixels import LEVELS
 from training import CommandFailed
@@ -79,7 +79,7 @@ class OutsideEvaluation:
         """Measure, write the report, and return the means over the pictures of a kind.
 
         Raises:
-            CommandFailed: if the folder holds no picture.
+            CommandFailed: if the folder holds no picture, or one that is too small.
         """
         paths = sorted(path for path in self.pictures.rglob("*") if is_picture(path))
         if not paths:
@@ -106,6 +106,11 @@ class OutsideEvaluation:
         kind = inside.parent.as_posix()
         picture = TestPicture(kind, path, path)
         lr = picture.decode_lr()
+        if min(lr.shape[:2]) < MIN_SIDE:
+            raise CommandFailed(
+                f"{path} must be at least {MIN_SIDE} pixels wide and high. "
+                f"Received: {lr.shape[1]} x {lr.shape[0]} pixels."
+            )
         shown = {name: output(picture) for name, output in outputs.items()}
         measures = {name: measure_without_reference(sr, lr) for name, sr in shown.items()}
         captions = {name: make_caption(figures) for name, figures in measures.items()}
@@ -139,14 +144,14 @@ def measure_without_reference(sr: np.ndarray, lr: np.ndarray) -> dict[str, float
     Returns:
         Consistency: PSNR of SR, reduced to LR by the mean of its blocks, dB. Sharpness: logarithm
         to base 2 of fine over coarse energy where detail is strongest. Noise: standard deviation
-        of white noise where the picture is flat, levels. Blocks: see `block_excess`. Lattice: see
-        `lattice_levels`.
+        of white noise that is left where SR, reduced to LR, is flat, levels. Blocks: see
+        `block_excess`. Lattice: see `lattice_levels`.
     """
-    condition = measure_condition(sample_windows(Picture(sr)))
+    reduced = Picture(np.rint(reduce_to_lr(sr)).astype(np.uint8))
     figures = {
         "consistency_db": consistency_db(sr, lr),
-        "sharpness": condition.sharpness,
-        "noise": condition.noise,
+        "sharpness": measure_condition(sample_windows(Picture(sr))).sharpness,
+        "noise": measure_condition(sample_windows(reduced)).noise,
         "blocks": block_excess(sr),
         "lattice": lattice_levels(sr),
     }
