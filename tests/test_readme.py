@@ -14,6 +14,7 @@ from core.model.card import faithful_path, read_card
 from core.model.tiles import Box
 from training.evaluation.evaluate import (
     FIRST_MARK,
+    FORMATS,
     LAST_MARK,
     WILD_FIRST_MARK,
     WILD_LAST_MARK,
@@ -61,11 +62,13 @@ def test_the_quality_tables_are_those_of_the_cards():
 
 
 def test_the_short_quality_table_holds_the_figures_of_the_full_one():
-    full = (DOCS / "quality.md").read_text()
     clean, _ = part_wild(measured_quality())
-    for name in clean:
-        rows = re.findall(rf"^\| {name} \|[^|]*\| ([\d.]+) \| [\d.]+ \| ([\d.]+) \|", full, re.M)
-        figures = [row[0] for row in rows] + [row[1] for row in rows]
+    for name, outputs in clean.items():
+        figures = [
+            FORMATS[key].format(measured[key])
+            for key in ("psnr_y_db", "lpips_sq")
+            for measured in outputs.values()
+        ]
         assert f"| {name} | {' | '.join(figures)} |\n" in README.read_text()
 
 
@@ -160,6 +163,13 @@ def documented_messages():
 @pytest.mark.parametrize("message", documented_messages())
 def test_a_documented_message_is_one_of_the_service(message, messages):
     assert messages.fullmatch(without_value(message))
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/quality.md", "web/index.html", "api/__init__.py"]
+)
+def test_wherever_pictures_are_shown_the_words_say_what_detail_is(document):
+    assert "Details are synthesised, not recovered." in (ROOT / document).read_text()
 
 
 def test_the_version_is_the_same_everywhere():
