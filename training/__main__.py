@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.errors import SuperResolutionError
 from training import CommandFailed, commands
+from training.opinion.options import add_opinion
 from training.options import add_subcommand, positive, share, whole
 
 INTERRUPTED = 130  # exit status of a shell command that was interrupted
@@ -43,6 +44,7 @@ def parse_arguments() -> argparse.Namespace:
         add_evaluate_video,
         add_evaluate_outside,
         add_compare,
+        add_opinion,
     ):
         add_command(subparsers)
     return parser.parse_args()

@@ -200,3 +200,34 @@ def run_compare(arguments: argparse.Namespace) -> None:
         except ValueError as error:
             raise CommandFailed(str(error)) from None
     arguments.target.write_bytes(encoded)
+
+
+def run_opinion_prepare(arguments: argparse.Namespace) -> None:
+    """Write a trial, and print what it asks of a rater."""
+    from training.opinion.prepare import Preparation
+    from training.opinion.trial import Design
+
+    options = {key: value for key, value in vars(arguments).items() if key != "command"}
+    labels = [label for label, _ in arguments.outputs]
+    if len(set(labels)) < len(labels):
+        raise CommandFailed(f"Labels must differ. Received: {', '.join(labels)}.")
+    options |= {"outputs": dict(arguments.outputs), "design": Design(arguments.design)}
+    sys.stdout.write(Preparation(**options).run())
+
+
+def run_opinion_serve(arguments: argparse.Namespace) -> None:
+    """Serve a trial until interrupted."""
+    from training.opinion.server import serve
+
+    sys.stdout.write(f"http://{arguments.host}:{arguments.port}/ (Ctrl+C ends it)\n")
+    sys.stdout.flush()
+    serve(arguments.trial, arguments.host, arguments.port)
+
+
+def run_opinion_report(arguments: argparse.Namespace) -> None:
+    """Write the report of a trial, and print it."""
+    from training.opinion.report import as_markdown, make_report, write_report
+
+    report = make_report(arguments.trial)
+    write_report(arguments.report or arguments.trial / "report", report)
+    sys.stdout.write(as_markdown(report))

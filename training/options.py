@@ -31,6 +31,28 @@ def whole(text: str) -> int:
     return number
 
 
+def count(text: str) -> int:
+    """Parse a whole number of 0 or more."""
+    number = int(text)
+    if number < 0:
+        raise ValueError(text)
+    return number
+
+
+def labelled_folder(text: str) -> tuple[str, Path]:
+    """Parse a label and a folder, for example `srgan=outputs/srgan`."""
+    label, _, folder = text.partition("=")
+    if not label or not folder:
+        raise ValueError(text)
+    return label, Path(folder)
+
+
+def screen_size(text: str) -> tuple[int, int]:
+    """Parse width and height, for example `1280x720`."""
+    width, _, height = text.partition("x")
+    return whole(width), whole(height)
+
+
 def positive(text: str) -> float:
     """Parse a number above 0."""
     number = float(text)

@@ -1,0 +1,1 @@
+"""Blind trials with people: prepare the pictures, serve the page, and report the ratings."""
