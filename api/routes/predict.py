@@ -81,7 +81,7 @@ class PredictRoute(Resource):
     @model.response(422, "Idempotency key of another picture", error_schema)
     @model.response(429, "Too many requests; Retry-After says when to retry", error_schema)
     @model.response(507, "No disk space for the files of a job", error_schema)
-    @model.response(503, "Too many pictures are waiting; Retry-After says when", error_schema)
+    @model.response(503, "Busy, or the model is unavailable; Retry-After says when", error_schema)
     @model.response(504, "The picture was not finished in time", error_schema)
     @model.response(500, "Internal error, which is in the log", error_schema)
     def post(self) -> Response:

@@ -165,7 +165,8 @@ class OnDemandNetworks:
         elif isinstance(error, MemoryError):
             reason = "There is not enough memory."
         return ModelUnavailable(
-            f"Model `{self._name}` cannot be loaded at the moment. {reason}",
+            "`model` must be one that can be loaded at the moment. "
+            f"Received: {self._name!r}. {reason}",
             retry_after_s=RETRY_LOADING_S,
         )
 

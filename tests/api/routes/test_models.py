@@ -124,7 +124,7 @@ def test_a_model_that_cannot_be_loaded_at_the_moment_gets_503_until_it_can(ask, 
         patch.setattr(networks, "_load", Mock(side_effect=MemoryError))
         response = ask(model="double")
         assert (response.status_code, response.headers["Retry-After"]) == (503, "10")
-        assert "`double` cannot be loaded at the moment" in response.json["message"]
+        assert "can be loaded at the moment. Received: 'double'" in response.json["message"]
     assert ask(model="double").status_code == 200
 
 

@@ -156,7 +156,9 @@ def test_a_model_that_restores_by_itself_is_not_restored_by_default():
 def test_a_model_whose_loading_failed_for_a_passing_reason_is_tried_again(error, message):
     admission, loader, lr = create_admission(), Loader(error=error), noise(9, 14)
     model = create_model("a", loader)
-    with pytest.raises(ModelUnavailable, match=f"`a` cannot be loaded.*{message}") as refused:
+    with pytest.raises(
+        ModelUnavailable, match=f"at the moment. Received: 'a'.*{message}"
+    ) as refused:
         upscale(model, admission, lr)
     assert (refused.value.retry_after_s, model.error, admission.taken) == (10, "", 0)
     loader.error = None
