@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from core.errors import ModelUnavailable, RequestAbandoned, SuperResolutionError
+from core.errors import InvalidModel, ModelUnavailable, RequestAbandoned, SuperResolutionError
 from core.media.medium import Medium
 from core.options import OutputOptions
 from core.runtime.scheduler import RequestDeadline
@@ -175,7 +175,7 @@ class ClusterWorker:
         except (JobInterrupted, RequestAbandoned):
             log.info("Piece given up", extra=log_fields(claim, started))
             return self._release(claim, is_counted=False)
-        except ModelUnavailable as error:  # another machine may have its files, or the memory
+        except (InvalidModel, ModelUnavailable) as error:  # another machine may have its files
             log.warning("Piece not finished: %s", error, extra=log_fields(claim, started))
             return self._release(claim, is_counted=True)
         except SuperResolutionError as error:

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from core.errors import ModelUnavailable
+from core.errors import InvalidModel, ModelUnavailable
 from core.options import OutputOptions
 from jobs.cluster import worker as worker_module
 from jobs.cluster.client import connect
@@ -28,7 +28,12 @@ def test_a_worker_computes_all_pieces_of_a_job(jobs, submit, deliver):
 
 
 @pytest.mark.parametrize(
-    "fault", [OSError("disk full"), ModelUnavailable("No memory.", retry_after_s=1)]
+    "fault",
+    [
+        OSError("disk full"),
+        ModelUnavailable("No memory.", retry_after_s=1),
+        InvalidModel("Its graph is damaged."),
+    ],
 )
 def test_a_fault_of_the_machine_is_tried_again_elsewhere(
     jobs, submit, deliver, create_worker, fault
