@@ -89,7 +89,7 @@ class NestedOrNull(fields.Nested):
 links_schema = model.model(
     "JobLinks",
     {
-        "self": fields.String(required=True, description="The job. DELETE cancels it"),
+        "self": fields.String(required=True, description="The job. DELETE cancels it, or deletes it once it has ended"),
         "events": fields.String(required=True, description="Its progress as server-sent events"),
         "result": fields.String(required=True, description="Its result, once it has succeeded"),
     },

@@ -165,6 +165,8 @@ class JobLedger:
         if job_id is None:
             return None
         stored = self._redis.hget(self._key("job", str(job_id)), "fingerprint")
+        if stored is None:  # it was deleted a moment ago
+            return None
         return replayed(str(job_id), str(stored), fingerprint)
 
     def get(self, job_id: str) -> Job:
@@ -255,7 +257,12 @@ class JobLedger:
         return bool(self._run("release", claim.job_id, *arguments))
 
     def cancel(self, job_id: str, delay_s: float) -> str:
-        """Cancel an active job, or forget one that has ended; its files go after a delay.
+        """Cancel an active job, or forget one that has ended.
+
+        Args:
+            job_id: of the job.
+            delay_s: time after which the files of a forgotten job are deleted, s. A job with a
+                result has none, as no worker works on it.
 
         Returns:
             "cancelled", "forgotten" or "nothing".

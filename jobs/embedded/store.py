@@ -115,9 +115,14 @@ class JobStore:
             TooManyJobs: if `max_waiting` jobs are queued.
             OutOfSpace: if the disk is full.
         """
+        owner = (new.caller, new.key)
         with self._transaction() as db:
+            db.execute(
+                "delete from jobs where caller = ? and key = ? and expires <= ?",
+                (*owner, new.job.created),
+            )
             found = db.execute(
-                "select * from jobs where caller = ? and key = ?", (new.caller, new.key)
+                "select * from jobs where caller = ? and key = ?", owner
             ).fetchone()
             if found is not None:
                 return self._replay(found, new)
@@ -244,9 +249,9 @@ class JobStore:
         )
 
     def delete(self, job_id: str) -> None:
-        """Forget a job."""
+        """Forget a job that has ended; nothing happens to others."""
         with self._transaction() as db:
-            db.execute("delete from jobs where id = ?", (job_id,))
+            db.execute(f"delete from jobs where id = ? and state not in {ACTIVE}", (job_id,))
 
     # Access to the database
 

@@ -48,6 +48,24 @@ def test_a_key_returns_its_job_or_is_refused(add):
         add("b", key="k", digest="g")
 
 
+def test_a_key_of_an_expired_job_is_free(store, add):
+    add("a", key="k")  # at 5 s
+    store.cancel("a", 4.0, 5.0)
+    assert add("b", key="k", digest="g") is None
+    assert store.get("a") is None
+
+
+def test_only_a_job_that_has_ended_is_deleted(store, add):
+    add("a")
+    store.delete("a")
+    store.claim("a", 6.0, "model")
+    store.delete("a")
+    assert store.state("a") is JobState.RUNNING
+    store.fail("a", 7.0, "wrong", 60.0)
+    store.delete("a")
+    assert store.state("a") is None
+
+
 def test_a_full_queue_refuses_a_job(store, add):
     add("a")
     with pytest.raises(TooManyJobs):
