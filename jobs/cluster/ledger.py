@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import redis
 from redis.commands.core import Script
@@ -175,11 +175,15 @@ class JobLedger:
         Raises:
             UnknownJob: if it does not exist.
         """
-        fields = self.fields(job_id)
-        state = JobState(fields["state"])
-        position = None
-        if state is JobState.QUEUED:
-            position = cast(int | None, self._redis.zrank(self._key("waiting"), job_id))
+        with self._redis.pipeline() as pipeline:  # one transaction
+            pipeline.hgetall(self._key("job", job_id))
+            pipeline.zcard(self._key("active"))
+            pipeline.zcard(self._key("waiting"))
+            pipeline.zrank(self._key("waiting"), job_id)
+            fields, active, waiting, rank = pipeline.execute()
+        if not fields:
+            raise UnknownJob
+        position = None if rank is None else active - waiting + rank
         return job_from_fields(job_id, fields, position)
 
     def fields(self, job_id: str) -> dict[str, str]:

@@ -268,7 +268,7 @@ def test_no_more_of_an_upload_is_copied_than_allowed(tmp_path):
 # Idempotency keys
 
 
-def test_a_key_stands_for_one_job_while_that_is_stored(backend, jobs, submit, finish):
+def test_a_key_stands_for_one_job_while_that_is_stored(backend, submit, finish):
     first = submit(LEVELS, key="a").job
     again, is_new = submit(LEVELS, "other.mov", key="a")
     assert (again.id, again.name, is_new) == (first.id, "clip.mov", False)
@@ -531,16 +531,19 @@ def test_a_watcher_sees_all_states_in_order(jobs, submit, network):
     assert versions == sorted(versions)
 
 
-def test_a_watcher_sees_its_position_change(jobs, submit, network):
+def test_a_watcher_sees_its_position_change(jobs, submit, finish, network):
     gate = Gate(network)
-    submit(b"\1")
+    first = submit(b"\1").job
     gate.wait()
     second, third = submit(b"\2").job, submit(b"\3").job
+    assert [jobs.get(job.id).position for job in (first, second, third)] == [None, 1, 2]
     snapshots = jobs.watch(third.id)
-    assert next(snapshots).position == 1
+    assert next(snapshots).position == 2
     jobs.cancel(second.id)
-    assert next(snapshots).position == 0
+    assert next(snapshots).position == 1
+    assert jobs.get(second.id).position is None
     gate.open()
+    assert finish(third.id).position is None
 
 
 def test_a_watcher_that_knows_the_version_waits_for_the_next(jobs, submit, network):

@@ -248,7 +248,6 @@ def test_a_key_whose_job_is_deleted_at_this_moment_is_free(ledger, monkeypatch, 
     assert ledger.find("k", "f") is None
 
 
-
 def test_a_forgotten_job_leaves_only_files_to_delete(ledger, redis_client):
     ledger.create(entry(key="k"))
     ledger.fail("j", "wrong")

@@ -34,11 +34,11 @@ def test_another_process_sees_a_stored_job(store, add, tmp_path):
         assert other.get("b") is None
 
 
-def test_the_position_counts_the_queued_jobs_before(store, add):
+def test_the_position_counts_all_jobs_that_run(store, add):
     for job_id in "abc":
         add(job_id)
-    store.claim("a", 6.0, "model")
-    assert [store.get(job_id).position for job_id in "abc"] == [None, 0, 1]
+    store.claim("b", 6.0, "model")  # "a" has to be tried again later
+    assert [store.get(job_id).position for job_id in "abc"] == [1, None, 2]
 
 
 def test_a_key_returns_its_job_or_is_refused(add):
