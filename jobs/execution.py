@@ -34,7 +34,7 @@ from core.picture import Header, Picture
 from core.pixels import PixelArray
 from core.runtime.admission import Admission
 from core.runtime.memory_plan import MemoryPlan
-from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
+from core.runtime.tile_tasks import CALLER_CHECK_S, RequestDeadline
 from core.temporal.coherence import MAX_CACHE_BYTES
 from core.temporal.fusion import fusion_bytes
 from core.video import even_size

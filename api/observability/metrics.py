@@ -100,7 +100,8 @@ class Metrics:
         )
         self.stage_seconds = Histogram(
             "enhancer_stage_seconds",
-            "Seconds per picture and stage; `upscale` ends with the last byte of the response.",
+            "Seconds per picture and stage. `queue` is waiting for memory and for the network; "
+            "`upscale` ends with the last byte of the response.",
             ("stage",),
             buckets=SECONDS,
             registry=registry,

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 from core.errors import ModelUnavailable, RequestAbandoned, SuperResolutionError
 from core.media.medium import Medium
 from core.options import OutputOptions
-from core.runtime.scheduler import RequestDeadline
+from core.runtime.tile_tasks import RequestDeadline
 from jobs.cluster.broker import MessageQueue
 from jobs.cluster.client import log_failure
 from jobs.cluster.engine import ClusterBackend

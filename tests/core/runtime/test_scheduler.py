@@ -5,13 +5,8 @@ import numpy as np
 import pytest
 
 from core.errors import DeadlineExceeded, RequestAbandoned
-from core.runtime.scheduler import (
-    BACKGROUND_WAIT_S,
-    LEAST_SHARE,
-    RequestDeadline,
-    TileScheduler,
-    TileTask,
-)
+from core.runtime.scheduler import BACKGROUND_WAIT_S, LEAST_SHARE, TileScheduler
+from core.runtime.tile_tasks import RequestDeadline, TileTask
 from core.runtime.work_rate import WorkRate
 from tests.support.waiting import wait_until
 
@@ -264,6 +259,30 @@ def test_the_time_of_each_task_is_reported():
 
     list(scheduler.run(tasks(3, run=run), max_results=9))
     assert reported == [0.0, 1.0, 2.0]
+
+
+def test_a_caller_waits_while_tasks_of_others_are_computed_but_not_its_own():
+    now, waited, gate = [0.0], [], Gate()
+    scheduler = TileScheduler(clock=lambda: now[0])
+
+    def take(seconds):
+        def run(number):
+            now[0] += seconds
+            return result(number)
+
+        return run
+
+    threads = [fetch_in_thread(scheduler, gate.tasks("first", 1, 1))]
+    assert gate.entered.wait(TIMEOUT_S)
+    own, others = tasks(1, 1000, take(0.25)), tasks(1, 1, take(5.0))
+    threads.append(fetch_in_thread(scheduler, own, on_wait=waited.append))
+    threads.append(fetch_in_thread(scheduler, others))
+    wait_until(lambda: pictures_in(scheduler) == 3)
+    now[0] += 2.0  # of the tile of the first picture
+    gate.opened.set()
+    for thread in threads:
+        thread.join(TIMEOUT_S)
+    assert sum(waited) == pytest.approx(2.0 + 5.0)
 
 
 def test_tasks_that_wait_are_counted():
