@@ -5,9 +5,10 @@ least work left goes first. So a thumbnail waits for one tile of a large picture
 them. Each picture gains priority while it waits, so a large one is finished, too.
 
 Frames of jobs run in the background, as no caller waits for them at that moment. They are
-scheduled while there are no pictures, and now and then between pictures. After a picture, the
-scheduler stays idle for as long as a background tile would take. A caller who sends one picture
-after the other then finds it free, and the background loses no more time than the caller would.
+scheduled while there are no pictures, and between pictures for a share of the time
+(`core.runtime.share`). After a picture, the scheduler stays idle for as long as a background tile
+would take, unless one is due. A caller who sends one picture after the other then finds it free,
+and the background loses no more time than the caller would.
 
 A network that computes a tile for long gives way between the parts of the tile. Tiles of other
 networks that go first are computed then, in the middle of it. A network computes one tile at a
@@ -22,6 +23,7 @@ from typing import NamedTuple
 
 from core.errors import RequestAbandoned
 from core.pixels import PixelArray
+from core.runtime.share import BackgroundShare
 from core.runtime.tile_tasks import CALLER_CHECK_S, PictureTasks, RequestDeadline, TileTask
 from core.runtime.work_rate import WorkRate
 
@@ -32,16 +34,11 @@ A picture that needs 20 s waits for at most a second at a time. It gets a tenth 
 more, however many thumbnails arrive.
 """
 
-BACKGROUND_WAIT_S = 2.0
-"""Time after which the background gets one tile, however many pictures there are.
-
-A tile of the upscaler takes 0.1 s or less: a twentieth of the time. One of the restorer takes up
-to six times as long, but there are few of them.
-"""
-
 LEAST_SHARE = 0.2
-"""Share of the time that a tile of a larger network gets, which takes longer: in the background
-while there are pictures, and once it has given way, however many tiles go before it."""
+"""Share of the time that a tile gets once it has given way, however many tiles go before it."""
+
+DUE, PICTURE, BACKGROUND = range(3)
+"""Turns, the first of which goes first: background that is due, pictures, other background."""
 
 Clock = Callable[[], float]
 
@@ -71,6 +68,7 @@ class TileScheduler:
         clock: monotonic, s.
         on_done: called after each task, done or failed, with the time that it took, s.
         rate: how fast work is done whose rate is not stated.
+        background: its share of the time while there are pictures.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -79,6 +77,7 @@ class TileScheduler:
         self._pictures: list[PictureTasks] = []
         self._changed = threading.Condition()
         self.rate = WorkRate()
+        self.background = BackgroundShare()
         self._picture_ended_s = float("-inf")
         self._running: list[PictureTasks] = []  # each has given way to the next
         self._resumed_s = 0.0
@@ -239,6 +238,7 @@ class TileScheduler:
         with self._changed:
             picture.last_run_s = began_s
             picture.pause(began_s)
+            self._account(picture, began_s - self._resumed_s)
         try:
             while (other := self._next_picture(picture)) is not picture:
                 self._run_task(other)
@@ -258,36 +258,51 @@ class TileScheduler:
                 picture = min([*ready, *filter(None, [paused])], key=self._rank, default=None)
                 idle_s = None if picture is None else self._idle_s(picture)
                 if picture is not None and idle_s is None:
+                    picture.was_due = self._is_due(picture)
                     return picture
                 self._changed.wait(idle_s)
 
     def _idle_s(self, picture: PictureTasks) -> float | None:
         """Return how long to stay idle before the next task; None to run it now."""
-        if not self._yields(picture):
+        if self._turn(picture) != BACKGROUND:
             return None
         idle_s = self._picture_ended_s + picture.turn_s - self.clock()
         return idle_s if idle_s > 0 else None
 
-    def _rank(self, picture: PictureTasks) -> tuple[bool, float]:
-        """Return the sort key: background last, then work left less the bonus of waiting, s."""
+    def _rank(self, picture: PictureTasks) -> tuple[int, float]:
+        """Return the sort key: turn, then work left less the bonus of waiting, s."""
         waited_s = self.clock() - picture.last_run_s
         if picture.running is not None and waited_s > picture.turn_s / LEAST_SHARE:
-            return self._yields(picture), float("-inf")
-        return self._yields(picture), picture.left_s - AGEING * waited_s
+            return self._turn(picture), float("-inf")
+        return self._turn(picture), picture.left_s - AGEING * waited_s
 
-    def _yields(self, picture: PictureTasks) -> bool:
-        """Return whether a picture is in the background, and has not waited for long.
+    def _turn(self, picture: PictureTasks) -> int:
+        """Return 0 for the background if it is due, 1 for a picture, 2 for other background.
 
         One in the background that is running goes on for pictures that wait for its network.
         """
-        if not picture.is_background or picture.is_done:
-            return picture.is_background
+        if not picture.is_background:
+            return PICTURE
+        if self._is_due(picture):
+            return DUE
         if picture.running is not None and any(
             p.is_ready and p.rate is picture.rate and not p.is_background for p in self._pictures
         ):
-            return False
-        wait_s = max(BACKGROUND_WAIT_S, picture.turn_s / LEAST_SHARE)
-        return self.clock() - picture.last_run_s < wait_s
+            return PICTURE
+        return BACKGROUND
+
+    def _is_due(self, picture: PictureTasks) -> bool:
+        """Return whether the next task in the background, or the next part of one, is earned."""
+        is_in_background = picture.is_background and not picture.is_done
+        return is_in_background and self.background.is_due(picture.turn_s)
+
+    def _account(self, picture: PictureTasks, seconds: float) -> None:
+        """Count the time of a task, or of a part of one, that has ended."""
+        if picture.is_background:
+            self.background.add_background(seconds, was_due=picture.was_due)
+            return
+        is_waiting = any(p.is_background and not p.is_blocked for p in self._pictures)
+        self.background.add_picture(seconds, is_background_waiting=is_waiting)
 
     def _add_result(
         self,
@@ -302,6 +317,7 @@ class TileScheduler:
             picture.work_left -= task.work
             picture.last_run_s = self.clock()
             picture.pause(picture.last_run_s)
+            self._account(picture, picture.last_run_s - self._resumed_s)
             if not picture.is_background:
                 self._picture_ended_s = picture.last_run_s
             if not isinstance(result, RequestAbandoned):

@@ -65,6 +65,7 @@ class PictureTasks:
         is_background: whether pictures go first.
         has_started: whether a task has started.
         running: the task that is being computed, or has given way to others.
+        was_due: whether that is in the background and went before pictures.
         resumed_s: time from which its task is being computed; None if none is.
         computed_s: time in which its tasks were computed before that.
         results: of tasks, in their order.
@@ -79,6 +80,7 @@ class PictureTasks:
     is_background: bool = False
     has_started: bool = False
     running: TileTask | None = None
+    was_due: bool = False
     resumed_s: float | None = None
     computed_s: float = 0.0
     results: deque[PixelArray | BaseException] = field(default_factory=deque)
