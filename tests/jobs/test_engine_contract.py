@@ -195,7 +195,7 @@ def test_jobs_are_computed_in_their_order(jobs, submit, finish, network):
     gate.wait()
     second, third = submit(b"\4").job, submit(b"\5").job
     assert (jobs.get(first.id).state, jobs.get(first.id).position) == (JobState.RUNNING, None)
-    assert [jobs.get(job.id).position for job in (second, third)] == [0, 1]
+    assert [jobs.get(job.id).position for job in (second, third)] == [1, 2]
     gate.open()
     finish(third.id)
     assert network.seen == [1, 2, 3, 4, 5]
