@@ -154,6 +154,7 @@ Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
 Processes = Annotated[int, Field(ge=1, le=MOST_PROCESSES)]
 TileSide = Annotated[int, Field(ge=64)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)]
 Delay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Restoring = Annotated[str, must_be("a number from 0 to 1, or auto", is_restore)]
 Host = Annotated[str, must_be("an IP address or a host name, or * for every address", is_host)]
@@ -313,6 +314,9 @@ class Settings(BaseSettings):
     )
     jobs_disk_mb: Positive = setting(4000, "disk space for the files of jobs, in MB")
     jobs_queue: Count = setting(100, "jobs that may wait")
+    jobs_share: Share = setting(
+        0.2, "share of the network's time that jobs get while pictures need it; 0 for none"
+    )
     job_expiry_s: Positive = setting(
         86_400, "seconds before an ended job and its result are deleted"
     )

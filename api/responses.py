@@ -89,7 +89,9 @@ class NestedOrNull(fields.Nested):
 links_schema = model.model(
     "JobLinks",
     {
-        "self": fields.String(required=True, description="The job. DELETE cancels it"),
+        "self": fields.String(
+            required=True, description="The job. DELETE cancels it, or deletes it once it has ended"
+        ),
         "events": fields.String(required=True, description="Its progress as server-sent events"),
         "result": fields.String(required=True, description="Its result, once it has succeeded"),
     },
@@ -121,7 +123,8 @@ job_schema = model.model(
             fields.Float(), "Estimated. Null unless the job runs and its speed is known"
         ),
         "position": OrNull(
-            fields.Integer(), "Number of jobs before this one. Null unless it is queued"
+            fields.Integer(),
+            "Number of jobs that run, or wait and came earlier. Null unless this one is queued",
         ),
         "created": fields.DateTime(required=True),
         "started": OrNull(fields.DateTime(), "Null before the job starts"),

@@ -128,7 +128,8 @@ class JobEngine(ABC):
             name: of the file, as its owner wrote it; any text.
             options: of the result.
             key: idempotency key, or None. The same key, caller, bytes and options give the same
-                job for as long as that job is stored, also for concurrent requests.
+                job for as long as that job is stored, in whatever state, also for concurrent
+                requests.
             caller: owner of the key; keys of different callers are independent.
 
         Raises:
@@ -179,11 +180,12 @@ class JobEngine(ABC):
 
     @abstractmethod
     def cancel(self, job_id: str) -> None:
-        """Make the job take no more time and no more space.
+        """Cancel a job that is queued or running, or delete one that has ended.
 
-        A queued or running job becomes cancelled, at the latest after the frame under way;
-        its files are deleted. A job that succeeded or failed is forgotten together with its
-        result. A job that is cancelled or unknown stays so; calling this again is harmless.
+        A cancelled job takes no more time and no more space, at the latest after the frame under
+        way. It is kept until it expires or this is called again. Deleting a job, cancelled ones
+        too, forgets its name and its result, and frees its idempotency key. Nothing happens if
+        there is no such job.
         """
 
     @contextmanager

@@ -1,10 +1,12 @@
 """What every engine needs of the service: it opens files, and upscales their frames.
 
-Frames of jobs share the network and the memory budget with pictures; pictures always go first.
+Frames of jobs share the network and the memory budget with pictures. Pictures go first, apart from
+the share of jobs (`core.runtime.share`).
 """
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from core.errors import InvalidModel, Overloaded
+from core.media.media_archive import MediaArchive
 from core.media.medium import (
     PICTURES,
     PLAN_VERSION,
@@ -34,7 +37,7 @@ from core.picture import Header, Picture
 from core.pixels import PixelArray
 from core.runtime.admission import Admission
 from core.runtime.memory_plan import MemoryPlan
-from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
+from core.runtime.tile_tasks import CALLER_CHECK_S, RequestDeadline
 from core.temporal.coherence import MAX_CACHE_BYTES
 from core.temporal.fusion import fusion_bytes
 from core.video import even_size
@@ -155,18 +158,17 @@ class JobContext:
     def estimate(self, medium: Medium, options: OutputOptions) -> JobEstimate:
         """Return what the frames of a medium take.
 
-        Frames that are computed once more, because a segment begins with those before it, count.
         Where the condition of a picture decides whether it is restored, restoring counts.
         """
         upscaler = self.models.find(options.model).upscaler
-        is_clip = medium.kind != PICTURES
-        repeated = WARM_UP * (len(medium.segments()) - 1) if is_clip and options.is_coherent else 0
         tiles = work = memory_bytes = 0
         grids = []
-        for header, frames in medium.headers.items():
-            plan = plan_frame(upscaler, header, options, is_clip=is_clip)
-            tiles += (frames + repeated) * plan.result.tiles
-            work += (frames + repeated) * upscaler.work(plan.result)
+        counted = count_computed(medium, is_coherent=options.is_coherent)
+        for (header, is_clip), frames in counted.items():
+            of_frame = options if is_clip else keep_picture_options(options)
+            plan = plan_frame(upscaler, header, of_frame, is_clip=is_clip)
+            tiles += frames * plan.result.tiles
+            work += frames * upscaler.work(plan.result)
             memory_bytes = max(memory_bytes, plan_bytes(plan, is_clip=is_clip))
             grids.append(plan.grid)  # not the plans: thousands of tiles for each picture
         largest = max(grids, key=lambda grid: grid.height * grid.width)
@@ -342,6 +344,22 @@ class FrameUpscaler:
             except Overloaded:  # the queue is for pictures: wait outside until it has room
                 time.sleep(CALLER_CHECK_S)
                 self._deadline.check(time.monotonic())
+
+
+def count_computed(medium: Medium, *, is_coherent: bool) -> Counter[tuple[Header, bool]]:
+    """Return how many frames are computed, by their headers and by whether they are of a clip.
+
+    Frames of clips count once more where a segment begins with those before it, to be coherent.
+    """
+    files = [(medium.kind != PICTURES, medium.headers, medium.segments())]
+    if isinstance(medium, MediaArchive):
+        files = [(file.is_clip, file.headers, list(file.segments)) for file in medium.files]
+    counted: Counter[tuple[Header, bool]] = Counter()
+    for is_clip, headers, segments in files:
+        repeated = WARM_UP * (len(segments) - 1) if is_clip and is_coherent else 0
+        for header, frames in headers.items():
+            counted[header, is_clip] += frames + repeated
+    return counted
 
 
 def frame_bytes(

@@ -94,7 +94,8 @@ class Job:
         started: when its first frame was begun, seconds since 1970; None before.
         finished: when its state became final, seconds since 1970; None before.
         rate: recent frames a second; None until it is measured.
-        position: number of jobs that will be started before it; None unless it is queued.
+        position: number of jobs before it: all that run, and those that wait and came earlier.
+            None unless it is queued.
         error: why the job failed, for its owner; None unless it failed.
         damage: what is wrong with the uploaded file, for its owner; None if nothing. The result
             lacks the damaged frames.

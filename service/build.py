@@ -105,6 +105,7 @@ def create_app(settings: Settings, upscaler: Upscaler | None = None) -> Applicat
     decoder_bytes = decoder.start()
     if upscaler is None:
         upscaler = create_upscaler(settings)
+    upscaler.scheduler.background.share = settings.jobs_share
     models = create_registry(settings, upscaler)
     admission = create_admission(settings, upscaler, decoder_bytes)
     context = create_job_context(settings, models, admission, decoder)

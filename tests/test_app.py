@@ -16,6 +16,7 @@ from app import create_app, from_environment, main
 from benchmarks.server import free_port
 from config import ROOT, Settings, describe_settings
 from core.model.card import faithful_path, graph_path, read_card, restorer_path
+from core.runtime.share import DEFAULT_SHARE, MOST_SHARE
 from service.checks import check_folder
 from tests.support.stand_ins import make_card, save_graph
 
@@ -38,6 +39,12 @@ def test_cors_is_closed_unless_it_is_enabled(upscaler):
         assert headers.get("Access-Control-Allow-Origin") == expected
         if cors:
             assert "X-Request-Id" in headers["Access-Control-Expose-Headers"]
+
+
+def test_the_share_of_jobs_is_that_of_the_settings(upscaler):
+    assert Settings().jobs_share == DEFAULT_SHARE
+    create_app(Settings(decoders=0, jobs_share=MOST_SHARE), upscaler)
+    assert upscaler.scheduler.background.share == MOST_SHARE
 
 
 def test_cors_can_be_open_to_some_origins(upscaler):

@@ -56,6 +56,8 @@ def test_switches_take_the_usual_words(text, value):
         ({"ENHANCER_HOST": "a b"}, "ENHANCER_HOST must be an IP address or .* Received: 'a b'"),
         ({"ENHANCER_DRAIN_S": "soon"}, "ENHANCER_DRAIN_S must be a number. Received: 'soon'"),
         ({"ENHANCER_DRAIN_S": "-1"}, "ENHANCER_DRAIN_S must be at least 0. Received: -1"),
+        ({"ENHANCER_JOBS_SHARE": "1"}, "ENHANCER_JOBS_SHARE must be from 0 to 0.9. Received: 1"),
+        ({"ENHANCER_JOBS_SHARE": "nan"}, "must be a number. Received: 'nan'"),
         (
             {"ENHANCER_QUEUE_URL": "redis://user:password@host"},
             "ENHANCER_STORAGE_URL must be set if ENHANCER_QUEUE_URL is set: .* Received: ''",

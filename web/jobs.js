@@ -64,9 +64,12 @@ async function submit(file, options, signal, onProgress) {
   return id;
 }
 
-function discard(id) {
+/** Cancels a job and deletes it, or only deletes it if it has ended. */
+async function discard(id) {
   remember(id);
-  send("DELETE", addressOf(id)).catch(() => {}); // the job expires by itself
+  for (let turn = 0; turn < 2; turn += 1) {
+    await send("DELETE", addressOf(id)).catch(() => {}); // the job expires by itself
+  }
 }
 
 async function waitForEnd(id, signal, onProgress) {

@@ -32,6 +32,8 @@ METRICS = "enhancer.metrics"
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 STAGES = ("queue", "decode", "upscale")
+FAULTS = {"/model/predict": (500, 503, 504), "/model/jobs": (500, 503, 507)}
+"""Statuses of faults by route. Their series exist before the first one, which `rate` would miss."""
 OTHER = "other"  # label for methods and paths that callers make up
 
 SAMPLE_EVERY_S = 1.0
@@ -100,11 +102,17 @@ class Metrics:
         )
         self.stage_seconds = Histogram(
             "enhancer_stage_seconds",
-            "Seconds per picture and stage; `upscale` ends with the last byte of the response.",
+            "Seconds per picture and stage. `queue` is waiting for memory and for the network; "
+            "`upscale` ends with the last byte of the response.",
             ("stage",),
             buckets=SECONDS,
             registry=registry,
         )
+        for stage in STAGES:
+            self.stage_seconds.labels(stage)
+        for route, statuses in FAULTS.items():
+            for status in statuses:
+                self.requests.labels("POST", route, status)
 
     def _declare_work(self) -> None:
         registry = self._registry

@@ -4,6 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -62,6 +63,49 @@ EXPOSED_HEADERS = [
 """Response headers that pages of other origins may read where CORS is enabled."""
 
 
+class StageTimes:
+    """Times of the stages of a picture, which follow one another and add up.
+
+    While a stage waits for the network, which computes tiles of others, that time counts for the
+    stage `queue`, not for the one that waits. An answer that is sent while it is computed has the
+    stage `first` until its first row, which becomes a part of `upscale` when all is sent.
+
+    Args:
+        clock: that of the scheduler, s.
+
+    Attributes:
+        ms: milliseconds of each finished stage.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.ms: dict[str, float] = {}
+        self._clock = clock
+        self._waited_ms = 0.0
+        self._ended_ms = 0.0
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Measure the block as a stage, unless it raises."""
+        began_ms = self._busy_ms()
+        yield
+        self._ended_ms = self._busy_ms()
+        self.ms[stage] = self.ms.get(stage, 0.0) + self._ended_ms - began_ms
+
+    def wait(self, seconds: float) -> None:
+        """Count a time for `queue`, s."""
+        self._waited_ms += 1000 * seconds
+        self.ms["queue"] = self.ms.get("queue", 0.0) + 1000 * seconds
+
+    def finish(self) -> None:
+        """Measure `upscale` now that all is sent, unless that was done."""
+        if "first" in self.ms and "upscale" not in self.ms:
+            self.ms["upscale"] = self.ms["first"] + self._busy_ms() - self._ended_ms
+
+    def _busy_ms(self) -> float:
+        """Return the time on the clock without the time of waiting."""
+        return 1000 * self._clock() - self._waited_ms
+
+
 @dataclass
 class RequestTrace:
     """What is known about a request, from its arrival to the last byte of its response.
@@ -78,12 +122,11 @@ class RequestTrace:
         card: of the model that upscales the picture; None without a picture.
         seconds: time from the header of the request to the last byte of the response.
         picture_headers: response headers about the picture.
-        timings_ms: milliseconds of each finished stage.
+        times: of the stages of the picture; None without one.
         pixels: number of LR pixels of the picture; 0 without one.
         consistency: of the SR picture with the LR picture.
         strength: strength at which the picture is restored, in [0, 1].
         has_chosen_strength: whether the caller chose it, rather than the service.
-        response_started: clock time at which the response with the picture began, s.
     """
 
     request_id: str
@@ -97,12 +140,16 @@ class RequestTrace:
     card: ModelCard | None = None
     seconds: float = 0.0
     picture_headers: dict[str, str] = field(default_factory=dict)
-    timings_ms: dict[str, float] = field(default_factory=dict)
+    times: StageTimes | None = None
     pixels: int = 0
     consistency: Consistency | None = None
     strength: float = 0.0
     has_chosen_strength: bool = False
-    response_started: float = 0.0
+
+    @property
+    def timings_ms(self) -> dict[str, float]:
+        """Milliseconds of each finished stage of the picture."""
+        return {} if self.times is None else self.times.ms
 
 
 Observer = Callable[[RequestTrace], None]
@@ -168,12 +215,12 @@ class PictureFacts:
     consistency: Consistency
 
 
-def trace_picture(facts: PictureFacts, timings_ms: dict[str, float]) -> None:
+def trace_picture(facts: PictureFacts, times: StageTimes) -> None:
     """Add a picture to the trace of the current request.
 
     Args:
         facts: facts about the picture.
-        timings_ms: milliseconds of each finished stage.
+        times: of its stages.
     """
     lr, grid = facts.lr, facts.grid
     g.trace.card = facts.card
@@ -184,18 +231,17 @@ def trace_picture(facts: PictureFacts, timings_ms: dict[str, float]) -> None:
         "X-Input-Size": f"{lr.width}x{lr.height}",
         "X-Output-Size": f"{grid.width}x{grid.height}",
         "X-Tiles": str(facts.tiles),
-        "Server-Timing": ", ".join(f"{name};dur={ms:.1f}" for name, ms in timings_ms.items()),
+        "Server-Timing": ", ".join(f"{name};dur={ms:.1f}" for name, ms in times.ms.items()),
     }
     if facts.frames > 1:
         g.trace.picture_headers["X-Frames"] = f"1 of {facts.frames}"
     if facts.is_suspected:
         g.trace.picture_headers["X-Scaling-Attack"] = SUSPECTED
     g.trace.consistency = facts.consistency
-    g.trace.timings_ms = timings_ms
+    g.trace.times = times
     g.trace.pixels = lr.height * lr.width
     g.trace.strength = facts.strength
     g.trace.has_chosen_strength = facts.restore != AUTO
-    g.trace.response_started = time.perf_counter()
 
 
 def finish_trace(response: Response) -> Response:
@@ -253,11 +299,9 @@ class TracedBody:
 
     def _end(self) -> None:
         """Complete the trace: when the server asks for another part, it has sent the last one."""
-        trace, now = self._trace, time.perf_counter()
-        trace.is_whole = True
-        if "first" in trace.timings_ms and "upscale" not in trace.timings_ms:
-            rest_ms = 1000 * (now - trace.response_started)
-            trace.timings_ms["upscale"] = trace.timings_ms["first"] + rest_ms
+        self._trace.is_whole = True
+        if self._trace.times is not None:
+            self._trace.times.finish()
 
     def close(self) -> None:
         """Close the body, then call the observers. The server calls this in any case."""

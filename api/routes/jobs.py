@@ -110,11 +110,11 @@ class JobRoute(Resource):
         return job_response(current_jobs().engine.get(job_id))
 
     @jobs.doc("cancel_job")
-    @jobs.response(204, "The job uses no more time or disk space, whatever its state was")
+    @jobs.response(204, "The job is cancelled; or deleted, if it had ended; or does not exist")
     @no_key
     @rate_limited
     def delete(self, job_id: str) -> tuple[str, HTTPStatus]:
-        """Cancel a job, or delete it with its result if it has ended."""
+        """Cancel a job that is queued or running, or delete one that has ended."""
         current_jobs().engine.cancel(job_id)
         return "", HTTPStatus.NO_CONTENT
 

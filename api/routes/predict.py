@@ -1,8 +1,8 @@
 """POST /model/predict: upscale one picture and answer with it."""
 
 import time
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from typing import IO
@@ -14,7 +14,7 @@ from werkzeug.datastructures import FileStorage
 
 from api.context import ServiceContext, current_service, error_schema, model
 from api.forms import MEDIA_TYPES, document_options, read_picture_options, read_upload
-from api.observability.tracing import PictureFacts, trace_picture
+from api.observability.tracing import PictureFacts, StageTimes, trace_picture
 from api.responses import document_idempotency_key, job_accepted, job_schema, prefers_job
 from api.routes.progress import RequestProgress, current_registry
 from api.server.connection import watch_client
@@ -28,7 +28,7 @@ from core.options import AUTO, PICTURE_OPTIONS, OutputOptions
 from core.picture import Picture
 from core.pixels import PixelArray
 from core.runtime.memory_plan import MemoryPlan
-from core.runtime.scheduler import RequestDeadline
+from core.runtime.tile_tasks import RequestDeadline
 
 FIELD = "image"
 
@@ -112,7 +112,7 @@ class PreparedRequest:
         strength: how strongly the picture is restored, in [0, 1].
         strips: rows of the SR picture. Consuming them runs the network.
         encoder: encoder of the SR picture.
-        timings_ms: milliseconds that each finished stage took.
+        times: of the stages.
     """
 
     card: ModelCard
@@ -123,7 +123,7 @@ class PreparedRequest:
     strength: float
     strips: Generator[PixelArray]
     encoder: PictureEncoder
-    timings_ms: dict[str, float]
+    times: StageTimes
 
 
 def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -> PreparedRequest:
@@ -135,9 +135,9 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
         stack: closed when the response is sent, or when nobody waits for it any more.
     """
     deadline = RequestDeadline(time.monotonic() + service.deadline_s, watch_client(request.environ))
-    timings_ms: dict[str, float] = {}
     chosen = service.models.find(options.model)
     upscaler = chosen.upscaler
+    times = StageTimes(upscaler.scheduler.clock)
     file = read_upload(FIELD).stream
     plan = plan_picture(service, file, options)
     result = plan.result
@@ -146,9 +146,9 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
     check_time(service, upscaler, result)
     progress = RequestProgress(deadline)
     stack.enter_context(current_registry().registered(g.trace.request_id, progress))
-    with stopwatch(timings_ms, "queue"):
+    with times.measure("queue"):
         stack.enter_context(chosen.admit(service.admission, plan.memory_bytes, deadline))
-    with stopwatch(timings_ms, "decode"):
+    with times.measure("decode"):
         lr = service.decoder.decode(file, service.limits, plan.header)
         shown = plan.grid.crop(lr)
         strength = upscaler.choose_strength(shown, options.restore)
@@ -164,10 +164,11 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
         detail=options.detail,
         restoration=restoration,
         deadline=deadline,
+        on_wait=times.wait,
     )
     encoder = PictureEncoder(shown, options, plan.grid, restoration=restoration)
     return PreparedRequest(
-        upscaler.card, lr, options, plan, result.tiles, strength, strips, encoder, timings_ms
+        upscaler.card, lr, options, plan, result.tiles, strength, strips, encoder, times
     )
 
 
@@ -205,7 +206,7 @@ def check_time(service: ServiceContext, upscaler: Upscaler, result: ResultPlan) 
 
 def respond_whole(prepared: PreparedRequest, _stack: ExitStack) -> Response:
     """Upscale the picture, then respond with its length, all timings and its consistency."""
-    with stopwatch(prepared.timings_ms, "upscale"):
+    with prepared.times.measure("upscale"):
         body = prepared.encoder.encode(prepared.strips)
     response = make_response(prepared, body)
     response.headers["X-Consistency-PSNR"] = f"{prepared.encoder.consistency.psnr_db:.2f}"
@@ -219,7 +220,7 @@ def respond_streaming(prepared: PreparedRequest, stack: ExitStack) -> Response:
     """
     parts = prepared.encoder.stream(prepared.strips)
     stack.callback(parts.close)
-    with stopwatch(prepared.timings_ms, "first"):
+    with prepared.times.measure("first"):
         first = next(parts)
     return make_response(prepared, chain([first], parts))
 
@@ -238,17 +239,9 @@ def make_response(prepared: PreparedRequest, body: bytes | Iterable[bytes]) -> R
         is_suspected=prepared.encoder.is_suspected,
         consistency=prepared.encoder.consistency,
     )
-    trace_picture(facts, prepared.timings_ms)
+    trace_picture(facts, prepared.times)
     name = prepared.options.picture_format
     headers = {"Content-Disposition": f"inline; filename=result.{name}"}
     if prepared.lr.alpha is not None and name in WITHOUT_ALPHA:
         headers["X-Alpha"] = FLATTENED
     return Response(body, mimetype=MEDIA_TYPES[name], headers=headers)
-
-
-@contextmanager
-def stopwatch(timings_ms: dict[str, float], stage: str) -> Iterator[None]:
-    """Measure how many milliseconds the block takes, unless it raises."""
-    started = time.perf_counter()
-    yield
-    timings_ms[stage] = 1000 * (time.perf_counter() - started)

@@ -17,7 +17,7 @@ from flask_restx import Resource, fields
 from api.context import ServiceContext, current_service, error_schema, model
 from api.errors import LONGEST_QUOTE, UnknownRequest
 from api.responses import NOT_STORED, OrNull
-from core.runtime.scheduler import RequestDeadline
+from core.runtime.tile_tasks import RequestDeadline
 
 PROGRESS_REGISTRY = "enhancer.progress"
 """Name of the registry among the extensions of the application."""

@@ -123,6 +123,9 @@ class MediaArchive:
         decoder: decoder of the pictures.
         scale: factor of one pass of the network.
 
+    Attributes:
+        files: that can be upscaled.
+
     Raises:
         UnreadableArchive: if the archive is damaged, not safe, has too many files or frames, or
             holds neither picture nor clip.
@@ -151,7 +154,7 @@ class MediaArchive:
             file_bytes=max(min(picture_bytes, MAX_PICTURE_BYTES), path.stat().st_size),
         )
         self._refused: dict[str, str] = {}
-        files = self._files = self._read_files()
+        files = self.files = self._read_files()
         self._places = [(file, own) for file in files for own in file.segments]
         self.height = max(file.height for file in files)
         self.width = max(file.width for file in files)
@@ -273,10 +276,10 @@ class MediaArchive:
             UnreadableArchive: if no file could be upscaled.
         """
         refused, incomplete = dict(self._refused), dict[str, str]()
-        names = result_names([(file.entry.name, file.suffix) for file in self._files])
+        names = result_names([(file.entry.name, file.suffix) for file in self.files])
         rest = iter(parts)
         with zipfile.ZipFile(target, "w") as archive:
-            for file, name in zip(self._files, names, strict=True):
+            for file, name in zip(self.files, names, strict=True):
                 check_cancelled()
                 own_parts = [next(rest) for _ in file.segments]
                 try:

@@ -20,7 +20,7 @@ from core.options import LONGEST_QUOTE, OutputOptions, Restore
 from core.pixels import WindowArray
 from core.runtime.admission import Admission, Resident
 from core.runtime.machine import give_back_heap
-from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
+from core.runtime.tile_tasks import CALLER_CHECK_S, RequestDeadline
 
 MOST_BUDGET_SHARE = 0.5
 """Memory that a model takes at most, in units of the budget, if its windows can be so small. The

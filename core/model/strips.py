@@ -16,7 +16,7 @@ from core.model.tasks import ComputeTile, restoring_tasks, upscale_tile, upscali
 from core.model.tiles import Box, Network, Tile
 from core.picture import Picture
 from core.pixels import PixelArray, pixels_from_levels, to_uint8, to_uint16
-from core.runtime.scheduler import TileTask
+from core.runtime.tile_tasks import TileTask
 
 STRIP_ROWS = 256
 """Number of rows in a strip of a picture that is already complete: a multiple of the scale."""

@@ -11,7 +11,7 @@ from core.model.restorer import Restoration
 from core.model.tiles import Network, Tile
 from core.picture import Picture
 from core.pixels import PixelArray, grey_from_rgb, pixels_from_levels
-from core.runtime.scheduler import TileTask
+from core.runtime.tile_tasks import TileTask
 
 ComputeTile = Callable[[Tile], PixelArray]
 """Function that computes a tile."""

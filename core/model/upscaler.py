@@ -28,12 +28,13 @@ from core.model.strips import (
     picture_strips,
 )
 from core.model.tasks import relative_cost
-from core.model.tiles import Network, Tile, WindowSizes, plan_tiles
+from core.model.tiles import Network, Tile, WindowSizes
 from core.options import AUTO, FULL_DETAIL, FULL_STRENGTH, OutputOptions, Restore
 from core.picture import Picture, repeat_grey
 from core.pixels import PixelArray, WindowArray
 from core.runtime.machine import keep_heap
-from core.runtime.scheduler import RequestDeadline, TileScheduler
+from core.runtime.scheduler import TileScheduler, WaitObserver
+from core.runtime.tile_tasks import RequestDeadline
 from core.runtime.work_rate import WorkRate
 
 if TYPE_CHECKING:
@@ -57,13 +58,11 @@ class Upscaler:
         card: describes `network`; its scale and halo are used.
         network: maps an LR window to an SR window.
         window: largest height and width of a window, LR px.
-        large_window: the same for pictures that need few windows, see
-            `core.model.tiles.WindowSizes`; None for `window`.
+        large_window: the same for pictures of few windows, see `WindowSizes`; None for `window`.
         interpolated: less detailed networks, for `detail` in [0, 1); None if there are none.
         restorer: cleans pictures before they are upscaled; None if there is none.
         restored: upscales restored pictures; None for the network of other pictures.
-        cards: of all networks, less detailed, tuned and restoring ones included; None if there
-            are only those of `card` and of the restorer.
+        cards: of all networks that may compute a pixel; None for `card` and that of `restorer`.
         scheduler: runs the tiles; None for one of its own.
         rate: how fast they are computed; None for the rate of the scheduler.
     """
@@ -154,6 +153,7 @@ class Upscaler:
         restoration: Restoration | None = None,
         deadline: RequestDeadline | None = None,
         is_background: bool = False,
+        on_wait: WaitObserver = lambda _seconds: None,
     ) -> Generator[PixelArray]:
         """Upscale a picture, one row of tiles after the other.
 
@@ -169,6 +169,7 @@ class Upscaler:
                 has the restored rows of a strip until the next strip is asked for.
             deadline: how long the caller waits; None for no limit.
             is_background: whether pictures of other callers go first.
+            on_wait: called with the times for which the network computed tiles of others, s.
 
         Yields:
             Strips of the result from top to bottom, (h, W, C) of the type of `lr`, sRGB. C is 1
@@ -194,6 +195,7 @@ class Upscaler:
             deadline=deadline,
             rate=self.rate,
             is_background=is_background,
+            on_wait=on_wait,
         )
         with closing(run) as results:
             reported = report_progress(results, progress, len(tasks))
@@ -228,10 +230,8 @@ class Upscaler:
 
     def plan(self, height: int, width: int, *, is_background: bool = False) -> list[list[Tile]]:
         """Return the tiles of a picture, in rows; usual ones in the background."""
-        halo, stride = self.card.halo, self.card.stride
-        if is_background:
-            return plan_tiles(height, width, window=self.windows.usual, halo=halo, stride=stride)
-        return self.windows.plan(height, width, halo, stride)
+        windows = self.windows._replace(large=self.windows.usual) if is_background else self.windows
+        return windows.plan(height, width, self.card.halo, self.card.stride)
 
     def check_detail(self, detail: float) -> None:
         """Raise InvalidDetail unless there is a network of this detail."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from core.errors import Overloaded, TooMuchMemory
-from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
+from core.runtime.tile_tasks import CALLER_CHECK_S, RequestDeadline
 
 MAX_OVERTAKEN_S = 5.0
 """How long smaller requests may overtake one that does not fit."""

@@ -5,9 +5,10 @@ least work left goes first. So a thumbnail waits for one tile of a large picture
 them. Each picture gains priority while it waits, so a large one is finished, too.
 
 Frames of jobs run in the background, as no caller waits for them at that moment. They are
-scheduled while there are no pictures, and now and then between pictures. After a picture, the
-scheduler stays idle for as long as a background tile would take. A caller who sends one picture
-after the other then finds it free, and the background loses no more time than the caller would.
+scheduled while there are no pictures, and between pictures for a share of the time
+(`core.runtime.share`). After a picture, the scheduler stays idle for as long as a background tile
+would take, unless one is due. A caller who sends one picture after the other then finds it free,
+and the background loses no more time than the caller would.
 
 A network that computes a tile for long gives way between the parts of the tile. Tiles of other
 networks that go first are computed then, in the middle of it. A network computes one tile at a
@@ -18,11 +19,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from core.errors import DeadlineExceeded, RequestAbandoned
+from core.errors import RequestAbandoned
 from core.pixels import PixelArray
+from core.runtime.share import BackgroundShare
+from core.runtime.tile_tasks import CALLER_CHECK_S, PictureTasks, RequestDeadline, TileTask
 from core.runtime.work_rate import WorkRate
 
 AGEING = 20.0
@@ -32,59 +34,16 @@ A picture that needs 20 s waits for at most a second at a time. It gets a tenth 
 more, however many thumbnails arrive.
 """
 
-BACKGROUND_WAIT_S = 2.0
-"""Time after which the background gets one tile, however many pictures there are.
-
-A tile of the upscaler takes 0.1 s or less: a twentieth of the time. One of the restorer takes up
-to six times as long, but there are few of them.
-"""
-
 LEAST_SHARE = 0.2
-"""Share of the time that a tile of a larger network gets, which takes longer: in the background
-while there are pictures, and once it has given way, however many tiles go before it."""
+"""Share of the time that a tile gets once it has given way, however many tiles go before it."""
 
-CALLER_CHECK_S = 0.25
-"""Interval at which a waiting request checks whether its caller is still there, s."""
+DUE, PICTURE, BACKGROUND = range(3)
+"""Turns, the first of which goes first: background that is due, pictures, other background."""
 
 Clock = Callable[[], float]
 
-
-@dataclass(frozen=True)
-class TileTask:
-    """One tile to compute.
-
-    Attributes:
-        run: computes it.
-        work: cost, in any unit that is the same for all tasks of a `WorkRate`: LR pixels of its
-            window, times the relative cost of its network.
-    """
-
-    run: Callable[[], PixelArray]
-    work: int
-
-
-@dataclass(frozen=True)
-class RequestDeadline:
-    """How long a caller waits. The scheduler and the queue also identify the caller by it.
-
-    Attributes:
-        at_s: time on the scheduler's clock, s; infinity if the caller waits without limit.
-        is_gone: called now and then; returns True once the caller has left.
-    """
-
-    at_s: float = float("inf")
-    is_gone: Callable[[], bool] = lambda: False
-
-    def check(self, now_s: float) -> None:
-        """Raise DeadlineExceeded or RequestAbandoned if the caller does not wait any more."""
-        if now_s >= self.at_s:
-            raise DeadlineExceeded("The picture must be finished before its deadline. It was not.")
-        if self.is_gone():
-            raise RequestAbandoned("Nobody waits for the picture any more.")
-
-    def check_now(self) -> None:
-        """Do what `check` does, at the current time of the monotonic clock."""
-        self.check(time.monotonic())
+WaitObserver = Callable[[float], None]
+"""Called with each time, s, that a caller waited for the network to finish tiles of others."""
 
 
 class SchedulePosition(NamedTuple):
@@ -99,59 +58,6 @@ class SchedulePosition(NamedTuple):
     left_s: float
 
 
-@dataclass(eq=False)
-class _PictureTasks:
-    """The remaining tasks of one picture, and results that its caller has not fetched yet.
-
-    Attributes:
-        tasks: that have not started.
-        max_results: number of results that may wait; then other pictures go first.
-        last_run_s: time when a task of it ended, or when it came.
-        work_left: sum of the work of all tasks that are not done.
-        deadline: of its caller.
-        rate: how fast its work is done.
-        is_background: whether pictures go first.
-        has_started: whether a task has started.
-        running: the task that is being computed, or has given way to others.
-        results: of tasks, in their order.
-    """
-
-    tasks: deque[TileTask]
-    max_results: int
-    last_run_s: float
-    work_left: int
-    deadline: RequestDeadline
-    rate: WorkRate
-    is_background: bool = False
-    has_started: bool = False
-    running: TileTask | None = None
-    results: deque[PixelArray | BaseException] = field(default_factory=deque)
-
-    @property
-    def left_s(self) -> float:
-        """Time that the tasks take that are not done, s."""
-        return self.rate.seconds(self.work_left)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether no task of it is left."""
-        return self.running is None and not self.tasks
-
-    @property
-    def turn_s(self) -> float:
-        """Time that others wait for its next tile, or for the next part of the running one, s."""
-        return self.rate.turn_s((self.running or self.tasks[0]).work)
-
-    @property
-    def is_ready(self) -> bool:
-        return bool(self.tasks) and len(self.results) < self.max_results
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether nothing can be computed before its caller fetches results."""
-        return not self.work_left or len(self.results) >= self.max_results
-
-
 class TileScheduler:
     """Runs tasks one at a time, in a thread of its own.
 
@@ -159,18 +65,21 @@ class TileScheduler:
         clock: monotonic, s.
 
     Attributes:
+        clock: monotonic, s.
         on_done: called after each task, done or failed, with the time that it took, s.
         rate: how fast work is done whose rate is not stated.
+        background: its share of the time while there are pictures.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self.on_done: Callable[[float], None] = lambda _seconds: None
-        self._clock = clock
-        self._pictures: list[_PictureTasks] = []
+        self.clock = clock
+        self._pictures: list[PictureTasks] = []
         self._changed = threading.Condition()
         self.rate = WorkRate()
+        self.background = BackgroundShare()
         self._picture_ended_s = float("-inf")
-        self._running: list[_PictureTasks] = []  # each has given way to the next
+        self._running: list[PictureTasks] = []  # each has given way to the next
         self._resumed_s = 0.0
         self._given_s = 0.0
         self._thread: threading.Thread | None = None
@@ -201,7 +110,7 @@ class TileScheduler:
             left_s = picture.left_s + sum(other.left_s for other in earlier)
             return SchedulePosition(0 if picture.has_started else len(earlier), left_s)
 
-    def _earlier_pictures(self, picture: _PictureTasks) -> list[_PictureTasks]:
+    def _earlier_pictures(self, picture: PictureTasks) -> list[PictureTasks]:
         active = (
             other
             for other in self._pictures
@@ -218,6 +127,7 @@ class TileScheduler:
         deadline: RequestDeadline | None = None,
         rate: WorkRate | None = None,
         is_background: bool = False,
+        on_wait: WaitObserver = lambda _seconds: None,
     ) -> Generator[PixelArray]:
         """Yield the results of tasks in their order, each as soon as it is there.
 
@@ -230,15 +140,17 @@ class TileScheduler:
             deadline: of the caller; None for no deadline.
             rate: how fast the work of these tasks is done; None for that of the scheduler.
             is_background: whether pictures go first.
+            on_wait: see `WaitObserver`. The time in which one of these tasks is computed does not
+                count.
 
         Raises:
             DeadlineExceeded: if the deadline passes before the last result.
             RequestAbandoned: if the caller has left.
         """
-        picture = _PictureTasks(
+        picture = PictureTasks(
             deque(tasks),
             max_results,
-            self._clock(),
+            self.clock(),
             sum(task.work for task in tasks),
             deadline or RequestDeadline(),
             rate or self.rate,
@@ -247,35 +159,44 @@ class TileScheduler:
         self._add(picture)
         try:
             for _ in tasks:
-                result = self._next_result(picture)
+                result = self._next_result(picture, on_wait)
                 if isinstance(result, BaseException):
                     raise result
                 yield result
         finally:
             self._remove(picture)
 
-    def _add(self, picture: _PictureTasks) -> None:
+    def _add(self, picture: PictureTasks) -> None:
         with self._changed:
             self._pictures.append(picture)
             self._ensure_thread()
             self._changed.notify_all()
 
-    def _remove(self, picture: _PictureTasks) -> None:
+    def _remove(self, picture: PictureTasks) -> None:
         with self._changed:
             self._pictures.remove(picture)
 
-    def _next_result(self, picture: _PictureTasks) -> PixelArray | BaseException:
+    def _next_result(
+        self, picture: PictureTasks, on_wait: WaitObserver
+    ) -> PixelArray | BaseException:
+        idle_s: float | None = None
         while True:
-            picture.deadline.check(self._clock())
+            now_s = self.clock()
+            picture.deadline.check(now_s)
             with self._changed:
                 if not picture.results:
+                    before_s = picture.idle_until(now_s) if idle_s is None else idle_s
                     self._changed.wait(self._wait_s(picture.deadline))
+                    # that this thread runs late after the result is no time of waiting
+                    ended_s = picture.last_run_s if picture.results else self.clock()
+                    idle_s = picture.idle_until(ended_s)
+                    on_wait(idle_s - before_s)
                 if picture.results:
                     self._changed.notify_all()
                     return picture.results.popleft()
 
     def _wait_s(self, deadline: RequestDeadline) -> float:
-        return max(0.0, min(CALLER_CHECK_S, deadline.at_s - self._clock()))
+        return max(0.0, min(CALLER_CHECK_S, deadline.at_s - self.clock()))
 
     def _ensure_thread(self) -> None:
         """Start the thread with the first task: it would not survive a fork before that."""
@@ -289,16 +210,16 @@ class TileScheduler:
         while True:
             self._run_task(self._next_picture())
 
-    def _run_task(self, picture: _PictureTasks) -> None:
+    def _run_task(self, picture: PictureTasks) -> None:
         with self._changed:
             picture.running = task = picture.tasks.popleft()
             picture.has_started = True
-        self._resumed_s = started_s = self._clock()
+            self._resumed_s = picture.resumed_s = started_s = self.clock()
         given_s = self._given_s
         self._running.append(picture)
         result = _result_of(task)
         self._running.pop()
-        seconds = self._clock() - started_s - (self._given_s - given_s)
+        seconds = self.clock() - started_s - (self._given_s - given_s)
         self.on_done(seconds)
         self._add_result(picture, task, result, seconds)
 
@@ -312,17 +233,21 @@ class TileScheduler:
         """
         if threading.current_thread() is not self._thread:
             return
-        picture, began_s, given_s = self._running[-1], self._clock(), self._given_s
+        picture, began_s, given_s = self._running[-1], self.clock(), self._given_s
         picture.rate.part_s = began_s - self._resumed_s
-        picture.last_run_s = began_s
+        with self._changed:
+            picture.last_run_s = began_s
+            picture.pause(began_s)
+            self._account(picture, began_s - self._resumed_s)
         try:
             while (other := self._next_picture(picture)) is not picture:
                 self._run_task(other)
         finally:
-            self._resumed_s = self._clock()
+            with self._changed:
+                self._resumed_s = picture.resumed_s = self.clock()
             self._given_s = given_s + self._resumed_s - began_s
 
-    def _next_picture(self, paused: _PictureTasks | None = None) -> _PictureTasks:
+    def _next_picture(self, paused: PictureTasks | None = None) -> PictureTasks:
         """Wait for the next picture, and return it; `paused` if that goes on before the others."""
         with self._changed:
             while True:
@@ -333,40 +258,55 @@ class TileScheduler:
                 picture = min([*ready, *filter(None, [paused])], key=self._rank, default=None)
                 idle_s = None if picture is None else self._idle_s(picture)
                 if picture is not None and idle_s is None:
+                    picture.was_due = self._is_due(picture)
                     return picture
                 self._changed.wait(idle_s)
 
-    def _idle_s(self, picture: _PictureTasks) -> float | None:
+    def _idle_s(self, picture: PictureTasks) -> float | None:
         """Return how long to stay idle before the next task; None to run it now."""
-        if not self._yields(picture):
+        if self._turn(picture) != BACKGROUND:
             return None
-        idle_s = self._picture_ended_s + picture.turn_s - self._clock()
+        idle_s = self._picture_ended_s + picture.turn_s - self.clock()
         return idle_s if idle_s > 0 else None
 
-    def _rank(self, picture: _PictureTasks) -> tuple[bool, float]:
-        """Return the sort key: background last, then work left less the bonus of waiting, s."""
-        waited_s = self._clock() - picture.last_run_s
+    def _rank(self, picture: PictureTasks) -> tuple[int, float]:
+        """Return the sort key: turn, then work left less the bonus of waiting, s."""
+        waited_s = self.clock() - picture.last_run_s
         if picture.running is not None and waited_s > picture.turn_s / LEAST_SHARE:
-            return self._yields(picture), float("-inf")
-        return self._yields(picture), picture.left_s - AGEING * waited_s
+            return self._turn(picture), float("-inf")
+        return self._turn(picture), picture.left_s - AGEING * waited_s
 
-    def _yields(self, picture: _PictureTasks) -> bool:
-        """Return whether a picture is in the background, and has not waited for long.
+    def _turn(self, picture: PictureTasks) -> int:
+        """Return 0 for the background if it is due, 1 for a picture, 2 for other background.
 
         One in the background that is running goes on for pictures that wait for its network.
         """
-        if not picture.is_background or picture.is_done:
-            return picture.is_background
+        if not picture.is_background:
+            return PICTURE
+        if self._is_due(picture):
+            return DUE
         if picture.running is not None and any(
             p.is_ready and p.rate is picture.rate and not p.is_background for p in self._pictures
         ):
-            return False
-        wait_s = max(BACKGROUND_WAIT_S, picture.turn_s / LEAST_SHARE)
-        return self._clock() - picture.last_run_s < wait_s
+            return PICTURE
+        return BACKGROUND
+
+    def _is_due(self, picture: PictureTasks) -> bool:
+        """Return whether the next task in the background, or the next part of one, is earned."""
+        is_in_background = picture.is_background and not picture.is_done
+        return is_in_background and self.background.is_due(picture.turn_s)
+
+    def _account(self, picture: PictureTasks, seconds: float) -> None:
+        """Count the time of a task, or of a part of one, that has ended."""
+        if picture.is_background:
+            self.background.add_background(seconds, was_due=picture.was_due)
+            return
+        is_waiting = any(p.is_background and not p.is_blocked for p in self._pictures)
+        self.background.add_picture(seconds, is_background_waiting=is_waiting)
 
     def _add_result(
         self,
-        picture: _PictureTasks,
+        picture: PictureTasks,
         task: TileTask,
         result: PixelArray | BaseException,
         seconds: float,
@@ -375,7 +315,9 @@ class TileScheduler:
             picture.running = None
             picture.results.append(result)
             picture.work_left -= task.work
-            picture.last_run_s = self._clock()
+            picture.last_run_s = self.clock()
+            picture.pause(picture.last_run_s)
+            self._account(picture, picture.last_run_s - self._resumed_s)
             if not picture.is_background:
                 self._picture_ended_s = picture.last_run_s
             if not isinstance(result, RequestAbandoned):

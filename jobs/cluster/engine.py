@@ -16,7 +16,7 @@ from jobs.cluster.ledger import JobLedger, LedgerLimits, LedgerUnavailable, NewL
 from jobs.cluster.maintenance import PeriodicTask, Sweeper
 from jobs.cluster.storage import Storage, source_name
 from jobs.engine import EngineStats, JobEngine, ReceivedUpload, copy_upload
-from jobs.errors import EngineUnavailable, JobError
+from jobs.errors import EngineUnavailable, JobError, UnknownJob
 from jobs.execution import JobContext
 from jobs.job import OPTIONS_FIELD, Job, JobState, NewJob, options_to_json
 
@@ -25,6 +25,9 @@ MAX_READING_S = 3600.0
 
 MAX_UPLOAD_S = 3600.0
 """Seconds after which a stored file is deleted if its job was never created."""
+
+LATE_FILES_S = 60.0
+"""Seconds within which a worker may still store a file of a job that was cancelled or failed."""
 
 RETRY_S = 10
 """Seconds after which a caller may try again if Redis or the storage did not answer."""
@@ -63,7 +66,7 @@ class ClusterJobs(JobEngine):
     def cancel(self, job_id: str) -> None:
         """See `JobEngine.cancel`."""
         with unavailability_reported():
-            outcome = self._ledger.cancel(job_id, delay_s=0)
+            outcome = self._ledger.cancel(job_id, LATE_FILES_S)
             if outcome == "cancelled":
                 self.on_final(JobState.CANCELLED)
                 self._storage.delete(job_id)
@@ -103,7 +106,12 @@ class ClusterJobs(JobEngine):
         entry = ledger_entry(new)
         with unavailability_reported():
             existing = self._ledger.find(entry.key, entry.fingerprint) or self._create(entry, path)
-            return None if existing is None else self._ledger.get(existing)
+            while existing is not None:
+                try:
+                    return self._ledger.get(existing)
+                except UnknownJob:  # it was deleted a moment ago
+                    existing = self._create(entry, path)
+            return None
 
     def _create(self, entry: NewLedgerJob, path: Path) -> str | None:
         """Store the file, then create the job: a worker may take it at once.

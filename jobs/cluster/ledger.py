@@ -11,13 +11,14 @@ import math
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import redis
 from redis.commands.core import Script
 
+from jobs.cluster.stored_job import job_from_fields
 from jobs.errors import KeyReused, UnknownJob, over_budget, queue_memory_full, too_many_jobs
-from jobs.job import OPTIONS_FIELD, Job, JobResult, JobState, options_from_json
+from jobs.job import Job, JobResult, JobState
 
 SCRIPTS = Path(__file__).parent / "scripts"
 """Folder of the Lua scripts."""
@@ -165,6 +166,8 @@ class JobLedger:
         if job_id is None:
             return None
         stored = self._redis.hget(self._key("job", str(job_id)), "fingerprint")
+        if stored is None:  # it was deleted a moment ago
+            return None
         return replayed(str(job_id), str(stored), fingerprint)
 
     def get(self, job_id: str) -> Job:
@@ -173,11 +176,15 @@ class JobLedger:
         Raises:
             UnknownJob: if it does not exist.
         """
-        fields = self.fields(job_id)
-        state = JobState(fields["state"])
-        position = None
-        if state is JobState.QUEUED:
-            position = cast(int | None, self._redis.zrank(self._key("waiting"), job_id))
+        with self._redis.pipeline() as pipeline:  # one transaction
+            pipeline.hgetall(self._key("job", job_id))
+            pipeline.zcard(self._key("active"))
+            pipeline.zcard(self._key("waiting"))
+            pipeline.zrank(self._key("waiting"), job_id)
+            fields, active, waiting, rank = pipeline.execute()
+        if not fields:
+            raise UnknownJob
+        position = None if rank is None else active - waiting + rank
         return job_from_fields(job_id, fields, position)
 
     def fields(self, job_id: str) -> dict[str, str]:
@@ -255,7 +262,12 @@ class JobLedger:
         return bool(self._run("release", claim.job_id, *arguments))
 
     def cancel(self, job_id: str, delay_s: float) -> str:
-        """Cancel an active job, or forget one that has ended; its files go after a delay.
+        """Cancel an active job, or forget one that has ended.
+
+        Args:
+            job_id: of the job.
+            delay_s: time after which the files of a forgotten job are deleted, s. A job with a
+                result has none, as no worker works on it.
 
         Returns:
             "cancelled", "forgotten" or "nothing".
@@ -364,37 +376,3 @@ def replayed(job_id: str, stored: str, fingerprint: str) -> str:
     if stored != fingerprint:
         raise KeyReused
     return job_id
-
-
-def job_from_fields(job_id: str, fields: Mapping[str, str], position: int | None) -> Job:
-    """Return the snapshot of a job from its stored fields."""
-    expires = _number(fields, "expires")
-    return Job(
-        id=job_id,
-        version=int(fields["version"]),
-        state=JobState(fields["state"]),
-        kind=fields["kind"],
-        name=fields["name"],
-        options=options_from_json(fields[OPTIONS_FIELD]),
-        frames=int(fields["frames"]),
-        frames_done=int(fields["frames_done"]),
-        created=float(fields["created"]),
-        started=_number(fields, "started"),
-        finished=_number(fields, "finished"),
-        rate=_number(fields, "rate"),
-        position=position,
-        error=fields.get("error"),
-        damage=fields.get("damage") or None,
-        result=_result(fields, expires),
-        expires=expires,
-    )
-
-
-def _number(fields: Mapping[str, str], name: str) -> float | None:
-    return float(fields[name]) if name in fields else None
-
-
-def _result(fields: Mapping[str, str], expires: float | None) -> JobResult | None:
-    if "result" not in fields or expires is None:
-        return None
-    return JobResult(expires=expires, **json.loads(fields["result"]))

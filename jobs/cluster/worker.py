@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 from core.errors import InvalidModel, ModelUnavailable, RequestAbandoned, SuperResolutionError
 from core.media.medium import Medium
 from core.options import OutputOptions
-from core.runtime.scheduler import RequestDeadline
+from core.runtime.tile_tasks import RequestDeadline
 from jobs.cluster.broker import MessageQueue
 from jobs.cluster.client import log_failure
 from jobs.cluster.engine import ClusterBackend
@@ -172,7 +172,7 @@ class ClusterWorker:
         started = time.monotonic()
         try:
             needed = self._compute(claim)
-        except (JobInterrupted, RequestAbandoned):
+        except (JobInterrupted, RequestAbandoned, UnknownJob):
             log.info("Piece given up", extra=log_fields(claim, started))
             return self._release(claim, is_counted=False)
         except (InvalidModel, ModelUnavailable) as error:  # another machine may have its files

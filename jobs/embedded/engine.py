@@ -77,7 +77,7 @@ class EmbeddedJobs(JobEngine):
         now = self._clock()
         if store.cancel(job_id, now, now + self._context.expiry_s):
             self.on_final(JobState.CANCELLED)
-        elif store.state(job_id) in (JobState.SUCCEEDED, JobState.FAILED):
+        else:
             store.delete(job_id)
         runner.remove_unneeded_soon(job_id)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from core.errors import ModelUnavailable, RequestAbandoned, SuperResolutionError
 from core.files import atomic_write
 from core.media.medium import Medium, Segment
-from core.runtime.scheduler import RequestDeadline
+from core.runtime.tile_tasks import RequestDeadline
 from jobs.embedded.files import FileLock, JobFiles
 from jobs.embedded.store import JobClaim, JobStore
 from jobs.errors import JobInterrupted, OutOfSpace, disk_full_reported

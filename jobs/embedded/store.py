@@ -65,6 +65,14 @@ create index if not exists states on jobs (state, number);
 UPDATE = "update jobs set version = version + 1, "
 ACTIVE = f"('{JobState.QUEUED}', '{JobState.RUNNING}')"
 
+SELECT = f"""
+select *, case when state = '{JobState.QUEUED}' then (
+    select count(*) from jobs as other where other.state = '{JobState.RUNNING}'
+    or (other.state = '{JobState.QUEUED}' and other.number < jobs.number)
+) end as position from jobs
+"""
+"""Selects whole jobs with their positions, see `jobs.job.Job`."""
+
 
 class JobClaim(NamedTuple):
     """The right to work on a job.
@@ -115,10 +123,13 @@ class JobStore:
             TooManyJobs: if `max_waiting` jobs are queued.
             OutOfSpace: if the disk is full.
         """
+        owner = (new.caller, new.key)
         with self._transaction() as db:
-            found = db.execute(
-                "select * from jobs where caller = ? and key = ?", (new.caller, new.key)
-            ).fetchone()
+            db.execute(
+                "delete from jobs where caller = ? and key = ? and expires <= ?",
+                (*owner, new.job.created),
+            )
+            found = db.execute(SELECT + "where caller = ? and key = ?", owner).fetchone()
             if found is not None:
                 return self._replay(found, new)
             _check_queue(db, max_waiting)
@@ -131,14 +142,14 @@ class JobStore:
             options_to_json(new.job.options),
         ):
             raise KeyReused()
-        return self._job(found)
+        return _job_from_row(found)
 
     # Reading
 
     def get(self, job_id: str) -> Job | None:
         """Return the job as it is now; None if it does not exist."""
-        rows = self._read("select * from jobs where id = ?", job_id)
-        return self._job(rows[0]) if rows else None
+        rows = self._read(SELECT + "where id = ?", job_id)
+        return _job_from_row(rows[0]) if rows else None
 
     def state(self, job_id: str) -> JobState | None:
         """Return the state of a job; None if it does not exist."""
@@ -178,8 +189,8 @@ class JobStore:
                 "attempts = attempts + 1 where id = ?",
                 (JobState.RUNNING, now, model_id, job_id),
             )
-            row = db.execute("select * from jobs where id = ?", (job_id,)).fetchone()
-            return JobClaim(self._job(row), row["attempts"], found["model"])
+            row = db.execute(SELECT + "where id = ?", (job_id,)).fetchone()
+            return JobClaim(_job_from_row(row), row["attempts"], found["model"])
 
     def set_progress(self, job_id: str, frames_done: int, rate: float | None) -> None:
         """Record the progress of a job, if it still runs; None keeps the rate."""
@@ -244,9 +255,9 @@ class JobStore:
         )
 
     def delete(self, job_id: str) -> None:
-        """Forget a job."""
+        """Forget a job that has ended; nothing happens to others."""
         with self._transaction() as db:
-            db.execute("delete from jobs where id = ?", (job_id,))
+            db.execute(f"delete from jobs where id = ? and state not in {ACTIVE}", (job_id,))
 
     # Access to the database
 
@@ -270,16 +281,6 @@ class JobStore:
                 if self._connection.in_transaction:
                     self._connection.execute("rollback")
                 raise
-
-    def _job(self, row: sqlite3.Row) -> Job:
-        position = None
-        if row["state"] == JobState.QUEUED:
-            ((position,),) = self._read(
-                "select count(*) from jobs where state = ? and number < ?",
-                JobState.QUEUED,
-                row["number"],
-            )
-        return _job_from_row(row, position)
 
 
 @contextmanager
@@ -320,7 +321,8 @@ def _insert(db: sqlite3.Connection, new: NewJob) -> None:
     db.execute(f"insert into jobs ({', '.join(values)}) values ({parameters})", values)
 
 
-def _job_from_row(row: sqlite3.Row, position: int | None) -> Job:
+def _job_from_row(row: sqlite3.Row) -> Job:
+    """Return the job in a row of `SELECT`."""
     return Job(
         id=row["id"],
         version=row["version"],
@@ -334,7 +336,7 @@ def _job_from_row(row: sqlite3.Row, position: int | None) -> Job:
         started=row["started"],
         finished=row["finished"],
         rate=row["rate"],
-        position=position,
+        position=row["position"],
         error=row["error"],
         damage=row["damage"],
         result=_result_from_row(row),

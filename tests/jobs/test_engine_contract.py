@@ -11,6 +11,7 @@ from core.errors import InvalidDetail, TooMuchMemory, UnreadableImage
 from core.options import OutputOptions
 from jobs.cluster.engine import ClusterJobs
 from jobs.cluster.ledger import JobLedger, LedgerLimits
+from jobs.cluster.maintenance import Sweeper
 from jobs.cluster.storage import Storage
 from jobs.cluster.worker import ClusterWorker, WorkerTimings
 from jobs.embedded import runner
@@ -25,7 +26,7 @@ from jobs.errors import (
     UnknownJob,
 )
 from jobs.job import JobState
-from tests.jobs.conftest import DISK_BYTES, EXPIRY_S, MAX_WAITING, Gate
+from tests.jobs.conftest import DISK_BYTES, EXPIRY_S, MAX_WAITING, TIMEOUT_S, Gate
 from tests.support.media_files import expected
 from tests.support.redis_server import needs_redis
 from tests.support.stand_ins import repeat
@@ -45,6 +46,9 @@ class EmbeddedHarness:
         limits = EmbeddedLimits(self.folder, DISK_BYTES, MAX_WAITING)
         self._engines.append(EmbeddedJobs(limits, self._context))
         return self._engines[-1]
+
+    def sweep(self):
+        """Delete unneeded files: engines do so at once."""
 
     def close(self):
         for engine in self._engines:
@@ -88,6 +92,10 @@ class ClusterHarness:
             ClusterJobs(self._ledger, self._storage, self._messages, self._context)
         )
         return self._engines[-1]
+
+    def sweep(self):
+        """Delete the files of forgotten jobs."""
+        Sweeper(self._ledger, self._storage, self._messages).sweep()
 
     def close(self):
         for engine in self._engines:
@@ -187,7 +195,7 @@ def test_jobs_are_computed_in_their_order(jobs, submit, finish, network):
     gate.wait()
     second, third = submit(b"\4").job, submit(b"\5").job
     assert (jobs.get(first.id).state, jobs.get(first.id).position) == (JobState.RUNNING, None)
-    assert [jobs.get(job.id).position for job in (second, third)] == [0, 1]
+    assert [jobs.get(job.id).position for job in (second, third)] == [1, 2]
     gate.open()
     finish(third.id)
     assert network.seen == [1, 2, 3, 4, 5]
@@ -260,15 +268,13 @@ def test_no_more_of_an_upload_is_copied_than_allowed(tmp_path):
 # Idempotency keys
 
 
-def test_a_key_stands_for_one_job_while_that_is_stored(backend, jobs, submit, finish):
+def test_a_key_stands_for_one_job_while_that_is_stored(backend, submit, finish):
     first = submit(LEVELS, key="a").job
     again, is_new = submit(LEVELS, "other.mov", key="a")
     assert (again.id, again.name, is_new) == (first.id, "clip.mov", False)
     assert jobs_with_files(backend) == {first.id}
     finish(first.id)
     assert not submit(LEVELS, key="a").is_new
-    jobs.cancel(first.id)
-    assert submit(LEVELS, key="a").is_new
 
 
 def test_keys_of_other_callers_are_independent(submit):
@@ -388,7 +394,6 @@ def test_a_queued_job_is_cancelled_at_once(backend, jobs, submit, finish, networ
     running, queued = submit(LEVELS).job, submit(b"\x50").job
     gate.wait()
     jobs.cancel(queued.id)
-    jobs.cancel(queued.id)
     assert ended == [JobState.CANCELLED]
     assert jobs.get(queued.id).state is JobState.CANCELLED
     assert queued.id not in jobs_with_files(backend)
@@ -413,14 +418,93 @@ def test_a_running_job_is_cancelled_within_a_frame(backend, jobs, submit, finish
     assert jobs.get(job.id).state is JobState.CANCELLED
 
 
-def test_a_finished_job_is_forgotten_when_it_is_cancelled(jobs, submit, finish):
+@pytest.fixture(params=["succeeded", "failed", "cancelled"])
+def ended(request, jobs, submit, finish, network):
+    """Return a job that has ended, by each way; its idempotency key is "a"."""
+
+    def fail():
+        raise UnreadableImage("Frame 7 is damaged.")
+
+    gate = Gate(network)
+    job = submit(LEVELS, key="a").job
+    gate.wait()
+    if request.param == "failed":
+        network.before = fail
+    if request.param == "cancelled":
+        jobs.cancel(job.id)
+    gate.open()
+    assert finish(job.id).state == request.param
+    return job
+
+
+def test_an_ended_job_is_deleted_with_its_key(backend, jobs, submit, ended):
+    jobs.cancel(ended.id)
+    for ask in (jobs.get, jobs.watch):
+        with pytest.raises(UnknownJob):
+            ask(ended.id)
+    jobs.cancel(ended.id)
+    assert jobs.stats().jobs == dict.fromkeys(JobState, 0)
+    backend.sweep()
+    wait_until(lambda: jobs_with_files(backend) == set())
+    assert submit(b"\1", "other.mov", key="a").is_new
+
+
+def test_an_ended_job_keeps_its_key_until_it_is_deleted(submit, ended):
+    again, is_new = submit(LEVELS, key="a")
+    assert (again.id, again.state, is_new) == (ended.id, again.state, False)
+    assert again.state.is_final
+    with pytest.raises(KeyReused):
+        submit(b"\1", key="a")
+
+
+def test_a_running_job_can_be_cancelled_and_deleted_before_its_frame_is_done(
+    backend, jobs, submit, finish, network
+):
+    gate = Gate(network)
+    job = submit(b"\1", key="a").job
+    gate.wait()
+    jobs.cancel(job.id)
+    jobs.cancel(job.id)
+    with pytest.raises(UnknownJob):
+        jobs.get(job.id)
+    other = submit(b"\1", key="a")
+    assert other.is_new
+    gate.open()
+    finish(other.job.id)
+    wait_until(lambda: jobs_with_files(backend) == {other.job.id})
+    with pytest.raises(UnknownJob):
+        jobs.get(job.id)
+
+
+def test_two_deletions_at_once_end_a_job_once(backend, jobs, submit, network):
+    gate = Gate(network)
+    engines = [jobs, backend.create_engine()]
+    ended = []
+    for engine in engines:
+        engine.on_final = ended.append
     job = submit(LEVELS).job
-    finish(job.id)
-    for _ in range(2):
+    gate.wait()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: engines[n % 2].cancel(job.id), range(8)))
+    with pytest.raises(UnknownJob):
+        jobs.get(job.id)
+    assert ended == [JobState.CANCELLED]
+    gate.open()
+
+
+def test_a_job_that_is_deleted_while_it_ends_is_gone(backend, jobs, submit, network):
+    for _ in range(10):
+        begun = threading.Event()
+        network.before = begun.set
+        job = submit(b"\1").job
+        assert begun.wait(TIMEOUT_S)
+        jobs.cancel(job.id)  # cancels it, or deletes it if its result is stored already
         jobs.cancel(job.id)
         with pytest.raises(UnknownJob):
             jobs.get(job.id)
     assert jobs.stats().jobs == dict.fromkeys(JobState, 0)
+    backend.sweep()
+    wait_until(lambda: jobs_with_files(backend) == set())
 
 
 def test_an_open_result_stays_complete_when_its_job_is_forgotten(jobs, submit, finish):
@@ -447,16 +531,19 @@ def test_a_watcher_sees_all_states_in_order(jobs, submit, network):
     assert versions == sorted(versions)
 
 
-def test_a_watcher_sees_its_position_change(jobs, submit, network):
+def test_a_watcher_sees_its_position_change(jobs, submit, finish, network):
     gate = Gate(network)
-    submit(b"\1")
+    first = submit(b"\1").job
     gate.wait()
     second, third = submit(b"\2").job, submit(b"\3").job
+    assert [jobs.get(job.id).position for job in (first, second, third)] == [None, 1, 2]
     snapshots = jobs.watch(third.id)
-    assert next(snapshots).position == 1
+    assert next(snapshots).position == 2
     jobs.cancel(second.id)
-    assert next(snapshots).position == 0
+    assert next(snapshots).position == 1
+    assert jobs.get(second.id).position is None
     gate.open()
+    assert finish(third.id).position is None
 
 
 def test_a_watcher_that_knows_the_version_waits_for_the_next(jobs, submit, network):

@@ -12,7 +12,7 @@ from core.model.registry import ModelRegistry, ServedModel
 from core.model.upscaler import Upscaler
 from core.options import OutputOptions
 from core.picture import Header, Picture, RestorationFacts
-from core.runtime.scheduler import RequestDeadline
+from core.runtime.tile_tasks import RequestDeadline
 from core.temporal.coherence import MAX_CACHE_BYTES
 from core.temporal.fusion import fusion_bytes
 from jobs.execution import file_digest, frame_bytes

@@ -110,6 +110,17 @@ def test_each_picture_of_an_archive_counts_with_its_size(estimate, estimate_job)
     assert estimated["tiles"] == sum(estimate(lr, scale="2").json["tiles"] for lr in (large, small))
 
 
+def test_a_clip_in_an_archive_counts_as_a_clip(estimate_job, app, video):
+    app.extensions["enhancer"].admission.budget = 10**9
+    picture = encoded(noise(21, 34))
+    both = estimate_job(archive({"a.png": picture, "b.mp4": video}), scale="1.1").json
+    apart = [estimate_job(content, scale="1.1").json for content in (picture, video)]
+    assert (both["kind"], both["frames"]) == ("pictures", 1 + SEGMENT + 4)
+    for name in ("tiles", "frames"):
+        assert both[name] == sum(estimated[name] for estimated in apart)
+    assert both["memory_bytes"] == max(estimated["memory_bytes"] for estimated in apart)
+
+
 def test_an_estimate_stores_nothing_and_states_the_jobs_before_it(
     client, estimate_job, app, monkeypatch
 ):

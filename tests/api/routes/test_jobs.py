@@ -223,12 +223,28 @@ def test_a_cancelled_job_has_no_result(client, post_job, held):
     running, queued = post_job(), post_job()
     for response in (running, queued):
         url = response.headers["Location"]
-        for _ in range(2):
-            deleted = client.delete(url)
-            assert (deleted.status_code, deleted.data) == (204, b"")
+        deleted = client.delete(url)
+        assert (deleted.status_code, deleted.data) == (204, b"")
         assert client.get(url).json["state"] == "cancelled"
         result = client.get(f"{url}/result")
         assert (result.status_code, "cancelled" in result.json["message"]) == (410, True)
+    held.set()
+
+
+def test_a_cancelled_job_is_deleted_with_its_name_and_its_key(client, post_job, held):
+    headers = {"Idempotency-Key": "a-key"}
+    links = post_job(headers=headers).json["links"]
+    client.delete(links["self"])
+    again = post_job(headers=headers)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert (again.json["state"], again.json["name"]) == ("cancelled", "cat.png")
+    for _ in range(2):
+        assert client.delete(links["self"]).status_code == 204
+        for link in links.values():
+            response = client.get(link)
+            assert response.status_code == 404
+            assert "cat" not in response.text
+    assert "Idempotent-Replayed" not in post_job(headers=headers).headers
     held.set()
 
 

@@ -16,7 +16,7 @@ from core.media.render import (
 from core.model.upscaler import Upscaler
 from core.options import OutputOptions
 from core.picture import Extras, Picture
-from core.runtime.scheduler import RequestDeadline
+from core.runtime.tile_tasks import RequestDeadline
 from tests.support.scaling_attacks import small_attack
 from tests.support.stand_ins import (
     lighten,

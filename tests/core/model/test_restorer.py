@@ -7,7 +7,7 @@ from core.model.restorer import Restoration, Restorer
 from core.model.tiles import WindowSizes
 from core.model.upscaler import Upscaler
 from core.picture import Picture
-from core.runtime.scheduler import RequestDeadline
+from core.runtime.tile_tasks import RequestDeadline
 from tests.support.stand_ins import (
     blur_then_repeat,
     coarsen,

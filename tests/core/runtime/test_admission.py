@@ -5,7 +5,7 @@ import pytest
 
 from core.errors import DeadlineExceeded, Overloaded, RequestAbandoned, TooMuchMemory
 from core.runtime.admission import MAX_OVERTAKEN_S, Admission, Resident
-from core.runtime.scheduler import RequestDeadline
+from core.runtime.tile_tasks import RequestDeadline
 from tests.support.waiting import wait_until
 
 TIMEOUT_S = 10

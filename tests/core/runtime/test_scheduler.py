@@ -5,14 +5,9 @@ import numpy as np
 import pytest
 
 from core.errors import DeadlineExceeded, RequestAbandoned
-from core.runtime.scheduler import (
-    BACKGROUND_WAIT_S,
-    LEAST_SHARE,
-    RequestDeadline,
-    TileScheduler,
-    TileTask,
-)
-from core.runtime.work_rate import WorkRate
+from core.runtime.scheduler import LEAST_SHARE, TileScheduler
+from core.runtime.tile_tasks import RequestDeadline, TileTask
+from core.runtime.work_rate import INITIAL_RATE, WorkRate
 from tests.support.waiting import wait_until
 
 TIMEOUT_S = 10
@@ -50,7 +45,7 @@ class Gate:
 
 def fetch_in_thread(scheduler, tasks, **options):
     thread = threading.Thread(
-        target=lambda: list(scheduler.run(tasks, max_results=99, **options)), daemon=True
+        target=lambda: list(scheduler.run(tasks, max_results=9999, **options)), daemon=True
     )
     thread.start()
     return thread
@@ -99,7 +94,8 @@ def test_a_picture_that_has_waited_long_enough_is_next():
 
 def test_pictures_go_before_the_background_however_large_they_are():
     scheduler, gate = TileScheduler(), Gate()
-    threads = [fetch_in_thread(scheduler, gate.tasks("job", 3, 1), is_background=True)]
+    job = gate.tasks("job", 3, 1_000_000)
+    threads = [fetch_in_thread(scheduler, job, is_background=True)]
     assert gate.entered.wait(TIMEOUT_S)  # one of its tiles is being computed
     threads.append(fetch_in_thread(scheduler, gate.tasks("picture", 2, 1_000_000)))
     wait_until(lambda: pictures_in(scheduler) == 2)
@@ -113,6 +109,7 @@ def test_pictures_go_before_the_background_however_large_they_are():
 def test_after_a_picture_the_scheduler_stays_idle_for_the_time_of_a_tile():
     now, tile_s, order = [0.0], 0.5, []
     scheduler = TileScheduler(clock=lambda: now[0])
+    scheduler.background.share = 0  # or a tile of the job would be due
 
     def run(name):
         def run(number):
@@ -133,31 +130,42 @@ def test_after_a_picture_the_scheduler_stays_idle_for_the_time_of_a_tile():
     assert order[-2:] == ["second", "job"]
 
 
-def test_the_background_gets_a_tile_now_and_then():
-    now = [0.0]
-    scheduler, order = TileScheduler(clock=lambda: now[0]), []
+@pytest.mark.parametrize("share", [0, 0.1, 0.2, 0.5, 0.9])
+@pytest.mark.parametrize(("picture_s", "job_s"), [(0.125, 0.125), (0.125, 1.0), (1.0, 0.125)])
+def test_jobs_get_their_share_and_pictures_the_rest(share, picture_s, job_s):
+    now, order = [0.0], []
+    scheduler, gate = TileScheduler(clock=lambda: now[0]), Gate()
+    scheduler.background.share = share
 
-    def picture(number):
-        now[0] += 0.5
-        order.append("picture")
-        return result(number)
+    def taking(name, seconds, total_s):
+        def run(number):
+            now[0] += seconds
+            order.append((name, seconds))
+            return result(number % 2)
 
-    def job(number):
-        order.append("job")
-        return result(number)
+        return tasks(int(total_s / seconds), int(seconds * INITIAL_RATE), run)
 
-    gate = Gate()
-    first = fetch_in_thread(scheduler, gate.tasks("first", 1, 1))
+    threads = [fetch_in_thread(scheduler, gate.tasks("first", 1, 1))]
     assert gate.entered.wait(TIMEOUT_S)
-    threads = [fetch_in_thread(scheduler, tasks(2, run=job), is_background=True)]
-    threads.append(fetch_in_thread(scheduler, tasks(10, run=picture)))
-    wait_until(lambda: pictures_in(scheduler) == 3)
+    job = taking("job", job_s, 300)
+    threads.append(fetch_in_thread(scheduler, job, is_background=True))
+    for _ in range(3):
+        threads.append(fetch_in_thread(scheduler, taking("picture", picture_s, 10)))
+    wait_until(lambda: pictures_in(scheduler) == 5)
     gate.opened.set()
-    for thread in [first, *threads]:
+    for thread in [threads[0], *threads[2:]]:
         thread.join(TIMEOUT_S)
-    every = round(BACKGROUND_WAIT_S / 0.5)
-    assert order.index("job") == every
-    assert order.index("job", every + 1) == 2 * every + 1
+    now[0] += 1000  # the job need not wait any more
+    threads[1].join(TIMEOUT_S)
+    last = max(index for index, (name, _) in enumerate(order) if name == "picture")
+    spent = {"job": 0.0, "picture": 0.0}
+    for name, seconds in order[: last + 1]:
+        spent[name] += seconds
+        total_s = sum(spent.values())
+        assert spent["job"] >= share * total_s - max(picture_s, job_s)
+        assert spent["picture"] >= (1 - share) * total_s - max(picture_s, job_s)
+    assert spent["picture"] == 30
+    assert (spent["job"] == 0) == (share == 0)
 
 
 def test_results_that_nobody_fetches_block_only_their_own_picture():
@@ -266,6 +274,30 @@ def test_the_time_of_each_task_is_reported():
     assert reported == [0.0, 1.0, 2.0]
 
 
+def test_a_caller_waits_while_tasks_of_others_are_computed_but_not_its_own():
+    now, waited, gate = [0.0], [], Gate()
+    scheduler = TileScheduler(clock=lambda: now[0])
+
+    def take(seconds):
+        def run(number):
+            now[0] += seconds
+            return result(number)
+
+        return run
+
+    threads = [fetch_in_thread(scheduler, gate.tasks("first", 1, 1))]
+    assert gate.entered.wait(TIMEOUT_S)
+    own, others = tasks(1, 1000, take(0.25)), tasks(1, 1, take(5.0))
+    threads.append(fetch_in_thread(scheduler, own, on_wait=waited.append))
+    threads.append(fetch_in_thread(scheduler, others))
+    wait_until(lambda: pictures_in(scheduler) == 3)
+    now[0] += 2.0  # of the tile of the first picture
+    gate.opened.set()
+    for thread in threads:
+        thread.join(TIMEOUT_S)
+    assert sum(waited) == pytest.approx(2.0 + 5.0)
+
+
 def test_tasks_that_wait_are_counted():
     scheduler, gate = TileScheduler(), Gate()
     thread = fetch_in_thread(scheduler, gate.tasks("a", 3, 1))
@@ -314,8 +346,9 @@ def test_the_position_of_each_picture_is_known():
     assert positions["small"] == (0, pytest.approx(scheduler.seconds(20)))
     assert positions["middle"] == (1, pytest.approx(scheduler.seconds(220)))
     assert positions["job"].before == 3
-    now[0] += BACKGROUND_WAIT_S  # the job need not wait any more
     gate.opened.set()
+    wait_until(lambda: pictures_in(scheduler) == 1)
+    now[0] += 1  # the job need not wait any more
     for thread in threads:
         thread.join(TIMEOUT_S)
         assert not thread.is_alive()
@@ -463,3 +496,25 @@ def test_a_background_tile_goes_on_for_a_picture_that_waits_for_its_network(in_p
     )
     open_and_join(parts, [job, *others])
     assert order == ["job 0", "other", "job 1", "same network"]
+
+
+def test_a_background_tile_earns_each_of_its_parts(in_parts):
+    now, scheduler, order, parts = in_parts
+    scheduler.background.share = 0.5
+    job = fetch_in_thread(scheduler, parts.tasks("job", 4), rate=slow_rate(), is_background=True)
+    assert parts.entered.wait(TIMEOUT_S)
+    others = start(scheduler, [(recorded(order, now, "other", 9, seconds=1.0), {})])
+    open_and_join(parts, [job, *others])
+    assert order[:7] == ["job 0", "other", "job 1", "other", "job 2", "other", "job 3"]
+
+
+def test_a_tile_that_gives_way_waits_for_the_tiles_of_others(in_parts):
+    now, scheduler, order, parts = in_parts
+    waited = []
+    large = parts.tasks("large", 2, part_s=10.0)
+    first = fetch_in_thread(scheduler, large, rate=slow_rate(), on_wait=waited.append)
+    assert parts.entered.wait(TIMEOUT_S)
+    others = start(scheduler, [(recorded(order, now, "other", 2, seconds=1.0), {})])
+    open_and_join(parts, [first, *others])
+    assert order == ["large 0", "other", "other", "large 1"]
+    assert sum(waited) == pytest.approx(2.0)

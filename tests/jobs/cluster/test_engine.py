@@ -69,6 +69,22 @@ def test_the_same_request_at_the_same_time_makes_one_job(
     assert len(list((tmp_path / "storage").glob("*/source"))) == 1
 
 
+def test_a_request_whose_job_is_deleted_at_this_moment_makes_another_job(
+    submit, jobs, ledger, monkeypatch
+):
+    first, find = submit(key="k").job, ledger.find
+
+    def find_and_delete(*key):
+        found = find(*key)
+        jobs.cancel(first.id), jobs.cancel(first.id)
+        return found
+
+    monkeypatch.setattr(ledger, "find", find_and_delete)
+    job, is_new = submit(key="k")
+    assert (is_new, job.state) == (True, JobState.QUEUED)
+    assert job.id != first.id
+
+
 def test_a_forgotten_result_is_deleted_when_nobody_reads_it(jobs, submit, deliver, ledger):
     job = submit().job
     deliver()

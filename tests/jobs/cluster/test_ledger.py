@@ -229,7 +229,23 @@ def test_a_cancelled_job_is_over_for_its_worker(ledger, redis_client):
     assert not ledger.fail("j", "wrong")
     assert ledger.get("j").state is JobState.CANCELLED
     assert (claim(ledger), redis_client.llen("enhancer:work"), ledger.disk_bytes()) == (None, 0, 0)
-    assert ledger.cancel("j", 0) == "nothing"
+    assert ledger.cancel("j", 60) == "forgotten"
+    assert ledger.cancel("j", 60) == "nothing"
+    assert ledger.report(held, 1) is ClaimState.OVER
+    assert finish(ledger, held) == (False, False)
+    assert redis_client.keys() == ["enhancer:rubbish"]  # files that the worker may still store
+    assert ledger.collect_expired() == []
+
+
+def test_a_key_whose_job_is_deleted_at_this_moment_is_free(ledger, monkeypatch, redis_client):
+    ledger.create(entry(key="k"))
+
+    def get(_key):
+        ledger.cancel("j", 0), ledger.cancel("j", 0)
+        return "j"
+
+    monkeypatch.setattr(redis_client, "get", get)
+    assert ledger.find("k", "f") is None
 
 
 def test_a_forgotten_job_leaves_only_files_to_delete(ledger, redis_client):

@@ -34,11 +34,11 @@ def test_another_process_sees_a_stored_job(store, add, tmp_path):
         assert other.get("b") is None
 
 
-def test_the_position_counts_the_queued_jobs_before(store, add):
+def test_the_position_counts_all_jobs_that_run(store, add):
     for job_id in "abc":
         add(job_id)
-    store.claim("a", 6.0, "model")
-    assert [store.get(job_id).position for job_id in "abc"] == [None, 0, 1]
+    store.claim("b", 6.0, "model")  # "a" has to be tried again later
+    assert [store.get(job_id).position for job_id in "abc"] == [1, None, 2]
 
 
 def test_a_key_returns_its_job_or_is_refused(add):
@@ -46,6 +46,24 @@ def test_a_key_returns_its_job_or_is_refused(add):
     assert add("b", key="k").id == "a"
     with pytest.raises(KeyReused):
         add("b", key="k", digest="g")
+
+
+def test_a_key_of_an_expired_job_is_free(store, add):
+    add("a", key="k")  # at 5 s
+    store.cancel("a", 4.0, 5.0)
+    assert add("b", key="k", digest="g") is None
+    assert store.get("a") is None
+
+
+def test_only_a_job_that_has_ended_is_deleted(store, add):
+    add("a")
+    store.delete("a")
+    store.claim("a", 6.0, "model")
+    store.delete("a")
+    assert store.state("a") is JobState.RUNNING
+    store.fail("a", 7.0, "wrong", 60.0)
+    store.delete("a")
+    assert store.state("a") is None
 
 
 def test_a_full_queue_refuses_a_job(store, add):
