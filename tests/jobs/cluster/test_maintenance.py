@@ -4,6 +4,7 @@ import threading
 import pytest
 
 from core.options import OutputOptions
+from jobs.cluster.ledger import JobLedger
 from jobs.cluster.maintenance import PeriodicTask, Sweeper
 from jobs.job import JobState
 from tests.support.redis_server import needs_redis
@@ -65,9 +66,10 @@ def test_files_of_a_forgotten_job_are_deleted(jobs, submit, deliver, sweeper, tm
 
 
 @needs_redis
-def test_one_of_several_sweepers_takes_a_turn(submit, messages, ledger, storage):
+def test_one_of_several_sweepers_takes_a_turn(submit, messages, ledger, storage, redis_client):
     submit()
     messages.waiting.clear()
+    ledger = JobLedger(redis_client, ledger.limits, lease_s=3600)  # a turn lasts for minutes
     for _ in range(2):
         Sweeper(ledger, storage, messages).sweep()
     assert len(messages.waiting) == 1
