@@ -3,13 +3,13 @@
 import hashlib
 import logging
 import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from core.files import scratch_folder
 from jobs.cluster.broker import Broker, MessageQueue
 from jobs.cluster.client import connect, log_failure
 from jobs.cluster.ledger import JobLedger, LedgerLimits, LedgerUnavailable, NewLedgerJob
@@ -80,6 +80,7 @@ class ClusterJobs(JobEngine):
 
     def start(self) -> None:
         """Start to sweep now and then; see `jobs.cluster.maintenance`."""
+        super().start()
         self._sweeping.start()
 
     def stop(self) -> None:
@@ -96,8 +97,8 @@ class ClusterJobs(JobEngine):
 
     @contextmanager
     def _receive(self, _job_id: str, upload: IO[bytes]) -> Iterator[ReceivedUpload]:
-        with tempfile.TemporaryDirectory() as folder:
-            yield copy_upload(upload, Path(folder) / "upload", self._ledger.limits.disk_bytes)
+        with scratch_folder() as folder:
+            yield copy_upload(upload, folder / "upload", self._ledger.limits.disk_bytes)
 
     def _add(self, new: NewJob, path: Path) -> Job | None:
         entry = ledger_entry(new)

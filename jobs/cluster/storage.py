@@ -4,8 +4,9 @@ Only this module imports fsspec.
 """
 
 import glob
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -83,6 +84,8 @@ class Storage:
 class SourceCache:
     """Copies, on this machine, of the uploaded files that were used last.
 
+    One thread opens them; another one may delete those that are not open.
+
     Args:
         storage: has the files.
         folder: for the copies.
@@ -91,25 +94,56 @@ class SourceCache:
     def __init__(self, storage: Storage, folder: Path) -> None:
         self._storage, self._folder = storage, folder
         self._media: OrderedDict[str, Medium] = OrderedDict()
+        self._open_job: str | None = None
+        self._lock = threading.Lock()  # of both
 
-    def medium(self, job_id: str, open_source: OpenSource) -> Medium:
-        """Return the medium of a job, fetched and opened if it is not cached.
+    @contextmanager
+    def opened(self, job_id: str, open_source: OpenSource) -> Iterator[Medium]:
+        """Yield the medium of a job, fetched and opened if it is not cached.
 
         Raises:
             OSError: if the file cannot be fetched.
             SuperResolutionError: for the file, as `open_source` does.
         """
-        if job_id not in self._media:
-            path = self._folder / job_id
-            self._storage.fetch(source_name(job_id), path)
-            self._media[job_id] = open_source(path)
-        self._media.move_to_end(job_id)
-        while len(self._media) > CACHED_SOURCES:
-            self.drop(next(iter(self._media)))
-        return self._media[job_id]
+        with self._lock:
+            self._open_job = job_id
+            medium = self._media.get(job_id)
+        try:
+            if medium is None:
+                path = self._folder / job_id
+                self._storage.fetch(source_name(job_id), path)
+                medium = open_source(path)
+            self._keep(job_id, medium)
+            yield medium
+        finally:
+            with self._lock:
+                self._open_job = None
 
     def drop(self, job_id: str) -> None:
         """Delete the copy of a job's file, because the job is done or the copy is suspect."""
+        with self._lock:
+            self._drop(job_id)
+
+    def drop_all_but(self, find_needed: Callable[[], Collection[str]]) -> None:
+        """Delete the copies of other jobs than those needed, unless they are open.
+
+        Args:
+            find_needed: returns the ids of the needed jobs; called only if there are copies.
+        """
+        if self._media:
+            needed = find_needed()
+            with self._lock:
+                for job_id in set(self._media).difference(needed, [self._open_job]):
+                    self._drop(job_id)
+
+    def _keep(self, job_id: str, medium: Medium) -> None:
+        with self._lock:
+            self._media[job_id] = medium
+            self._media.move_to_end(job_id)
+            while len(self._media) > CACHED_SOURCES:
+                self._drop(next(iter(self._media)))
+
+    def _drop(self, job_id: str) -> None:
         self._media.pop(job_id, None)
         (self._folder / job_id).unlink(missing_ok=True)
 

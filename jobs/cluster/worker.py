@@ -2,15 +2,15 @@
 
 import logging
 import secrets
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from core.errors import ModelUnavailable, RequestAbandoned, SuperResolutionError
+from core.files import private_folder, scratch_folder, sweep_scratch_folders
 from core.media.medium import Medium
 from core.options import OutputOptions
 from core.runtime.scheduler import RequestDeadline
@@ -122,6 +122,10 @@ class ClusterWorker:
             state = self._ledger.report(held)
             self._is_lost = held is self._held and state is not ClaimState.OURS
 
+    def drop_ended_sources(self) -> None:
+        """Delete the copies of files whose jobs have ended; another thread may compute."""
+        self._sources.drop_all_but(self._ledger.active_jobs)
+
     def work(self, job_id: str) -> None:
         """Compute the next piece of a job, if there is one; raises nothing."""
         try:
@@ -193,11 +197,11 @@ class ClusterWorker:
         check_attempt(claim, int(fields["pieces"]))
         options = options_from_json(fields[OPTIONS_FIELD])
         open_source = partial(self._context.open, options=options)
-        medium = self._sources.medium(claim.job_id, open_source)
-        if claim.piece == int(fields["pieces"]):
-            self._join(claim, medium, fields["name"], options)
-            return False
-        return self._render(claim, medium, options)
+        with self._sources.opened(claim.job_id, open_source) as medium:
+            if claim.piece == int(fields["pieces"]):
+                self._join(claim, medium, fields["name"], options)
+                return False
+            return self._render(claim, medium, options)
 
     def _render(self, claim: SegmentClaim, medium: Medium, options: OutputOptions) -> bool:
         """Compute and store a segment, and return whether to wake another worker."""
@@ -300,10 +304,8 @@ class ClusterWorker:
                 log_failure(logging.WARNING, "The ledger did not answer", error)
                 time.sleep(RETRY_S)
 
-    @contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
-            yield Path(folder)
+    def _scratch(self) -> AbstractContextManager[Path]:
+        return private_folder(self._folder)
 
 
 def run_worker(
@@ -324,11 +326,9 @@ def run_worker(
     """
     ledger, storage, broker = backend
     metrics = WorkerMetrics()
-    with (
-        tempfile.TemporaryDirectory(prefix="enhancer-worker-") as folder,
-        metrics.serve(metrics_port),
-    ):
-        worker = ClusterWorker(ledger, storage, broker, context, timings, Path(folder))
+    sweep_scratch_folders()
+    with scratch_folder() as folder, metrics.serve(metrics_port):
+        worker = ClusterWorker(ledger, storage, broker, context, timings, folder)
         worker.on_frames, worker.on_final = metrics.count_frames, metrics.count_job
         context.upscaler.scheduler.on_done = metrics.count_tile
         sweeper = Sweeper(ledger, storage, broker)
@@ -338,9 +338,13 @@ def run_worker(
                 alive_file.touch()
             worker.beat()
 
+        def sweep() -> None:
+            worker.drop_ended_sources()
+            sweeper.sweep()
+
         tasks = [
             PeriodicTask(beat, ledger.lease_s / BEATS_PER_LEASE, "signs of life"),
-            PeriodicTask(sweeper.sweep, sweeper.every_s, "sweeping"),
+            PeriodicTask(sweep, sweeper.every_s, "sweeping"),
         ]
         for task in tasks:
             task.start()

@@ -116,6 +116,44 @@ def test_a_worker_notices_between_tiles_that_its_piece_is_lost(submit, jobs, cre
     worker.beat()
 
 
+def test_a_worker_keeps_no_file_of_a_job_that_ended_elsewhere(
+    submit, jobs, create_worker, tmp_path
+):
+    open_files = []
+
+    def network(lr):
+        worker.drop_ended_sources()
+        open_files.extend(path.name for path in (tmp_path / "scratch").glob("[!.]*"))
+        return repeat(lr)
+
+    worker = create_worker(network)
+    one, two = submit().job, submit(b"abcdefg").job
+    for job in (one, two):
+        worker.work(job.id)
+    jobs.cancel(one.id)
+    assert set(open_files) == {one.id, two.id}
+    worker.drop_ended_sources()
+    assert [path.name for path in (tmp_path / "scratch").iterdir()] == [two.id]
+
+
+def test_the_file_of_a_job_that_is_cancelled_stays_while_it_is_read(
+    submit, jobs, create_worker, tmp_path
+):
+    job = submit().job
+    seen = []
+
+    def network(lr):
+        jobs.cancel(job.id)
+        worker.drop_ended_sources()
+        seen.append((tmp_path / "scratch" / job.id).exists())
+        return repeat(lr)
+
+    worker = create_worker(network)
+    worker.work(job.id)
+    assert seen == [True]
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
 def test_a_stuck_worker_loses_its_piece(submit, ledger, create_worker):
     job = submit().job
 
