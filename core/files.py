@@ -126,6 +126,22 @@ def create_locked_folder(parent: Path, prefix: str) -> tuple[Path, int]:
     raise FileNotFoundError(f"{parent} must stay while files are written to it. It did not.")
 
 
+def lock_file(path: Path) -> int | None:
+    """Create a file, if there is none, and lock it.
+
+    Returns:
+        The descriptor that keeps it locked until it is closed; None if another one has locked it.
+
+    Raises:
+        OSError: if the file cannot be created.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    if _lock(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
 def _open_folder(folder: Path) -> int:
     return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
