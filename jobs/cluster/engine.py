@@ -16,7 +16,7 @@ from jobs.cluster.ledger import JobLedger, LedgerLimits, LedgerUnavailable, NewL
 from jobs.cluster.maintenance import PeriodicTask, Sweeper
 from jobs.cluster.storage import Storage, source_name
 from jobs.engine import EngineStats, JobEngine, ReceivedUpload, copy_upload
-from jobs.errors import EngineUnavailable, JobError
+from jobs.errors import EngineUnavailable, JobError, disk_full_reported
 from jobs.execution import JobContext
 from jobs.job import OPTIONS_FIELD, Job, JobState, NewJob, options_to_json
 
@@ -98,7 +98,9 @@ class ClusterJobs(JobEngine):
     @contextmanager
     def _receive(self, _job_id: str, upload: IO[bytes]) -> Iterator[ReceivedUpload]:
         with scratch_folder() as folder:
-            yield copy_upload(upload, folder / "upload", self._ledger.limits.disk_bytes)
+            with disk_full_reported():
+                received = copy_upload(upload, folder / "upload", self._ledger.limits.disk_bytes)
+            yield received
 
     def _add(self, new: NewJob, path: Path) -> Job | None:
         entry = ledger_entry(new)
@@ -113,8 +115,9 @@ class ClusterJobs(JobEngine):
             None; or the id of the job that the same request created at the same time.
         """
         self._ledger.expect_upload(entry.id, MAX_UPLOAD_S)
-        self._storage.put(path, source_name(entry.id))
         try:
+            with disk_full_reported():
+                self._storage.put(path, source_name(entry.id))
             existing = self._ledger.create(entry)
         except JobError:
             self._storage.delete(entry.id)

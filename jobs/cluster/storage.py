@@ -3,11 +3,16 @@
 Only this module imports fsspec.
 """
 
+import errno
 import glob
+import logging
+import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -15,13 +20,22 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from core.files import atomic_write
-from core.media.medium import Medium
+from core.media.medium import CheckCancelled, Medium
+from core.runtime.scheduler import CALLER_CHECK_S
 
 NO_CACHE = {"use_listings_cache": False, "skip_instance_cache": True}
 """Options of fsspec. Without caches, files that another machine has just written are seen."""
 
 CACHED_SOURCES = 4
 """Number of jobs whose uploaded files a worker keeps: it goes from one job to another and back."""
+
+RETRY_S, LONGEST_PAUSE_S = 1.0, 30.0
+"""Seconds of the first and of the longest pause between two attempts to transfer a file."""
+
+PATIENCE_S = 300.0
+"""Seconds for which a transfer is tried again."""
+
+log = logging.getLogger("enhancer.jobs")
 
 OpenSource = Callable[[Path], Medium]
 """Opens the uploaded file of a job."""
@@ -54,12 +68,12 @@ class Storage:
     def put(self, source: Path, name: str) -> None:
         """Store a copy of a file; others see the complete file, or none."""
         target = self._path(name)
-        if not self._is_folder:
-            with storage_errors():
+        with storage_errors():
+            if not self._is_folder:
                 self._files.put_file(str(source), target)
-            return
-        with atomic_write(Path(target)) as unfinished:
-            self._files.put_file(str(source), str(unfinished))
+                return
+            with atomic_write(Path(target)) as unfinished:
+                self._files.put_file(str(source), str(unfinished))
 
     def fetch(self, name: str, target: Path) -> None:
         """Copy a stored file to a file of this machine."""
@@ -98,11 +112,13 @@ class SourceCache:
         self._lock = threading.Lock()  # of both
 
     @contextmanager
-    def opened(self, job_id: str, open_source: OpenSource) -> Iterator[Medium]:
+    def opened(
+        self, job_id: str, open_source: OpenSource, check_interrupted: CheckCancelled
+    ) -> Iterator[Medium]:
         """Yield the medium of a job, fetched and opened if it is not cached.
 
         Raises:
-            OSError: if the file cannot be fetched.
+            OSError: if the file cannot be fetched; see `insist`.
             SuperResolutionError: for the file, as `open_source` does.
         """
         with self._lock:
@@ -111,7 +127,8 @@ class SourceCache:
         try:
             if medium is None:
                 path = self._folder / job_id
-                self._storage.fetch(source_name(job_id), path)
+                fetch = partial(self._storage.fetch, source_name(job_id), path)
+                insist(fetch, check_interrupted)
                 medium = open_source(path)
             self._keep(job_id, medium)
             yield medium
@@ -148,13 +165,55 @@ class SourceCache:
         (self._folder / job_id).unlink(missing_ok=True)
 
 
+def insist(transfer: Callable[[], None], check_interrupted: CheckCancelled) -> None:
+    """Transfer a file, again and again while the storage is full or away.
+
+    Args:
+        transfer: raises OSError if that fails.
+        check_interrupted: called now and then; what it raises ends the attempts.
+
+    Raises:
+        FileNotFoundError: if there is no such file, at once.
+        OSError: if it fails for `PATIENCE_S`.
+    """
+    since, pause_s, has_failed = time.monotonic(), RETRY_S, False
+    while True:
+        try:
+            transfer()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) or time.monotonic() - since > PATIENCE_S:
+                raise
+            if not has_failed:
+                log.warning("The storage does not work: %s", error)
+            has_failed = True
+        else:
+            if has_failed:
+                log.info("The storage works again, after %.0f s", time.monotonic() - since)
+            return
+        until = time.monotonic() + pause_s
+        while time.monotonic() < until:
+            check_interrupted()
+            time.sleep(CALLER_CHECK_S)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Raise StorageUnavailable instead of errors of storage libraries that are no OSError."""
+    """Raise an OSError that names no file: a path has the id of a job, which logs must not have.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        StorageUnavailable: for errors of storage libraries that are no OSError.
+        OSError: for others.
+    """
     try:
         yield
-    except OSError:
-        raise
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise OSError(error.errno, error.strerror) from None
     except Exception as error:
         raise StorageUnavailable(f"Storage must answer. Received: {error}") from error
 

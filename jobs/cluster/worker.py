@@ -13,7 +13,7 @@ from core.errors import ModelUnavailable, RequestAbandoned, SuperResolutionError
 from core.files import private_folder, scratch_folder, sweep_scratch_folders
 from core.media.medium import Medium
 from core.options import OutputOptions
-from core.runtime.scheduler import RequestDeadline
+from core.runtime.scheduler import CALLER_CHECK_S, RequestDeadline
 from jobs.cluster.broker import MessageQueue
 from jobs.cluster.client import log_failure
 from jobs.cluster.engine import ClusterBackend
@@ -29,6 +29,7 @@ from jobs.cluster.metrics import WorkerMetrics
 from jobs.cluster.storage import (
     SourceCache,
     Storage,
+    insist,
     part_name,
     parts_name,
     result_file_name,
@@ -48,6 +49,9 @@ MODEL_WAIT_S = 600.0
 """Seconds that a job waits for a worker with its model, and that a worker that has disappeared
 counts as one: time to replace all workers."""
 
+LONGEST_PAUSE_S = 30.0
+"""Seconds of the longest pause after a fault."""
+
 log = logging.getLogger("enhancer.jobs")
 
 Answer = TypeVar("Answer")
@@ -60,10 +64,13 @@ class WorkerTimings(NamedTuple):
         frame_s: seconds for a frame; after that the worker counts as stuck.
         stop_s: seconds for the piece under way after the worker is told to stop; after that
             another worker may compute the piece.
+        pause_s: seconds in which only other workers take pieces, after a fault of this machine;
+            twice as many after each further one.
     """
 
     frame_s: float
     stop_s: float
+    pause_s: float = 2.0
 
 
 class ClusterWorker:
@@ -101,6 +108,7 @@ class ClusterWorker:
         self._is_lost = False
         self._frame_due = float("inf")
         self._stop_by = float("inf")
+        self._faults = 0  # in a row
 
     @property
     def is_stuck(self) -> bool:
@@ -142,6 +150,8 @@ class ClusterWorker:
         finally:
             self._held, self._frame_due = None, float("inf")
         self._wake_others(job_id, needed=needed)
+        if self._faults:
+            self._rest()
 
     def _claim(self, job_id: str) -> SegmentClaim | None:
         try:
@@ -188,8 +198,10 @@ class ClusterWorker:
             return False
         except Exception:  # possibly a fault of this machine: another one may succeed
             log.exception("Piece not finished", extra=log_fields(claim, started))
+            self._faults += 1
             return self._release(claim, is_counted=True)
         log.info("Piece done", extra=log_fields(claim, started))
+        self._faults = 0
         return needed
 
     def _compute(self, claim: SegmentClaim) -> bool:
@@ -197,7 +209,8 @@ class ClusterWorker:
         check_attempt(claim, int(fields["pieces"]))
         options = options_from_json(fields[OPTIONS_FIELD])
         open_source = partial(self._context.open, options=options)
-        with self._sources.opened(claim.job_id, open_source) as medium:
+        opened = self._sources.opened(claim.job_id, open_source, self._check_interrupted)
+        with opened as medium:
             if claim.piece == int(fields["pieces"]):
                 self._join(claim, medium, fields["name"], options)
                 return False
@@ -215,7 +228,7 @@ class ClusterWorker:
             with closing(upscaler) as upscale:
                 medium.render(segment, upscale, target, partial(self._report, claim))
             self._frame_due = float("inf")
-            self._storage.put(target, name)
+            insist(partial(self._storage.put, target, name), self._check_interrupted)
             size = target.stat().st_size
         finish = partial(self._ledger.finish, claim, name, size, segment.frames)
         counts, needed = self._insist(finish)
@@ -229,7 +242,7 @@ class ClusterWorker:
         with self._scratch() as folder:
             target = folder / f"result{medium.suffix}"
             medium.join(self._fetch_parts(job_id, folder), target, self._check_interrupted)
-            self._storage.put(target, file_name)
+            insist(partial(self._storage.put, target, file_name), self._check_interrupted)
             result = self._context.describe_result(target, medium, name, options, expires=0.0)
         succeed = partial(self._ledger.succeed, job_id, result, file_name, medium.damage)
         if self._insist(succeed):
@@ -244,7 +257,7 @@ class ClusterWorker:
         names = self._insist(partial(self._ledger.parts, job_id))
         paths = [folder / str(index) for index in range(len(names))]
         for part, path in zip(names, paths, strict=True):
-            self._storage.fetch(part, path)
+            insist(partial(self._storage.fetch, part, path), self._check_interrupted)
         return paths
 
     def _report(self, claim: SegmentClaim, frames: int) -> None:
@@ -304,6 +317,13 @@ class ClusterWorker:
                 log_failure(logging.WARNING, "The ledger did not answer", error)
                 time.sleep(RETRY_S)
 
+    def _rest(self) -> None:
+        """Leave pieces to other workers for a while, after faults of this machine."""
+        pause_s = min(self._timings.pause_s * 2 ** (self._faults - 1), LONGEST_PAUSE_S)
+        until = time.monotonic() + pause_s
+        while time.monotonic() < until and self._stop_by == float("inf"):
+            time.sleep(CALLER_CHECK_S)
+
     def _scratch(self) -> AbstractContextManager[Path]:
         return private_folder(self._folder)
 
@@ -333,17 +353,19 @@ def run_worker(
         context.upscaler.scheduler.on_done = metrics.count_tile
         sweeper = Sweeper(ledger, storage, broker)
 
-        def beat() -> None:
+        def show_life() -> None:
             if not worker.is_stuck:
                 alive_file.touch()
-            worker.beat()
 
         def sweep() -> None:
             worker.drop_ended_sources()
             sweeper.sweep()
 
+        # Neither a full disk nor an absent Redis must keep one of these from the others.
+        every_s = ledger.lease_s / BEATS_PER_LEASE
         tasks = [
-            PeriodicTask(beat, ledger.lease_s / BEATS_PER_LEASE, "signs of life"),
+            PeriodicTask(show_life, every_s, "signs of life"),
+            PeriodicTask(worker.beat, every_s, "renewing the lease"),
             PeriodicTask(sweep, sweeper.every_s, "sweeping"),
         ]
         for task in tasks:
