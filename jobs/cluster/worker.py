@@ -186,7 +186,7 @@ class ClusterWorker:
         started = time.monotonic()
         try:
             needed = self._compute(claim)
-        except (JobInterrupted, RequestAbandoned):
+        except (JobInterrupted, RequestAbandoned, LedgerUnavailable):
             log.info("Piece given up", extra=log_fields(claim, started))
             return self._release(claim, is_counted=False)
         except ModelUnavailable as error:  # another machine may have its files, or the memory

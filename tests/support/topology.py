@@ -29,7 +29,7 @@ class StandIns:
         "ENHANCER_DECODERS": "0",
         "ENHANCER_DRAIN_S": "3",
         "ENHANCER_GRACEFUL_TIMEOUT_S": "30",
-        TILE_S: "0.05",
+        TILE_S: "0.03",
         LEASE_S: "2",
     }
     worker = ("-m", "tests.support.stand_in_app")

@@ -4,6 +4,7 @@ import os
 import threading
 
 import pytest
+import redis
 
 from core.errors import ModelUnavailable
 from core.options import OutputOptions
@@ -137,6 +138,21 @@ def test_after_a_fault_of_its_machine_a_worker_leaves_the_piece_to_others(
     worker.stop()
     working.join(10)
     assert not working.is_alive()
+
+
+def test_a_worker_that_stops_while_the_ledger_is_away_gives_up_its_piece(
+    submit, ledger, create_worker, monkeypatch, caplog
+):
+    def finish(*_arguments):
+        worker.stop()
+        raise redis.ConnectionError
+
+    monkeypatch.setattr(ledger, "finish", finish)
+    worker = create_worker(timings=WorkerTimings(frame_s=30, stop_s=0))
+    with caplog.at_level("INFO"):
+        worker.work(submit().job.id)
+    assert "Piece given up" in caplog.messages
+    assert {record.levelname for record in caplog.records} == {"INFO"}
 
 
 def test_a_lasting_fault_fails_the_job(jobs, submit, deliver, create_worker):
