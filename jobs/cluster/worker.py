@@ -167,7 +167,7 @@ class ClusterWorker:
     def _leave_to_others(self, job_id: str, model: str, created: float) -> None:
         """Leave a job to workers that have its model; fail it if there has been none for long."""
         announced = self._ledger.announced_models()
-        if model not in announced and time.time() > created + MODEL_WAIT_S:
+        if model not in announced and self._ledger.now() > created + MODEL_WAIT_S:
             names = ", ".join(announced or self._context.models.names)
             self._fail(
                 job_id, f"`model` must be one that a worker has: {names}. Received: {model!r}"
@@ -191,6 +191,7 @@ class ClusterWorker:
             return self._release(claim, is_counted=False)
         except ModelUnavailable as error:  # another machine may have its files, or the memory
             log.warning("Piece not finished: %s", error, extra=log_fields(claim, started))
+            self._faults += 1
             return self._release(claim, is_counted=True)
         except SuperResolutionError as error:
             log.info("Job failed: %s", error, extra=log_fields(claim, started))
