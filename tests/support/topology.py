@@ -19,7 +19,7 @@ from tests.support.short_folder import short_folder
 from tests.support.stand_in_app import LEASE_S, TILE_S, stand_in_service
 from tests.support.waiting import wait_until
 
-START_S = 180
+START_S = 600
 
 
 class StandIns:
