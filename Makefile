@@ -47,8 +47,8 @@ test-import: $(IMPORT_VENV)/.importing  ## only the tests of importing networks;
 test-container: $(VENV)/.development  ## build the image, run it confined and as a pod; it needs podman
 	$(BIN)/python -m pytest --timeout 3600 -m container tests/container
 
-test-rollout: $(VENV)/.development  ## replace replicas under load, and measure them; it needs podman and HAProxy
-	$(BIN)/python -m pytest --timeout 3600 -m rollout tests/container
+test-rollout: $(VENV)/.development  ## replace servers and workers under load; it needs HAProxy, Redis and podman
+	$(BIN)/python -m pytest --timeout 3600 -m rollout tests/container tests/api/test_replicas.py
 
 train-smoke: $(VENV)/.development  ## photographs to measured weights, the whole chain in small
 	$(BIN)/python -m pytest tests/training/test_chain.py

@@ -15,6 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # the server may start in any folder
 
 from config import ANY_HOST, ROOT, Settings
+from core.files import create_locked_folder, sweep_private_folders
 
 SCRIPT_NAME = "SCRIPT_NAME"
 if SCRIPT_NAME in os.environ:  # gunicorn answers every path without it with 500, even probes
@@ -23,17 +24,19 @@ if SCRIPT_NAME in os.environ:  # gunicorn answers every path without it with 500
 settings = Settings.from_env()
 
 SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"  # must be set before prometheus_client is imported
-METRICS_PREFIX = "enhancer-metrics-"
-# A folder in memory, or None for the default folder of temporary files.
-MEMORY_FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+METRICS_PREFIX = "enhancer-shared-metrics-"
+# A folder in memory, or else the default folder of temporary files.
+MEMORY_FOLDER = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())
 
 IDLE_CONNECTIONS = 500  # connections that occupy no thread
 
+sweep_private_folders(MEMORY_FOLDER, METRICS_PREFIX)  # of servers that were killed
 os.environ.setdefault(SHARED_METRICS, "")
 if settings.workers == 1:
     del os.environ[SHARED_METRICS]
 elif METRICS_PREFIX not in os.environ[SHARED_METRICS]:  # a reload keeps the folder
-    os.environ[SHARED_METRICS] = tempfile.mkdtemp(prefix=METRICS_PREFIX, dir=MEMORY_FOLDER)
+    metrics_folder, _lock = create_locked_folder(MEMORY_FOLDER, METRICS_PREFIX)  # until the end
+    os.environ[SHARED_METRICS] = str(metrics_folder)
 
 from api.observability.logs import logging_config  # noqa: E402
 from api.server.worker import WorkerTimeouts, create_worker_class  # noqa: E402
@@ -82,7 +85,7 @@ logger_class = "api.observability.logs.ServerLogger"
 logconfig_dict = logging_config(settings.log_format, settings.log_level)
 control_socket_disable = True  # gunicorn's control client is not used
 timeout = 120  # seconds without a heartbeat from a process; loading takes about 5
-worker_tmp_dir = MEMORY_FOLDER  # the heartbeat is a file: keep it off slow disks
+worker_tmp_dir = str(MEMORY_FOLDER)  # the heartbeat is a file: keep it off slow disks
 
 
 def child_exit(_server: Any, worker: Any) -> None:

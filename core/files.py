@@ -4,15 +4,19 @@ import fcntl
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 MEGABYTE = 1_000_000
 """Number of bytes in a megabyte, in all settings and messages."""
 
 PRIVATE_PREFIX = ".upscale-"
-"""Prefix of the names of private folders."""
+"""Prefix of the names of private folders beside results."""
+
+SCRATCH_PREFIX = "enhancer-scratch-"
+"""Prefix of the names of private folders among the temporary files."""
 
 FOLDER_ATTEMPTS = 8
 """Number of times to create a private folder; another process may remove its parent meanwhile."""
@@ -54,18 +58,19 @@ def flush_to_disk(path: Path) -> None:
 
 
 @contextmanager
-def private_folder(parent: Path) -> Iterator[Path]:
-    """Yield a new hidden folder for unfinished files, which goes with the block.
+def private_folder(parent: Path, prefix: str = PRIVATE_PREFIX) -> Iterator[Path]:
+    """Yield a new folder for unfinished files, which goes with the block.
 
     The folder is locked, so that `sweep_private_folders` removes it only once its process is
     dead. Folders that had to be created for it are removed with it, unless files lie in them.
 
     Args:
         parent: folder to create it in; created if it does not exist.
+        prefix: of its name.
     """
     missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     try:
-        folder, lock = _create_locked_folder(parent)
+        folder, lock = create_locked_folder(parent, prefix)
         try:
             yield folder
         finally:
@@ -77,24 +82,39 @@ def private_folder(parent: Path) -> Iterator[Path]:
                 created.rmdir()
 
 
-def sweep_private_folders(parent: Path) -> None:
-    """Remove the private folders that killed processes have left in a folder."""
-    for folder in parent.glob(f"{PRIVATE_PREFIX}*"):
+def sweep_private_folders(parent: Path, prefix: str = PRIVATE_PREFIX) -> None:
+    """Remove the private folders that killed processes of this user have left in a folder."""
+    for folder in parent.glob(f"{prefix}*"):
         with suppress(OSError):  # it is gone, belongs to another user, or cannot be locked here
             lock = _open_folder(folder)
             try:
-                if _lock(lock):
+                if os.fstat(lock).st_uid == os.geteuid() and _lock(lock):
                     shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(lock)
 
 
-def _create_locked_folder(parent: Path) -> tuple[Path, int]:
-    """Return a new folder, and the descriptor that keeps it locked until it is closed."""
+def scratch_folder() -> AbstractContextManager[Path]:
+    """Return a `private_folder` among the temporary files, for a block."""
+    return private_folder(Path(tempfile.gettempdir()), SCRATCH_PREFIX)
+
+
+def sweep_scratch_folders() -> None:
+    """Remove what `scratch_folder` has created for processes that were killed."""
+    sweep_private_folders(Path(tempfile.gettempdir()), SCRATCH_PREFIX)
+
+
+def create_locked_folder(parent: Path, prefix: str) -> tuple[Path, int]:
+    """Return a new private folder, and the descriptor that keeps it locked until it is closed.
+
+    Args:
+        parent: folder to create it in; created if it does not exist.
+        prefix: of its name.
+    """
     for _ in range(FOLDER_ATTEMPTS):
         with suppress(FileNotFoundError):  # swept, or a process that failed removed the parent
             parent.mkdir(parents=True, exist_ok=True)
-            folder = parent / f"{PRIVATE_PREFIX}{secrets.token_hex(4)}"
+            folder = parent / f"{prefix}{secrets.token_hex(4)}"
             folder.mkdir(mode=0o700)
             lock = _open_folder(folder)
             is_ours = True
@@ -104,6 +124,22 @@ def _create_locked_folder(parent: Path) -> tuple[Path, int]:
                 return folder, lock
             os.close(lock)
     raise FileNotFoundError(f"{parent} must stay while files are written to it. It did not.")
+
+
+def lock_file(path: Path) -> int | None:
+    """Create a file, if there is none, and lock it.
+
+    Returns:
+        The descriptor that keeps it locked until it is closed; None if another one has locked it.
+
+    Raises:
+        OSError: if the file cannot be created.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    if _lock(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _open_folder(folder: Path) -> int:

@@ -24,10 +24,27 @@ def default_alive_file() -> Path:
 
 
 def is_healthy(alive_file: Path) -> bool:
-    """Return whether the worker has touched its file recently."""
+    """Return whether the worker has touched its file recently.
+
+    A file of the future is from before the clock was set back. A living worker touches it again.
+    """
     with suppress(FileNotFoundError):
-        return time.time() - alive_file.stat().st_mtime < MAX_AGE_S
+        return abs(time.time() - alive_file.stat().st_mtime) < MAX_AGE_S
     return False
+
+
+def lock_sign(sign: Path) -> int:
+    """Return the descriptor that keeps other workers from a sign; exit with 1 if one has it."""
+    from core.files import lock_file
+
+    rule = "python -m jobs: --sign must name a file of its own for each worker of a machine"
+    try:
+        lock = lock_file(sign.with_name(f"{sign.name}.lock"))
+    except OSError as error:
+        sys.exit(f"{rule}, in a writable folder. Received: {sign}, which fails with: {error}")
+    if lock is None:
+        sys.exit(f"{rule}. Received: {sign}, which a running worker has.")
+    return lock
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,11 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--sign",
         type=Path,
         default=default_alive_file(),
-        help="file that a healthy worker touches; each worker of one machine needs its own",
+        help="file that a healthy worker touches; each worker of a machine needs its own",
     )
     parsed = parser.parse_args(arguments)
     if parsed.command == "health":
         return 0 if is_healthy(parsed.sign) else 1
+    _lock = lock_sign(parsed.sign)  # until the process ends
     from app import work  # takes seconds, which `health` need not wait for
 
     return work(parsed.sign)

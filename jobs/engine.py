@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, NamedTuple
 
+from core.files import scratch_folder, sweep_scratch_folders
 from core.media.medium import Medium
 from core.options import OutputOptions
 from jobs.errors import (
@@ -165,9 +165,9 @@ class JobEngine(ABC):
             SuperResolutionError: for the file or the options, as `submit` does.
         """
         self._context.models.check(options)
-        with TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             with disk_full_reported():
-                path = copy_upload(upload, Path(folder, "upload")).path
+                path = copy_upload(upload, folder / "upload").path
             return self._context.estimate(self._context.open_admissible(path, options), options)
 
     @abstractmethod
@@ -227,9 +227,12 @@ class JobEngine(ABC):
     def stats(self) -> EngineStats:
         """Return the current figures."""
 
-    @abstractmethod
     def start(self) -> None:
-        """Start the background work of this process, also on jobs that others have left."""
+        """Start the background work of this process, also on jobs that others have left.
+
+        Uploads that killed processes have left among the temporary files are deleted.
+        """
+        sweep_scratch_folders()
 
     def stop(self) -> None:
         """Begin no more frames, end all watching, and return at once.

@@ -213,11 +213,17 @@ def create_job_context(
     )
 
 
-def create_worker_context(settings: Settings) -> JobContext:
-    """Load all that a worker of a cluster needs to compute frames."""
+def create_worker_context(settings: Settings, upscaler: Upscaler | None = None) -> JobContext:
+    """Load all that a worker of a cluster needs to compute frames.
+
+    Args:
+        settings: of the worker.
+        upscaler: upscales the frames; None to load the graph that the settings name.
+    """
     decoder = create_decoder(settings)
     decoder_bytes = decoder.start()
-    upscaler = create_upscaler(settings)
+    if upscaler is None:
+        upscaler = create_upscaler(settings)
     models = create_registry(settings, upscaler)
     admission = create_admission(settings, upscaler, decoder_bytes)
     return create_job_context(settings, models, admission, decoder)

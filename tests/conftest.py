@@ -15,6 +15,7 @@ LONGEST = (
     "test_notebooks.py",
     "test_restoring.py",
     "test_cluster.py",
+    "test_replicas.py",
     "test_server.py",
     "test_backends.py",
     "test_clips.py",

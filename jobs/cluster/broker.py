@@ -26,8 +26,11 @@ TASK = "enhancer.work"
 SEND_POLICY = {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
 """How often, and at which intervals in seconds, sending is tried again."""
 
-CONSUMER = "celery.worker.consumer.consumer"
-"""Name of Celery's logger of lost connections."""
+OUTAGE_LOGGERS = ("celery.worker.consumer.consumer", "celery.worker.request")
+"""Names of Celery's loggers of lost connections."""
+
+UNACKNOWLEDGED = "Couldn't ack %r, reason:%r"
+"""Record of Kombu on a message that Redis will deliver again, because it does not answer now."""
 
 log = logging.getLogger("enhancer.jobs")
 
@@ -51,7 +54,9 @@ class WithoutOutages(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to keep a record."""
         texts = (record.msg, *(record.args if isinstance(record.args, tuple) else ()))
-        return CONNECTION_ERROR not in texts and CONNECTION_RETRY not in texts
+        return not {CONNECTION_ERROR, CONNECTION_RETRY, UNACKNOWLEDGED}.intersection(
+            text for text in texts if isinstance(text, str)
+        )
 
 
 class Broker:
@@ -86,7 +91,8 @@ class Broker:
         """
         self._celery.task(work, name=TASK)
         logging.getLogger("celery").setLevel(logging.WARNING)  # it logs ids, which are secret
-        logging.getLogger(CONSUMER).addFilter(WithoutOutages())
+        for name in OUTAGE_LOGGERS:
+            logging.getLogger(name).addFilter(WithoutOutages())
 
         def stop(*_signal: object) -> None:
             state.should_stop = 0  # Celery reads this after each message, and between messages

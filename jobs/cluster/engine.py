@@ -3,20 +3,20 @@
 import hashlib
 import logging
 import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from core.files import scratch_folder
 from jobs.cluster.broker import Broker, MessageQueue
 from jobs.cluster.client import connect, log_failure
 from jobs.cluster.ledger import JobLedger, LedgerLimits, LedgerUnavailable, NewLedgerJob
 from jobs.cluster.maintenance import PeriodicTask, Sweeper
 from jobs.cluster.storage import Storage, source_name
 from jobs.engine import EngineStats, JobEngine, ReceivedUpload, copy_upload
-from jobs.errors import EngineUnavailable, JobError, UnknownJob
+from jobs.errors import EngineUnavailable, JobError, UnknownJob, disk_full_reported
 from jobs.execution import JobContext
 from jobs.job import OPTIONS_FIELD, Job, JobState, NewJob, options_to_json
 
@@ -83,6 +83,7 @@ class ClusterJobs(JobEngine):
 
     def start(self) -> None:
         """Start to sweep now and then; see `jobs.cluster.maintenance`."""
+        super().start()
         self._sweeping.start()
 
     def stop(self) -> None:
@@ -99,8 +100,10 @@ class ClusterJobs(JobEngine):
 
     @contextmanager
     def _receive(self, _job_id: str, upload: IO[bytes]) -> Iterator[ReceivedUpload]:
-        with tempfile.TemporaryDirectory() as folder:
-            yield copy_upload(upload, Path(folder) / "upload", self._ledger.limits.disk_bytes)
+        with scratch_folder() as folder:
+            with disk_full_reported():
+                received = copy_upload(upload, folder / "upload", self._ledger.limits.disk_bytes)
+            yield received
 
     def _add(self, new: NewJob, path: Path) -> Job | None:
         entry = ledger_entry(new)
@@ -120,8 +123,9 @@ class ClusterJobs(JobEngine):
             None; or the id of the job that the same request created at the same time.
         """
         self._ledger.expect_upload(entry.id, MAX_UPLOAD_S)
-        self._storage.put(path, source_name(entry.id))
         try:
+            with disk_full_reported():
+                self._storage.put(path, source_name(entry.id))
             existing = self._ledger.create(entry)
         except JobError:
             self._storage.delete(entry.id)

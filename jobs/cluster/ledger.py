@@ -154,7 +154,7 @@ class JobLedger:
 
     def expect_upload(self, job_id: str, timeout_s: float) -> None:
         """Delete the files of a new job after a timeout, unless the job is created by then."""
-        self._redis.zadd(self._key("rubbish"), {job_id: self._now() + timeout_s})
+        self._redis.zadd(self._key("rubbish"), {job_id: self.now() + timeout_s})
 
     def find(self, key: str, fingerprint: str) -> str | None:
         """Return the id of the job that the same request created before, or None.
@@ -276,13 +276,13 @@ class JobLedger:
 
     def announce_models(self, names: Iterable[str], seconds: float) -> None:
         """Record for a number of seconds that a worker has these models."""
-        now = self._now()
+        now = self.now()
         self._redis.zadd(self._key("models"), dict.fromkeys(names, now + seconds))
         self._redis.zremrangebyscore(self._key("models"), "-inf", now)
 
     def announced_models(self) -> list[str]:
         """Return the names of the models that workers have, sorted."""
-        names: Any = self._redis.zrangebyscore(self._key("models"), self._now(), "+inf")
+        names: Any = self._redis.zrangebyscore(self._key("models"), self.now(), "+inf")
         return sorted(names)
 
     def needs_message(self, job_id: str, *, is_idle: bool) -> bool:
@@ -306,7 +306,7 @@ class JobLedger:
 
     def collect_expired(self) -> list[str]:
         """Forget expired jobs, and return the ids whose files can be deleted: nobody reads them."""
-        due: Any = self._redis.zrangebyscore(self._key("rubbish"), "-inf", self._now())
+        due: Any = self._redis.zrangebyscore(self._key("rubbish"), "-inf", self.now())
         for job_id in due:
             self._run("expire", job_id)
         return [job_id for job_id in due if not self._is_read(job_id)]
@@ -317,7 +317,7 @@ class JobLedger:
 
     def begin_reading(self, job_id: str, reader: str, timeout_s: float) -> None:
         """Keep the files of a job for a reader, at most until a timeout."""
-        self._redis.zadd(self._key("reading", job_id), {reader: self._now() + timeout_s})
+        self._redis.zadd(self._key("reading", job_id), {reader: self.now() + timeout_s})
         self._redis.expire(self._key("reading", job_id), math.ceil(timeout_s))
 
     def end_reading(self, job_id: str, reader: str) -> None:
@@ -351,10 +351,10 @@ class JobLedger:
             raise queue_memory_full(memory["used_memory"], limit_bytes)
 
     def _is_read(self, job_id: str) -> bool:
-        readers: Any = self._redis.zcount(self._key("reading", job_id), self._now(), "+inf")
+        readers: Any = self._redis.zcount(self._key("reading", job_id), self.now(), "+inf")
         return bool(readers)
 
-    def _now(self) -> float:
+    def now(self) -> float:
         """Return seconds since 1970 on the clock of Redis, which all machines share."""
         time: Any = self._redis.time()
         return float(time[0]) + float(time[1]) / 1e6

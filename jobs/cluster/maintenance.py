@@ -20,7 +20,8 @@ class PeriodicTask:
     """Calls a function again and again in a thread, even after it failed.
 
     Args:
-        action: called without arguments; what it raises is logged.
+        action: called without arguments. What it raises is logged, once for calls in a row that
+            fail alike.
         every_s: seconds between two calls.
         name: of the thread.
     """
@@ -45,11 +46,16 @@ class PeriodicTask:
             self._thread.join()
 
     def _loop(self) -> None:
+        failure = ""
         while not self._stopped.wait(self._every_s):
             try:
                 self._action()
             except Exception as error:  # the next call may succeed
-                log_failure(logging.WARNING, f"{self._thread.name} did not work", error)
+                if str(error) != failure:
+                    log_failure(logging.WARNING, f"{self._thread.name} did not work", error)
+                failure = str(error)
+            else:
+                failure = ""
 
 
 class Sweeper:
@@ -81,6 +87,13 @@ class Sweeper:
                 self._messages.send(job_id)
 
     def _delete_expired(self) -> None:
+        failure: OSError | None = None
         for job_id in self._ledger.collect_expired():
-            self._storage.delete(job_id)
-            self._ledger.forget_files(job_id)
+            try:
+                self._storage.delete(job_id)
+            except OSError as error:  # the files of other jobs may be deletable
+                failure = error
+            else:
+                self._ledger.forget_files(job_id)
+        if failure is not None:
+            raise failure

@@ -3,10 +3,16 @@
 Only this module imports fsspec.
 """
 
+import errno
 import glob
+import logging
+import os
+import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -14,13 +20,22 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from core.files import atomic_write
-from core.media.medium import Medium
+from core.media.medium import CheckCancelled, Medium
+from core.runtime.tile_tasks import CALLER_CHECK_S
 
 NO_CACHE = {"use_listings_cache": False, "skip_instance_cache": True}
 """Options of fsspec. Without caches, files that another machine has just written are seen."""
 
 CACHED_SOURCES = 4
 """Number of jobs whose uploaded files a worker keeps: it goes from one job to another and back."""
+
+RETRY_S, LONGEST_PAUSE_S = 1.0, 30.0
+"""Seconds of the first and of the longest pause between two attempts to transfer a file."""
+
+PATIENCE_S = 300.0
+"""Seconds for which a transfer is tried again."""
+
+log = logging.getLogger("enhancer.jobs")
 
 OpenSource = Callable[[Path], Medium]
 """Opens the uploaded file of a job."""
@@ -53,12 +68,12 @@ class Storage:
     def put(self, source: Path, name: str) -> None:
         """Store a copy of a file; others see the complete file, or none."""
         target = self._path(name)
-        if not self._is_folder:
-            with storage_errors():
+        with storage_errors():
+            if not self._is_folder:
                 self._files.put_file(str(source), target)
-            return
-        with atomic_write(Path(target)) as unfinished:
-            self._files.put_file(str(source), str(unfinished))
+                return
+            with atomic_write(Path(target)) as unfinished:
+                self._files.put_file(str(source), str(unfinished))
 
     def fetch(self, name: str, target: Path) -> None:
         """Copy a stored file to a file of this machine."""
@@ -83,6 +98,8 @@ class Storage:
 class SourceCache:
     """Copies, on this machine, of the uploaded files that were used last.
 
+    One thread opens them; another one may delete those that are not open.
+
     Args:
         storage: has the files.
         folder: for the copies.
@@ -91,36 +108,112 @@ class SourceCache:
     def __init__(self, storage: Storage, folder: Path) -> None:
         self._storage, self._folder = storage, folder
         self._media: OrderedDict[str, Medium] = OrderedDict()
+        self._open_job: str | None = None
+        self._lock = threading.Lock()  # of both
 
-    def medium(self, job_id: str, open_source: OpenSource) -> Medium:
-        """Return the medium of a job, fetched and opened if it is not cached.
+    @contextmanager
+    def opened(
+        self, job_id: str, open_source: OpenSource, check_interrupted: CheckCancelled
+    ) -> Iterator[Medium]:
+        """Yield the medium of a job, fetched and opened if it is not cached.
 
         Raises:
-            OSError: if the file cannot be fetched.
+            OSError: if the file cannot be fetched; see `insist`.
             SuperResolutionError: for the file, as `open_source` does.
         """
-        if job_id not in self._media:
-            path = self._folder / job_id
-            self._storage.fetch(source_name(job_id), path)
-            self._media[job_id] = open_source(path)
-        self._media.move_to_end(job_id)
-        while len(self._media) > CACHED_SOURCES:
-            self.drop(next(iter(self._media)))
-        return self._media[job_id]
+        with self._lock:
+            self._open_job = job_id
+            medium = self._media.get(job_id)
+        try:
+            if medium is None:
+                path = self._folder / job_id
+                fetch = partial(self._storage.fetch, source_name(job_id), path)
+                insist(fetch, check_interrupted)
+                medium = open_source(path)
+            self._keep(job_id, medium)
+            yield medium
+        finally:
+            with self._lock:
+                self._open_job = None
 
     def drop(self, job_id: str) -> None:
         """Delete the copy of a job's file, because the job is done or the copy is suspect."""
+        with self._lock:
+            self._drop(job_id)
+
+    def drop_all_but(self, find_needed: Callable[[], Collection[str]]) -> None:
+        """Delete the copies of other jobs than those needed, unless they are open.
+
+        Args:
+            find_needed: returns the ids of the needed jobs; called only if there are copies.
+        """
+        if self._media:
+            needed = find_needed()
+            with self._lock:
+                for job_id in set(self._media).difference(needed, [self._open_job]):
+                    self._drop(job_id)
+
+    def _keep(self, job_id: str, medium: Medium) -> None:
+        with self._lock:
+            self._media[job_id] = medium
+            self._media.move_to_end(job_id)
+            while len(self._media) > CACHED_SOURCES:
+                self._drop(next(iter(self._media)))
+
+    def _drop(self, job_id: str) -> None:
         self._media.pop(job_id, None)
         (self._folder / job_id).unlink(missing_ok=True)
 
 
+def insist(transfer: Callable[[], None], check_interrupted: CheckCancelled) -> None:
+    """Transfer a file, again and again while the storage is full or away.
+
+    Args:
+        transfer: raises OSError if that fails.
+        check_interrupted: called now and then; what it raises ends the attempts.
+
+    Raises:
+        FileNotFoundError: if there is no such file, at once.
+        OSError: if it fails for `PATIENCE_S`.
+    """
+    since, pause_s, has_failed = time.monotonic(), RETRY_S, False
+    while True:
+        try:
+            transfer()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) or time.monotonic() - since > PATIENCE_S:
+                raise
+            if not has_failed:
+                log.warning("The storage does not work: %s", error)
+            has_failed = True
+        else:
+            if has_failed:
+                log.info("The storage works again, after %.0f s", time.monotonic() - since)
+            return
+        until = time.monotonic() + pause_s
+        while time.monotonic() < until:
+            check_interrupted()
+            time.sleep(CALLER_CHECK_S)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Raise StorageUnavailable instead of errors of storage libraries that are no OSError."""
+    """Raise an OSError that names no file: a path has the id of a job, which logs must not have.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        StorageUnavailable: for errors of storage libraries that are no OSError.
+        OSError: for others.
+    """
     try:
         yield
-    except OSError:
-        raise
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise OSError(error.errno, error.strerror) from None
     except Exception as error:
         raise StorageUnavailable(f"Storage must answer. Received: {error}") from error
 

@@ -2,18 +2,18 @@
 
 import logging
 import secrets
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from core.errors import InvalidModel, ModelUnavailable, RequestAbandoned, SuperResolutionError
+from core.files import private_folder, scratch_folder, sweep_scratch_folders
 from core.media.medium import Medium
 from core.options import OutputOptions
-from core.runtime.tile_tasks import RequestDeadline
+from core.runtime.tile_tasks import CALLER_CHECK_S, RequestDeadline
 from jobs.cluster.broker import MessageQueue
 from jobs.cluster.client import log_failure
 from jobs.cluster.engine import ClusterBackend
@@ -29,6 +29,7 @@ from jobs.cluster.metrics import WorkerMetrics
 from jobs.cluster.storage import (
     SourceCache,
     Storage,
+    insist,
     part_name,
     parts_name,
     result_file_name,
@@ -48,6 +49,9 @@ MODEL_WAIT_S = 600.0
 """Seconds that a job waits for a worker with its model, and that a worker that has disappeared
 counts as one: time to replace all workers."""
 
+LONGEST_PAUSE_S = 30.0
+"""Seconds of the longest pause after a fault."""
+
 log = logging.getLogger("enhancer.jobs")
 
 Answer = TypeVar("Answer")
@@ -60,10 +64,13 @@ class WorkerTimings(NamedTuple):
         frame_s: seconds for a frame; after that the worker counts as stuck.
         stop_s: seconds for the piece under way after the worker is told to stop; after that
             another worker may compute the piece.
+        pause_s: seconds in which only other workers take pieces, after a fault of this machine;
+            twice as many after each further one.
     """
 
     frame_s: float
     stop_s: float
+    pause_s: float = 2.0
 
 
 class ClusterWorker:
@@ -101,6 +108,7 @@ class ClusterWorker:
         self._is_lost = False
         self._frame_due = float("inf")
         self._stop_by = float("inf")
+        self._faults = 0  # in a row
 
     @property
     def is_stuck(self) -> bool:
@@ -122,6 +130,10 @@ class ClusterWorker:
             state = self._ledger.report(held)
             self._is_lost = held is self._held and state is not ClaimState.OURS
 
+    def drop_ended_sources(self) -> None:
+        """Delete the copies of files whose jobs have ended; another thread may compute."""
+        self._sources.drop_all_but(self._ledger.active_jobs)
+
     def work(self, job_id: str) -> None:
         """Compute the next piece of a job, if there is one; raises nothing."""
         try:
@@ -138,6 +150,8 @@ class ClusterWorker:
         finally:
             self._held, self._frame_due = None, float("inf")
         self._wake_others(job_id, needed=needed)
+        if self._faults:
+            self._rest()
 
     def _claim(self, job_id: str) -> SegmentClaim | None:
         try:
@@ -153,7 +167,7 @@ class ClusterWorker:
     def _leave_to_others(self, job_id: str, model: str, created: float) -> None:
         """Leave a job to workers that have its model; fail it if there has been none for long."""
         announced = self._ledger.announced_models()
-        if model not in announced and time.time() > created + MODEL_WAIT_S:
+        if model not in announced and self._ledger.now() > created + MODEL_WAIT_S:
             names = ", ".join(announced or self._context.models.names)
             self._fail(
                 job_id, f"`model` must be one that a worker has: {names}. Received: {model!r}"
@@ -172,11 +186,12 @@ class ClusterWorker:
         started = time.monotonic()
         try:
             needed = self._compute(claim)
-        except (JobInterrupted, RequestAbandoned, UnknownJob):
+        except (JobInterrupted, RequestAbandoned, UnknownJob, LedgerUnavailable):
             log.info("Piece given up", extra=log_fields(claim, started))
             return self._release(claim, is_counted=False)
         except (InvalidModel, ModelUnavailable) as error:  # another machine may have its files
             log.warning("Piece not finished: %s", error, extra=log_fields(claim, started))
+            self._faults += 1
             return self._release(claim, is_counted=True)
         except SuperResolutionError as error:
             log.info("Job failed: %s", error, extra=log_fields(claim, started))
@@ -184,8 +199,10 @@ class ClusterWorker:
             return False
         except Exception:  # possibly a fault of this machine: another one may succeed
             log.exception("Piece not finished", extra=log_fields(claim, started))
+            self._faults += 1
             return self._release(claim, is_counted=True)
         log.info("Piece done", extra=log_fields(claim, started))
+        self._faults = 0
         return needed
 
     def _compute(self, claim: SegmentClaim) -> bool:
@@ -193,11 +210,12 @@ class ClusterWorker:
         check_attempt(claim, int(fields["pieces"]))
         options = options_from_json(fields[OPTIONS_FIELD])
         open_source = partial(self._context.open, options=options)
-        medium = self._sources.medium(claim.job_id, open_source)
-        if claim.piece == int(fields["pieces"]):
-            self._join(claim, medium, fields["name"], options)
-            return False
-        return self._render(claim, medium, options)
+        opened = self._sources.opened(claim.job_id, open_source, self._check_interrupted)
+        with opened as medium:
+            if claim.piece == int(fields["pieces"]):
+                self._join(claim, medium, fields["name"], options)
+                return False
+            return self._render(claim, medium, options)
 
     def _render(self, claim: SegmentClaim, medium: Medium, options: OutputOptions) -> bool:
         """Compute and store a segment, and return whether to wake another worker."""
@@ -211,7 +229,7 @@ class ClusterWorker:
             with closing(upscaler) as upscale:
                 medium.render(segment, upscale, target, partial(self._report, claim))
             self._frame_due = float("inf")
-            self._storage.put(target, name)
+            insist(partial(self._storage.put, target, name), self._check_interrupted)
             size = target.stat().st_size
         finish = partial(self._ledger.finish, claim, name, size, segment.frames)
         counts, needed = self._insist(finish)
@@ -225,7 +243,7 @@ class ClusterWorker:
         with self._scratch() as folder:
             target = folder / f"result{medium.suffix}"
             medium.join(self._fetch_parts(job_id, folder), target, self._check_interrupted)
-            self._storage.put(target, file_name)
+            insist(partial(self._storage.put, target, file_name), self._check_interrupted)
             result = self._context.describe_result(target, medium, name, options, expires=0.0)
         succeed = partial(self._ledger.succeed, job_id, result, file_name, medium.damage)
         if self._insist(succeed):
@@ -240,7 +258,7 @@ class ClusterWorker:
         names = self._insist(partial(self._ledger.parts, job_id))
         paths = [folder / str(index) for index in range(len(names))]
         for part, path in zip(names, paths, strict=True):
-            self._storage.fetch(part, path)
+            insist(partial(self._storage.fetch, part, path), self._check_interrupted)
         return paths
 
     def _report(self, claim: SegmentClaim, frames: int) -> None:
@@ -300,10 +318,15 @@ class ClusterWorker:
                 log_failure(logging.WARNING, "The ledger did not answer", error)
                 time.sleep(RETRY_S)
 
-    @contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
-            yield Path(folder)
+    def _rest(self) -> None:
+        """Leave pieces to other workers for a while, after faults of this machine."""
+        pause_s = min(self._timings.pause_s * 2 ** (self._faults - 1), LONGEST_PAUSE_S)
+        until = time.monotonic() + pause_s
+        while time.monotonic() < until and self._stop_by == float("inf"):
+            time.sleep(CALLER_CHECK_S)
+
+    def _scratch(self) -> AbstractContextManager[Path]:
+        return private_folder(self._folder)
 
 
 def run_worker(
@@ -324,23 +347,27 @@ def run_worker(
     """
     ledger, storage, broker = backend
     metrics = WorkerMetrics()
-    with (
-        tempfile.TemporaryDirectory(prefix="enhancer-worker-") as folder,
-        metrics.serve(metrics_port),
-    ):
-        worker = ClusterWorker(ledger, storage, broker, context, timings, Path(folder))
+    sweep_scratch_folders()
+    with scratch_folder() as folder, metrics.serve(metrics_port):
+        worker = ClusterWorker(ledger, storage, broker, context, timings, folder)
         worker.on_frames, worker.on_final = metrics.count_frames, metrics.count_job
         context.upscaler.scheduler.on_done = metrics.count_tile
         sweeper = Sweeper(ledger, storage, broker)
 
-        def beat() -> None:
+        def show_life() -> None:
             if not worker.is_stuck:
                 alive_file.touch()
-            worker.beat()
 
+        def sweep() -> None:
+            worker.drop_ended_sources()
+            sweeper.sweep()
+
+        # Neither a full disk nor an absent Redis must keep one of these from the others.
+        every_s = ledger.lease_s / BEATS_PER_LEASE
         tasks = [
-            PeriodicTask(beat, ledger.lease_s / BEATS_PER_LEASE, "signs of life"),
-            PeriodicTask(sweeper.sweep, sweeper.every_s, "sweeping"),
+            PeriodicTask(show_life, every_s, "signs of life"),
+            PeriodicTask(worker.beat, every_s, "renewing the lease"),
+            PeriodicTask(sweep, sweeper.every_s, "sweeping"),
         ]
         for task in tasks:
             task.start()

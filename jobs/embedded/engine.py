@@ -92,6 +92,7 @@ class EmbeddedJobs(JobEngine):
 
     def start(self) -> None:
         """See `JobEngine.start`."""
+        super().start()
         self._backend()
 
     def stop(self) -> None:

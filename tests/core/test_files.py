@@ -1,10 +1,20 @@
+import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from config import ROOT
-from core.files import atomic_write, private_folder, sweep_private_folders
+from core.files import (
+    atomic_write,
+    create_locked_folder,
+    private_folder,
+    scratch_folder,
+    sweep_private_folders,
+    sweep_scratch_folders,
+)
 
 
 def names_in(folder):
@@ -73,3 +83,26 @@ def test_only_private_folders_of_dead_processes_are_swept(tmp_path):
         sweep_private_folders(tmp_path)
         assert names_in(tmp_path) == [alive.name]
         assert alive.name != left
+
+
+@pytest.fixture
+def left():
+    """A private folder among the temporary files whose process has ended."""
+    folder, lock = create_locked_folder(Path(tempfile.gettempdir()), "enhancer-scratch-")
+    (folder / "upload").touch()
+    os.close(lock)
+    return folder
+
+
+def test_scratch_folders_are_swept_without_those_in_use(left):
+    with scratch_folder() as alive:
+        sweep_scratch_folders()
+        assert (left.exists(), alive.exists()) == (False, True)
+    assert not alive.exists()
+
+
+def test_folders_of_other_users_and_links_are_not_swept(left, monkeypatch, tmp_path):
+    (tmp_path / "enhancer-scratch-link").symlink_to(left)
+    monkeypatch.setattr(os, "geteuid", lambda: left.stat().st_uid + 1)
+    sweep_scratch_folders()
+    assert (left / "upload").exists()

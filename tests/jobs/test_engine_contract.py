@@ -80,7 +80,7 @@ class ClusterHarness:
             self._storage,
             self._messages,
             context,
-            WorkerTimings(frame_s=30, stop_s=0),
+            WorkerTimings(frame_s=30, stop_s=0, pause_s=0),
             scratch,
         )
         self._thread = threading.Thread(target=self._work, daemon=True)

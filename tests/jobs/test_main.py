@@ -5,6 +5,7 @@ import time
 import pytest
 
 from app import work
+from core.files import lock_file
 from jobs.__main__ import MAX_AGE_S, main
 
 
@@ -34,6 +35,22 @@ def test_a_worker_is_healthy_if_its_file_was_touched_recently(tmp_path):
     assert main(command) == 1
     alive_file.touch()
     assert main(command) == 0
-    long_ago = time.time() - MAX_AGE_S - 1
-    os.utime(alive_file, (long_ago, long_ago))
-    assert main(command) == 1
+    for away_s in (-MAX_AGE_S - 1, MAX_AGE_S + 10):  # the clock may have been set back
+        then = time.time() + away_s
+        os.utime(alive_file, (then, then))
+        assert main(command) == 1
+
+
+def test_a_second_worker_with_the_same_sign_is_refused(tmp_path):
+    command = ["worker", "--sign", str(tmp_path / "alive")]
+    lock = lock_file(tmp_path / "alive.lock")
+    with pytest.raises(SystemExit, match="a file of its own .*alive, which a running worker has"):
+        main(command)
+    os.close(lock)  # as the end of that worker does
+    with pytest.raises(SystemExit, match="ENHANCER_QUEUE_URL must be set for a worker"):
+        main(command)
+
+
+def test_a_sign_that_cannot_be_written_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match="in a writable folder. Received: .*none/alive, which"):
+        main(["worker", "--sign", str(tmp_path / "none" / "alive")])

@@ -1,5 +1,6 @@
 """A cluster for tests: Redis and workers, each in a process of its own, and a storage."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from jobs.cluster.engine import ClusterJobs
 from jobs.cluster.ledger import JobLedger
 from jobs.cluster.storage import Storage
 from tests.support.redis_server import RedisServer
+from tests.support.short_folder import short_folder
 from tests.support.stand_in_worker import LIMITS, letters_context
 from tests.support.waiting import wait_until
 
@@ -43,6 +45,7 @@ class WorkerProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.stand_in_worker", *map(str, arguments)],
                 cwd=ROOT,
+                env=os.environ | {"TMPDIR": str(cluster.scratch)},
                 stderr=file,
             )
 
@@ -83,10 +86,15 @@ class WorkerProcess:
 
 
 class Cluster:
-    """Redis, storage and workers, and the engine of this process."""
+    """Redis, storage and workers, and the engine of this process.
 
-    def __init__(self, folder, server, storage_url):
+    Attributes:
+        scratch: folder of the workers' temporary files.
+    """
+
+    def __init__(self, folder, scratch, server, storage_url):
         self.folder, self.redis, self.storage_url = folder, server, storage_url
+        self.scratch = scratch
         ledger = JobLedger(connect(server.url), LIMITS, lease_s=LEASE_S)
         self.ledger = ledger
         self.jobs = ClusterJobs(ledger, Storage(storage_url), Broker(server.url), letters_context())
@@ -104,6 +112,10 @@ class Cluster:
         wait_until(lambda: self.jobs.get(job.id).state.is_final, timeout_s)
         return self.jobs.get(job.id)
 
+    def sources(self, job):
+        """Return the copies that workers have of a job's file."""
+        return list(self.scratch.glob(f"*/{job.id}"))
+
     def result(self, job):
         with self.jobs.open_result(job.id) as opened:
             return opened.file.read()
@@ -114,12 +126,13 @@ def running_cluster(folder, storage_url=None):
     """Yield a cluster without workers; at the end, kill all its processes."""
     server = RedisServer(folder)
     server.start()
-    cluster = Cluster(folder, server, storage_url or str(folder / "storage"))
-    try:
-        yield cluster
-    finally:
-        cluster.jobs.close()
-        for worker in cluster.workers:
-            worker.send(signal.SIGCONT)
-            worker.kill()
-        server.kill()
+    with short_folder() as scratch:
+        cluster = Cluster(folder, scratch, server, storage_url or str(folder / "storage"))
+        try:
+            yield cluster
+        finally:
+            cluster.jobs.close()
+            for worker in cluster.workers:
+                worker.send(signal.SIGCONT)
+                worker.kill()
+            server.kill()

@@ -8,6 +8,15 @@ from csv import DictReader
 import requests
 
 from benchmarks.server import free_port
+from config import ROOT
+from tests.support.waiting import wait_until
+
+DOCUMENTED = ROOT / "deploy" / "proxies" / "haproxy.cfg"
+PREFIX = "/enhancer"
+"""The documented configuration, and the prefix under which it publishes the service."""
+
+SERVED_BY = "X-Served-By"
+"""Header of answers that names the server, behind the documented configuration."""
 
 CHECK_EVERY_MS = 500
 """A refusal counts at once; an answer may take longer, where all share too few cores."""
@@ -27,15 +36,18 @@ defaults
 frontend pictures
   bind 127.0.0.1:{port}
   default_backend replicas
-frontend figures
-  bind 127.0.0.1:{figures_port}
-  stats enable
-  stats uri /
 backend replicas
   balance leastconn
   option httpchk GET /health/ready
   default-server check inter {every_ms}ms fall 1 rise 1
 {servers}
+"""
+
+FIGURES = """
+frontend figures
+  bind 127.0.0.1:{port}
+  stats enable
+  stats uri /
 """
 
 
@@ -46,19 +58,26 @@ class Proxy:
         url: what clients post to.
     """
 
-    def __init__(self, port, figures_port):
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, url, figures_port):
+        self.url = url
         self._figures_url = f"http://127.0.0.1:{figures_port}/;csv"
 
-    def state_of(self, server):
-        """UP or DOWN, with what HAProxy says beside."""
+    def answers(self):
+        """Whether HAProxy accepts connections yet."""
+        try:
+            return requests.get(self._figures_url, timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def figures_of(self, server):
+        """What HAProxy knows of a server, by the names of its columns."""
         lines = requests.get(self._figures_url, timeout=5).text.removeprefix("# ").splitlines()
-        row = next(row for row in DictReader(lines) if row["svname"] == server)
-        return row["status"]
+        return next(row for row in DictReader(lines) if row["svname"] == str(server))
 
     def wait_for(self, server, state, patience_s=180):
+        """Wait until a server is UP or DOWN."""
         deadline = time.monotonic() + patience_s
-        while not self.state_of(server).startswith(state):
+        while not self.figures_of(server)["status"].startswith(state):
             assert time.monotonic() < deadline, f"{server} did not come {state}"
             time.sleep(0.1)
 
@@ -66,21 +85,53 @@ class Proxy:
 @contextmanager
 def running_proxy(ports, folder):
     """A proxy in front of ports of this machine, whose servers are called by their ports."""
-    port, figures_port = free_port(), free_port()
-    servers = "\n".join(f"  server {each} 127.0.0.1:{each}" for each in ports)
+    port = free_port()
+    servers = server_lines(ports, "  server {0} 127.0.0.1:{0}")
+    text = CONFIGURATION.format(port=port, every_ms=CHECK_EVERY_MS, servers=servers)
+    with _running(f"http://127.0.0.1:{port}", text, ports, folder) as proxy:
+        yield proxy
+
+
+@contextmanager
+def documented_proxy(ports, folder, changes):
+    """A proxy as it is documented, in front of servers that are called by their ports.
+
+    Args:
+        ports: of the servers, on this machine.
+        folder: for the configuration.
+        changes: words of the configuration, and what stands there instead.
+    """
+    port = free_port()
+    changed = {
+        "bind :8080": f"bind 127.0.0.1:{port}",
+        "    server enhancer1 127.0.0.1:5000": server_lines(ports, "    server {0} 127.0.0.1:{0}")
+        + f"\n    http-response set-header {SERVED_BY} %s",
+    }
+    text = DOCUMENTED.read_text()
+    for words, others in (changed | changes).items():
+        assert text.count(words) == 1, words
+        text = text.replace(words, others)
+    with _running(f"http://127.0.0.1:{port}{PREFIX}", text, ports, folder) as proxy:
+        yield proxy
+
+
+def server_lines(ports, pattern):
+    return "\n".join(pattern.format(port) for port in ports)
+
+
+@contextmanager
+def _running(url, text, ports, folder):
+    """Run HAProxy until the block ends, which begins when all servers are there."""
+    figures_port = free_port()
     settings = folder / "haproxy.cfg"
-    settings.write_text(
-        CONFIGURATION.format(
-            port=port, figures_port=figures_port, every_ms=CHECK_EVERY_MS, servers=servers
-        )
-    )
+    settings.write_text(text + FIGURES.format(port=figures_port))
     with subprocess.Popen(["haproxy", "-db", "-q", "-f", str(settings)]) as process:
         try:
-            proxy = Proxy(port, figures_port)
-            time.sleep(1)
+            proxy = Proxy(url, figures_port)
+            wait_until(lambda: process.poll() is not None or proxy.answers())
             assert process.poll() is None
             for server in ports:
-                proxy.wait_for(str(server), "UP")
+                proxy.wait_for(server, "UP")
             yield proxy
         finally:
             process.kill()

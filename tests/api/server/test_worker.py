@@ -3,10 +3,12 @@
 import http.client
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +23,7 @@ from api.server.worker import (
     is_progress_request,
     reject_new_connections,
 )
+from core.files import create_locked_folder
 from tests.support.stand_in_app import LOAD_S, TILE_S, stand_in_service
 from tests.support.stand_ins import noise
 from tests.support.waiting import wait_until
@@ -181,6 +184,20 @@ def test_the_metrics_of_several_workers_are_added_up(picture):
     assert not folder.exists()
 
 
+def test_metrics_of_a_killed_server_are_swept_and_those_of_others_are_not():
+    memory = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())
+    (dead, lock), (alive, other_lock) = (
+        create_locked_folder(memory, "enhancer-shared-metrics-") for _ in range(2)
+    )
+    os.close(lock)  # as the end of a process does
+    try:
+        with stand_in_service():
+            assert (dead.exists(), alive.exists()) == (False, True)
+    finally:
+        shutil.rmtree(alive)
+        os.close(other_lock)
+
+
 def metrics_folder(process):
     """Return the folder in which the workers count: they map its files."""
     found = []
@@ -188,7 +205,7 @@ def metrics_folder(process):
     def has_been_found():
         for pid in workers_of(process):
             maps = Path(f"/proc/{pid}/maps").read_text()
-            found.extend(re.findall(r"(/\S*enhancer-metrics-[^/]+)/", maps))
+            found.extend(re.findall(r"(/\S*enhancer-shared-metrics-[^/]+)/", maps))
         return found
 
     wait_until(has_been_found)

@@ -12,7 +12,7 @@ from jobs.cluster.worker import ClusterWorker, WorkerTimings
 from tests.support.stand_in_worker import letters_context
 from tests.support.stand_ins import repeat
 
-TIMINGS = WorkerTimings(frame_s=30, stop_s=10)
+TIMINGS = WorkerTimings(frame_s=30, stop_s=10, pause_s=0)
 
 
 class Messages:

@@ -1,11 +1,13 @@
 import logging
+from pathlib import Path
 
+import kombu.message
 import pytest
 from celery.worker.consumer.consumer import CONNECTION_ERROR, CONNECTION_RETRY
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobs.cluster.broker import WithoutOutages
+from jobs.cluster.broker import UNACKNOWLEDGED, WithoutOutages
 from jobs.cluster.client import connect, log_failure
 from jobs.cluster.ledger import JobLedger, LedgerLimits, LedgerUnavailable
 from tests.support.redis_server import RedisServer, needs_redis
@@ -53,4 +55,6 @@ def test_records_of_celery_on_an_outage_are_left_out():
     assert not keeps(CONNECTION_ERROR, "redis://", OSError(), "")
     assert not keeps("%s (%r)", CONNECTION_RETRY, OSError())
     assert not keeps(CONNECTION_RETRY)
+    assert not keeps(UNACKNOWLEDGED, "tag", OSError())
+    assert UNACKNOWLEDGED in Path(kombu.message.__file__).read_text()
     assert keeps("Received an unknown task: %s", "t")

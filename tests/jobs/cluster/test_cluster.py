@@ -11,7 +11,7 @@ from core.options import OutputOptions
 from jobs.job import JobState
 from tests.support.clip_files import scenes, write_clip
 from tests.support.letters import result_of
-from tests.support.machines import LEASE_S, running_cluster
+from tests.support.machines import running_cluster
 from tests.support.redis_server import needs_redis
 from tests.support.s3_server import BUCKET, s3_server
 from tests.support.stand_in_worker import letters_context
@@ -89,9 +89,7 @@ def test_a_killed_worker_is_replaced(cluster):
     job = submit(cluster)
     wait_until(lambda: first.pieces_done and first.is_computing)
     first.kill()
-    killed = time.monotonic()
     assert cluster.wait_for(job).state is JobState.SUCCEEDED
-    assert time.monotonic() - killed < 3 * LEASE_S + len(TEXT) * 0.1 + 5
     assert cluster.result(job) == result_of(TEXT)
     reported = first.pieces_done + second.pieces_done
     assert reported in (8, 8 + 1)  # it may die after a piece and before the log line
@@ -99,21 +97,23 @@ def test_a_killed_worker_is_replaced(cluster):
 
 def test_a_video_survives_the_death_of_a_worker(cluster, tmp_path):
     path = tmp_path / "clip.mp4"
-    write_clip(path, scenes(240, 16, 16))
+    write_clip(path, scenes(100, 16, 16))
     context = letters_context()
     medium = context.open(path, OutputOptions())
-    assert len(medium.segments()) == 3
+    assert len(medium.segments()) == 2
     upscale_medium(medium, context.upscaler.upscale, tmp_path / "undisturbed", lambda _: None)
     (first,) = cluster.start_workers("a", frame_s=0.05)
     with path.open("rb") as upload:
         job = cluster.jobs.submit(upload, "clip.mp4", OutputOptions(), key=None, caller="").job
     wait_for_frames(cluster, job, 10)
     first.kill()
+    assert len(cluster.sources(job)) == 1
     (second,) = cluster.start_workers("b", frame_s=0)
     assert cluster.wait_for(job).state is JobState.SUCCEEDED
     assert cluster.result(job) == (tmp_path / "undisturbed").read_bytes()
     assert first.pieces_done == 0
-    wait_until(lambda: second.pieces_done == 3 + 1)
+    wait_until(lambda: second.pieces_done == 2 + 1)
+    wait_until(lambda: not cluster.sources(job))  # nor that of the first worker
 
 
 @pytest.mark.thorough
@@ -158,7 +158,7 @@ def test_a_cancelled_job_takes_no_more_time_and_space(pair):
     pair.jobs.cancel(job.id)
     wait_until(lambda: all(not worker.is_computing for worker in pair.workers), 2)
     assert pair.jobs.get(job.id).state is JobState.CANCELLED
-    wait_until(lambda: not stored_files(pair, job))
+    wait_until(lambda: not stored_files(pair, job) and not pair.sources(job))
     other = submit(pair, b"ab")
     assert pair.wait_for(other).state is JobState.SUCCEEDED
     assert pair.jobs.get(job.id).state is JobState.CANCELLED

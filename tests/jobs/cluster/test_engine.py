@@ -1,5 +1,6 @@
 """What only the cluster engine does; see tests/jobs/test_engine_contract.py for the rest."""
 
+import errno
 import io
 
 import pytest
@@ -8,7 +9,7 @@ from core.options import OutputOptions
 from jobs.cluster.client import connect
 from jobs.cluster.engine import ClusterJobs
 from jobs.cluster.ledger import MEMORY_SHARE, JobLedger, LedgerLimits
-from jobs.errors import EngineUnavailable, TooManyJobs
+from jobs.errors import EngineUnavailable, OutOfSpace, TooManyJobs
 from jobs.job import JobState
 from tests.support.letters import result_of
 from tests.support.redis_server import needs_redis
@@ -29,6 +30,23 @@ def test_a_refused_job_leaves_no_files(submit, tmp_path):
     with pytest.raises(TooManyJobs):
         submit()
     assert len(list((tmp_path / "storage").glob("*/source"))) == 3
+
+
+def full(*_arguments):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    "place", ["jobs.cluster.engine.copy_upload", "jobs.cluster.storage.Storage.put"]
+)
+def test_a_full_disk_refuses_a_job_with_its_reason(submit, jobs, monkeypatch, place, tmp_path):
+    with monkeypatch.context() as patched:
+        patched.setattr(place, full)
+        with pytest.raises(OutOfSpace, match="it is full"):
+            submit()
+    assert jobs.stats().jobs[JobState.QUEUED] == 0
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    submit()
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+import traceback
+
 import pytest
 
 from jobs.cluster.storage import Storage
@@ -91,6 +93,21 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(FileNotFoundError):
         storage.put(tmp_path / "nothing", "job/source")
     assert not [path for path in (tmp_path / "storage").rglob("*") if path.is_file()]
+
+
+def test_errors_do_not_show_the_id_of_a_job(put, storage, tmp_path):
+    job_id = "k3Jd"
+    put(b"x", job_id)
+    transfers = [
+        lambda: storage.fetch(f"{job_id}/source", tmp_path / "copy"),
+        lambda: storage.open(f"{job_id}/source"),
+    ]
+    if storage.folder:
+        transfers.append(lambda: put(b"x", f"{job_id}/source"))
+    for transfer in transfers:
+        with pytest.raises(OSError) as raised:
+            transfer()
+        assert "k3Jd" not in "".join(traceback.format_exception(raised.value))
 
 
 def test_an_open_file_in_a_folder_can_be_read_after_it_is_deleted(tmp_path):

@@ -1,6 +1,10 @@
+import errno
 import io
+import os
+import threading
 
 import pytest
+import redis
 
 from core.errors import InvalidModel, ModelUnavailable
 from core.options import OutputOptions
@@ -51,6 +55,111 @@ def test_a_fault_of_the_machine_is_tried_again_elsewhere(
         assert file.read() == result_of(b"abcdef")
 
 
+@pytest.fixture
+def failing_storage(storage, monkeypatch):
+    """Have the storage fail as often as asked for, in one of its methods."""
+    monkeypatch.setattr("jobs.cluster.storage.CALLER_CHECK_S", 0.001)
+    monkeypatch.setattr("jobs.cluster.storage.RETRY_S", 0.001)
+    monkeypatch.setattr("jobs.cluster.storage.LONGEST_PAUSE_S", 0.001)
+
+    def fail(method, error, times):
+        works = getattr(storage, method)
+        errors = [error] * times
+
+        def transfer(*arguments):
+            if errors:
+                raise errors.pop()
+            works(*arguments)
+
+        monkeypatch.setattr(storage, method, transfer)
+
+    return fail
+
+
+@pytest.mark.parametrize("method", ["put", "fetch"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_a_job_waits_for_a_storage_that_is_full_or_away(
+    submit, jobs, deliver, failing_storage, method, code, caplog
+):
+    job = submit().job
+    failing_storage(method, OSError(code, os.strerror(code)), 20)
+    with caplog.at_level("INFO"):
+        deliver()
+    with jobs.open_result(job.id) as (file, _result):
+        assert file.read() == result_of(b"abcdef")
+    assert {record.attempt for record in caplog.records if record.msg == "Piece done"} == {1}
+    assert caplog.text.count("The storage does not work") == 1
+    assert caplog.text.count("The storage works again") == 1
+
+
+def test_a_worker_does_not_wait_for_a_storage_with_a_job_that_was_cancelled(
+    submit, jobs, storage, create_worker, failing_storage, monkeypatch, tmp_path
+):
+    job = submit().job
+    failing_storage("put", OSError(errno.ENOSPC, "full"), 10**6)
+    refused = storage.put
+
+    def put(*arguments):
+        jobs.cancel(job.id)
+        worker.beat()
+        refused(*arguments)
+
+    monkeypatch.setattr(storage, "put", put)
+    worker = create_worker()
+    worker.work(job.id)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_storage_that_stays_away_counts_as_a_failed_attempt(
+    submit, jobs, deliver, failing_storage, monkeypatch
+):
+    monkeypatch.setattr("jobs.cluster.storage.PATIENCE_S", 0.01)
+    job = submit().job
+    failing_storage("put", OSError(errno.EIO, "away"), 10**6)
+    deliver()
+    assert jobs.get(job.id).error.startswith("Segment 1 must come to an end. Begun 3 times")
+
+
+def test_after_a_fault_of_its_machine_a_worker_leaves_the_piece_to_others(
+    submit, ledger, create_worker, caplog
+):
+    def network(_lr):
+        raise MemoryError
+
+    job = submit().job
+    worker = create_worker(network, WorkerTimings(frame_s=30, stop_s=10, pause_s=30))
+    working = threading.Thread(target=worker.work, args=(job.id,))
+    working.start()
+    wait_until(lambda: "Piece not finished" in caplog.text)
+    model_id = letters_context().model_id(OutputOptions())
+    claims = []
+
+    def is_left_to_others():
+        claims.append(ledger.claim(job.id, "other", model_id))
+        return claims[-1] is not None and claims[-1].piece == 0
+
+    wait_until(is_left_to_others)
+    assert (claims[-1].attempt, working.is_alive()) == (2, True)
+    worker.stop()
+    working.join(10)
+    assert not working.is_alive()
+
+
+def test_a_worker_that_stops_while_the_ledger_is_away_gives_up_its_piece(
+    submit, ledger, create_worker, monkeypatch, caplog
+):
+    def finish(*_arguments):
+        worker.stop()
+        raise redis.ConnectionError
+
+    monkeypatch.setattr(ledger, "finish", finish)
+    worker = create_worker(timings=WorkerTimings(frame_s=30, stop_s=0))
+    with caplog.at_level("INFO"):
+        worker.work(submit().job.id)
+    assert "Piece given up" in caplog.messages
+    assert {record.levelname for record in caplog.records} == {"INFO"}
+
+
 def test_a_lasting_fault_fails_the_job(jobs, submit, deliver, create_worker):
     def network(_lr):
         raise MemoryError
@@ -79,7 +188,9 @@ def test_a_worker_leaves_a_job_to_others_that_have_its_model(
 ):
     monkeypatch.setattr(worker_module, "RETRY_S", 0.0)
     job = submit_to_other()
-    create_worker().work(messages.waiting.pop())
+    with monkeypatch.context() as patched:
+        patched.setattr("time.time", lambda: 4e9)  # the clock of this machine is wrong
+        create_worker().work(messages.waiting.pop())
     assert jobs.get(job.id).state is JobState.QUEUED
     assert messages.waiting == [job.id]
     other = create_worker(names=["other"])
@@ -119,6 +230,44 @@ def test_a_worker_notices_between_tiles_that_its_piece_is_lost(submit, jobs, cre
     worker.work(job.id)
     assert len(seen) == 1
     worker.beat()
+
+
+def test_a_worker_keeps_no_file_of_a_job_that_ended_elsewhere(
+    submit, jobs, create_worker, tmp_path
+):
+    open_files = []
+
+    def network(lr):
+        worker.drop_ended_sources()
+        open_files.extend(path.name for path in (tmp_path / "scratch").glob("[!.]*"))
+        return repeat(lr)
+
+    worker = create_worker(network)
+    one, two = submit().job, submit(b"abcdefg").job
+    for job in (one, two):
+        worker.work(job.id)
+    jobs.cancel(one.id)
+    assert set(open_files) == {one.id, two.id}
+    worker.drop_ended_sources()
+    assert [path.name for path in (tmp_path / "scratch").iterdir()] == [two.id]
+
+
+def test_the_file_of_a_job_that_is_cancelled_stays_while_it_is_read(
+    submit, jobs, create_worker, tmp_path
+):
+    job = submit().job
+    seen = []
+
+    def network(lr):
+        jobs.cancel(job.id)
+        worker.drop_ended_sources()
+        seen.append((tmp_path / "scratch" / job.id).exists())
+        return repeat(lr)
+
+    worker = create_worker(network)
+    worker.work(job.id)
+    assert seen == [True]
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 def test_a_stuck_worker_loses_its_piece(submit, ledger, create_worker):
