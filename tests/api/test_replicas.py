@@ -167,6 +167,7 @@ def lose_nothing(topology, picture, files):
         assert (figures["wretr"], figures["econ"], figures["eresp"]) == ("0", "0", "0")
 
 
+@pytest.mark.thorough
 def test_a_rolling_restart_loses_no_picture_and_no_job(topology, encode, files):
     lose_nothing(topology, encode(noise(20, 30)), files)
 

@@ -87,7 +87,7 @@ def test_clients_that_switch_between_models_get_every_answer_within_the_budget()
     answers, most = [], []
 
     def ask(client):
-        for turn in range(10):
+        for turn in range(3):
             model = models[(client * 3 + turn) % len(models)]
             with model.admit(admission, 5):
                 most.append(admission.taken)
@@ -95,7 +95,7 @@ def test_clients_that_switch_between_models_get_every_answer_within_the_budget()
 
     for thread in run_threads(8, ask):
         thread.join(TIMEOUT_S)
-    assert len(answers) == 80
+    assert len(answers) == 24
     assert max(most) <= BUDGET
     assert all(np.array_equal(answer, repeat(lr)) for answer in answers)
 

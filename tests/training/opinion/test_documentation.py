@@ -56,7 +56,7 @@ def test_the_worked_example_runs(tmp_path, monkeypatch, capsys):
     (tmp_path / "samples").symlink_to(ROOT / "samples")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("training.opinion.server.make_server", AnsweringServer)
-    for line in "".join(blocks("bash")).replace("\\\n", "").splitlines():
+    for line in "".join(blocks("sh")).replace("\\\n", "").splitlines():
         words = shlex.split(line)
         if words[:2] == ["python", "upscale.py"]:
             upscale(*(tmp_path / word for word in words[-2:]))
