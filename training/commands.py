@@ -219,8 +219,6 @@ def run_opinion_serve(arguments: argparse.Namespace) -> None:
     """Serve a trial until interrupted."""
     from training.opinion.server import serve
 
-    sys.stdout.write(f"http://{arguments.host}:{arguments.port}/ (Ctrl+C ends it)\n")
-    sys.stdout.flush()
     serve(arguments.trial, arguments.host, arguments.port)
 
 

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+MAX_PORT = 65_535
+
 
 def add_subcommand(subparsers, name: str, summary: str, run: Callable | None = None):
     """Add a command with its summary, and return its parser.
@@ -35,6 +37,14 @@ def count(text: str) -> int:
     """Parse a whole number of 0 or more."""
     number = int(text)
     if number < 0:
+        raise ValueError(text)
+    return number
+
+
+def port(text: str) -> int:
+    """Parse a TCP port, 1 to 65535."""
+    number = whole(text)
+    if number > MAX_PORT:
         raise ValueError(text)
     return number
 

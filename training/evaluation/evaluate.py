@@ -15,6 +15,8 @@ from tqdm import tqdm
 from core.model.card import read_card
 from training import CommandFailed
 from training.evaluation.metrics import (
+    BORDER,
+    SSIM_RADIUS,
     LearnedDistance,
     Metric,
     colour_shift,
@@ -44,6 +46,7 @@ from training.export import save_card
 
 CLEAN_STRENGTHS = ("0",)  # values of `restore` that are measured on clean LR
 WILD_STRENGTHS = ("0", "1", "auto")  # the same on wild LR
+LEAST_SIDE = 2 * (BORDER + SSIM_RADIUS) + 1  # px of HR: one window of SSIM inside the borders
 BASELINE = "bicubic"  # the output whose figures a card holds beside the model's own
 SHIFT, GRID = "colour_shift_levels", "grid_share"
 HEADINGS = {
@@ -117,8 +120,11 @@ class Evaluation:
         """Measure, write the figures, and return the means over pictures.
 
         Raises:
-            CommandFailed: if a service is given and more than one card.
+            CommandFailed: if a service is given and more than one card, if there is nothing to
+                measure, or if pictures have wrong sizes; nothing but sheets is written then.
         """
+        if self.readme is not None:
+            require_marks(self.readme, FIRST_MARK, LAST_MARK)
         metrics = choose_metrics(self.perceptual)
         rows: list[PictureFigures] = []
         for list_pictures, strengths in (
@@ -132,6 +138,11 @@ class Evaluation:
                 outputs = self._outputs(name, models)
                 for picture in tqdm(pictures, desc=name, unit="picture"):
                     rows += self._measure(picture, outputs, metrics)
+        if not rows:
+            raise CommandFailed(
+                "TEST_SETS must hold <set>/HR/*.png with <set>/LRx4 or <set>/LRwild. "
+                f"Received: {self.test_sets}, without any."
+            )
         self._write(rows)
         return mean_over_pictures(rows)
 
@@ -217,8 +228,12 @@ def measure(
         picture: the test picture.
         upscaled: SR by the name of its output, (4H, 4W, 3) uint8.
         metrics: metrics by name, in addition to grid and colour shift.
+
+    Raises:
+        CommandFailed: if HR is too small to measure, or an output has another size.
     """
     lr, hr = picture.decode_lr(), picture.decode_hr()
+    check_sizes(picture, upscaled, hr)
     return [
         PictureFigures(
             picture.test_set,
@@ -229,6 +244,23 @@ def measure(
         )
         for name, sr in upscaled.items()
     ]
+
+
+def check_sizes(picture: TestPicture, upscaled: Mapping[str, np.ndarray], hr: np.ndarray) -> None:
+    """Raise CommandFailed unless outputs have the size of HR, and it can be measured."""
+    name = f"{picture.test_set}/{picture.name}"
+    height, width = hr.shape[:2]
+    if min(height, width) < LEAST_SIDE:
+        raise CommandFailed(
+            f"HR of {name} must be at least {LEAST_SIDE} pixels wide and high. "
+            f"Received: {width} x {height}."
+        )
+    for output, sr in upscaled.items():
+        if sr.shape != hr.shape:
+            raise CommandFailed(
+                f"{output} of {name} must have the size of HR, {width} x {height}. "
+                f"Received: {sr.shape[1]} x {sr.shape[0]}."
+            )
 
 
 def make_caption(row: PictureFigures) -> str:
@@ -317,9 +349,20 @@ def write_between(document: Path, table: str, first_mark: str, last_mark: str) -
     """Replace the text between two marks of a document by a table.
 
     Raises:
-        ValueError: if a mark does not occur exactly once.
+        CommandFailed: if a mark does not occur exactly once.
     """
+    require_marks(document, first_mark, last_mark)
     text = document.read_text(encoding="utf-8")
     before, rest = text.split(first_mark)
     _, after = rest.split(last_mark)
     document.write_text(f"{before}{first_mark}\n{table}{last_mark}{after}", encoding="utf-8")
+
+
+def require_marks(document: Path, *marks: str) -> None:
+    """Raise CommandFailed unless each mark occurs once in a document. Call it before measuring."""
+    text = document.read_text(encoding="utf-8")
+    for mark in marks:
+        if text.count(mark) != 1:
+            raise CommandFailed(
+                f"{document} must hold {mark} once. Received: {text.count(mark)} times."
+            )

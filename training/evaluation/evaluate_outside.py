@@ -18,11 +18,12 @@ from core.images.condition import LUMA, MIN_SIDE, measure_condition, sample_wind
 from core.picture import Picture
 from core.pixels import LEVELS
 from training import CommandFailed
-from training.evaluation.evaluate import write_between
+from training.evaluation.evaluate import require_marks, write_between
 from training.evaluation.outputs import (
     Output,
     TestPicture,
     bicubic,
+    decode_file,
     find_busiest_square,
     is_picture,
     load_for_measuring,
@@ -79,13 +80,23 @@ class OutsideEvaluation:
         """Measure, write the report, and return the means over the pictures of a kind.
 
         Raises:
-            CommandFailed: if the folder holds no picture, or one that is too small.
+            CommandFailed: if the folder holds no picture, or one that cannot be measured, or if
+                the document lacks the marks of the table; nothing is written then.
         """
-        paths = sorted(path for path in self.pictures.rglob("*") if is_picture(path))
+        if self.document is not None:
+            require_marks(self.document, FIRST_MARK, LAST_MARK)
+        report = self.report.resolve()
+        paths = sorted(
+            path
+            for path in self.pictures.rglob("*")
+            if is_picture(path) and report not in path.resolve().parents
+        )
         if not paths:
             raise CommandFailed(
                 f"PICTURES must be a folder that holds pictures. Received: {self.pictures}."
             )
+        for path in paths:
+            check_picture(path)
         outputs = list_outputs(self.card)
         rows = [
             row
@@ -106,20 +117,26 @@ class OutsideEvaluation:
         kind = inside.parent.as_posix()
         picture = TestPicture(kind, path, path)
         lr = picture.decode_lr()
-        if min(lr.shape[:2]) < MIN_SIDE:
-            raise CommandFailed(
-                f"{path} must be at least {MIN_SIDE} pixels wide and high. "
-                f"Received: {lr.shape[1]} x {lr.shape[0]} pixels."
-            )
         shown = {name: output(picture) for name, output in outputs.items()}
         measures = {name: measure_without_reference(sr, lr) for name, sr in shown.items()}
         captions = {name: make_caption(figures) for name, figures in measures.items()}
-        sheet = self.report / "sheets" / inside.with_suffix(".png")
+        name = inside.name if path.suffix == ".png" else f"{inside.name}.png"
+        sheet = self.report / "sheets" / inside.with_name(name)
         write_columns(sheet, shown, find_busiest_square(shown["bicubic"]), captions)
         return [
-            {"kind": kind, "picture": path.stem, "output": name, **figures}
+            {"kind": kind, "picture": path.name, "output": name, **figures}
             for name, figures in measures.items()
         ]
+
+
+def check_picture(path: Path) -> None:
+    """Raise CommandFailed unless a picture can be decoded and is large enough."""
+    height, width = decode_file(path).shape[:2]
+    if min(height, width) < MIN_SIDE:
+        raise CommandFailed(
+            f"{path} must be at least {MIN_SIDE} pixels wide and high. "
+            f"Received: {width} x {height} pixels."
+        )
 
 
 def list_outputs(card_path: Path) -> dict[str, Output]:

@@ -15,6 +15,7 @@ import numpy as np
 import requests
 from matplotlib.figure import Figure
 
+from core.errors import SuperResolutionError
 from core.images import SUFFIXES, decode_image, decode_rgb, encode_png, resize_bicubic
 from core.media.render import upscale_to_stream
 from core.model.tiles import Box
@@ -22,6 +23,7 @@ from core.model.upscaler import Upscaler, load_upscaler
 from core.options import AUTO, PICTURE_OPTIONS, OutputOptions
 from core.picture import Picture
 from core.pixels import LEVELS
+from training import CommandFailed
 
 WILD = " wild"  # end of the names of test sets with wild LR
 WINDOW = 256  # LR px
@@ -53,11 +55,24 @@ class TestPicture:
 
     def decode_lr(self) -> np.ndarray:
         """Return LR, (H, W, 3) uint8."""
-        return decode_rgb(self.lr_path.read_bytes())
+        return decode_file(self.lr_path)
 
     def decode_hr(self) -> np.ndarray:
         """Return HR, (4H, 4W, 3) uint8."""
-        return decode_rgb(self.hr_path.read_bytes())
+        return decode_file(self.hr_path)
+
+
+def decode_file(path: Path) -> np.ndarray:
+    """Return the colour of a picture, (H, W, 3) uint8.
+
+    Raises:
+        CommandFailed: if it cannot be decoded; the message names the file.
+        OSError: if it cannot be read.
+    """
+    try:
+        return decode_rgb(path.read_bytes())
+    except SuperResolutionError as error:
+        raise CommandFailed(f"{path} cannot be decoded. {error}") from None
 
 
 Output = Callable[[TestPicture], np.ndarray]
@@ -173,8 +188,7 @@ def from_folder(folder: Path) -> Output:
     """Return the output of another system, in files `<folder>/<set>/<name>.png`."""
 
     def read(picture):
-        path = folder / picture.test_set / picture.hr_path.name
-        return decode_rgb(path.read_bytes())
+        return decode_file(folder / picture.test_set / picture.hr_path.name)
 
     return read
 
@@ -301,5 +315,5 @@ def save_with_captions(path: Path, sheet: np.ndarray, texts: list[str], column_p
     figure.figimage(sheet / LEVELS, origin="upper")
     for index, text in enumerate(texts):
         x, y = index * column_px / width, (sheet.shape[0] + 6) / height
-        figure.text(x, y, text, fontsize=9, family="monospace")
+        figure.text(x, y, text, fontsize=9, family="monospace", parse_math=False)
     figure.savefig(path, dpi=DPI)

@@ -87,6 +87,9 @@ class AnswerStore:
 
     Args:
         path: file, created if necessary.
+
+    Raises:
+        CommandFailed: if the file is locked, cannot be written, or is something else.
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,10 +98,16 @@ class AnswerStore:
         self._connection = sqlite3.connect(
             path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
         )
-        self._connection.execute("pragma journal_mode = wal")
-        self._connection.execute("pragma synchronous = full")
-        self._connection.execute("pragma foreign_keys = on")
-        self._connection.executescript(TABLES)
+        try:
+            self._connection.execute("pragma journal_mode = wal")
+            self._connection.execute("pragma synchronous = full")
+            self._connection.execute("pragma foreign_keys = on")
+            self._connection.executescript(TABLES)
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            raise CommandFailed(
+                f"{path} must be a file of answers that can be written. Received: {error}."
+            ) from None
 
     def close(self) -> None:
         """Close the file."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from training import commands
-from training.options import add_subcommand, count, labelled_folder, screen_size, whole
+from training.options import add_subcommand, count, labelled_folder, port, screen_size, whole
 
 
 def add_opinion(subparsers) -> None:
@@ -69,7 +69,7 @@ def add_opinion(subparsers) -> None:
     )
     command.add_argument("trial", type=Path, help="folder that `prepare` wrote")
     command.add_argument("--host", default="127.0.0.1", help="address; default 127.0.0.1")
-    command.add_argument("--port", type=whole, default=5600, help="TCP port; default 5600")
+    command.add_argument("--port", type=port, default=5600, help="TCP port; default 5600")
 
     command = add_subcommand(
         steps, "report", "write figures and plots of a trial", commands.run_opinion_report

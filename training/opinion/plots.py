@@ -15,6 +15,7 @@ POINT = "#7c4700"
 GREY = "#7c8077"
 SCORES = ("#9b1b1b", "#d98b5f", "#d9d2b0", "#8fb2a8", "#2d6a73")  # of scores 1 to 5
 DARK = ("1", "5")  # scores whose colours are dark: their numbers are white
+MARGIN = 0.12  # on both sides of the figures, for their numbers; share of the width
 LEAST_SHARE = 0.06  # narrower parts of a bar have no number
 
 
@@ -24,7 +25,7 @@ def plot_scores(
     """Plot mean opinion scores, and the share of each score."""
     figure, means, shares = make_axes(estimates)
     draw_estimates(means, estimates, f"mean opinion score, {LEVEL:.0%} interval")
-    means.set_xlim(1, 5)
+    means.set_xlim(0.8, 5.2)
     means.set_xticks(Design.ABSOLUTE.values)
     for row, label in enumerate(estimates):
         total = sum(counts[label].values())
@@ -57,7 +58,7 @@ def plot_wins(
         if not np.isnan(share):
             ink = "black" if abs(share - 0.5) < 0.35 else "white"
             matrix.text(column, row, f"{share:.0%}", ha="center", va="center", color=ink)
-    matrix.set_xticks(range(len(labels)), labels, rotation=20, ha="right")
+    matrix.set_xticks(range(len(labels)), labels, rotation=20, ha="right", parse_math=False)
     matrix.set_xlabel("row preferred to column, ties as half")
     save(figure, path)
 
@@ -76,7 +77,7 @@ def make_axes(labels: Sequence[str] | Mapping[str, Estimate]):
         figsize=(WIDTH_IN, FRAME_IN + ROW_IN * len(labels)), dpi=DPI, layout="constrained"
     )
     left, right = figure.subplots(1, 2, sharey=True)
-    left.set_yticks(range(len(labels)), list(labels))
+    left.set_yticks(range(len(labels)), list(labels), parse_math=False)
     left.set_ylim(len(labels) - 0.5, -0.5)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
@@ -92,6 +93,7 @@ def draw_estimates(axes, estimates: Mapping[str, Estimate], caption: str) -> Non
         axes.annotate(
             f"{estimate.value:.2f}", place, (0, 7), textcoords="offset points", ha="center"
         )
+    axes.margins(x=MARGIN)
     axes.grid(axis="x", color="#d0d0d0", linewidth=0.6)
     axes.set_xlabel(caption)
 

@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from core.errors import SuperResolutionError
-from core.images import decode_rgb
+from core.files import private_folder, sweep_private_folders
 from core.images.png import SIGNATURE, PngChunk, PngLayout
 from core.model.tiles import Box
 from training import CommandFailed
-from training.evaluation.outputs import TestPicture, list_test_pictures
+from training.evaluation.outputs import TestPicture, decode_file, list_test_pictures
 from training.opinion.design import REPEATED_SHARE, Plan, draw_orders
 from training.opinion.trial import (
     ANCHORS,
@@ -36,6 +35,7 @@ from training.opinion.trial import (
     write_trial,
 )
 
+MOST_RATERS = 1000  # each has an order of all questions, which the server keeps in memory
 LEAST_PICTURES = 3  # to rate; with fewer, versions of one picture would follow each other
 NAMED = 5  # at most so many problems in a message
 IDENTIFIER_BYTES = 8
@@ -93,32 +93,42 @@ class Preparation:
 
         Raises:
             CommandFailed: if an option, a file or a size is wrong; nothing is written then.
+            OSError: if the trial cannot be written; nothing is left of it then.
         """
         self._check_options()
+        consent = CONSENT if self.consent is None else read_consent(self.consent)
         seed = secrets.randbits(64) if self.seed is None else self.seed
         rng = np.random.default_rng(seed)
         practice, rated = self._draw_pictures(rng)
-        consent = CONSENT if self.consent is None else self.consent.read_text("utf-8").strip()
         problems = list(filter(None, map(self._problem_of, practice + rated)))
         if problems:
             more = f" And {len(problems) - NAMED} more." if len(problems) > NAMED else ""
             raise CommandFailed(" ".join(problems[:NAMED]) + more)
 
-        (self.trial / PICTURES).mkdir(parents=True)
-        identifiers, key, size = self._write_pictures(practice, rated, seed, rng)
+        trial = self.trial.resolve()
+        sweep_private_folders(trial.parent)
+        with private_folder(trial.parent) as unfinished:
+            summary = self._write(unfinished / trial.name, practice, rated, consent, seed, rng)
+            (unfinished / trial.name).rename(trial)
+        return summary
+
+    def _write(self, folder, practice, rated, consent, seed, rng):
+        """Write the trial to a new folder, and return the summary."""
+        (folder / PICTURES).mkdir(parents=True)
+        identifiers, key, size = self._write_pictures(folder, practice, rated, seed, rng)
         anchored = rng.choice(len(rated), self.anchors, replace=False).tolist()
         of_rated = identifiers[len(practice) :]
         plan = Plan(self.design, of_rated, key.outputs, anchored, self.repeats)
         orders = tuple(map(tuple, draw_orders(plan, self.raters, rng)))
         examples = make_examples(self.design, identifiers[: len(practice)])
         trial = Trial(self.design, consent, *size, examples, orders)
-        write_trial(self.trial, trial, key)
+        write_trial(folder, trial, key)
         return (
             f"{len(rated)} pictures, {len(self.outputs)} outputs, {self.raters} raters at most, "
             f"{trial.question_count} questions each, at most {size[1]} x {size[0]} px\n"
         )
 
-    def _write_pictures(self, practice, rated, seed, rng):
+    def _write_pictures(self, folder, practice, rated, seed, rng):
         """Write all versions of all pictures.
 
         Returns:
@@ -135,7 +145,7 @@ class Preparation:
             for label, name in names.items():
                 versions[name] = Version(f"{picture.test_set}/{picture.name}", label)
                 encoded = encode_stored_png(box.crop(shown[label]))
-                picture_path(self.trial, name).write_bytes(encoded)
+                picture_path(folder, name).write_bytes(encoded)
             identifiers.append(names)
             sizes.append((box.height, box.width))
         return identifiers, Key(seed, tuple(self.outputs), versions), tuple(map(max, *sizes))
@@ -145,11 +155,20 @@ class Preparation:
             raise CommandFailed(f"TRIAL must be a new or an empty folder. Received: {self.trial}.")
         if len(self.outputs) < 2:
             raise CommandFailed(f"A trial needs two outputs. Received: {', '.join(self.outputs)}.")
-        reserved = [label for label in self.outputs if label in ANCHORS or not label.strip()]
+        if self.raters > MOST_RATERS:
+            raise CommandFailed(f"There can be {MOST_RATERS} raters. Received: {self.raters}.")
+        names = [(self.test_sets / name).resolve().name for name in self.sets]
+        if len(set(names)) < len(names):
+            raise CommandFailed(f"Names of test sets must differ. Received: {', '.join(names)}.")
+        reserved = [
+            label
+            for label in self.outputs
+            if label in ANCHORS or not label.strip() or not label.isprintable()
+        ]
         if reserved:
             raise CommandFailed(
-                f"A label must not be empty, nor that of an anchor ({', '.join(ANCHORS)}). "
-                f"Received: {reserved[0]!r}."
+                "A label must be printable, not empty, and not that of an anchor "
+                f"({', '.join(ANCHORS)}). Received: {reserved[0]!r}."
             )
 
     def _draw_pictures(self, rng) -> tuple[list[TestPicture], list[TestPicture]]:
@@ -170,14 +189,15 @@ class Preparation:
             )
         if self.anchors > rated:
             raise CommandFailed(
-                f"Anchors must be of at most {rated} pictures. Received: {self.anchors}."
+                f"Anchors (--anchors) must be of at most {rated} pictures. "
+                f"Received: {self.anchors}."
             )
         count = len(self.outputs)
         conditions = count if self.design is Design.ABSOLUTE else count * (count - 1) // 2
         most = int(conditions * rated * REPEATED_SHARE)
         if self.repeats > most:
             raise CommandFailed(
-                f"At most {most} questions, a third of all, can be repeated. "
+                f"At most {most} questions, a third of all, can be repeated (--repeats). "
                 f"Received: {self.repeats}."
             )
         drawn = [found[index] for index in rng.permutation(len(found))]
@@ -187,7 +207,7 @@ class Preparation:
         paths = {
             label: output_path(folder, picture, self.sets) for label, folder in self.outputs.items()
         }
-        return {label: decode_rgb(path.read_bytes()) for label, path in paths.items()}
+        return {label: decode_file(path) for label, path in paths.items()}
 
     def _problem_of(self, picture) -> str | None:
         """Return what is wrong with the versions of a picture, or None."""
@@ -196,8 +216,8 @@ class Preparation:
             shown = decode_anchors(picture) | self._decode_outputs(picture)
         except FileNotFoundError as error:
             return f"{error.filename} must exist, as {name} does in HR. Received: no such file."
-        except SuperResolutionError as error:
-            return f"{name} cannot be read. {error}"
+        except CommandFailed as error:
+            return str(error)
         height, width = shown[HR].shape[:2]
         for label, pixels in shown.items():
             if pixels.shape != shown[HR].shape:
@@ -207,6 +227,21 @@ class Preparation:
                     f"Received: {pixels.shape[1]} x {pixels.shape[0]}."
                 )
         return None
+
+
+def read_consent(path: Path) -> str:
+    """Return the text that raters agree to.
+
+    Raises:
+        CommandFailed: if the file holds no text.
+    """
+    try:
+        text = path.read_text("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise CommandFailed(f"{path} must be text in UTF-8. Received: {error}.") from None
+    if not text:
+        raise CommandFailed(f"{path} must hold the text that raters agree to. Received: none.")
+    return text
 
 
 def decode_anchors(picture: TestPicture) -> Pixels:

@@ -106,6 +106,7 @@ def make_report(folder: Path) -> OpinionReport:
         raise CommandFailed(
             "Each output must have answers of a rater who is not left out. "
             f"Received: {len(answers)} answers of {len(raters)} raters, {len(kept)} of them kept."
+            + describe_left_out(raters)
         )
     is_complete = len(of_kept) == len(judgements)
     of_all = None if is_complete else compare_outputs(trial.design, judgements, labels)
@@ -125,6 +126,12 @@ def make_report(folder: Path) -> OpinionReport:
         retest([pair for pair in repeated if pair[0].rater in kept]),
         median(answer.duration_ms for answer in answers) / 1000,
     )
+
+
+def describe_left_out(raters: Sequence[Reliability]) -> str:
+    """Return sentences that say why raters are left out; empty if none is."""
+    left_out = [rater for rater in raters if rater.reasons]
+    return "".join(f" Rater {r.rater + 1}: {'; '.join(r.reasons)}." for r in left_out)
 
 
 def compare_outputs(
@@ -277,7 +284,7 @@ def list_sources(report) -> list[str]:
 def figure_rows(comparison: Comparison, of_all: Comparison | None) -> list[str]:
     """Return a row for every output."""
     return [
-        f"| {label} | {number(estimate.value)} | {interval(estimate)} | "
+        f"| {cell(label)} | {number(estimate.value)} | {interval(estimate)} | "
         f"{number(of_all.estimates[label].value) if of_all else NOTHING} |"
         for label, estimate in comparison.estimates.items()
     ]
@@ -285,8 +292,9 @@ def figure_rows(comparison: Comparison, of_all: Comparison | None) -> list[str]:
 
 def difference_row(difference) -> str:
     """Return a row for two outputs."""
+    outputs = cell(f"{difference.first} - {difference.second}")
     return (
-        f"| {difference.first} - {difference.second} | {number(difference.estimate.value)} | "
+        f"| {outputs} | {number(difference.estimate.value)} | "
         f"{interval(difference.estimate)} | {p_text(difference.p)} | "
         f"{p_text(difference.adjusted_p)} | {'yes' if difference.is_significant else 'no'} |"
     )
@@ -320,6 +328,15 @@ def describe_conditions(report) -> list[str]:
         )
         for name in ("screen", "distance", "light")
     ]
+
+
+def cell(text: str) -> str:
+    r"""Return text that a cell of a table can hold.
+
+    >>> cell("a|b")
+    'a\\\\|b'
+    """
+    return text.replace("|", r"\|")
 
 
 def number(value: float | None) -> str:

@@ -6,11 +6,12 @@ picture have equal numbers of bytes, and the server never opens the key of the t
 
 import math
 import sqlite3
+import sys
 from http import HTTPStatus
 from pathlib import Path
 
 from flask import Flask, Response, abort, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from training.opinion.answers import (
@@ -193,7 +194,7 @@ def read_fields() -> dict[str, object]:
     """Return the JSON object of the request; 400 or 415 if there is none."""
     try:
         fields = request.get_json()
-    except RecursionError:
+    except (BadRequest, RecursionError):
         fields = None
     if not isinstance(fields, dict):
         abort(400, "The body must be a JSON object.")
@@ -228,7 +229,7 @@ class SilentHandler(WSGIRequestHandler):
 
 
 def serve(folder: Path, host: str, port: int) -> None:
-    """Serve a trial until the process is interrupted.
+    """Serve a trial until the process is interrupted, and print where.
 
     Args:
         folder: of the trial.
@@ -237,6 +238,9 @@ def serve(folder: Path, host: str, port: int) -> None:
     """
     app = create_app(folder)
     try:
-        make_server(host, port, app, threaded=True, request_handler=SilentHandler).serve_forever()
+        server = make_server(host, port, app, threaded=True, request_handler=SilentHandler)
+        sys.stdout.write(f"http://{host}:{port}/ (Ctrl+C ends it)\n")
+        sys.stdout.flush()
+        server.serve_forever()
     finally:
         app.extensions["answers"].close()

@@ -18,6 +18,7 @@ FEWEST = 5  # raters, or pictures, with which there are intervals
 RESAMPLES = 2000
 BATCH = 200  # resamples that are computed at a time
 HALF_A_WIN = 0.5
+ROUNDING = 1e-9  # smaller differences and errors of figures are those of floating-point numbers
 STRENGTH_TOLERANCE = 1e-4  # of the sum of the changes of strengths, natural logarithms
 
 
@@ -227,8 +228,8 @@ def p_of(difference: Estimate) -> float:
     Source: Wald's test with the standard error of the bootstrap; Efron and Tibshirani 1993, "An
     introduction to the bootstrap".
     """
-    if difference.error == 0:
-        return float(difference.value == 0)
+    if difference.error < ROUNDING:
+        return float(abs(difference.value) < ROUNDING)
     return float(2 * stats.norm.sf(abs(difference.value) / difference.error))
 
 

@@ -4,10 +4,12 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from core.images import decode_image, encode_jpeg, encode_png
 from core.model.card import read_card, write_card
 from core.picture import Picture
+from training import CommandFailed
 from training.evaluation.evaluate import (
     FIRST_MARK,
     LAST_MARK,
@@ -79,6 +81,29 @@ def test_an_evaluation_measures_everything_and_writes_all_its_files(evaluation):
     for name in ("0", "1"):
         sheet = decode_image((evaluation.sheets / "Set2" / f"{name}.png").read_bytes())
         assert sheet.width > 5 * 48
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (None, "TEST_SETS must hold"),
+        ((24, 23), "bicubic of Odd/a must have the size of HR, 24 x 23. Received: 24 x 24"),
+        ((18, 24), "HR of Odd/a must be at least 19 pixels wide and high. Received: 18 x 24"),
+    ],
+)
+def test_sets_that_cannot_be_measured_are_refused_and_cards_stay(
+    evaluation, tmp_path, size, message
+):
+    (tmp_path / "sets").mkdir()
+    if size is not None:
+        for name, sides in (("HR", size), ("LRx4", (6, 6))):
+            (tmp_path / "sets/Odd" / name).mkdir(parents=True)
+            Image.new("RGB", sides).save(tmp_path / "sets/Odd" / name / "a.png")
+    before = [path.read_bytes() for path in evaluation.cards]
+    with pytest.raises(CommandFailed, match=message):
+        replace(evaluation, test_sets=tmp_path / "sets", sheets=None).run()
+    assert [path.read_bytes() for path in evaluation.cards] == before
+    assert not evaluation.report.exists()
 
 
 def test_the_sums_of_the_assets_follow_the_card(evaluation):

@@ -78,6 +78,7 @@ def test_a_model_is_measured_at_both_details_and_restored(monkeypatch, card_path
     ("pixels", "message"),
     [
         (None, "PICTURES must be a folder that holds pictures"),
+        (b"no picture", r"small\.png cannot be decoded"),
         (noise(32, 50), r"small\.png must be at least 33 .* Received: 50 x 32 pixels"),
     ],
 )
@@ -85,9 +86,34 @@ def test_a_folder_without_measurable_pictures_is_refused(card_path, tmp_path, pi
     folder = tmp_path / "pictures"
     folder.mkdir()
     if pixels is not None:
-        (folder / "small.png").write_bytes(encode_png(Picture(pixels)))
+        encoded = pixels if isinstance(pixels, bytes) else encode_png(Picture(pixels))
+        (folder / "small.png").write_bytes(encoded)
+        (folder / "large.png").write_bytes(encode_png(Picture(noise(40, 50))))
     with pytest.raises(CommandFailed, match=message):
         OutsideEvaluation(card_path, folder, tmp_path / "report").run()
+    assert not (tmp_path / "report").exists()
+
+
+def test_pictures_of_one_name_have_sheets_of_their_own_and_sheets_are_no_pictures(
+    card_path, tmp_path
+):
+    for name in ("a.png", "a.webp"):
+        (tmp_path / name).write_bytes(encode_png(Picture(noise(40, 50))))
+    for _ in range(2):
+        OutsideEvaluation(card_path, tmp_path, tmp_path / "report").run()
+    rows = json.loads((tmp_path / "report" / "outside.json").read_text())
+    assert {row["picture"] for row in rows} == {"a.png", "a.webp"}
+    sheets = {path.name for path in (tmp_path / "report" / "sheets").iterdir()}
+    assert sheets == {"a.png", "a.webp.png"}
+
+
+def test_a_document_without_marks_is_refused_before_anything_is_measured(
+    card_path, pictures, tmp_path
+):
+    (tmp_path / "outside.md").write_text(f"{FIRST_MARK}\n")
+    with pytest.raises(CommandFailed, match=f"{LAST_MARK} once. Received: 0 times"):
+        OutsideEvaluation(card_path, pictures, tmp_path / "report", tmp_path / "outside.md").run()
+    assert not (tmp_path / "report").exists()
 
 
 def test_what_repeats_with_the_pixels_of_lr_is_the_lattice():

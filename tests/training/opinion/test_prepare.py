@@ -1,3 +1,4 @@
+import errno
 import json
 import re
 from itertools import combinations
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.files import PRIVATE_PREFIX
 from tests.support.trials import OUTPUTS, preparation, write_pictures
 from training import CommandFailed
 from training.opinion.prepare import encode_stored_png
@@ -110,8 +112,16 @@ def test_one_test_set_needs_no_folder_of_its_own(folder):
         ({"sets": ["Large"]}, "HR must hold PNG files. Received: none."),
         ({"pictures": 2}, "Received: 5 pictures, of which 1 are for practice and 2 to rate."),
         ({"pictures": 5}, "of which 1 are for practice and 5 to rate."),
-        ({"anchors": 5}, "Anchors must be of at most 4 pictures. Received: 5."),
-        ({"repeats": 6}, "At most 5 questions, a third of all, can be repeated. Received: 6."),
+        ({"anchors": 5}, "Anchors (--anchors) must be of at most 4 pictures. Received: 5."),
+        (
+            {"repeats": 6},
+            "At most 5 questions, a third of all, can be repeated (--repeats). Received: 6.",
+        ),
+        ({"raters": 1001}, "There can be 1000 raters. Received: 1001."),
+        (
+            {"sets": ["Tiny", "../sets/Tiny/"]},
+            "Names of test sets must differ. Received: Tiny, Tiny.",
+        ),
     ],
 )
 def test_a_trial_that_cannot_be_is_refused(folder, options, message):
@@ -131,16 +141,41 @@ def test_files_that_do_not_fit_are_named(folder):
         "outputs/b/Tiny/picture1.png must exist",
         "c of Tiny/picture2 must have the size of HR, 24 x 16. Received: 20 x 16.",
         "LR, enlarged by a whole factor, of Tiny/picture3 must have the size of HR",
-        "Tiny/picture4 cannot be read.",
+        "outputs/a/Tiny/picture4.png cannot be decoded.",
     ):
         assert part in str(refused.value)
     assert not (folder / "trial").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "message"), [(b"\xff", "text in UTF-8"), (b" \n", "Received: none")]
+)
+def test_a_consent_without_text_is_refused(folder, text, message):
+    (folder / "consent.txt").write_bytes(text)
+    with pytest.raises(CommandFailed, match=message):
+        preparation(folder, consent=folder / "consent.txt").run()
+
+
+def test_an_unfinished_trial_leaves_nothing_and_can_be_prepared_again(folder, monkeypatch):
+    def fill_the_disk(*_arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = set(folder.iterdir())
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr("training.opinion.prepare.write_trial", fill_the_disk)
+        preparation(folder).run()
+    assert set(folder.iterdir()) == before
+    (folder / f"{PRIVATE_PREFIX}dead/trial/pictures").mkdir(parents=True)  # of a killed process
+    (folder / "trial").mkdir()
+    preparation(folder).run()
+    assert set(folder.iterdir()) == before | {folder / "trial"}
+
+
 def test_labels_and_folders_are_checked(folder):
     for labels, message in (
         (("a",), "A trial needs two outputs. Received: a."),
-        (("a", "HR"), "nor that of an anchor"),
+        (("a", "HR"), "not that of an anchor"),
+        (("a", "b\n"), "must be printable"),
     ):
         with pytest.raises(CommandFailed, match=message):
             preparation(folder, labels).run()

@@ -1,15 +1,19 @@
 """A whole trial with simulated raters, from the pictures to the report."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 from PIL import Image
 
 from tests.support.trials import CHOSEN, OUTPUTS, SimulatedRaters, preparation, write_pictures
 from training import CommandFailed
-from training.opinion.report import as_markdown, make_report, write_report
+from training.opinion.plots import plot_scores, plot_wins
+from training.opinion.report import as_markdown, figure_rows, make_report, write_report
 from training.opinion.server import CODE_HEADER, create_app
-from training.opinion.trial import ANCHORS, Design, read_key, read_trial
+from training.opinion.statistics import Comparison, Estimate
+from training.opinion.trial import ANCHORS, ANSWERS_FILE, Design, read_key, read_trial
 
 RATERS, PICTURES = 26, 24
 QUALITIES = dict(zip(OUTPUTS, (1.8, 2.9, 3.0, 4.3), strict=True))
@@ -109,6 +113,28 @@ def test_few_raters_have_figures_without_intervals(tmp_path):
     write_report(tmp_path, make_report(folder))
     content = json.loads((tmp_path / "opinion.json").read_text())
     assert content["comparison"]["estimates"]["d"]["low"] is None
+
+
+def test_labels_with_signs_of_formulas_and_tables_are_shown_as_they_are(tmp_path):
+    labels = (r"$\frac$", "a|b")
+    estimates = dict.fromkeys(labels, Estimate(3.0, 2.0, 4.0, 0.5))
+    scores = {label: dict.fromkeys("12345", 1.0) for label in labels}
+    wins = {label: {other: 1.0 for other in labels if other != label} for label in labels}
+    for plot, counts in ((plot_scores, scores), (plot_wins, wins)):
+        plot(tmp_path / "plot.png", estimates, counts)
+        assert (tmp_path / "plot.png").stat().st_size > 5_000
+    rows = figure_rows(Comparison(estimates, []), None)
+    assert rows[1] == r"| a\|b | 3.00 | 2.00 to 4.00 | - |"
+
+
+def test_if_all_raters_are_left_out_the_reasons_are_named(tmp_path):
+    folder = simulate(tmp_path, Design.ABSOLUTE, raters=1 + CARELESS[0], pictures=3)
+    connection = sqlite3.connect(folder / ANSWERS_FILE)
+    with closing(connection), connection:
+        connection.execute("delete from raters where number <> ?", CARELESS[:1])
+        connection.execute("delete from answers where rater <> ?", CARELESS[:1])
+    with pytest.raises(CommandFailed, match=f"0 of them kept. Rater {CARELESS[0] + 1}: HR is"):
+        make_report(folder)
 
 
 def test_a_trial_without_answers_has_no_report(tmp_path):

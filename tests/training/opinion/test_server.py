@@ -18,9 +18,10 @@ from benchmarks.server import free_port
 from config import ROOT
 from tests.support.trials import CHOSEN, preparation, write_pictures
 from tests.support.waiting import wait_until
+from training import CommandFailed
 from training.opinion.answers import read_answers
 from training.opinion.server import CODE_HEADER, create_app
-from training.opinion.trial import ANCHORS, KEY_FILE, picture_path, read_trial
+from training.opinion.trial import ANCHORS, ANSWERS_FILE, KEY_FILE, picture_path, read_trial
 
 ANSWER = {"value": 3, "duration_ms": 1500, "pixel_ratio": 1.25}
 
@@ -203,6 +204,12 @@ def test_an_answer_that_cannot_be_written_is_refused_and_can_be_repeated(app, cl
     assert refused.json["message"].startswith("The answer could not be stored.")
     connection.execute("pragma query_only = off")
     assert client.put("/api/answers/0", json=ANSWER, headers=headers).json == {"question": 1}
+
+
+def test_a_file_that_cannot_hold_answers_is_refused(folder):
+    (folder / ANSWERS_FILE).write_bytes(b"no database" * 100)
+    with pytest.raises(CommandFailed, match="must be a file of answers that can be written"):
+        create_app(folder)
 
 
 def ask(port, method, path, body=None, headers=None):

@@ -60,6 +60,12 @@ def test_equal_scores_do_not_differ():
     assert (difference.p, difference.is_significant) == (1.0, False)
 
 
+def test_rounding_makes_no_difference_of_nothing_but_ties(monkeypatch):
+    monkeypatch.setattr("training.opinion.statistics.RESAMPLES", 50)
+    ties = np.broadcast_to(0.5 * (1 - np.eye(5)), (6, 9, 5, 5))
+    assert [d.p for d in compare_wins(ties, "abcde").differences] == [1.0] * 10
+
+
 def test_strengths_are_those_that_drew_the_pairs():
     strengths = np.array([-1.0, 0.2, 0.8])
     odds = np.exp(strengths[:, None] - strengths)
