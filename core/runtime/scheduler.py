@@ -212,16 +212,37 @@ class TileScheduler:
 
     def _run_task(self, picture: PictureTasks) -> None:
         with self._changed:
+            if picture not in self._pictures:
+                return  # its caller has left meanwhile
             picture.running = task = picture.tasks.popleft()
             picture.has_started = True
             self._resumed_s = picture.resumed_s = started_s = self.clock()
+            self._running.append(picture)
         given_s = self._given_s
-        self._running.append(picture)
         result = _result_of(task)
-        self._running.pop()
         seconds = self.clock() - started_s - (self._given_s - given_s)
         self.on_done(seconds)
         self._add_result(picture, task, result, seconds)
+        del task, result
+        for release in picture.releases:
+            release()
+
+    def when_idle(self, deadline: RequestDeadline, release: Callable[[], None]) -> None:
+        """Call a function once no task of a caller is running; at once if none is.
+
+        A task goes on for some time when its caller has left, and longer if it has given way. It
+        takes memory until then.
+
+        Args:
+            deadline: of the caller.
+            release: gives back the memory of the caller; may be called in another thread.
+        """
+        with self._changed:
+            running = next((p for p in self._running if p.deadline is deadline), None)
+            if running is not None:
+                running.releases.append(release)
+                return
+        release()
 
     def give_way(self) -> None:
         """Run tasks of other networks that go before the one that is running.
@@ -312,6 +333,7 @@ class TileScheduler:
         seconds: float,
     ) -> None:
         with self._changed:
+            self._running.pop()
             picture.running = None
             picture.results.append(result)
             picture.work_left -= task.work
