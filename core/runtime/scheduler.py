@@ -291,11 +291,16 @@ class TileScheduler:
         return idle_s if idle_s > 0 else None
 
     def _rank(self, picture: PictureTasks) -> tuple[int, float]:
-        """Return the sort key: turn, then work left less the bonus of waiting, s."""
+        """Return the sort key: turn, then work left less the bonus of waiting, s.
+
+        Waiting counts from the time for which others wait for its tile. Otherwise a large window
+        would go between any two tiles of a small picture.
+        """
         waited_s = self.clock() - picture.last_run_s
         if picture.running is not None and waited_s > picture.turn_s / LEAST_SHARE:
             return self._turn(picture), float("-inf")
-        return self._turn(picture), picture.left_s - AGEING * waited_s
+        turn_s = 0.0 if picture.is_done else picture.turn_s
+        return self._turn(picture), picture.left_s - AGEING * max(0.0, waited_s - turn_s)
 
     def _turn(self, picture: PictureTasks) -> int:
         """Return 0 for the background if it is due, 1 for a picture, 2 for other background.
