@@ -1,12 +1,15 @@
 """Atomic file writes, private folders for unfinished work, and the unit of byte limits."""
 
+import errno
 import fcntl
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 
 MEGABYTE = 1_000_000
@@ -55,6 +58,19 @@ def flush_to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[BufferedReader]:
+    """Open a file for reading, which is no device and no pipe: those may never answer.
+
+    Raises:
+        OSError: if it is not a regular file, or cannot be opened.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        yield file
 
 
 @contextmanager

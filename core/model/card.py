@@ -2,15 +2,20 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from functools import cache
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from core.errors import GraphMismatch, GraphUnreadable
+from core.files import open_regular
 from core.values import NAME
 
 MIN_AGREEMENT_DB = 45.0
@@ -19,6 +24,12 @@ MIN_AGREEMENT_DB = 45.0
 MOST_CARD_BYTES = 1_000_000
 """Size of a card at most; one with all settings of its training takes a tenth of it."""
 
+MOST_LINKS = 3
+"""Number of links at most from a card to one that it names through others. A circle has more."""
+
+Length = Annotated[int, Field(ge=0, le=4096)]
+"""A number of LR pixels; windows are a few times as large, and a network is hundreds wide."""
+
 
 @dataclass(frozen=True)
 class ModelCard:
@@ -26,8 +37,11 @@ class ModelCard:
 
     The graph maps LR (B, H, W, 3) to SR (B, scale*H, scale*W, 3), both uint8 in [0, 255], sRGB.
     A restorer has scale 1: it maps LR to LR.
-    The conversion to the network's own range is part of the graph.
+    The conversion to the network's own range is part of the graph. The ranges are those of cards
+    that are read.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
 
     name: str
     """Short name; the files are `<name>.pb` and `<name>.json`."""
@@ -35,7 +49,7 @@ class ModelCard:
     """Changes with every new set of weights."""
     description: str
     """One sentence: what the weights are and what they were trained on."""
-    scale: int
+    scale: Annotated[int, Field(ge=1, le=16)]
     """SR pixels per LR pixel, on each side."""
     input_tensor: str
     output_tensor: str
@@ -43,13 +57,13 @@ class ModelCard:
     """Lowest and highest level of the uint8 input."""
     output_range: tuple[int, int]
     """Lowest and highest level of the uint8 output."""
-    radius: int
+    radius: Length
     """Number of LR pixels on each side that an SR pixel depends on."""
-    halo: int
+    halo: Length
     """LR pixels of context on each side that keep every SR pixel within a level; measured."""
-    parameters: int
+    parameters: Annotated[int, Field(ge=0, le=10**12)]
     """Number of weights."""
-    mflop_per_lr_pixel: float
+    mflop_per_lr_pixel: Annotated[float, Field(ge=0, le=1e6)]
     """Arithmetic operations of the network, in millions; a multiply-add counts as 2."""
     sha256: str
     """SHA-256 of the graph file, in hexadecimal."""
@@ -68,7 +82,7 @@ class ModelCard:
     restorer: str | None = None
     """Name of the card of the restorer, which cleans LR pictures before this network; None if
     none. A restorer has scale 1."""
-    stride: int = 1
+    stride: Annotated[int, Field(ge=1, le=64)] = 1
     """Height and width of pictures inside the network are multiples of it, LR pixels."""
     restores: bool = False
     """Whether the network itself cleans pictures: then `restore` is 0 if a request states none."""
@@ -94,38 +108,61 @@ def read_card(path: Path) -> ModelCard:
         GraphMismatch: if fields are missing or unknown.
     """
     try:
-        values = json.loads(read_text(path))
-        for name in ("input_range", "output_range"):
-            values[name] = tuple(values[name])
-        card = ModelCard(**values)
+        card = card_type().validate_json(read_text(path))
         check_names(card)
+        check_is_finite(card.as_dict())
         return card
     except OSError as error:
         raise GraphUnreadable(f"{path} must be a model card. Received: {error}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except ValidationError as error:
         raise GraphMismatch(
-            f"{path} must be a model card. Received: wrong or missing fields: {error}"
+            f"{path} must be a model card. Received: wrong or missing fields: {describe(error)}"
         ) from error
+    except ValueError as error:
+        raise GraphMismatch(f"{path} must be a model card. Received: {error}") from error
 
 
-def read_text(path: Path) -> str:
+@cache
+def card_type() -> TypeAdapter[ModelCard]:
+    """Return what checks the fields of a card."""
+    return TypeAdapter(ModelCard)
+
+
+def describe(error: ValidationError) -> str:
+    """Return what is wrong with the fields of a card."""
+    return "; ".join(
+        f"{'.'.join(map(str, line['loc'])) or 'the file'}: {line['msg']}"
+        for line in error.errors(include_url=False, include_input=False)
+    )
+
+
+def check_is_finite(value: Any) -> None:
+    """Raise ValueError if a number in nested fields of a card is one that JSON does not have."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"numbers must be finite, not {value}")
+    if isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            check_is_finite(item)
+
+
+def read_text(path: Path) -> bytes:
     """Return the text of a card.
 
     Raises:
-        ValueError: if it is too long for a card, or no text.
+        ValueError: if it is too long for a card.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         text = file.read(MOST_CARD_BYTES + 1)
     if len(text) > MOST_CARD_BYTES:
         raise ValueError(f"the file has more than {MOST_CARD_BYTES} bytes")
-    return text.decode()
+    return text
 
 
 def check_names(card: ModelCard) -> None:
     """Raise ValueError unless all names of a card are those of files beside it."""
     linked = (card.faithful, card.restorer, card.restored)
     for name in (card.name, *(name for name in linked if name is not None)):
-        if not isinstance(name, str) or NAME.fullmatch(name) is None:
+        if NAME.fullmatch(name) is None:
             raise ValueError(
                 f"names must be letters, digits, dots, hyphens and underscores, not {name!r:.40}"
             )
@@ -157,15 +194,25 @@ def restored_path(card_path: Path, card: ModelCard) -> Path | None:
     return _path_beside(card_path, card.restored)
 
 
-def read_linked_cards(card_path: Path) -> list[ModelCard]:
+def read_linked_cards(card_path: Path, links: int = MOST_LINKS) -> list[ModelCard]:
     """Return a card and all cards that it names, directly or through others.
 
+    Args:
+        card_path: JSON file.
+        links: number of links that may follow each other.
+
     Raises:
-        GraphMismatch: if one of them cannot be read.
+        GraphMismatch: if one of them cannot be read, or if they name each other in a circle.
     """
     card = read_card(card_path)
     paths = (find(card_path, card) for find in (faithful_path, restored_path, restorer_path))
-    linked = [read_linked_cards(path) for path in paths if path is not None]
+    named = [path for path in paths if path is not None]
+    if named and not links:
+        raise GraphMismatch(
+            f"{card_path} must name no other card, as it is itself named through {MOST_LINKS}; "
+            f"cards must not name each other in a circle. Received: {named[0].stem}"
+        )
+    linked = [read_linked_cards(path, links - 1) for path in named]
     return [card, *chain.from_iterable(linked)]
 
 
@@ -197,7 +244,7 @@ def verify_graph(card_path: Path, card: ModelCard) -> None:
 def _open_graph(card_path: Path, card: ModelCard) -> Iterator[BufferedReader]:
     path = graph_path(card_path, card)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             yield file
     except OSError as error:
         raise GraphUnreadable(

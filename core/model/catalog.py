@@ -171,8 +171,8 @@ def model_paths(paths: Iterable[Path]) -> list[Path]:
     paths = sorted(paths)
     tuned = set()
     for path in paths:
-        with suppress(GraphMismatch):  # reported when it is added
-            tuned.add(read_card(path).restored)
+        with suppress(GraphMismatch):  # reported when it is added; one of a circle hides no other
+            tuned.add(read_linked_cards(path)[0].restored)
     return [path for path in paths if path.stem not in tuned]
 
 

@@ -211,24 +211,26 @@ class ServedModel:
     ) -> Iterator[None]:
         """Keep the model in memory and `cost` bytes reserved for as long as the block runs.
 
+        If a window of the caller is being computed when the block ends, they stay until it ends.
+
         Raises:
             InvalidModel: if the model can never be loaded.
             ModelUnavailable: if it cannot be loaded now.
             SuperResolutionError: as `Admission.admit` does.
         """
-        if self.networks is None:
-            with admission.admit(cost, deadline):
-                yield
-            return
-        with ExitStack() as stack:
-            self._enter(stack, admission, cost, deadline or RequestDeadline())
+        deadline = deadline or RequestDeadline()
+        stack = self._enter(admission, cost, deadline)
+        try:
             yield
+        finally:
+            self.upscaler.scheduler.when_idle(deadline, stack.close)
 
-    def _enter(
-        self, stack: ExitStack, admission: Admission, cost: int, deadline: RequestDeadline
-    ) -> None:
-        while self.networks is not None:
+    def _enter(self, admission: Admission, cost: int, deadline: RequestDeadline) -> ExitStack:
+        while True:
             with ExitStack() as attempt:
+                if self.networks is None:
+                    attempt.enter_context(admission.admit(cost, deadline))
+                    return attempt.pop_all()
                 attempt.enter_context(admission.admit(cost, deadline, self.networks.resident))
                 try:
                     self.networks.ensure_loaded(admission, deadline)
@@ -238,8 +240,7 @@ class ServedModel:
                     raise InvalidModel(
                         f"`model` must be one that can be loaded. Received: {self.name!r}. {error}"
                     ) from error
-                stack.push(attempt.pop_all())
-                return
+                return attempt.pop_all()
 
     def check(self, admission: Admission, cost: int) -> None:
         """Raise TooMuchMemory if model and `cost` are more than the whole budget."""

@@ -212,16 +212,37 @@ class TileScheduler:
 
     def _run_task(self, picture: PictureTasks) -> None:
         with self._changed:
+            if picture not in self._pictures:
+                return  # its caller has left meanwhile
             picture.running = task = picture.tasks.popleft()
             picture.has_started = True
             self._resumed_s = picture.resumed_s = started_s = self.clock()
+            self._running.append(picture)
         given_s = self._given_s
-        self._running.append(picture)
         result = _result_of(task)
-        self._running.pop()
         seconds = self.clock() - started_s - (self._given_s - given_s)
         self.on_done(seconds)
         self._add_result(picture, task, result, seconds)
+        del task, result
+        for release in picture.releases:
+            release()
+
+    def when_idle(self, deadline: RequestDeadline, release: Callable[[], None]) -> None:
+        """Call a function once no task of a caller is running; at once if none is.
+
+        A task goes on for some time when its caller has left, and longer if it has given way. It
+        takes memory until then.
+
+        Args:
+            deadline: of the caller.
+            release: gives back the memory of the caller; may be called in another thread.
+        """
+        with self._changed:
+            running = next((p for p in self._running if p.deadline is deadline), None)
+            if running is not None:
+                running.releases.append(release)
+                return
+        release()
 
     def give_way(self) -> None:
         """Run tasks of other networks that go before the one that is running.
@@ -270,11 +291,16 @@ class TileScheduler:
         return idle_s if idle_s > 0 else None
 
     def _rank(self, picture: PictureTasks) -> tuple[int, float]:
-        """Return the sort key: turn, then work left less the bonus of waiting, s."""
+        """Return the sort key: turn, then work left less the bonus of waiting, s.
+
+        Waiting counts from the time for which others wait for its tile. Otherwise a large window
+        would go between any two tiles of a small picture.
+        """
         waited_s = self.clock() - picture.last_run_s
         if picture.running is not None and waited_s > picture.turn_s / LEAST_SHARE:
             return self._turn(picture), float("-inf")
-        return self._turn(picture), picture.left_s - AGEING * waited_s
+        turn_s = 0.0 if picture.is_done else picture.turn_s
+        return self._turn(picture), picture.left_s - AGEING * max(0.0, waited_s - turn_s)
 
     def _turn(self, picture: PictureTasks) -> int:
         """Return 0 for the background if it is due, 1 for a picture, 2 for other background.
@@ -312,6 +338,7 @@ class TileScheduler:
         seconds: float,
     ) -> None:
         with self._changed:
+            self._running.pop()
             picture.running = None
             picture.results.append(result)
             picture.work_left -= task.work

@@ -69,6 +69,7 @@ class PictureTasks:
         resumed_s: time from which its task is being computed; None if none is.
         computed_s: time in which its tasks were computed before that.
         results: of tasks, in their order.
+        releases: called when `running` has ended.
     """
 
     tasks: deque[TileTask]
@@ -84,6 +85,7 @@ class PictureTasks:
     resumed_s: float | None = None
     computed_s: float = 0.0
     results: deque[PixelArray | BaseException] = field(default_factory=deque)
+    releases: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def left_s(self) -> float:

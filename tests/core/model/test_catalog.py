@@ -146,6 +146,49 @@ def test_cards_that_cannot_be_served_are_listed_with_the_reason(registry, tmp_pa
                 models.find(name)
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"scale": 4.0}, "scale: Input should be a valid integer"),
+        ({"halo": -1}, "halo: Input should be greater"),
+        ({"halo": 10**9}, "halo: Input should be less"),
+        ({"stride": 0}, "stride: Input should be greater"),
+        ({"mflop_per_lr_pixel": float("nan")}, "mflop_per_lr_pixel: Input should be"),
+        ({"mflop_per_lr_pixel": -1}, "mflop_per_lr_pixel: Input should be"),
+        ({"mflop_per_lr_pixel": 10**400}, "mflop_per_lr_pixel: Input should be"),
+        ({"quality": {"Set5": float("inf")}}, "numbers must be finite, not inf"),
+        ({"license": 5}, "license: Input should be a valid string"),
+        ({"faithful": "odd"}, "name each other in a circle. Received: odd"),
+        ({"restored": "odd"}, "name each other in a circle. Received: odd"),
+        ({"restorer": "odd", "restored": "odd", "faithful": "odd"}, "in a circle. Received: odd"),
+    ],
+)
+def test_a_card_of_odd_values_is_listed_and_the_others_serve_on(
+    registry, tmp_path, changes, expected
+):
+    save_model(tmp_path, "good")
+    path = save_model(tmp_path, "odd")
+    path.write_text(json.dumps(read_card(path).as_dict() | changes))
+    models = registry(verify=True)
+    assert models.names == ["stand-in", "good"]
+    assert expected in models.refused["odd"]
+
+
+@pytest.mark.parametrize("suffix", ["json", "pb"])
+def test_a_pipe_in_place_of_a_file_is_never_waited_for(registry, tmp_path, suffix):
+    save_model(tmp_path, "good")
+    save_model(tmp_path, "odd")
+    (tmp_path / f"odd.{suffix}").unlink()
+    os.mkfifo(tmp_path / f"odd.{suffix}")
+    models = registry(verify=True)
+    assert upscale(models.find("good"), noise(9, 9)).shape == (36, 36, 3)
+    if suffix == "json":
+        assert "Not a regular file" in models.refused["odd"]
+        return
+    with pytest.raises(ModelUnavailable, match="Not a regular file"):
+        upscale(models.find("odd"), noise(9, 9))
+
+
 def test_a_folder_that_cannot_be_read_is_refused(default, tmp_path):
     with pytest.raises(GraphMismatch, match="Folder of models must be one that can be read"):
         read_catalog(default, SERVING, tmp_path, tmp_path / "missing")

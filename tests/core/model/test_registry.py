@@ -8,12 +8,14 @@ from core.errors import (
     GraphUnreadable,
     InvalidModel,
     ModelUnavailable,
+    RequestAbandoned,
     TooMuchMemory,
 )
 from core.model.registry import LoadedNetworks, ModelRegistry, OnDemandNetworks, ServedModel
 from core.model.upscaler import Upscaler
 from core.picture import Picture
 from core.runtime.admission import Admission
+from core.runtime.scheduler import RequestDeadline
 from tests.support.stand_ins import make_card, noise, repeat
 from tests.support.waiting import wait_until
 
@@ -50,6 +52,38 @@ def create_model(name, loader, least_bytes=10):
 def upscale(model, admission, lr):
     with model.admit(admission, 5):
         return model.upscaler.upscale(Picture(lr)).pixels
+
+
+@pytest.mark.parametrize("on_demand", [True, False])
+def test_memory_is_kept_until_a_window_has_ended_whose_caller_has_left(on_demand):
+    entered, opened, has_gone = threading.Event(), threading.Event(), threading.Event()
+
+    def network(window):
+        entered.set()
+        assert opened.wait(TIMEOUT_S)
+        return repeat(window)
+
+    networks = OnDemandNetworks("slow", lambda _most: LoadedNetworks(network, 40), 10)
+    run = networks.run if on_demand else network
+    upscaler = Upscaler(make_card(name="slow"), run, window=16)
+    model = ServedModel(upscaler, networks if on_demand else None)
+    admission, deadline = create_admission(), RequestDeadline(is_gone=has_gone.is_set)
+
+    def leave():
+        with pytest.raises(RequestAbandoned), model.admit(admission, 5, deadline):
+            upscaler.upscale(Picture(noise(9, 9)), deadline=deadline)
+
+    thread = threading.Thread(target=leave)
+    thread.start()
+    assert entered.wait(TIMEOUT_S)
+    has_gone.set()
+    thread.join(TIMEOUT_S)
+    assert not thread.is_alive()
+    assert admission.taken == (45 if on_demand else 5)
+    assert not networks.resident.is_idle  # so it is not evicted
+    opened.set()
+    wait_until(lambda: admission.taken == (40 if on_demand else 0))
+    assert networks.resident.users == 0
 
 
 def run_threads(count, target):

@@ -449,6 +449,23 @@ def test_tiles_of_other_networks_go_between_the_parts_of_a_tile(in_parts):
     assert rate.part_s == 10.0
 
 
+def test_a_large_tile_does_not_go_between_the_tiles_of_a_small_picture(in_parts):
+    now, scheduler, order, parts = in_parts
+    gate = fetch_in_thread(scheduler, parts.tasks("gate", 1), rate=slow_rate())
+    assert parts.entered.wait(TIMEOUT_S)
+
+    def run(number):
+        now[0] += 10.0
+        order.append("large")
+        return result(number)
+
+    rate = WorkRate(lambda: 0.1)
+    pictures = [(tasks(2, run=run), {"rate": rate})]
+    pictures += [(recorded(order, now, "small", 5, seconds=1.0), {"rate": slow_rate()})]
+    open_and_join(parts, [gate, *start(scheduler, pictures)])
+    assert order == ["gate 0", *["small"] * 5, "large", "large"]
+
+
 def test_a_tile_that_gives_way_goes_on_however_many_tiles_go_before_it(in_parts):
     now, scheduler, order, parts = in_parts
     first = fetch_in_thread(scheduler, parts.tasks("large", 3), rate=slow_rate())
