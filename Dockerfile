@@ -1,5 +1,6 @@
 # The service only: no training code, no tests, no compiler, no installer.
-ARG TAG=3.11-slim-bookworm
+# The digest is that of Python 3.11.16; docs/deployment.md says how to update it.
+ARG TAG=3.11-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84
 
 FROM python:${TAG} AS packages
 WORKDIR /packages

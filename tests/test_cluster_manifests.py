@@ -1,5 +1,7 @@
 """Manifests for jobs on several machines: valid, and agreed with each other and the settings."""
 
+import re
+
 import kubernetes_validate
 import pytest
 import yaml
@@ -111,6 +113,12 @@ def test_a_worker_has_the_time_to_finish_or_hand_back(rendered):
     spec = pod(rendered, "Deployment", "enhancer-worker")
     stop_s = settings_of(spec["containers"][0]).graceful_timeout_s
     assert spec["terminationGracePeriodSeconds"] >= stop_s + 10
+
+
+def test_redis_is_the_same_everywhere_and_pinned(rendered, compose):
+    (redis,) = pod(rendered, "StatefulSet", "enhancer-redis")["containers"]
+    assert redis["image"] == compose["services"]["redis"]["image"]
+    assert re.fullmatch(r"redis:7-alpine@sha256:[0-9a-f]{64}", redis["image"])
 
 
 def test_redis_writes_down_what_it_is_told(rendered, compose):

@@ -284,6 +284,13 @@ def test_pods_name_no_user_which_openshift_would_refuse(overlay):
             assert fixed == set()
 
 
+def test_the_base_image_is_pinned_by_its_digest():
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    (tag,) = re.findall(r"^ARG TAG=(.*)$", dockerfile, re.M)
+    assert re.fullmatch(r"3\.11-slim-bookworm@sha256:[0-9a-f]{64}", tag)
+    assert set(re.findall(r"^FROM (\S+)", dockerfile, re.M)) == {"python:${TAG}"}
+
+
 def test_the_image_has_a_user_of_whom_kubernetes_knows_that_it_is_not_root():
     (user,) = re.findall(r"^USER (.*)$", (ROOT / "Dockerfile").read_text(), re.M)
     assert re.fullmatch(r"[1-9][0-9]*:[1-9][0-9]*", user)

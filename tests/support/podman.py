@@ -13,7 +13,7 @@ import requests
 
 IMAGE = "localhost/max-image-resolution-enhancer:latest"
 BASE = "python"
-TAG = "3.11-slim-bookworm"  # as in the Dockerfile
+TAG = "3.11-slim-bookworm"  # as in the Dockerfile, without the digest: any build of it will do
 READABLE_TAG = "readable"
 
 BUILD_S = 1800
