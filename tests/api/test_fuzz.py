@@ -22,7 +22,7 @@ SEEDS = built_in_seeds()
 REFERENCE = encoded(noise(21, 34))
 SMALL = encoded(noise(7, 11))
 TIMEOUT_S = 5
-EXAMPLES = 250
+EXAMPLES = 150
 
 bounded = settings(
     max_examples=EXAMPLES,

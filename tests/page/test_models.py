@@ -100,7 +100,10 @@ def test_the_chosen_model_is_sent_with_what_it_has(page, give, gif, encode, answ
     assert "model" in fields
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 360)])
+@pytest.mark.parametrize(
+    ("scheme", "width"),
+    [pytest.param("light", 1440, marks=pytest.mark.thorough), ("dark", 360)],
+)
 def test_the_results_of_two_models_are_compared(open_page, give, encode, service, scheme, width):
     page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
     page.select_option("#model", "double")

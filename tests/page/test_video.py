@@ -56,8 +56,12 @@ def play(browser):
     ("name", "codec", "sound", "options"),
     [
         ("clip.mp4", "libx264", "aac", OutputOptions()),
-        ("clip.webm", "libvpx-vp9", "libopus", OutputOptions()),
-        ("clip.mp4", "libx264", "aac", OutputOptions(codec="av1")),
+        pytest.param(
+            *("clip.webm", "libvpx-vp9", "libopus", OutputOptions()), marks=pytest.mark.thorough
+        ),
+        pytest.param(
+            *("clip.mp4", "libx264", "aac", OutputOptions(codec="av1")), marks=pytest.mark.thorough
+        ),
     ],
 )
 def test_a_browser_plays_the_video_and_finds_every_frame(

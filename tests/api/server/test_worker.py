@@ -94,7 +94,14 @@ def ask_until_refused(url, prepared, keeps_alive, answers):
             connection.close()
 
 
-@pytest.mark.parametrize(("workers", "keeps_alive"), [("1", False), ("1", True), ("2", False)])
+@pytest.mark.parametrize(
+    ("workers", "keeps_alive"),
+    [
+        pytest.param("1", False, marks=pytest.mark.thorough),
+        pytest.param("1", True, marks=pytest.mark.thorough),
+        ("2", False),
+    ],
+)
 def test_a_stopping_server_answers_every_accepted_connection(picture, workers, keeps_alive):
     with stand_in_service(ENHANCER_WORKERS=workers) as (url, process):
         expected = len(predict(url, picture).content)

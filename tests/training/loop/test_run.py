@@ -139,6 +139,7 @@ def test_the_teacher_keeps_the_weights_that_the_run_started_from(
             np.testing.assert_array_equal(received, expected)
 
 
+@pytest.mark.thorough
 def test_a_resumed_run_with_a_teacher_ends_with_the_weights_of_an_uninterrupted_one(
     taught, run_folder, photos_folder, tmp_path
 ):

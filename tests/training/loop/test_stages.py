@@ -158,6 +158,7 @@ def test_epsilon_makes_large_pixel_differences_count_more(recipe, content, batch
     assert losses["pixel"] == pytest.approx(charbonnier, rel=1e-3)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("compiled")
 def test_the_discriminator_learns_to_distinguish_hr_from_sr(recipe, content, batch):
     """The generator must not change, or the result depends on which network learns faster."""

@@ -108,7 +108,7 @@ def through_sr(restorer_recipe):
     return replace(until(restorer_recipe, 20), restoring=stage)
 
 
-@pytest.mark.parametrize("grid", [pytest.param("lr", marks=pytest.mark.thorough), "sr"])
+@pytest.mark.parametrize("grid", ["lr", pytest.param("sr", marks=pytest.mark.thorough)])
 def test_a_resumed_run_of_a_restorer_ends_as_an_uninterrupted_one(
     restorer_recipe, through_sr, run_folder, larger_photos, tmp_path, grid
 ):
