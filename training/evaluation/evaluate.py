@@ -120,11 +120,14 @@ class Evaluation:
         """Measure, write the figures, and return the means over pictures.
 
         Raises:
+            GraphMismatch: if a card cannot be read.
             CommandFailed: if a service is given and more than one card, if there is nothing to
                 measure, or if pictures have wrong sizes; nothing but sheets is written then.
         """
         if self.readme is not None:
             require_marks(self.readme, FIRST_MARK, LAST_MARK)
+        for path in self.cards:
+            read_card(path)  # a wrong card is refused before anything is measured
         metrics = choose_metrics(self.perceptual)
         rows: list[PictureFigures] = []
         for list_pictures, strengths in (

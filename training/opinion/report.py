@@ -334,7 +334,7 @@ def cell(text: str) -> str:
     r"""Return text that a cell of a table can hold.
 
     >>> cell("a|b")
-    'a\\\\|b'
+    'a\\|b'
     """
     return text.replace("|", r"\|")
 
