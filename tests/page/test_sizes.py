@@ -62,7 +62,14 @@ def test_without_a_choice_no_size_is_sent(page, give, picture, answer, sent):
     assert save(page) == ("cat_4x.png", answer(picture))
 
 
-@pytest.mark.parametrize(("scale", "size"), [(1, "24 × 16"), (2, "48 × 32"), (8, "192 × 128")])
+@pytest.mark.parametrize(
+    ("scale", "size"),
+    [
+        (1, "24 × 16"),
+        pytest.param(2, "48 × 32", marks=pytest.mark.thorough),
+        pytest.param(8, "192 × 128", marks=pytest.mark.thorough),
+    ],
+)
 def test_a_size_can_be_chosen_before_the_picture(page, give, picture, answer, scale, size):
     choose(page, scale)
     give(page, ("cat.png", picture))
