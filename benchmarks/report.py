@@ -10,7 +10,7 @@ from benchmarks.restoring import Restoring
 from benchmarks.results import Results
 from benchmarks.systems import ORIGINAL_SERVICE, SERVICE, Speed
 from benchmarks.timing import percentile
-from training.evaluation.evaluate import write_between
+from training.evaluation.tables import write_between
 
 QUICK_NOTE = "**A quick run: it checks that everything runs; its figures mean nothing.**"
 NOTHING = "-"  # cell of a figure that was not measured

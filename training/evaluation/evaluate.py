@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from core.model.card import read_card
+from core.model.card import ModelCard, read_card
 from training import CommandFailed
 from training.evaluation.metrics import (
     BORDER,
@@ -42,6 +42,7 @@ from training.evaluation.outputs import (
     write_sheet,
 )
 from training.evaluation.scatter import plot_metrics
+from training.evaluation.tables import Means, markdown_table, require_marks, write_between
 from training.export import save_card
 
 CLEAN_STRENGTHS = ("0",)  # values of `restore` that are measured on clean LR
@@ -72,9 +73,6 @@ FIRST_MARK = "<!-- quality: written by python -m training evaluate -->"
 LAST_MARK = "<!-- end of quality -->"
 WILD_FIRST_MARK = "<!-- wild quality: written by python -m training evaluate -->"
 WILD_LAST_MARK = "<!-- end of wild quality -->"
-
-Means = dict[str, dict[str, dict[str, float]]]
-"""Test set -> output -> figure -> mean over the pictures; for the colour shift, the largest."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +124,7 @@ class Evaluation:
         """
         if self.readme is not None:
             require_marks(self.readme, FIRST_MARK, LAST_MARK)
-        for path in self.cards:
-            read_card(path)  # a wrong card is refused before anything is measured
+        cards = {path: read_card(path) for path in self.cards}
         metrics = choose_metrics(self.perceptual)
         rows: list[PictureFigures] = []
         for list_pictures, strengths in (
@@ -135,7 +132,7 @@ class Evaluation:
             (list_wild_pictures, WILD_STRENGTHS),
         ):
             test_sets = [list_pictures(folder) for folder in list_test_sets(self.test_sets)]
-            models = self._models(strengths) if any(test_sets) else {}
+            models = self._models(cards, strengths) if any(test_sets) else {}
             for pictures in filter(None, test_sets):
                 name = pictures[0].test_set
                 outputs = self._outputs(name, models)
@@ -149,15 +146,16 @@ class Evaluation:
         self._write(rows)
         return mean_over_pictures(rows)
 
-    def _models(self, strengths: Sequence[str]) -> dict[str, Output]:
+    def _models(
+        self, cards: Mapping[Path, ModelCard], strengths: Sequence[str]
+    ) -> dict[str, Output]:
         """Return the outputs of the models, by the names on their cards and the strengths."""
         if self.service is not None and len(self.cards) != 1:
             raise CommandFailed(
                 f"A service must be measured with one card. Received: {len(self.cards)} cards."
             )
         models = {}
-        for path in self.cards:
-            card = read_card(path)
+        for path, card in cards.items():
             if card.restorer is None:
                 models[card.name] = self._plain(path)
             else:
@@ -299,16 +297,12 @@ def pick_outputs(means: Means, names: Collection[str]) -> Means:
 
 def as_table(means: Means) -> str:
     """Return a Markdown table with one row per test set and output."""
-    keys = next(iter(next(iter(means.values())).values())).keys()
-    lines = [
-        f"| test set | output | {' | '.join(HEADINGS[key] for key in keys)} |",
-        "|---|---|" + "---|" * len(keys),
-    ]
-    for test_set, outputs in means.items():
-        for output, figures in outputs.items():
-            cells = " | ".join(FORMATS[key].format(figures[key]) for key in keys)
-            lines.append(f"| {test_set} | {output} | {cells} |")
-    return "\n".join(lines) + "\n"
+    return markdown_table("test set", means, HEADINGS, format_cell)
+
+
+def format_cell(key: str, value: float | None) -> str:
+    """Return a figure with the digits of its column; every output has all figures."""
+    return FORMATS[key].format(value)
 
 
 def write_report(folder: Path, rows: Sequence[PictureFigures]) -> None:
@@ -336,9 +330,10 @@ def part_wild(means: Means) -> tuple[Means, Means]:
 
 
 def write_tables(document: Path, means: Means) -> None:
-    """Write the tables of quality on clean and wild LR; without wild LR, leave out its table."""
+    """Write the tables of quality on clean and wild LR; leave one as it is without such LR."""
     clean, wild = part_wild(means)
-    write_into(document, as_table(clean))
+    if clean:
+        write_into(document, as_table(clean))
     if wild:
         write_between(document, as_table(wild), WILD_FIRST_MARK, WILD_LAST_MARK)
 
@@ -346,26 +341,3 @@ def write_tables(document: Path, means: Means) -> None:
 def write_into(document: Path, table: str) -> None:
     """Write the table of quality between its marks in a Markdown document."""
     write_between(document, table, FIRST_MARK, LAST_MARK)
-
-
-def write_between(document: Path, table: str, first_mark: str, last_mark: str) -> None:
-    """Replace the text between two marks of a document by a table.
-
-    Raises:
-        CommandFailed: if a mark does not occur exactly once.
-    """
-    require_marks(document, first_mark, last_mark)
-    text = document.read_text(encoding="utf-8")
-    before, rest = text.split(first_mark)
-    _, after = rest.split(last_mark)
-    document.write_text(f"{before}{first_mark}\n{table}{last_mark}{after}", encoding="utf-8")
-
-
-def require_marks(document: Path, *marks: str) -> None:
-    """Raise CommandFailed unless each mark occurs once in a document. Call it before measuring."""
-    text = document.read_text(encoding="utf-8")
-    for mark in marks:
-        if text.count(mark) != 1:
-            raise CommandFailed(
-                f"{document} must hold {mark} once. Received: {text.count(mark)} times."
-            )

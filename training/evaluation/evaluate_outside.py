@@ -18,7 +18,6 @@ from core.images.condition import LUMA, MIN_SIDE, measure_condition, sample_wind
 from core.picture import Picture
 from core.pixels import LEVELS
 from training import CommandFailed
-from training.evaluation.evaluate import require_marks, write_between
 from training.evaluation.outputs import (
     Output,
     TestPicture,
@@ -30,6 +29,7 @@ from training.evaluation.outputs import (
     through_upscaler,
     write_columns,
 )
+from training.evaluation.tables import Means, markdown_table, require_marks, write_between
 from training.models.networks import SCALE
 
 FAITHFUL, DETAILED, RESTORED = "detail 0", "detail 1", "restored"
@@ -56,9 +56,6 @@ FORMATS = {
     "lattice": "{:.2f}",
 }
 
-Table = dict[str, dict[str, dict[str, float]]]
-"""Kind of picture -> output -> measure -> mean over the pictures."""
-
 
 @dataclass(frozen=True)
 class OutsideEvaluation:
@@ -76,7 +73,7 @@ class OutsideEvaluation:
     report: Path
     document: Path | None = None
 
-    def run(self) -> Table:
+    def run(self) -> Means:
         """Measure, write the report, and return the means over the pictures of a kind.
 
         Raises:
@@ -224,9 +221,9 @@ def make_caption(figures: Mapping[str, float]) -> str:
     return "  ".join(FORMATS[key].format(value) for key, value in figures.items())
 
 
-def mean_by_kind(rows: Sequence[Mapping[str, object]]) -> Table:
+def mean_by_kind(rows: Sequence[Mapping[str, object]]) -> Means:
     """Return the means over the pictures of a kind, rounded to four places."""
-    table: Table = {}
+    table: Means = {}
     for row in rows:
         table.setdefault(str(row["kind"]), {}).setdefault(str(row["output"]), {})
     for kind, outputs in table.items():
@@ -238,14 +235,11 @@ def mean_by_kind(rows: Sequence[Mapping[str, object]]) -> Table:
     return table
 
 
-def as_table(table: Table) -> str:
+def as_table(means: Means) -> str:
     """Return a Markdown table with one row per kind and output."""
-    lines = [
-        f"| pictures | output | {' | '.join(HEADINGS.values())} |",
-        "|---|---|" + "---|" * len(HEADINGS),
-    ]
-    for kind, outputs in table.items():
-        for output, figures in outputs.items():
-            cells = " | ".join(FORMATS[key].format(figures[key]) for key in HEADINGS)
-            lines.append(f"| {kind} | {output} | {cells} |")
-    return "\n".join(lines) + "\n"
+    return markdown_table("pictures", means, HEADINGS, format_cell)
+
+
+def format_cell(key: str, value: float | None) -> str:
+    """Return a measure with the digits of its column; every output has all measures."""
+    return FORMATS[key].format(value)

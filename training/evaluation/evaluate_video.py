@@ -33,9 +33,9 @@ from core.temporal.fusion import (
 )
 from training import CommandFailed
 from training.data.photos import make_pair
-from training.evaluation.evaluate import write_between
 from training.evaluation.metrics import FARNEBACK, ClipMetrics, Frames, LearnedDistance
 from training.evaluation.outputs import load_for_measuring
+from training.evaluation.tables import Means, markdown_table, write_between
 from training.models.networks import SCALE
 
 PAN_FRAMES = 10
@@ -60,9 +60,6 @@ HEADINGS = {
 FACTORS = {"warping_error": 1e4, "tlp": 100}
 FORMATS = {"psnr_y_db": "{:.2f}", "warping_error": "{:.2f}", "tlp": "{:.2f}"}
 ABSENT = "–"
-
-Means = dict[str, dict[str, dict[str, float]]]
-"""Group of clips -> output -> figure -> mean over the clips."""
 
 
 @dataclass(frozen=True)
@@ -310,17 +307,7 @@ def mean_of(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def as_table(means: Means) -> str:
     """Return a Markdown table with one row per group and output."""
-    outputs = [figures for group in means.values() for figures in group.values()]
-    keys = [key for key in HEADINGS if any(key in figures for figures in outputs)]
-    lines = [
-        f"| clip | output | {' | '.join(HEADINGS[key] for key in keys)} |",
-        "|---|---|" + "---|" * len(keys),
-    ]
-    for group, figures_of in means.items():
-        for output, figures in figures_of.items():
-            cells = " | ".join(format_cell(key, figures.get(key)) for key in keys)
-            lines.append(f"| {group} | {output} | {cells} |")
-    return "\n".join(lines) + "\n"
+    return markdown_table("clip", means, HEADINGS, format_cell)
 
 
 def format_cell(key: str, value: float | None) -> str:
