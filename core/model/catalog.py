@@ -6,8 +6,8 @@ network of a pair are parts of models; a faithful one is also a model by itself.
 
 import logging
 import math
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -217,6 +217,15 @@ def read_model_card(path: Path) -> ModelCard:
     return card
 
 
+@contextmanager
+def folder_hidden(path: Path) -> Iterator[None]:
+    """Let errors of the block, which are about a card, not state its folder."""
+    try:
+        yield
+    except GraphMismatch as error:
+        raise type(error)(without_folder(path, error)) from error
+
+
 def without_folder(path: Path, error: GraphMismatch) -> str:
     """Return the message of an error about a card; its folder is no business of callers."""
     return str(error).replace(f"{path.parent}/", "")
@@ -294,50 +303,37 @@ def load_networks(
         GraphMismatch: if graphs and cards do not belong together, or graphs compute nonsense. The
             messages do not state the folder.
     """
-    try:
-        return _load_networks(path, expected, window, serving, most_bytes, give_way)
-    except GraphMismatch as error:
-        raise type(error)(without_folder(path, error)) from error
-
-
-def _load_networks(
-    path: Path,
-    expected: ModelCard,
-    window: int,
-    serving: Serving,
-    most_bytes: int,
-    give_way: Callable[[], None],
-) -> LoadedNetworks:
     # TensorFlow takes seconds to import: a catalogue of cards needs none of it.
     from core.model.interpolation import load_interpolated_graph, load_restored_graph
     from core.model.lean_graph import load_lean_graph
 
-    card = read_card(path)
-    if card != expected:
-        raise GraphMismatch(
-            f"{path} must be the card that the service has started with. Received: another one. "
-            "Restart the service to serve it."
+    with folder_hidden(path):
+        card = read_card(path)
+        if card != expected:
+            raise GraphMismatch(
+                f"{path} must be the card that the service has started with. "
+                "Received: another one. Restart the service to serve it."
+            )
+        precision = chosen_precision(card, serving.precision)
+        graph = load_lean_graph(
+            path,
+            card,
+            threads=serving.threads,
+            precision=precision,
+            share=part_share(card, window),
+            give_way=give_way,
         )
-    precision = chosen_precision(card, serving.precision)
-    graph = load_lean_graph(
-        path,
-        card,
-        threads=serving.threads,
-        precision=precision,
-        share=part_share(card, window),
-        give_way=give_way,
-    )
-    held = loading_bytes(path, card, serving.precision)
-    least = min(window, least_window(card))
-    while window > least and held + graph.activation_bytes(window) > most_bytes:
-        window = max(least, window - LENGTH_STEP)
-    return LoadedNetworks(
-        graph,
-        held + graph.activation_bytes(window),
-        window,
-        load_interpolated_graph(path, threads=serving.threads, precision=precision),
-        load_restored_graph(path, threads=serving.threads, precision=precision),
-    )
+        held = loading_bytes(path, card, serving.precision)
+        least = min(window, least_window(card))
+        while window > least and held + graph.activation_bytes(window) > most_bytes:
+            window = max(least, window - LENGTH_STEP)
+        return LoadedNetworks(
+            graph,
+            held + graph.activation_bytes(window),
+            window,
+            load_interpolated_graph(path, threads=serving.threads, precision=precision),
+            load_restored_graph(path, threads=serving.threads, precision=precision),
+        )
 
 
 def chosen_precision(card: ModelCard, precision: str) -> str:

@@ -201,6 +201,11 @@ class ServedModel:
         return self.upscaler.card.name
 
     @property
+    def resident(self) -> Resident | None:
+        """Its memory; None if it is always in memory."""
+        return None if self.networks is None else self.networks.resident
+
+    @property
     def error(self) -> str:
         """Why it cannot be served; empty if it can, or if that is not known yet."""
         return "" if self.networks is None else self.networks.error
@@ -228,12 +233,10 @@ class ServedModel:
     def _enter(self, admission: Admission, cost: int, deadline: RequestDeadline) -> ExitStack:
         while True:
             with ExitStack() as attempt:
-                if self.networks is None:
-                    attempt.enter_context(admission.admit(cost, deadline))
-                    return attempt.pop_all()
-                attempt.enter_context(admission.admit(cost, deadline, self.networks.resident))
+                attempt.enter_context(admission.admit(cost, deadline, self.resident))
                 try:
-                    self.networks.ensure_loaded(admission, deadline)
+                    if self.networks is not None:
+                        self.networks.ensure_loaded(admission, deadline)
                 except ReservationOutgrown:
                     continue
                 except GraphMismatch as error:
@@ -244,7 +247,7 @@ class ServedModel:
 
     def check(self, admission: Admission, cost: int) -> None:
         """Raise TooMuchMemory if model and `cost` are more than the whole budget."""
-        admission.check(cost, None if self.networks is None else self.networks.resident)
+        admission.check(cost, self.resident)
 
     def default_restore(self, restore: Restore) -> Restore:
         """Return `restore` of requests that do not state it, given that of the service."""
