@@ -1,19 +1,19 @@
 """Clients that run one job after the other to its end, and compare the result."""
 
 import itertools
-import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import requests
+
+from tests.support.clients import Clients
 
 PATIENCE_S = 300
 POLL_S = 0.1
 
 
-class JobLoad:
+class JobLoad(Clients):
     """Clients under way.
 
     Args:
@@ -28,23 +28,10 @@ class JobLoad:
     """
 
     def __init__(self, url, files, expected, clients):
+        super().__init__(clients)
         self.ended = Counter()
         self.faults = []
         self._url, self._files, self._expected = url, files, expected
-        self._is_over = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, args=(number,)) for number in range(clients)
-        ]
-
-    def begin(self):
-        for thread in self._threads:
-            thread.start()
-
-    def end(self):
-        """Submit nothing more, and wait until all jobs have ended."""
-        self._is_over.set()
-        for thread in self._threads:
-            thread.join()
 
     def _run(self, number):
         names = list(self._files)
@@ -83,12 +70,6 @@ def run_job(url, name, content):
         return answer.content
 
 
-@contextmanager
 def jobs_under_way(url, files, expected, clients):
-    """Jobs for as long as the block runs; all have ended when it has."""
-    load = JobLoad(url, files, expected, clients)
-    load.begin()
-    try:
-        yield load
-    finally:
-        load.end()
+    """Jobs for as long as a block runs; all have ended when it has."""
+    return JobLoad(url, files, expected, clients).under_way()

@@ -3,14 +3,15 @@
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
 
 import requests
+
+from tests.support.clients import Clients
 
 PATIENCE_S = 300
 
 
-class Load:
+class Load(Clients):
     """Clients under way.
 
     Args:
@@ -25,24 +26,13 @@ class Load:
     """
 
     def __init__(self, url, picture, clients, expected=None):
+        super().__init__(clients)
         self.statuses = Counter()
         self.slowest_s = 0.0
         self._url, self._picture, self._expected = url, picture, expected
-        self._is_over = threading.Event()
         self._counting = threading.Lock()
-        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
 
-    def begin(self):
-        for thread in self._threads:
-            thread.start()
-
-    def end(self):
-        """Post nothing more, and wait for all answers."""
-        self._is_over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self):
+    def _run(self, _number):
         with requests.Session() as session:
             while not self._is_over.is_set():
                 started = time.monotonic()
@@ -64,12 +54,6 @@ class Load:
         return answer.status_code if answer.content.endswith(b"IEND\xaeB`\x82") else answer.text
 
 
-@contextmanager
 def under_load(url, picture, clients, expected=None):
-    """Load for as long as the block runs; complete when it has ended."""
-    load = Load(url, picture, clients, expected)
-    load.begin()
-    try:
-        yield load
-    finally:
-        load.end()
+    """Load for as long as a block runs; complete when it has ended."""
+    return Load(url, picture, clients, expected).under_way()

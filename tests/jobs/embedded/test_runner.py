@@ -56,62 +56,63 @@ def test_a_job_is_resumed_after_its_last_finished_segment(create, submit, networ
         assert file.read() == expected(LEVELS, repeat)
 
 
-def test_segments_of_another_network_are_not_used(create, submit, network, finish, context):
-    first, gate = create(), Gate(network, opened_for=7)
-    job = submit(LEVELS, engine=first).job
-    gate.wait(8)
-    first.stop()
-    gate.open()
-    first.close()
+@pytest.fixture
+def stop_midway(create, submit, network, context):
+    """Begin a job of LEVELS, stop its engine after two segments, and return the id."""
+
+    def stop_midway(context=context, **options):
+        engine, gate = create(context=context), Gate(network, opened_for=7)
+        job = submit(LEVELS, engine=engine, **options).job
+        gate.wait(8)
+        engine.stop()
+        gate.open()
+        engine.close()
+        return job.id
+
+    return stop_midway
+
+
+def test_segments_of_another_network_are_not_used(create, stop_midway, network, finish, context):
+    job_id = stop_midway()
     context.upscaler.card = make_card(version="9.9.9")
     computed = len(network.seen)
     second = create()
     second.start()
-    finish(job.id, second)
+    finish(job_id, second)
     assert network.seen[computed:] == list(LEVELS)
 
 
 @pytest.mark.parametrize("changed", LINKED_CARDS)
 def test_segments_are_not_used_if_one_of_the_graphs_has_changed(
-    create, submit, network, finish, context, tmp_path, changed
+    create, stop_midway, network, finish, context, tmp_path, changed
 ):
     def context_with(changed=None):
         cards = read_linked_cards(save_linked_cards(tmp_path, changed))
         upscaler = Upscaler(make_card(), network, window=16, cards=cards)
         return replace(context, models=ModelRegistry(ServedModel(upscaler)))
 
-    first, gate = create(context=context_with()), Gate(network, opened_for=7)
-    job = submit(LEVELS, engine=first).job
-    gate.wait(8)
-    first.stop()
-    gate.open()
-    first.close()
+    job_id = stop_midway(context=context_with())
     second = create(context=context_with(changed))
     computed = len(network.seen)
     second.start()
-    finish(job.id, second)
+    finish(job_id, second)
     assert network.seen[computed:] == list(LEVELS)
 
 
 @pytest.mark.parametrize("then", [None, make_card(name="other", version="2", sha256="2" * 64)])
 def test_a_job_resumed_without_its_model_fails_and_with_another_begins_again(
-    create, submit, network, finish, context, caplog, then
+    create, stop_midway, network, finish, context, caplog, then
 ):
     def context_with(card):
         others = [] if card is None else [ServedModel(Upscaler(card, network, window=16))]
         return replace(context, models=ModelRegistry(context.models.default, others))
 
     before = make_card(name="other", version="1", sha256="1" * 64)
-    first, gate = create(context=context_with(before)), Gate(network, opened_for=7)
-    job = submit(LEVELS, engine=first, model="other").job
-    gate.wait(8)
-    first.stop()
-    gate.open()
-    first.close()
+    job_id = stop_midway(context=context_with(before), model="other")
     second = create(context=context_with(then))
     computed = len(network.seen)
     second.start()
-    done = finish(job.id, second)
+    done = finish(job_id, second)
     if then is None:
         expected_error = "`model` must be one of stand-in. Received: 'other'"
         assert (done.state, done.error) == (JobState.FAILED, expected_error)
