@@ -4,6 +4,7 @@ import io
 import queue
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -27,6 +28,7 @@ from jobs.errors import (
 )
 from jobs.job import JobState
 from tests.jobs.conftest import DISK_BYTES, EXPIRY_S, MAX_WAITING, TIMEOUT_S, Gate
+from tests.support.folders import files_in
 from tests.support.media_files import expected
 from tests.support.redis_server import needs_redis
 from tests.support.stand_ins import repeat
@@ -136,8 +138,7 @@ def read_result(jobs, job_id):
 
 
 def jobs_with_files(backend):
-    paths = [path for path in backend.folder.rglob("*") if path.is_file()]
-    names = [path.relative_to(backend.folder).parts for path in paths]
+    names = [path.relative_to(backend.folder).parts for path in files_in(backend.folder)]
     return {parts[0] for parts in names if len(parts) > 1}
 
 
@@ -182,8 +183,9 @@ def test_only_the_result_of_a_finished_job_is_kept(backend, submit, finish):
     size = finish(job.id).result.size
 
     def sizes():
-        paths = (backend.folder / job.id).rglob("*")
-        return [path.stat().st_size for path in paths if path.is_file() and path.name != "lock"]
+        paths = [path for path in files_in(backend.folder / job.id) if path.name != "lock"]
+        with suppress(FileNotFoundError):  # deleted meanwhile
+            return [path.stat().st_size for path in paths]
 
     wait_until(lambda: sizes() == [size])
     assert sizes() == [size]

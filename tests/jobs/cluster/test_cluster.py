@@ -10,6 +10,7 @@ from core.media.convert import upscale_medium
 from core.options import OutputOptions
 from jobs.job import JobState
 from tests.support.clip_files import scenes, write_clip
+from tests.support.folders import files_in
 from tests.support.letters import result_of
 from tests.support.machines import running_cluster
 from tests.support.redis_server import needs_redis
@@ -47,8 +48,7 @@ def wait_for_frames(cluster, job, frames):
 
 
 def stored_files(cluster, job):
-    folder = cluster.folder / "storage" / job.id
-    return [path for path in folder.rglob("*") if path.is_file()]
+    return files_in(cluster.folder / "storage" / job.id)
 
 
 def test_two_workers_share_a_job(pair):

@@ -11,6 +11,7 @@ from jobs.cluster.engine import ClusterJobs
 from jobs.cluster.ledger import MEMORY_SHARE, JobLedger, LedgerLimits
 from jobs.errors import EngineUnavailable, OutOfSpace, TooManyJobs
 from jobs.job import JobState
+from tests.support.folders import files_in
 from tests.support.letters import result_of
 from tests.support.redis_server import needs_redis
 from tests.support.stand_in_worker import letters_context
@@ -45,7 +46,7 @@ def test_a_full_disk_refuses_a_job_with_its_reason(submit, jobs, monkeypatch, pl
         with pytest.raises(OutOfSpace, match="it is full"):
             submit()
     assert jobs.stats().jobs[JobState.QUEUED] == 0
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert files_in(tmp_path) == []
     submit()
 
 

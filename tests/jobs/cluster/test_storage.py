@@ -3,6 +3,7 @@ import traceback
 import pytest
 
 from jobs.cluster.storage import Storage
+from tests.support.folders import files_in
 from tests.support.s3_server import BUCKET, s3_server
 
 
@@ -92,7 +93,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
     storage = Storage(str(tmp_path / "storage"))
     with pytest.raises(FileNotFoundError):
         storage.put(tmp_path / "nothing", "job/source")
-    assert not [path for path in (tmp_path / "storage").rglob("*") if path.is_file()]
+    assert files_in(tmp_path / "storage") == []
 
 
 def test_errors_do_not_show_the_id_of_a_job(put, storage, tmp_path):
