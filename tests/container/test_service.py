@@ -1,11 +1,13 @@
 """The image as a user runs it, with nothing allowed that it does not need."""
 
+import io
 import json
 import re
 import shlex
 import subprocess
 import threading
 import time
+import zipfile
 from collections import Counter
 
 import numpy as np
@@ -15,6 +17,8 @@ from PIL import Image
 
 from config import ROOT, Settings
 from core.images import decode_image
+from tests.support.job_load import run_job
+from tests.support.media_files import pictures
 from tests.support.podman import CONFINED, attempt, inspect, podman, running
 from tests.support.podman import wait_until_ready as wait
 from tests.support.stand_ins import noise
@@ -27,6 +31,9 @@ FIRST_ANSWER_S = 20
 """From `podman run`, the start of the container, of Python and of TensorFlow included."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+
+ANY_USER = "--user=1000680000:0"
+"""One of the ids that OpenShift gives to containers, which have no name, and their group."""
 
 
 def curl_line():
@@ -60,6 +67,26 @@ def test_it_runs_without_any_privilege(container):
     assert int(facts["CapEff"], 16) == int(facts["CapBnd"], 16) == int(facts["CapPrm"], 16) == 0
     assert facts["NoNewPrivs"] == "1"
     assert facts["Seccomp"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("volumes", "folder"),
+    [((), None), (("--volume=/var/lib/enhancer",), "/var/lib/enhancer/server")],
+    ids=["temporary", "volume"],
+)
+def test_any_user_of_the_group_0_may_run_it(image, encode, post_to, volumes, folder):
+    environ = {} if folder is None else {"ENHANCER_JOBS_FOLDER": folder}
+    with running(image, *CONFINED, ANY_USER, *volumes, environ=environ) as container:
+        wait(container)
+        status = podman("exec", container.name, "cat", "/proc/1/status")
+        assert "Uid:\t1000680000\t1000680000\t1000680000\t1000680000" in status
+        for file_format in ("PNG", "TIFF"):  # the second is decoded by another process
+            answer = post_to(container.url, encode(noise(12, 20), file_format))
+            assert (answer.status_code, answer.headers["X-Output-Size"]) == (200, "80x48")
+        result = run_job(container.url, "album.zip", pictures(2))
+        with zipfile.ZipFile(io.BytesIO(result)) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".png")]
+        assert names == ["photos/000.png", "photos/001.png"]
 
 
 @pytest.mark.parametrize("folder", ["/", "/opt/enhancer", "/opt/packages", "/var/lib"])
