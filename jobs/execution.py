@@ -5,7 +5,6 @@ the share of jobs (`core.runtime.share`).
 """
 
 import hashlib
-import time
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from core.errors import InvalidModel, Overloaded
+from core.errors import InvalidModel
 from core.media.media_archive import MediaArchive
 from core.media.medium import (
     PICTURES,
@@ -37,7 +36,7 @@ from core.picture import Header, Picture
 from core.pixels import PixelArray
 from core.runtime.admission import Admission
 from core.runtime.memory_plan import MemoryPlan
-from core.runtime.tile_tasks import CALLER_CHECK_S, RequestDeadline
+from core.runtime.tile_tasks import RequestDeadline
 from core.temporal.coherence import MAX_CACHE_BYTES
 from core.temporal.fusion import fusion_bytes
 from core.video import even_size
@@ -334,16 +333,10 @@ class FrameUpscaler:
         if self._held_bytes >= cost and (is_reserved or not self._admission.waiting):
             return
         self.close()
-        while True:
-            try:
-                self._admitted.enter_context(
-                    self._model.admit(self._admission, cost, self._deadline)
-                )
-                self._held_bytes = cost
-                return
-            except Overloaded:  # the queue is for pictures: wait outside until it has room
-                time.sleep(CALLER_CHECK_S)
-                self._deadline.check(time.monotonic())
+        self._admitted.enter_context(
+            self._model.admit(self._admission, cost, self._deadline, is_background=True)
+        )
+        self._held_bytes = cost
 
 
 def count_computed(medium: Medium, *, is_coherent: bool) -> Counter[tuple[Header, bool]]:

@@ -9,7 +9,8 @@ import gc
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from core.errors import GraphMismatch, GraphUnreadable, InvalidModel, ModelUnavailable
@@ -212,7 +213,12 @@ class ServedModel:
 
     @contextmanager
     def admit(
-        self, admission: Admission, cost: int, deadline: RequestDeadline | None = None
+        self,
+        admission: Admission,
+        cost: int,
+        deadline: RequestDeadline | None = None,
+        *,
+        is_background: bool = False,
     ) -> Iterator[None]:
         """Keep the model in memory and `cost` bytes reserved for as long as the block runs.
 
@@ -221,19 +227,27 @@ class ServedModel:
         Raises:
             InvalidModel: if the model can never be loaded.
             ModelUnavailable: if it cannot be loaded now.
-            SuperResolutionError: as `Admission.admit` does.
+            SuperResolutionError: as `Admission.admit` does, which also describes the arguments.
         """
         deadline = deadline or RequestDeadline()
-        stack = self._enter(admission, cost, deadline)
+        reserve = partial(
+            admission.admit, cost, deadline, self.resident, is_background=is_background
+        )
+        stack = self._enter(admission, reserve, deadline)
         try:
             yield
         finally:
             self.upscaler.scheduler.when_idle(deadline, stack.close)
 
-    def _enter(self, admission: Admission, cost: int, deadline: RequestDeadline) -> ExitStack:
+    def _enter(
+        self,
+        admission: Admission,
+        reserve: Callable[[], AbstractContextManager[None]],
+        deadline: RequestDeadline,
+    ) -> ExitStack:
         while True:
             with ExitStack() as attempt:
-                attempt.enter_context(admission.admit(cost, deadline, self.resident))
+                attempt.enter_context(reserve())
                 try:
                     if self.networks is not None:
                         self.networks.ensure_loaded(admission, deadline)

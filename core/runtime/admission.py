@@ -3,7 +3,8 @@
 The header of a picture tells how much memory the request will take (see
 `core.runtime.memory_plan`). The request is admitted when that fits into what is left of the
 budget. Until then it waits in the queue (`Admission`). If the queue is full, the caller is told
-when to try again.
+when to try again. Frames of jobs wait in the same queue, but whether it is full does not concern
+them: a job could not try again as often as all clients together.
 
 What requests share stays in memory between them, as a `Resident`: a model that was loaded on
 demand. It is evicted when a request needs its memory and no request uses it. A request gets its
@@ -58,6 +59,7 @@ class _QueuedRequest:
     resident: Resident | None
     since_s: float
     deadline: RequestDeadline
+    is_background: bool
 
     @property
     def missing(self) -> int:
@@ -72,7 +74,7 @@ class Admission:
 
     Args:
         budget: bytes.
-        queue: number of requests that may wait.
+        queue: number of requests that may wait, apart from those of the background.
         backlog_s: returns the time until the pictures in progress are done, for `Retry-After`.
         clock: monotonic, s.
     """
@@ -101,8 +103,8 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """Number of requests that wait for memory."""
-        return len(self._queued)
+        """Number of requests that wait for memory, apart from those of the background."""
+        return sum(not request.is_background for request in list(self._queued))
 
     def before(self, deadline: RequestDeadline) -> int | None:
         """Return how many requests wait before that of a caller; None if it does not wait.
@@ -120,6 +122,8 @@ class Admission:
         cost: int,
         deadline: RequestDeadline | None = None,
         resident: Resident | None = None,
+        *,
+        is_background: bool = False,
     ) -> Iterator[None]:
         """Reserve `cost` bytes of the budget for as long as the block runs.
 
@@ -128,6 +132,7 @@ class Admission:
             deadline: of the caller; None for no limit.
             resident: its bytes are reserved, too, and longer than the block. It is not evicted
                 before the block ends. None if the request needs none.
+            is_background: whether it may wait even if the queue is full.
 
         Raises:
             TooMuchMemory: if that is more than the whole budget.
@@ -136,7 +141,8 @@ class Admission:
             RequestAbandoned: if the caller leaves before there is memory.
         """
         self.check(cost, resident)
-        self._reserve(cost, deadline or RequestDeadline(), resident)
+        deadline = deadline or RequestDeadline()
+        self._reserve(_QueuedRequest(cost, resident, self._clock(), deadline, is_background))
         try:
             yield
         finally:
@@ -185,13 +191,13 @@ class Admission:
             self._evict(resident)
             self._changed.notify_all()
 
-    def _reserve(self, cost: int, deadline: RequestDeadline, resident: Resident | None) -> None:
+    def _reserve(self, request: _QueuedRequest) -> None:
         with self._changed:
-            request = self._enqueue(cost, deadline, resident)
+            self._enqueue(request)
             try:
                 while not self._is_next(request):
                     self._changed.wait(CALLER_CHECK_S)
-                    deadline.check(self._clock())
+                    request.deadline.check(self._clock())
                 self._take(request)
             finally:
                 self._queued.remove(request)
@@ -207,17 +213,14 @@ class Admission:
             resident.held = resident.cost
             self._residents.append(resident)
 
-    def _enqueue(
-        self, cost: int, deadline: RequestDeadline, resident: Resident | None
-    ) -> _QueuedRequest:
-        request = _QueuedRequest(cost, resident, self._clock(), deadline)
-        if len(self._queued) >= self.queue and not self._is_admissible(request):
+    def _enqueue(self, request: _QueuedRequest) -> None:
+        is_full = self.waiting >= self.queue and not request.is_background
+        if is_full and not self._is_admissible(request):
             raise Overloaded(
                 f"At most {self.queue} pictures may wait. Received: one more.",
                 retry_after_s=max(1, ceil(self._backlog_s())),
             )
         self._queued.append(request)
-        return request
 
     def _is_next(self, request: _QueuedRequest) -> bool:
         """Return whether it fits, and no request before it has been overtaken for too long."""

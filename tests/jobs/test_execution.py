@@ -1,6 +1,7 @@
 import hashlib
 from contextlib import closing
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_the_memory_of_a_frame_is_held_until_the_upscaler_is_closed(context, med
     np.testing.assert_array_equal(sr.pixels, np.full((32, 48, 3), 7, np.uint8))
 
 
-def test_a_frame_that_waits_outside_the_queue_is_abandoned_with_its_job(context, medium):
+def test_a_frame_that_waits_for_memory_is_abandoned_with_its_job(context, medium):
     context.admission.queue = 0
     deadline = RequestDeadline(is_gone=lambda: True)
     upscale = context.frame_upscaler(medium, SEGMENT, OutputOptions(), deadline)
@@ -211,7 +212,7 @@ def test_memory_is_reserved_before_a_picture_is_decoded_and_kept_while_others_wa
         upscale.reserve(header)
         reserved = admission.taken
         assert reserved > upscale.cost(FRAME)
-        admission._queued.append(None)  # a picture waits for memory
+        admission._queued.append(SimpleNamespace(is_background=False))  # a picture waits for memory
         upscale(FRAME)
         admission._queued.clear()
         assert admission.taken == reserved
