@@ -31,6 +31,10 @@ PRELOADED = ["core.images", "core.video", "core.sandbox.pool"]
 EXIT_S = 5.0
 """Time for a process that has closed its socket to exit, so that its exit code is known."""
 
+FOLDER = str(Path(__file__).parents[2])
+"""Where `PRELOADED` is found. The fork server of Python 3.11 takes over no search path: started in
+another folder it would import nothing, silently, and each new process would import all anew."""
+
 OOM_SCORE = Path("/proc/self/oom_score_adj")
 FIRST_TO_GO = "1000"
 """Score with which the kernel ends this process before the server if memory runs out."""
@@ -134,6 +138,17 @@ def process_context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     return context
+
+
+def _add_search_path() -> None:
+    """Let Python processes that this one starts find the modules of this project."""
+    known = os.environ.get("PYTHONPATH")
+    paths = known.split(os.pathsep) if known else []
+    if FOLDER not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([*paths, FOLDER])
+
+
+_add_search_path()  # now, because another thread may read the environment later
 
 
 def describe_exit(exit_code: int | None) -> str:

@@ -20,7 +20,7 @@ from core.sandbox import pool as pool_module
 from core.sandbox import process as process_module
 from core.sandbox.messages import ExpectedAnswer, WorkerFault
 from core.sandbox.pool import COPIED_BYTES, SandboxPool, SandboxTask, shared_path
-from core.sandbox.process import WorkerDied
+from core.sandbox.process import PRELOADED, WorkerDied
 from tests.support import hostile
 from tests.support.waiting import wait_until
 
@@ -302,6 +302,24 @@ def test_workers_end_silently_with_an_interpreter_that_exits(work):
         printed, complaints = server.communicate(timeout=30)
         assert (server.returncode, complaints) == (0, "")
         assert not any(is_running(process) for process in printed.split())
+
+
+PRELOADING = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from core.sandbox.process import PRELOADED, process_context
+seen = "import sys; print([name in sys.modules for name in {{PRELOADED}}])"
+process = process_context().Process(target=exec, args=(seen.format(PRELOADED=PRELOADED),))
+process.start()
+process.join()
+"""
+
+
+def test_workers_have_their_modules_at_once_wherever_the_program_was_started(tmp_path):
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", PRELOADING]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == (str([True] * len(PRELOADED)), "")
 
 
 def test_memory_counts_from_what_a_worker_has_imported(monkeypatch):
