@@ -75,23 +75,24 @@ def test_a_full_queue_says_when_to_try_again():
 
 
 def test_the_background_gets_its_turn_however_full_the_queue_is():
-    admission, caller = create_admission(queue=1), RequestDeadline()
+    now, caller = [0.0], RequestDeadline()
+    admission = create_admission(queue=1, clock=lambda: now[0])
     with admission.admit(100):
-        pictures = [RequestThread(admission, 100)]
-        wait_until(lambda: admission.waiting == 1)
         job = RequestThread(admission, 100, deadline=caller, is_background=True)
-        wait_until(lambda: admission.before(caller) == 1)
+        wait_until(lambda: admission.before(caller) == 0)
+        assert admission.waiting == 0
+        picture = RequestThread(admission, 100)
+        wait_until(lambda: admission.waiting == 1)
         with pytest.raises(Overloaded), admission.admit(100):
             pass
-    assert pictures[0].admitted.wait(TIMEOUT_S)
-    pictures.append(RequestThread(admission, 100))  # whenever there is room, a picture waits
-    wait_until(lambda: admission.waiting == 1)
-    pictures[0].finish.set()
+        second = RequestThread(admission, 100, is_background=True)
+        now[0] = MAX_OVERTAKEN_S + 1
     assert job.admitted.wait(TIMEOUT_S)
-    assert not pictures[1].admitted.is_set()
-    for thread in (job, *pictures):
+    assert not picture.admitted.is_set()
+    for thread in (job, picture, second):
         thread.finish.set()
         thread.join()
+        assert thread.error is None
 
 
 def test_small_requests_overtake_a_large_one_only_for_a_while():
