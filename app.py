@@ -12,7 +12,7 @@ from pathlib import Path
 from api.observability.logs import logging_config
 from config import ROOT, InvalidSetting, Settings
 from service.build import Application, create_app, create_cluster_backend, create_worker_context
-from service.checks import check_server, check_worker, read_settings
+from service.checks import check_queue, check_server, check_worker, read_settings
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,7 +61,8 @@ def work(alive_file: Path) -> int:
     Args:
         alive_file: file that the worker touches while it is healthy.
     """
-    from jobs.cluster.worker import WorkerTimings, run_worker
+    from jobs.cluster.worker import WorkerTimings
+    from jobs.cluster.worker_process import run_worker
 
     try:
         settings = read_settings(check_worker)
@@ -73,6 +74,22 @@ def work(alive_file: Path) -> int:
     timings = WorkerTimings(frame_s=settings.deadline_s, stop_s=settings.graceful_timeout_s)
     backend = create_cluster_backend(settings)
     return run_worker(backend, context, timings, alive_file, settings.worker_metrics_port)
+
+
+def adopt() -> int:
+    """Make the storage of this machine that of the cluster, and return the exit code."""
+    from jobs.cluster.ledger import LedgerUnavailable
+    from jobs.cluster.storage_watch import adopt_storage
+
+    try:
+        backend = create_cluster_backend(read_settings(check_queue))
+        identity = adopt_storage(backend.ledger, backend.storage)
+    except InvalidSetting as error:
+        sys.exit(f"python -m jobs: {error}")
+    except (LedgerUnavailable, OSError) as error:
+        sys.exit(f"python -m jobs: Redis and the storage must answer. Received: {error}")
+    print_lines([f"All servers and workers must have this storage now: {identity}"])
+    return 0
 
 
 if __name__ == "__main__":

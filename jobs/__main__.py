@@ -1,9 +1,11 @@
-"""Commands for jobs on several machines: `python -m jobs worker|health`.
+"""Commands for jobs on several machines: `python -m jobs worker|health|adopt`.
 
 `worker` computes jobs of the servers that have the same ENHANCER_QUEUE_URL, until SIGTERM. It
 takes the settings of the service from the environment. `health` exits with 0 if the worker of
 this machine or container is alive and not stuck, else with 1. A worker shows that by touching a
 file every few seconds. A probe runs `health` as often, so this module imports next to nothing.
+`adopt` makes the storage of this machine that of all servers and workers, after the storage was
+emptied or replaced. Jobs whose files are not there fail.
 """
 
 import argparse
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=("worker", "health"))
+    parser.add_argument("command", choices=("worker", "health", "adopt"))
     parser.add_argument(
         "--sign",
         type=Path,
@@ -64,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     if parsed.command == "health":
         return 0 if is_healthy(parsed.sign) else 1
+    if parsed.command == "adopt":
+        from app import adopt
+
+        return adopt()
     _lock = lock_sign(parsed.sign)  # until the process ends
     from app import work  # takes seconds, which `health` need not wait for
 

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -14,7 +14,8 @@ from jobs.cluster.broker import Broker, MessageQueue
 from jobs.cluster.client import connect, log_failure
 from jobs.cluster.ledger import JobLedger, LedgerLimits, LedgerUnavailable, NewLedgerJob
 from jobs.cluster.maintenance import PeriodicTask, Sweeper
-from jobs.cluster.storage import Storage, source_name
+from jobs.cluster.storage import Storage, WrongStorage, source_name
+from jobs.cluster.storage_watch import StorageWatch
 from jobs.engine import EngineStats, JobEngine, ReceivedUpload, copy_upload
 from jobs.errors import EngineUnavailable, JobError, UnknownJob, disk_full_reported
 from jobs.execution import JobContext
@@ -55,8 +56,12 @@ class ClusterJobs(JobEngine):
         super().__init__(context)
         self._ledger, self._storage, self._messages = ledger, storage, messages
         self._last_stats = EngineStats(dict.fromkeys(JobState, 0), 0, ledger.limits.disk_bytes)
+        self._watch = StorageWatch(ledger, storage, declares=True)
         sweeper = Sweeper(ledger, storage, messages)
-        self._sweeping = PeriodicTask(sweeper.sweep, sweeper.every_s, "sweeping")
+        self._tasks = [
+            PeriodicTask(sweeper.sweep, sweeper.every_s, "sweeping"),
+            PeriodicTask(self._watch.look, sweeper.every_s, "checking the storage"),
+        ]
 
     def get(self, job_id: str) -> Job:
         """See `JobEngine.get`."""
@@ -69,7 +74,8 @@ class ClusterJobs(JobEngine):
             outcome = self._ledger.cancel(job_id, LATE_FILES_S)
             if outcome == "cancelled":
                 self.on_final(JobState.CANCELLED)
-                self._storage.delete(job_id)
+                with suppress(WrongStorage):  # another machine deletes the files later
+                    self._storage.delete(job_id)
 
     def stats(self) -> EngineStats:
         """Return the figures of all machines; the last known ones if Redis does not answer."""
@@ -82,19 +88,22 @@ class ClusterJobs(JobEngine):
         return self._last_stats
 
     def start(self) -> None:
-        """Start to sweep now and then; see `jobs.cluster.maintenance`."""
+        """Start to sweep and to check the storage now and then (`Sweeper`, `StorageWatch`)."""
         super().start()
-        self._sweeping.start()
+        for task in self._tasks:
+            task.start()
 
     def stop(self) -> None:
         """See `JobEngine.stop`."""
         super().stop()
-        self._sweeping.stop()
+        for task in self._tasks:
+            task.stop()
 
     def close(self) -> None:
         """See `JobEngine.close`."""
         self.stop()
-        self._sweeping.close()
+        for task in self._tasks:
+            task.close()
 
     # Steps of submit, open_result and watch in the base class
 
@@ -122,6 +131,10 @@ class ClusterJobs(JobEngine):
         Returns:
             None; or the id of the job that the same request created at the same time.
         """
+        with disk_full_reported():
+            fault = self._watch.look()
+            if fault is not None:
+                raise fault
         self._ledger.expect_upload(entry.id, MAX_UPLOAD_S)
         try:
             with disk_full_reported():
@@ -192,9 +205,11 @@ def open_backend(queue_url: str, storage_url: str, limits: LedgerLimits) -> Clus
 
 @contextmanager
 def unavailability_reported() -> Iterator[None]:
-    """Raise EngineUnavailable if Redis or the storage do not answer."""
+    """Raise EngineUnavailable if Redis or the storage do not answer, or this is another storage."""
     try:
         yield
+    except WrongStorage as error:  # `StorageWatch` has logged that
+        raise EngineUnavailable(str(error), retry_after_s=RETRY_S) from error
     except (LedgerUnavailable, OSError) as error:
         log_failure(logging.ERROR, "Queue or storage did not answer", error)
         raise EngineUnavailable(

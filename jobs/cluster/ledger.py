@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import redis
 from redis.commands.core import Script
+from redis.lock import Lock
 
 from jobs.cluster.stored_job import job_from_fields
 from jobs.errors import KeyReused, UnknownJob, over_budget, queue_memory_full, too_many_jobs
@@ -32,6 +33,9 @@ LEASE_S = 12.0
 MEMORY_SHARE = 0.9
 """Share of the memory of Redis (`maxmemory`) from which no job is added: those that were accepted
 need the rest to go on."""
+
+LOCK_S = 20.0
+"""Seconds for which a process may hold a lock, and for which others wait for it."""
 
 MAX_ATTEMPTS = 3
 """Number of times that a piece may be begun."""
@@ -328,6 +332,21 @@ class JobLedger:
         """Return True, but only once within a number of seconds, for all processes together."""
         milliseconds = math.ceil(1000 * seconds)
         return bool(self._redis.set(self._key("turn", name), 1, nx=True, px=milliseconds))
+
+    def storage_identity(self) -> str | None:
+        """Return the identity of the cluster's storage; None if no server has declared one."""
+        identity: Any = self._redis.get(self._key("storage"))
+        return None if identity is None else str(identity)
+
+    def declare_storage(self, identity: str) -> None:
+        """Record the identity of the cluster's storage."""
+        self._redis.set(self._key("storage"), identity)
+
+    def storage_lock(self) -> Lock:
+        """Return a lock for a block, so that one server at a time declares a storage."""
+        name = self._key("turn", "storage")
+        lock: Lock = self._redis.lock(name, timeout=LOCK_S, blocking_timeout=LOCK_S)
+        return lock
 
     def counts(self) -> dict[JobState, int]:
         """Return the number of jobs in each state."""

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from jobs.cluster.broker import MessageQueue
 from jobs.cluster.client import log_failure
 from jobs.cluster.ledger import JobLedger
-from jobs.cluster.storage import Storage
+from jobs.cluster.storage import Storage, WrongStorage
 
 SWEEPS_PER_LEASE = 6
 """Number of sweeps in the time of a lease."""
+
+CLOSE_S = 10.0
+"""Seconds to wait for the end of a call; a storage may hang."""
 
 TURN_SHARE = 0.9
 """Share of the interval for which a sweep excludes others; below 1, so the next is not late."""
@@ -26,7 +29,7 @@ class PeriodicTask:
         name: of the thread.
     """
 
-    def __init__(self, action: Callable[[], None], every_s: float, name: str) -> None:
+    def __init__(self, action: Callable[[], object], every_s: float, name: str) -> None:
         self._action, self._every_s = action, every_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
@@ -40,10 +43,10 @@ class PeriodicTask:
         self._stopped.set()
 
     def close(self) -> None:
-        """Stop, and wait for the call under way."""
+        """Stop, and wait for the call under way, at most `CLOSE_S`."""
         self.stop()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(CLOSE_S)
 
     def _loop(self) -> None:
         failure = ""
@@ -91,6 +94,8 @@ class Sweeper:
         for job_id in self._ledger.collect_expired():
             try:
                 self._storage.delete(job_id)
+            except WrongStorage:  # another machine deletes them; `StorageWatch` logs that
+                return
             except OSError as error:  # the files of other jobs may be deletable
                 failure = error
             else:

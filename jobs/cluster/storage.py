@@ -7,6 +7,7 @@ import errno
 import glob
 import logging
 import os
+import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -19,12 +20,22 @@ from typing import IO
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from core.files import atomic_write
+from core.files import atomic_write, flush_to_disk
 from core.media.medium import CheckCancelled, Medium
 from core.runtime.tile_tasks import CALLER_CHECK_S
 
 NO_CACHE = {"use_listings_cache": False, "skip_instance_cache": True}
 """Options of fsspec. Without caches, files that another machine has just written are seen."""
+
+IDENTITY_NAME = ".enhancer-storage"
+"""Name of the file whose text identifies a storage; no id of a job begins with a dot."""
+
+CHECK_EVERY_S = 60.0
+"""Seconds for which a check of S3 that found the right storage counts. A folder is checked each
+time, because it may be unmounted at any time."""
+
+LONGEST_QUOTE = 40
+"""Largest number of characters of an identity in a message."""
 
 CACHED_SOURCES = 4
 """Number of jobs whose uploaded files a worker keeps: it goes from one job to another and back."""
@@ -45,6 +56,10 @@ class StorageUnavailable(OSError):
     """The storage does not answer, or its answer makes no sense."""
 
 
+class WrongStorage(OSError):
+    """The storage is not that of the cluster: a share is not mounted, or another one is."""
+
+
 class Storage:
     """Files below one address, by names such as "k3Jd/parts/7".
 
@@ -53,20 +68,78 @@ class Storage:
     Args:
         url: a folder, or an address such as "s3://bucket/folder". Endpoint and keys of S3 come
             from the usual AWS environment variables.
+
+    Attributes:
+        expected: identity that this storage must have; None if any will do.
     """
 
     def __init__(self, url: str) -> None:
+        self.expected: str | None = None
         self._files, root = url_to_fs(url, **NO_CACHE)
         self._root = str(root).rstrip("/")
         self._is_folder = isinstance(self._files, LocalFileSystem)
+        self._checked: tuple[str, float] | None = None  # identity, seconds on the monotonic clock
 
     @property
     def folder(self) -> Path | None:
         """Folder on this machine; None if the storage is elsewhere."""
         return Path(self._root) if self._is_folder else None
 
+    def identity(self) -> str | None:
+        """Return the text that identifies this storage; None if it has none."""
+        try:
+            with storage_errors():
+                content: bytes = self._files.cat_file(self._path(IDENTITY_NAME))
+        except FileNotFoundError:
+            return None
+        return content.decode(errors="replace").strip() or None
+
+    def identify(self) -> str:
+        """Give this storage a new random identity, and return it."""
+        identity, target = secrets.token_hex(8), self._path(IDENTITY_NAME)
+        with storage_errors():
+            if self._is_folder:
+                with atomic_write(Path(target)) as unfinished:
+                    unfinished.write_text(f"{identity}\n")
+                    flush_to_disk(unfinished)
+            else:
+                self._files.pipe_file(target, f"{identity}\n".encode())
+        return identity
+
+    def check(self, *, at_once: bool = False) -> None:
+        """Check that this is the storage that is expected.
+
+        Args:
+            at_once: whether not to rely on a check of a moment ago.
+
+        Raises:
+            WrongStorage: if it is not.
+        """
+        if self.expected is None or (self._is_checked and not at_once):
+            return
+        found, self._checked = self.identity(), None
+        if found != self.expected:
+            what = "no such file" if found is None else f"one with {found[:LONGEST_QUOTE]!r}"
+            raise WrongStorage(
+                f"The storage of this machine must be that of the cluster, whose file "
+                f"{IDENTITY_NAME} has the text {self.expected!r}. Received: {what}."
+            )
+        self._checked = found, time.monotonic()
+
+    @property
+    def _is_checked(self) -> bool:
+        if self._is_folder or self._checked is None:
+            return False
+        found, when = self._checked
+        return found == self.expected and time.monotonic() < when + CHECK_EVERY_S
+
     def put(self, source: Path, name: str) -> None:
-        """Store a copy of a file; others see the complete file, or none."""
+        """Store a copy of a file; others see the complete file, or none.
+
+        Raises:
+            WrongStorage: if this is not the storage that is expected: nobody would see the file.
+        """
+        self.check()
         target = self._path(name)
         with storage_errors():
             if not self._is_folder:
@@ -87,7 +160,12 @@ class Storage:
         return file
 
     def delete(self, name: str) -> None:
-        """Delete a file, or a folder with its contents; do nothing if it does not exist."""
+        """Delete a file, or a folder with its contents; do nothing if it does not exist.
+
+        Raises:
+            WrongStorage: if this is not the storage that is expected.
+        """
+        self.check()
         with suppress(FileNotFoundError), storage_errors():
             self._files.rm(glob.escape(self._path(name)), recursive=True)
 

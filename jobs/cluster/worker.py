@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from core.errors import InvalidModel, ModelUnavailable, RequestAbandoned, SuperResolutionError
-from core.files import private_folder, scratch_folder, sweep_scratch_folders
+from core.files import private_folder
 from core.media.medium import Medium
 from core.options import OutputOptions
 from core.runtime.tile_tasks import CALLER_CHECK_S, RequestDeadline
 from jobs.cluster.broker import MessageQueue
 from jobs.cluster.client import log_failure
-from jobs.cluster.engine import ClusterBackend
 from jobs.cluster.ledger import (
     MAX_ATTEMPTS,
     ClaimState,
@@ -24,8 +23,6 @@ from jobs.cluster.ledger import (
     LedgerUnavailable,
     SegmentClaim,
 )
-from jobs.cluster.maintenance import PeriodicTask, Sweeper
-from jobs.cluster.metrics import WorkerMetrics
 from jobs.cluster.storage import (
     SourceCache,
     Storage,
@@ -35,15 +32,13 @@ from jobs.cluster.storage import (
     result_file_name,
     source_name,
 )
+from jobs.cluster.storage_watch import StorageWatch
 from jobs.errors import JobInterrupted, SegmentAbandoned, UnknownJob
 from jobs.execution import JobContext
 from jobs.job import OPTIONS_FIELD, JobState, options_from_json
 
 RETRY_S = 1.0
 """Seconds until the ledger is asked again if it did not answer."""
-
-BEATS_PER_LEASE = 4
-"""Number of signs of life in the time of a lease."""
 
 MODEL_WAIT_S = 600.0
 """Seconds that a job waits for a worker with its model, and that a worker that has disappeared
@@ -103,6 +98,7 @@ class ClusterWorker:
         self._ledger, self._storage, self._messages = ledger, storage, messages
         self._context, self._timings, self._folder = context, timings, folder
         self._sources = SourceCache(storage, folder)
+        self._watch = StorageWatch(ledger, storage)
         self._held: SegmentClaim | None = None
         self._frames_done = 0  # of that piece
         self._is_lost = False
@@ -134,9 +130,16 @@ class ClusterWorker:
         """Delete the copies of files whose jobs have ended; another thread may compute."""
         self._sources.drop_all_but(self._ledger.active_jobs)
 
+    def check_storage(self) -> None:
+        """Check the storage, so that the log says when it cannot be used."""
+        self._watch.look()
+
     def work(self, job_id: str) -> None:
         """Compute the next piece of a job, if there is one; raises nothing."""
         try:
+            if self._watch.look() is not None:
+                self._step_aside(job_id)
+                return
             claim = self._claim(job_id)
         except LedgerUnavailable as error:
             log_failure(logging.WARNING, "The ledger did not answer", error)
@@ -163,6 +166,11 @@ class ClusterWorker:
             self._leave_to_others(job_id, str(options.model), float(fields["created"]))
             return None
         return self._ledger.claim(job_id, secrets.token_hex(8), self._context.model_id(options))
+
+    def _step_aside(self, job_id: str) -> None:
+        """Pass a message on to workers that have the storage."""
+        self._wake_others(job_id, needed=True)
+        time.sleep(RETRY_S)  # they take it meanwhile
 
     def _leave_to_others(self, job_id: str, model: str, created: float) -> None:
         """Leave a job to workers that have its model; fail it if there has been none for long."""
@@ -198,6 +206,9 @@ class ClusterWorker:
             self._fail(claim.job_id, str(error))
             return False
         except Exception:  # possibly a fault of this machine: another one may succeed
+            if self._watch.compare(at_once=True) is not None:
+                log.info("Piece given up", extra=log_fields(claim, started))
+                return self._release(claim, is_counted=False)
             log.exception("Piece not finished", extra=log_fields(claim, started))
             self._faults += 1
             return self._release(claim, is_counted=True)
@@ -327,56 +338,6 @@ class ClusterWorker:
 
     def _scratch(self) -> AbstractContextManager[Path]:
         return private_folder(self._folder)
-
-
-def run_worker(
-    backend: ClusterBackend,
-    context: JobContext,
-    timings: WorkerTimings,
-    alive_file: Path,
-    metrics_port: int = 0,
-) -> int:
-    """Work on jobs until SIGTERM, and return the exit code of the process.
-
-    Args:
-        backend: ledger, storage and messages.
-        context: opens files and computes frames.
-        timings: timeouts.
-        alive_file: touched as long as the worker is healthy; see `jobs.__main__`.
-        metrics_port: port of `GET /metrics`; 0 for none.
-    """
-    ledger, storage, broker = backend
-    metrics = WorkerMetrics()
-    sweep_scratch_folders()
-    with scratch_folder() as folder, metrics.serve(metrics_port):
-        worker = ClusterWorker(ledger, storage, broker, context, timings, folder)
-        worker.on_frames, worker.on_final = metrics.count_frames, metrics.count_job
-        context.upscaler.scheduler.on_done = metrics.count_tile
-        sweeper = Sweeper(ledger, storage, broker)
-
-        def show_life() -> None:
-            if not worker.is_stuck:
-                alive_file.touch()
-
-        def sweep() -> None:
-            worker.drop_ended_sources()
-            sweeper.sweep()
-
-        # Neither a full disk nor an absent Redis must keep one of these from the others.
-        every_s = ledger.lease_s / BEATS_PER_LEASE
-        tasks = [
-            PeriodicTask(show_life, every_s, "signs of life"),
-            PeriodicTask(worker.beat, every_s, "renewing the lease"),
-            PeriodicTask(sweep, sweeper.every_s, "sweeping"),
-        ]
-        for task in tasks:
-            task.start()
-        try:
-            return broker.consume(worker.work, on_stop=worker.stop)
-        finally:
-            for task in tasks:
-                task.close()
-            alive_file.unlink(missing_ok=True)
 
 
 def check_attempt(claim: SegmentClaim, segments: int) -> None:

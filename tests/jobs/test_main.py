@@ -7,6 +7,8 @@ import pytest
 from app import work
 from core.files import lock_file
 from jobs.__main__ import MAX_AGE_S, main
+from jobs.cluster.storage import Storage
+from tests.support.redis_server import needs_redis
 
 
 def test_a_worker_without_a_queue_says_what_is_missing(tmp_path):
@@ -54,3 +56,26 @@ def test_a_second_worker_with_the_same_sign_is_refused(tmp_path):
 def test_a_sign_that_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="in a writable folder. Received: .*none/alive, which"):
         main(["worker", "--sign", str(tmp_path / "none" / "alive")])
+
+
+@needs_redis
+def test_the_storage_of_this_machine_can_be_made_that_of_the_cluster(
+    redis_client, tmp_path, monkeypatch, capsys
+):
+    port = redis_client.connection_pool.connection_kwargs["port"]
+    monkeypatch.setenv("ENHANCER_QUEUE_URL", f"redis://127.0.0.1:{port}/0")
+    monkeypatch.setenv("ENHANCER_STORAGE_URL", str(tmp_path))
+    redis_client.set("enhancer:storage", "another one")
+    assert main(["adopt"]) == 0
+    identity = Storage(str(tmp_path)).identity()
+    assert redis_client.get("enhancer:storage") == identity
+    assert identity in capsys.readouterr().out
+
+
+def test_a_storage_cannot_be_adopted_without_redis(tmp_path, monkeypatch):
+    with pytest.raises(SystemExit, match="ENHANCER_QUEUE_URL must be set"):
+        main(["adopt"])
+    monkeypatch.setenv("ENHANCER_QUEUE_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("ENHANCER_STORAGE_URL", str(tmp_path))
+    with pytest.raises(SystemExit, match="Redis and the storage must answer. Received: Error 111"):
+        main(["adopt"])

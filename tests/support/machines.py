@@ -28,13 +28,13 @@ LEASE_S = 2.0
 class WorkerProcess:
     """A worker process, and what its log says."""
 
-    def __init__(self, cluster, name, *, frame_s=0.1, stop_s=10.0):
+    def __init__(self, cluster, name, *, frame_s=0.1, stop_s=10.0, storage_url=None):
         self.alive_file = cluster.folder / f"{name}.alive"
         self.metrics_port = free_port()
         self._log = cluster.folder / f"{name}.log"
         arguments = [
             cluster.redis.url,
-            cluster.storage_url,
+            storage_url or cluster.storage_url,
             self.alive_file,
             frame_s,
             LEASE_S,

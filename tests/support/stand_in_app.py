@@ -49,7 +49,8 @@ def load():
 
 def work(alive_file):
     """Run a worker until SIGTERM, and return its exit code."""
-    from jobs.cluster.worker import WorkerTimings, run_worker
+    from jobs.cluster.worker import WorkerTimings
+    from jobs.cluster.worker_process import run_worker
 
     settings = Settings.from_env()
     logging.config.dictConfig(logging_config(settings.log_format, settings.log_level))

@@ -22,7 +22,8 @@ from jobs.cluster.client import connect
 from jobs.cluster.engine import ClusterBackend
 from jobs.cluster.ledger import JobLedger, LedgerLimits
 from jobs.cluster.storage import Storage
-from jobs.cluster.worker import WorkerTimings, run_worker
+from jobs.cluster.worker import WorkerTimings
+from jobs.cluster.worker_process import run_worker
 from jobs.execution import JobContext
 from tests.support.letters import open_letters
 from tests.support.stand_ins import make_card, repeat

@@ -21,6 +21,7 @@
 --   key:KEY     id of the job with an idempotency key
 --   reading:ID  sorted set of the readers of a result, by the time at which each must be done
 --   turn:NAME   exists while a turn of one process lasts
+--   storage     identity of the storage that all machines must have
 
 local job, prefix, id = KEYS[1], table.remove(ARGV, 1), table.remove(ARGV, 1)
 

@@ -50,10 +50,10 @@ def jobs(ledger, storage, messages):
 
 @pytest.fixture
 def create_worker(ledger, storage, messages, tmp_path):
-    def create_worker(network=repeat, timings=TIMINGS, names=()):
+    def create_worker(network=repeat, timings=TIMINGS, names=(), other_storage=None):
         (tmp_path / "scratch").mkdir(exist_ok=True)
-        context = letters_context(network, names)
-        return ClusterWorker(ledger, storage, messages, context, timings, tmp_path / "scratch")
+        context, files = letters_context(network, names), other_storage or storage
+        return ClusterWorker(ledger, files, messages, context, timings, tmp_path / "scratch")
 
     return create_worker
 

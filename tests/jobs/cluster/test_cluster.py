@@ -117,6 +117,17 @@ def test_a_video_survives_the_death_of_a_worker(cluster, tmp_path):
 
 
 @pytest.mark.thorough
+def test_a_worker_without_the_share_fails_no_job(cluster, tmp_path):
+    (wrong,) = cluster.start_workers("a", storage_url=str(tmp_path / "not_mounted"))
+    job = submit(cluster)
+    wait_until(lambda: "The storage cannot be used" in wrong.log)
+    cluster.start_workers("b", frame_s=0)
+    assert cluster.wait_for(job).state is JobState.SUCCEEDED
+    assert cluster.result(job) == result_of(TEXT)
+    assert "Piece" not in wrong.log
+
+
+@pytest.mark.thorough
 def test_a_worker_killed_while_it_joins_is_replaced(cluster):
     workers = cluster.start_workers("a", "b", frame_s=0.01)
     job = submit(cluster, TEXT + b"~")

@@ -2,7 +2,8 @@ import traceback
 
 import pytest
 
-from jobs.cluster.storage import Storage
+from jobs.cluster import storage as storage_module
+from jobs.cluster.storage import IDENTITY_NAME, Storage, WrongStorage
 from tests.support.folders import files_in
 from tests.support.s3_server import BUCKET, s3_server
 
@@ -87,6 +88,48 @@ def test_deleting_a_missing_file_does_nothing(put, storage):
     put(b"x", "a/source")
     storage.delete("nobody")
     assert read(storage, "a/source") == b"x"
+
+
+def test_a_storage_is_known_by_its_identity_on_all_machines(put, storage, url):
+    assert storage.identity() is None
+    identity = storage.identify()
+    assert Storage(url).identity() == identity
+    storage.expected = identity
+    storage.check()
+    put(b"x", "a/source")
+
+
+def test_nothing_is_written_to_or_deleted_from_another_storage(put, storage, url):
+    put(b"x", "a/source")
+    storage.expected = "abc"
+    rule = "The storage of this machine must be .* has the text 'abc'. Received: "
+    with pytest.raises(WrongStorage, match=f"{rule}no such file"):
+        put(b"y", "a/source")
+    Storage(url).identify()
+    with pytest.raises(WrongStorage, match=f"{rule}one with '"):
+        storage.delete("a")
+    assert read(Storage(url), "a/source") == b"x"
+
+
+def test_a_folder_is_checked_each_time_and_s3_now_and_then(storage, url, monkeypatch):
+    storage.expected = storage.identify()
+    storage.check()
+    Storage(url).delete(IDENTITY_NAME)
+    if storage.folder is None:
+        storage.check()
+        monkeypatch.setattr(storage_module, "CHECK_EVERY_S", 0.0)
+    with pytest.raises(WrongStorage):
+        storage.check()
+
+
+def test_a_check_that_must_not_be_late_is_made_at_once(storage, url):
+    storage.expected = storage.identify()
+    storage.check()
+    Storage(url).delete(IDENTITY_NAME)
+    with pytest.raises(WrongStorage):
+        storage.check(at_once=True)
+    with pytest.raises(WrongStorage):  # also of S3, as the last check failed
+        storage.check()
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
