@@ -72,6 +72,9 @@ SYSTEM_FILES = re.compile(r"(^|/)(__MACOSX/|\.|Thumbs\.db$|desktop\.ini$)", re.I
 UNSAFE_NAMES = re.compile(r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)|[\x00-\x1f\x7f]")
 """Names that lead outside of the archive, or that have control characters."""
 
+MAX_NAME_BYTES = 4095
+"""Length of a name in UTF-8 up to which a file can be unpacked. Source: Linux, PATH_MAX."""
+
 LONGEST_NAME = 60
 """Number of characters of a name that a message repeats."""
 
@@ -211,6 +214,12 @@ def _safe_name(info: zipfile.ZipInfo) -> str:
             "Archive must hold files whose names are paths within it. "
             f"Received: {_quote(read_name(info))}."
         )
+    length = len(inner.encode())
+    if length > MAX_NAME_BYTES:
+        raise UnreadableArchive(
+            f"Archive must hold files whose names have at most {MAX_NAME_BYTES} bytes in UTF-8. "
+            f"Received: {_quote(inner)}..., {length} bytes."
+        )
     return inner
 
 
@@ -277,8 +286,10 @@ def unpack(archive: zipfile.ZipFile, entry: ArchiveEntry, limits: ArchiveLimits)
         raise UnreadableImage(
             f"File must be a plain file of at most {limits.file_bytes} bytes. Received: {received}."
         )
-    folder = Path(str(archive.filename)).parent
-    with tempfile.NamedTemporaryFile(prefix=".", suffix=".unpacked", dir=folder) as file:
+    path = Path(str(archive.filename))
+    if entry.info.header_offset >= path.stat().st_size:  # some systems cannot even go there
+        raise UnreadableImage("File must be within its archive. Received: a place after the end.")
+    with tempfile.NamedTemporaryFile(prefix=".", suffix=".unpacked", dir=path.parent) as file:
         try:
             with archive.open(entry.info) as packed:
                 shutil.copyfileobj(packed, file)

@@ -27,7 +27,8 @@ def result_names(files: Sequence[tuple[str, str]]) -> list[str]:
     """Return the names of results, which differ on every file system.
 
     Some file systems do not distinguish names by case, or by how accents are composed. Where names
-    would be equal, the old suffix stays before the new one, or a number comes before it.
+    would be equal, or equal to that of a folder, the old suffix stays before the new one, or a
+    number comes before it.
 
     Args:
         files: the name of each file, and the suffix of its result.
@@ -37,9 +38,11 @@ def result_names(files: Sequence[tuple[str, str]]) -> list[str]:
     >>> result_names([("A.png", ".png"), ("a.png", ".png")])
     ['A.png', 'a_2.png']
     """
-    short_names = [str(PurePosixPath(name).with_suffix(suffix)) for name, suffix in files]
-    occurrences = Counter(map(comparable, short_names))
-    taken = {name for name, times in occurrences.items() if times == 1}
+    short_paths = [PurePosixPath(name).with_suffix(suffix) for name, suffix in files]
+    short_names = list(map(str, short_paths))
+    folders = {comparable(str(folder)) for path in short_paths for folder in path.parents}
+    occurrences = Counter([*map(comparable, short_names), *folders])
+    taken = folders | {name for name, times in occurrences.items() if times == 1}
     results = []
     for (name, suffix), short in zip(files, short_names, strict=True):
         is_unique = occurrences[comparable(short)] == 1

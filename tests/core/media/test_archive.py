@@ -106,6 +106,14 @@ def test_an_archive_with_an_unsafe_name_is_refused(write, name):
         names(write(("good.png", b"1"), (name, b"1")))
 
 
+def test_names_too_long_to_be_unpacked_are_refused(write):
+    assert names(write(("n" * 4095, b"1"))) == ["n" * 4095]
+    path = write(("n" * 4000, b"1"))
+    path.write_bytes(path.read_bytes().replace(b"n" * 4000, b"\xe4" * 4000))  # twice that in UTF-8
+    with pytest.raises(UnreadableArchive, match="at most 4095 bytes in UTF-8. .*, 8000 bytes"):
+        names(path)
+
+
 def test_two_files_with_one_name_are_refused(write):
     with pytest.warns(UserWarning, match="Duplicate"):
         path = write(("a.png", b"1"), ("b.png", b"1"), ("a.png", b"2"))
@@ -174,6 +182,23 @@ def test_a_damaged_file_is_refused_without_the_archive(write):
     assert names(path) == ["a.png"]
     with pytest.raises(UnreadableImage, match="CRC"):
         list(contents(path))
+
+
+@pytest.mark.parametrize("place", [10_000, 2**62, 2**63 - 1])
+def test_a_file_after_the_end_is_refused_without_the_archive(write, place):
+    path = write(("a.png", b"1"), ("b.png", b"2"))
+    data = bytearray(path.read_bytes())
+    entry, end = data.rindex(b"PK\x01\x02"), data.rindex(b"PK\x05\x06")
+    data[end:end] = struct.pack("<HHQ", 1, 8, place)  # the extra field of ZIP64
+    struct.pack_into("<H", data, entry + 30, 12)
+    struct.pack_into("<I", data, entry + 42, 2**32 - 1)
+    struct.pack_into("<I", data, end + 12 + 12, end + 12 - data.index(b"PK\x01\x02"))
+    path.write_bytes(data)
+    assert names(path) == ["a.png", "b.png"]
+    files = contents(path)
+    assert next(files) == b"1"
+    with pytest.raises(UnreadableImage, match="within its archive"):
+        next(files)
 
 
 def test_a_long_table_of_contents_is_not_read(write):

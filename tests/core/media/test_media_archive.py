@@ -299,6 +299,11 @@ def test_results_never_share_a_name():
     ]
 
 
+def test_no_result_has_the_name_of_a_folder():
+    files = [("a.jpg", ".png"), ("A.png/b.jpg", ".png"), ("A.png/b.png/c.jpg", ".png")]
+    assert result_names(files) == ["a.jpg.png", "A.png/b.jpg.png", "A.png/b.png/c.png"]
+
+
 def test_results_of_different_kinds_keep_their_names():
     files = [("a.gif", ".gif"), ("a.jpg", ".png"), ("a.mov", ".mp4"), ("b/a.gif", ".gif")]
     assert result_names(files) == ["a.gif", "a.png", "a.mp4", "b/a.gif"]
