@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import partial
-from itertools import count
+from itertools import accumulate, count, pairwise
 from math import lcm
 from typing import IO, NamedTuple
 
@@ -67,6 +67,10 @@ COLOUR_KINDS = (b"PLTE", b"tRNS", b"sBIT", b"iCCP", *PNG_CHUNKS)
 
 MAX_UINT16 = 2**16 - 1
 """Largest numerator and denominator of a delay."""
+
+UNITS_PER_SECOND = 1_000_000
+"""Most time units in a second. Delays of different denominators may need more than a video, or a
+64-bit integer, can hold."""
 
 
 class FrameControl(NamedTuple):
@@ -131,18 +135,35 @@ def read_apng(data: bytes, limits: Limits | None) -> DecodedAnimation:
         raise UnreadableImage(
             "Animation must have a whole frame. Received: an APNG without one, or damaged before."
         )
-    seconds = [frame.control.seconds for frame in parser.frames]
-    time_base = Fraction(1, lcm(*(each.denominator for each in seconds)))
+    time_base, durations = to_units([frame.control.seconds for frame in parser.frames])
     return DecodedAnimation(
         APNG,
         parser.height,
         parser.width,
         time_base,
-        tuple(int(each / time_base) for each in seconds),
+        durations,
         parser.plays,
         partial(_draw, parser.height, parser.width, parser.frames, limits),
         damage=damage,
     )
+
+
+def to_units(seconds: Sequence[Fraction]) -> tuple[Fraction, tuple[int, ...]]:
+    """Return a time base, and durations in its units.
+
+    They are exact, unless a second would have more than `UNITS_PER_SECOND` units. Then the ends of
+    frames are rounded to that many, so rounding errors do not add up.
+
+    >>> to_units([Fraction(1, 3), Fraction(2, 7)])
+    (Fraction(1, 21), (7, 6))
+    """
+    units = lcm(*(each.denominator for each in seconds))
+    if units <= UNITS_PER_SECOND:
+        return Fraction(1, units), tuple(int(each * units) for each in seconds)
+    ends = accumulate(map(float, seconds), initial=0.0)  # exact sums of fractions take minutes
+    rounded = [round(end * UNITS_PER_SECOND) for end in ends]
+    durations = tuple(after - before for before, after in pairwise(rounded))
+    return Fraction(1, UNITS_PER_SECOND), durations
 
 
 def split_chunks(data: bytes) -> Iterator[PngChunk]:

@@ -37,8 +37,9 @@ GIF_MAX_SIDE = 2**16 - 1
 SOURCE_OPTIONS = {GIF: ("zero_delay",)}
 """Names of the options that depend on the format of the source file, by that format."""
 
-MAX_FRAME_RATE = Fraction(100)
-"""Highest frame rate that a video declares; the times of its frames are exact all the same."""
+MAX_FRAME_RATE, MAX_RATE_DENOMINATOR = Fraction(100), 1_000_000
+"""Highest frame rate that a video declares, and its largest denominator, with which it fits into 32
+bits. The times of its frames are exact all the same."""
 
 StreamWriter = Callable[[UpscaledAnimation, OutputOptions, IO[bytes]], None]
 FileWriter = Callable[[UpscaledAnimation, OutputOptions, Path], None]
@@ -121,7 +122,8 @@ def write_video(animation: UpscaledAnimation, options: OutputOptions, path: Path
     container = str(options.format)
     codec = choose_codec(container, options.codec)
     durations = visible_durations(animation)
-    rate = min(len(durations) / (sum(durations) * animation.time_base), MAX_FRAME_RATE)
+    mean_rate = min(len(durations) / (sum(durations) * animation.time_base), MAX_FRAME_RATE)
+    rate = mean_rate.limit_denominator(MAX_RATE_DENOMINATOR)
     write_silent_video(
         with_times(animation, durations),
         path,

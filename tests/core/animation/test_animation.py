@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from fractions import Fraction
+from itertools import accumulate
 
 import numpy as np
 import pytest
@@ -30,11 +31,11 @@ from tests.support.animations import (
     image,
     loops,
 )
-from tests.support.clip_files import shown
+from tests.support.clip_files import shown, times
 from tests.support.stand_ins import noise, repeat
 
 FORMATS = ("gif", "apng", "webp")
-CENTISECOND = Fraction(1, 100)
+MILLISECOND, CENTISECOND = Fraction(1, 1000), Fraction(1, 100)
 LIMITS = ClipLimits(Limits(10**6, 10**4), max_seconds=10**6)
 
 
@@ -188,6 +189,26 @@ def test_delays_too_short_for_a_gif_become_the_shortest(convert):
 def test_long_delays_with_fractions_are_kept(convert):
     data = apng(*(frame(each, delay=(65535, 2)) for each in noise_frames()), size=(6, 9))
     assert seconds(convert(data)) == [Fraction(65535, 2)] * 4
+
+
+@pytest.mark.parametrize("denominators", [(65521, 65519), (65521, 65519, 65497, 65479)])
+@pytest.mark.parametrize("output_format", ["apng", "gif", "mp4", "webm"])
+def test_delays_without_a_usual_common_unit_are_kept(
+    convert, tmp_path, output_format, denominators
+):
+    frames = noise_frames(count=len(denominators), size=(16, 16), opaque=True)
+    delays = [(6_000, denominator) for denominator in denominators]
+    parts = (frame(each, delay=delay) for each, delay in zip(frames, delays, strict=True))
+    result = convert(apng(*parts, size=(16, 16)), format=output_format)
+    ends = list(accumulate(Fraction(*delay) for delay in delays))
+    if output_format in ("apng", "gif"):
+        read_ends = list(accumulate(seconds(result)))
+    else:
+        (tmp_path / "clip").write_bytes(result)
+        read_ends, ends = times(tmp_path / "clip")[1:], ends[:-1]
+    unit = {"apng": Fraction(2, 10**6), "mp4": Fraction(1, 10**6), "webm": MILLISECOND}
+    tolerance = unit.get(output_format, CENTISECOND)
+    assert all(abs(a - b) <= tolerance for a, b in zip(read_ends, ends, strict=True))
 
 
 @pytest.mark.parametrize(
