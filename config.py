@@ -29,6 +29,16 @@ OWN_MODELS = ROOT / "assets"
 LAST_PORT = 65535
 MOST_THREADS = 4096
 MOST_PROCESSES = 256
+
+MOST = 10**12
+"""Highest count, number of bytes or of megabytes. Numbers above are mistakes, and what is computed
+from them exceeds the 64 bits that the system has for limits."""
+
+LONGEST_WAIT_S, LONGEST_EXPIRY_S = 1_000_000, 1_000_000_000
+"""Longest time limit, eleven days, and longest time that a job is kept. The system waits for at
+most 2**31 ms."""
+
+LARGEST_TILE = 4096
 UPSCALED_PIXELS = 16
 """Number of output pixels for each input pixel, where no size is requested."""
 
@@ -148,14 +158,15 @@ def blank_is_false(value: Any) -> Any:
 
 
 Switch = Annotated[bool, BeforeValidator(blank_is_false)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Positive = Annotated[int, Field(ge=1, le=MOST)]
 Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
 Processes = Annotated[int, Field(ge=1, le=MOST_PROCESSES)]
-TileSide = Annotated[int, Field(ge=64)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+TileSide = Annotated[int, Field(ge=64, le=LARGEST_TILE)]
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_WAIT_S, allow_inf_nan=False)]
+WholeSeconds = Annotated[int, Field(ge=1, le=LONGEST_WAIT_S)]
 Share = Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False)]
-Delay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Delay = Annotated[float, Field(ge=0, le=LONGEST_WAIT_S, allow_inf_nan=False)]
 Restoring = Annotated[str, must_be("a number from 0 to 1, or auto", is_restore)]
 Host = Annotated[str, must_be("an IP address or a host name, or * for every address", is_host)]
 Keys = Annotated[
@@ -272,7 +283,7 @@ class Settings(BaseSettings):
     memory_mb: Count = setting(
         0, "memory for all pictures in progress, in MB; 0 for what the memory limit leaves"
     )
-    deadline_s: Positive = setting(300, "time limit for a picture, in seconds")
+    deadline_s: WholeSeconds = setting(300, "time limit for a picture, in seconds")
     decoders: Annotated[int, Field(ge=0, le=MOST_PROCESSES)] = setting(
         2, "decoder processes; 0 to decode in the server process"
     )
@@ -289,7 +300,7 @@ class Settings(BaseSettings):
     drain_s: Delay = setting(
         0.0, "after a stop signal, seconds to answer not ready but still accept requests"
     )
-    graceful_timeout_s: Positive = setting(
+    graceful_timeout_s: WholeSeconds = setting(
         60, "after draining, seconds to finish the requests that were accepted"
     )
     api_keys: Keys = setting(
@@ -317,7 +328,7 @@ class Settings(BaseSettings):
     jobs_share: Share = setting(
         0.2, "share of the network's time that jobs get while pictures need it; 0 for none"
     )
-    job_expiry_s: Positive = setting(
+    job_expiry_s: Annotated[int, Field(ge=1, le=LONGEST_EXPIRY_S)] = setting(
         86_400, "seconds before an ended job and its result are deleted"
     )
     queue_url: QueueUrl = setting(
@@ -550,15 +561,12 @@ def expectation(details: ErrorDetails, field: FieldInfo) -> str:
             return str(context["words"])
         case "literal_error":
             return f"one of {', '.join(field.annotation.__args__)}"  # type: ignore[union-attr]
-        case "greater_than":
-            return f"above {context['gt']:g}"
-        case "greater_than_equal" | "less_than_equal":
-            bounds = {
-                k: getattr(m, k) for m in field.metadata for k in ("ge", "le") if hasattr(m, k)
-            }
-            if "le" in bounds:
-                return f"from {bounds['ge']} to {bounds['le']}"
-            return f"at least {bounds['ge']:g}"
+        case "greater_than" | "greater_than_equal" | "less_than_equal":
+            kinds = ("gt", "ge", "le")
+            bounds = {k: getattr(m, k) for m in field.metadata for k in kinds if hasattr(m, k)}
+            if "gt" in bounds:
+                return f"above {bounds['gt']} and at most {bounds['le']}"
+            return f"from {bounds['ge']} to {bounds['le']}"
         case kind:
             return PARSING_ERRORS.get(kind, details["msg"])
 
