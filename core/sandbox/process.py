@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from multiprocessing import connection
+from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from types import FrameType
@@ -137,6 +137,7 @@ def process_context() -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
+    start_fork_server()
     return context
 
 
@@ -149,6 +150,20 @@ def _add_search_path() -> None:
 
 
 _add_search_path()  # now, because another thread may read the environment later
+
+
+def start_fork_server() -> None:
+    """Start the fork server if it does not run. It never gets SIGINT.
+
+    A terminal sends Ctrl+C to all processes. The fork server ignores it only after its imports,
+    which take a second; before that it would print a traceback.
+    """
+    resource_tracker.ensure_running()  # it unblocks SIGINT when it starts
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def describe_exit(exit_code: int | None) -> str:

@@ -69,6 +69,16 @@ def test_the_kernel_kills_a_worker_before_the_server_when_memory_is_short(run):
     assert run(hostile.first_to_go, returns=str) == "1000"
 
 
+def test_ctrl_c_never_reaches_the_fork_server(run):
+    """It would print a traceback if it came during its imports."""
+    worker = run(hostile.process, returns=int)
+    server = Path(f"/proc/{worker}/stat").read_text().rpartition(") ")[2].split()[1]
+    status = Path(f"/proc/{server}/status").read_text()
+    blocked = int(status.partition("SigBlk:")[2].split()[0], 16)
+    assert blocked & 1 << (signal.SIGINT - 1)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def test_errors_of_core_arrive_as_themselves(run):
     with pytest.raises(ImageTooLarge, match="Image must be small"):
         run(hostile.too_large)
