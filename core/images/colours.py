@@ -62,6 +62,9 @@ LIKE_SRGB = (1, 2, 6, 7, 11, 12, 13, 14, 15)
 """Transfer characteristics that are shown like those of sRGB. Those of television (1, 6, 7, 14, 15)
 describe cameras. Viewers show such pictures on displays of sRGB as they are."""
 
+NOT_SPECIFIED = 2
+"""Primaries and transfer characteristics that the file leaves open, by their number."""
+
 PNG_CHUNKS = (b"cICP", b"sRGB", b"gAMA", b"cHRM", b"cLLI", b"mDCV")
 """Chunks of PNG about colours that are read here; Pillow reads the profile."""
 
@@ -111,7 +114,8 @@ def _declared_by_png(
 ) -> list[Declaration]:
     chunks = dict(_png_chunks(file))
     grey = is_grey(image)
-    declared = list(profiles)
+    first: list[Declaration] = []
+    last: list[Declaration] = []
     numbers = chunks.get(b"cICP", b"")
     if len(numbers) == 4:
         if not numbers[3]:
@@ -120,10 +124,12 @@ def _declared_by_png(
             )
         peak = _peak_of_png(chunks)
         found = declare_numbers(numbers[0], numbers[1], grey=grey, peak_nits=peak)
-        declared[:0] = [] if found is None else [found]
+        if found is not None:
+            is_open = NOT_SPECIFIED in numbers[:2] and numbers[1] not in HDR_TRANSFERS
+            (last if is_open else first).append(found)
     if b"sRGB" in chunks:
-        return [*declared, SRGB_GREY if grey else SRGB]
-    return [*declared, *_declared_by_gamma(chunks, grey=grey)]
+        return [*first, *profiles, SRGB_GREY if grey else SRGB]
+    return [*first, *profiles, *_declared_by_gamma(chunks, grey=grey), *last]
 
 
 def _png_chunks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:

@@ -58,6 +58,8 @@ CHROMATICITIES = b"cHRM", struct.pack(">8I", *P3_CHROMATICITIES)
         ([cicp(9, 1), gamma(100_000)], 128),
         ([cicp(99, 13), gamma(100_000)], 188),
         ([cicp(1, 99), gamma(100_000)], 188),
+        ([cicp(2, 2), gamma(100_000)], 188),
+        ([cicp(1, 2), gamma(100_000)], 188),
         ([cicp(9, 16)], 181),
         ([cicp(1, 16), SRGB_CHUNK], 181),
         ([cicp(9, 18)], 137),
@@ -85,8 +87,14 @@ def test_a_profile_that_cannot_be_used_leaves_the_gamma():
     assert (decode_image(data).pixels == 188).all()
 
 
+@pytest.mark.parametrize("numbers", [(2, 2), (1, 2), (2, 13)])
+def test_numbers_that_leave_colours_open_come_after_a_profile(numbers):
+    declared = decode_image(png(MUTED, before=[cicp(*numbers), iccp(P3)]))
+    assert np.array_equal(declared.pixels, decode_image(png(MUTED, before=[iccp(P3)])).pixels)
+
+
 @pytest.mark.parametrize("scale", [1, 257])
-@pytest.mark.parametrize("chunks", [[cicp(12, 13)], [CHROMATICITIES]])
+@pytest.mark.parametrize("chunks", [[cicp(12, 13)], [cicp(12, 2)], [CHROMATICITIES]])
 def test_p3_by_numbers_equals_p3_by_profile(chunks, scale):
     stored = MUTED.astype(np.uint8 if scale == 1 else np.uint16) * scale
     picture = decode_image(png(stored, before=chunks))
