@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import secrets
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -33,6 +34,10 @@ LATE_FILES_S = 60.0
 RETRY_S = 10
 """Seconds after which a caller may try again if Redis or the storage did not answer."""
 
+STATS_WAIT_S = 2.0
+"""Seconds to wait for figures. A Redis that hangs takes twenty to be given up, and the threads of
+/metrics are those of the probes."""
+
 
 class ClusterJobs(JobEngine):
     """A `JobEngine` whose jobs are computed by workers elsewhere.
@@ -57,6 +62,8 @@ class ClusterJobs(JobEngine):
         self._ledger, self._storage, self._messages = ledger, storage, messages
         self._last_stats = EngineStats(dict.fromkeys(JobState, 0), 0, ledger.limits.disk_bytes)
         self._watch = StorageWatch(ledger, storage, declares=True)
+        self._asking, self._asked = threading.Lock(), threading.Event()
+        self._asked.set()
         sweeper = Sweeper(ledger, storage, messages)
         self._tasks = [
             PeriodicTask(sweeper.sweep, sweeper.every_s, "sweeping"),
@@ -78,14 +85,24 @@ class ClusterJobs(JobEngine):
                     self._storage.delete(job_id)
 
     def stats(self) -> EngineStats:
-        """Return the figures of all machines; the last known ones if Redis does not answer."""
+        """Return the figures of all machines; the last known ones if Redis does not answer soon."""
+        with self._asking:
+            if self._asked.is_set():
+                self._asked.clear()
+                threading.Thread(target=self._ask, name="figures of jobs", daemon=True).start()
+        self._asked.wait(STATS_WAIT_S)
+        return self._last_stats
+
+    def _ask(self) -> None:
+        """Ask Redis for the figures."""
         try:
             counts, disk_bytes = self._ledger.counts(), self._ledger.disk_bytes()
         except LedgerUnavailable as error:
             log_failure(logging.WARNING, "The ledger did not answer", error)
         else:
             self._last_stats = replace(self._last_stats, jobs=counts, disk_bytes=disk_bytes)
-        return self._last_stats
+        finally:
+            self._asked.set()
 
     def start(self) -> None:
         """Start to sweep and to check the storage now and then (`Sweeper`, `StorageWatch`)."""

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import threading
 
 import pytest
 
@@ -144,6 +145,25 @@ def test_stats_count_the_bytes_of_all_files(jobs, submit, deliver):
     assert (jobs.stats().disk_bytes, jobs.stats().disk_budget_bytes) == (6, 1000)
     deliver()
     assert jobs.stats().disk_bytes == 96
+
+
+def test_figures_do_not_wait_for_a_redis_that_hangs(jobs, submit, ledger, monkeypatch):
+    monkeypatch.setattr("jobs.cluster.engine.STATS_WAIT_S", 0.01)
+    goes_on, hanging = threading.Event(), []
+    counts = ledger.counts
+
+    def hang():
+        hanging.append(threading.current_thread())
+        assert goes_on.wait(20)
+        return counts()
+
+    monkeypatch.setattr(ledger, "counts", hang)
+    submit()
+    assert [jobs.stats().jobs[JobState.QUEUED] for _ in range(3)] == [0, 0, 0]
+    assert len(hanging) == 1  # the others do not ask again
+    goes_on.set()
+    hanging[0].join()
+    assert jobs.stats().jobs[JobState.QUEUED] == 1
 
 
 def test_an_engine_that_was_started_sends_lost_messages_again(jobs, submit, messages):
