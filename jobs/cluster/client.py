@@ -52,14 +52,18 @@ class WatchedRedis(redis.Redis):
 
 
 def connect(url: str) -> WatchedRedis:
-    """Return a client that returns text, and tries again for a while if Redis does not answer."""
+    """Return a client that returns text.
+
+    It tries again for a second if Redis cannot be reached, as while it restarts. If Redis hangs, it
+    waits `TIMEOUT_S` once: a caller would wait in vain for as long as all tries take.
+    """
     client: Any = WatchedRedis.from_url(
         url,
         decode_responses=True,
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
         health_check_interval=30,
-        retry=Retry(ExponentialBackoff(cap=1, base=0.1), 3),
+        retry=Retry(ExponentialBackoff(cap=1, base=0.1), 3, (redis.ConnectionError,)),
     )
     return cast(WatchedRedis, client)
 

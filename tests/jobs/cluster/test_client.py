@@ -1,8 +1,10 @@
 import logging
+import socket
 from pathlib import Path
 
 import kombu.message
 import pytest
+import redis
 from celery.worker.consumer.consumer import CONNECTION_ERROR, CONNECTION_RETRY
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -38,6 +40,18 @@ def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(server, caplo
         ledger.active_jobs()
     beginnings = [record.getMessage()[:19] for record in caplog.records]
     assert beginnings == ["Redis does not answ", "Redis answers again"] * 2
+
+
+def test_a_redis_that_hangs_is_waited_for_once(monkeypatch):
+    monkeypatch.setattr("jobs.cluster.client.TIMEOUT_S", 0.02)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        with connect(url) as client, pytest.raises(redis.TimeoutError):
+            client.get("a")
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
 
 
 def test_other_failures_are_logged_each_time(caplog):
