@@ -43,8 +43,10 @@ def print_lines(lines: Iterable[str]) -> None:
     try:
         sys.stdout.writelines(f"{line}\n" for line in lines)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+        if not isinstance(error, BrokenPipeError):
+            sys.exit(f"Standard output must be writable. Received: {error.strerror}.")
 
 
 def from_environment() -> Application:

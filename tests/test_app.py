@@ -215,6 +215,12 @@ def test_a_folder_without_files_that_have_no_name_is_judged_by_its_rights(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_check_whose_output_cannot_be_written_says_so(monkeypatch):
+    with Path("/dev/full").open("w") as target, pytest.raises(SystemExit, match="No space left"):
+        monkeypatch.setattr(sys, "stdout", target)
+        main(["--check"])
+
+
 def test_a_check_survives_a_reader_that_ends_early():
     reading, writing = os.pipe()
     os.close(reading)
