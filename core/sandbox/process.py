@@ -141,15 +141,20 @@ def process_context() -> BaseContext:
     return context
 
 
-def _add_search_path() -> None:
-    """Let Python processes that this one starts find the modules of this project."""
+def _set_search_path() -> None:
+    """Let Python processes that this one starts find modules here, and none in their folder.
+
+    Without `PYTHONSAFEPATH`, the fork server would import a `random.py` that lies beside the
+    pictures.
+    """
     known = os.environ.get("PYTHONPATH")
     paths = known.split(os.pathsep) if known else []
     if FOLDER not in paths:
         os.environ["PYTHONPATH"] = os.pathsep.join([*paths, FOLDER])
+    os.environ["PYTHONSAFEPATH"] = "1"
 
 
-_add_search_path()  # now, because another thread may read the environment later
+_set_search_path()  # now, because another thread may read the environment later
 
 
 def start_fork_server() -> None:

@@ -326,8 +326,11 @@ process.join()
 
 
 def test_workers_have_their_modules_at_once_wherever_the_program_was_started(tmp_path):
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, "-c", PRELOADING]
+    for name in ("random", "numpy", "core"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('the wrong module')")
+    ours = ("PYTHONPATH", "PYTHONSAFEPATH")
+    environ = {name: value for name, value in os.environ.items() if name not in ours}
+    command = [sys.executable, "-P", "-c", PRELOADING]
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == (str([True] * len(PRELOADED)), "")
 
