@@ -104,12 +104,25 @@ def lent_certificates(settings):
 @contextmanager
 def running(image, *options, environ=None):
     """A container with a port of its own on this machine, for as long as the block runs."""
+    with created(image, *options, environ=environ) as name:
+        yield start(name)
+
+
+@contextmanager
+def created(image, *options, environ=None):
+    """Name of a container for as long as the block runs; it is not started yet."""
     settings = [f"--env={name}={value}" for name, value in (environ or {}).items()]
-    name = podman("run", "--detach", "--publish=127.0.0.1::5000", *options, *settings, image)
+    name = podman("create", "--publish=127.0.0.1::5000", *options, *settings, image)
     try:
-        yield Container(name, f"http://{podman('port', name, '5000')}")
+        yield name
     finally:
         attempt("rm", "--force", "--time=0", name)
+
+
+def start(name):
+    """Start a created container."""
+    podman("start", name)
+    return Container(name, f"http://{podman('port', name, '5000')}")
 
 
 def wait_until_ready(container):
