@@ -35,6 +35,7 @@ def test_loading_the_graph_writes_nothing_to_standard_error(loading):
     assert loading.stderr.startswith("The graph is loaded.\n")
 
 
+@pytest.mark.thorough
 def test_keras_stays_if_it_is_imported_already():
     code = "import sys, keras, core.model.graph; print(sys.modules['keras'] is keras)"
     assert run(code).stdout == "True\n"

@@ -75,6 +75,7 @@ def test_drawings_are_trained_on_among_the_photographs_at_every_size(recipe, pho
     np.testing.assert_array_equal(pairs[6].hr, draw_pictures(1, data.seed)[0])
 
 
+@pytest.mark.thorough
 def test_a_run_with_a_degradation_is_resumed(recipe, degradation, photos_folder, tmp_path):
     wild = replace(until(recipe, 10), degradation=degradation)
     train(wild, photos_folder, tmp_path, max_minutes=1)
