@@ -35,6 +35,8 @@ FOLDER = str(Path(__file__).parents[2])
 """Where `PRELOADED` is found. The fork server of Python 3.11 takes over no search path: started in
 another folder it would import nothing, silently, and each new process would import all anew."""
 
+HAS_FORK_SERVER = "forkserver" in multiprocessing.get_all_start_methods()
+
 OOM_SCORE = Path("/proc/self/oom_score_adj")
 FIRST_TO_GO = "1000"
 """Score with which the kernel ends this process before the server if memory runs out."""
@@ -72,6 +74,7 @@ class ConfinedProcess:
                 target=target, args=(answers_end, *arguments), daemon=True
             )
             try:
+                start_fork_server()
                 self._process.start()
             except (OSError, EOFError) as error:  # no more processes, or no fork server
                 self._answers.close()
@@ -133,11 +136,10 @@ class ConfinedProcess:
 
 def process_context() -> BaseContext:
     """Return how processes start: TensorFlow's threads do not survive a fork of this one."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    if not HAS_FORK_SERVER:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    start_fork_server()
     return context
 
 
@@ -158,11 +160,13 @@ _set_search_path()  # now, because another thread may read the environment later
 
 
 def start_fork_server() -> None:
-    """Start the fork server if it does not run. It never gets SIGINT.
+    """Start the fork server if processes start by it and it does not run. It never gets SIGINT.
 
     A terminal sends Ctrl+C to all processes. The fork server ignores it only after its imports,
     which take a second; before that it would print a traceback.
     """
+    if not HAS_FORK_SERVER:
+        return
     resource_tracker.ensure_running()  # it unblocks SIGINT when it starts
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

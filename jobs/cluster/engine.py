@@ -35,8 +35,8 @@ RETRY_S = 10
 """Seconds after which a caller may try again if Redis or the storage did not answer."""
 
 STATS_WAIT_S = 2.0
-"""Seconds to wait for figures. A Redis that hangs takes twenty to be given up, and the threads of
-/metrics are those of the probes."""
+"""Seconds to wait for figures. A Redis that hangs is given up later (`TIMEOUT_S` of the client),
+and the threads of /metrics are those of the probes."""
 
 
 class ClusterJobs(JobEngine):

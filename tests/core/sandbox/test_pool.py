@@ -69,6 +69,15 @@ def test_the_kernel_kills_a_worker_before_the_server_when_memory_is_short(run):
     assert run(hostile.first_to_go, returns=str) == "1000"
 
 
+def test_a_fork_server_that_cannot_start_is_told_as_such(monkeypatch):
+    def refuse():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(process_module.forkserver, "ensure_running", refuse)
+    with pytest.raises(WorkerDied, match="it cannot start: .*temporarily unavailable"):
+        process_module.ConfinedProcess(print)
+
+
 def test_ctrl_c_never_reaches_the_fork_server(run):
     """It would print a traceback if it came during its imports."""
     worker = run(hostile.process, returns=int)
