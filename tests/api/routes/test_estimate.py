@@ -125,7 +125,7 @@ def test_an_estimate_stores_nothing_and_states_the_jobs_before_it(
     client, estimate_job, app, monkeypatch
 ):
     engine = app.extensions["enhancer"].jobs.engine
-    monkeypatch.setattr(engine, "_wake_worker", lambda _job_id: None)
+    monkeypatch.setattr("jobs.embedded.runner.JobRunner.run_next", lambda _runner: False)
     client.post("/model/jobs", data={"file": (io.BytesIO(pictures(1)), "a.zip")})
     before = engine.stats()
     for _ in range(2):
