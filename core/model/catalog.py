@@ -20,6 +20,7 @@ from core.model.card import (
     graph_path,
     read_card,
     read_linked_cards,
+    restored_path,
     verify_graph,
 )
 from core.model.registry import LoadedNetworks, ModelRegistry, OnDemandNetworks, ServedModel
@@ -169,11 +170,24 @@ class Catalog:
 def model_paths(paths: Iterable[Path]) -> list[Path]:
     """Return the paths of all cards that may be models: those tuned for others are left out."""
     paths = sorted(paths)
-    tuned = set()
+    tuned: set[str | None] = set()
     for path in paths:
         with suppress(GraphMismatch):  # reported when it is added; one of a circle hides no other
-            tuned.add(read_linked_cards(path)[0].restored)
+            tuned |= tuned_names(path)
     return [path for path in paths if path.stem not in tuned]
+
+
+def tuned_names(path: Path) -> set[str | None]:
+    """Return the names of the networks of a card that are tuned to restored pictures.
+
+    Raises:
+        GraphMismatch: if a card that it names, directly or through others, cannot be read.
+    """
+    card = read_linked_cards(path)[0]
+    tuned_path = restored_path(path, card)
+    if tuned_path is None:
+        return set()
+    return {card.restored, read_card(tuned_path).faithful} - {card.faithful}
 
 
 def read_catalog(default: Upscaler, serving: Serving, own: Path, folder: Path | None) -> Catalog:

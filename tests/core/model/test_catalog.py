@@ -15,6 +15,7 @@ from core.model.catalog import (
     Catalog,
     Serving,
     chosen_precision,
+    model_paths,
     part_share,
     read_catalog,
     window_sizes,
@@ -25,7 +26,14 @@ from core.model.upscaler import Upscaler
 from core.options import OutputOptions
 from core.picture import Picture
 from core.runtime.admission import Admission
-from tests.support.stand_ins import make_card, make_restorer, noise, repeat, save_graph
+from tests.support.stand_ins import (
+    make_card,
+    make_restorer,
+    noise,
+    repeat,
+    save_graph,
+    save_linked_cards,
+)
 
 AS_IT_IS = OutputOptions()
 SERVING = Serving(window=32, large_window=48, threads=1, precision="float32")
@@ -172,6 +180,17 @@ def test_a_card_of_odd_values_is_listed_and_the_others_serve_on(
     models = registry(verify=True)
     assert models.names == ["stand-in", "good"]
     assert expected in models.refused["odd"]
+
+
+@pytest.mark.parametrize(
+    ("faithful", "others"),
+    [("tuned-soft", set()), ("soft", {"tuned-soft"}), (None, {"tuned-soft"})],
+)
+def test_networks_that_were_tuned_to_restored_pictures_are_no_models(tmp_path, faithful, others):
+    save_linked_cards(tmp_path)
+    write_card(tmp_path / "tuned.json", make_card(name="tuned", faithful=faithful))
+    paths = model_paths(tmp_path.glob("*.json"))
+    assert {path.stem for path in paths} == {"sharp", "soft", "clean", "clean-soft"} | others
 
 
 @pytest.mark.parametrize("suffix", ["json", "pb"])
