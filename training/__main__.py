@@ -185,6 +185,7 @@ def add_freeze(subparsers) -> None:
     command.add_argument("--version", required=True, help="version of the weights")
     command.add_argument("--faithful", help="name of the card to serve at `detail` 0")
     command.add_argument("--restorer", help="name of the card of the restorer to serve with it")
+    command.add_argument("--restored", help="name of the card to serve at `restore` 1")
     command.add_argument(
         "--tuned",
         action="store_true",

@@ -129,6 +129,7 @@ def run_freeze(arguments: argparse.Namespace) -> None:
         arguments.version,
         arguments.faithful,
         arguments.restorer,
+        restored=arguments.restored,
         is_tuned=arguments.tuned,
     )
 

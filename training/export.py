@@ -37,7 +37,12 @@ from core.model.card import (
     write_card,
 )
 from core.model.graph import FrozenGraph
-from core.model.interpolation import InterpolatedGraph, VerifiedGraph, read_ends
+from core.model.interpolation import (
+    InterpolatedGraph,
+    VerifiedGraph,
+    read_ends,
+    read_tuned_ends,
+)
 from core.pixels import LEVELS, uint8_from_unit, unit_from_uint8
 from training import CommandFailed
 from training.data.photos import count_licences, manifest_sha256, read_manifest, split_photos
@@ -92,6 +97,7 @@ def freeze(
     faithful: str | None = None,
     restorer: str | None = None,
     *,
+    restored: str | None = None,
     is_tuned: bool = False,
 ) -> ModelCard:
     """Write the averaged weights of a run as a graph of constants, with its card.
@@ -107,6 +113,8 @@ def freeze(
         faithful: name of a card in the same folder whose graph is served at `detail` 0;
             None if this graph is served alone.
         restorer: name of the card of the restorer that is used with this graph; None for none.
+        restored: name of a card in the same folder whose graph is served at `restore` 1; None if
+            this graph is served there, too.
         is_tuned: whether to export the SR network that the run of a restorer tuned along,
             instead of the restorer.
 
@@ -116,7 +124,8 @@ def freeze(
     Raises:
         CommandFailed: if the run tuned no SR network and `is_tuned`.
         ParityError: if the graph differs from the Keras model by more than one level.
-        GraphMismatch: if `faithful` does not exist or has another architecture.
+        GraphMismatch: if `faithful` or `restored` does not exist or has another architecture, or
+            if only one of the two graphs at `restore` 0 and 1 names a faithful one.
     """
     origin = {"ancestors": read_ancestors(run_folder)} | read_networks(run_folder)
     if is_tuned:
@@ -128,7 +137,8 @@ def freeze(
     network.set_weights(weights if recipe.restorer is None else in_half_precision(weights))
     graph_def = freeze_network(network, recipe)
     card = make_card(recipe, network, graph_def, step, photos_folder, card_path.stem, version)
-    card = replace(card, faithful=faithful, restorer=restorer, training=card.training | origin)
+    links = {"faithful": faithful, "restorer": restorer, "restored": restored}
+    card = replace(card, training=card.training | origin, **links)
     if is_tuned:
         card = replace(card, description=describe_tuned(card.training["photographs"]))
     graph = FrozenGraph(card, graph_def)
@@ -281,12 +291,18 @@ def run_model(network: keras.Model, lr: np.ndarray, stride: int) -> np.ndarray:
 
 
 def check_interpolation(card_path: Path, card: ModelCard, graph_def: bytes) -> int:
-    """Return the halo of the faithful graph, 0 without one; raise GraphMismatch if they differ."""
+    """Return the largest halo of the graphs that a graph is interpolated with, 0 without any.
+
+    Raises:
+        GraphMismatch: if they cannot be interpolated.
+    """
     other_path = faithful_path(card_path, card)
-    ends = [] if other_path is None else read_ends(other_path)[-1:]
-    if ends:
-        InterpolatedGraph([*ends, VerifiedGraph(card, graph_def)])
-    return max((end.card.halo for end in ends), default=0)
+    own = VerifiedGraph(card, graph_def)
+    ends = [own] if other_path is None else [*read_ends(other_path)[-1:], own]
+    ends += read_tuned_ends(card_path, card, len(ends))
+    if len(ends) > 1:
+        InterpolatedGraph(ends)
+    return max((end.card.halo for end in ends if end is not own), default=0)
 
 
 def thaw(card_path: Path, run_folder: Path) -> None:

@@ -120,15 +120,11 @@ def load_restored_graph(
     Raises:
         GraphMismatch: if the graphs, or one of them and its card, do not belong together.
     """
-    other_path = restored_path(card_path, read_card(card_path))
-    if other_path is None:
+    card = read_card(card_path)
+    if card.restored is None:
         return None
-    own, tuned = read_ends(card_path), read_ends(other_path)
-    if len(own) != len(tuned):
-        raise GraphMismatch(
-            f"{other_path} must name a faithful graph if and only if {card_path} does. "
-            f"Received: {tuned[-1].card.faithful} and {own[-1].card.faithful}"
-        )
+    own = read_ends(card_path)
+    tuned = read_tuned_ends(card_path, card, len(own))
     load = partial(InterpolatedGraph, threads=threads, precision=precision)
     # A `FrozenGraph` would also be prepared for uint8 windows, which takes 10 MB.
     return RestoredGraph(load(tuned[-1:]), load([*own, *tuned]), has_detail=len(own) > 1)
@@ -140,6 +136,27 @@ def read_ends(card_path: Path) -> list[VerifiedGraph]:
     other_path = faithful_path(card_path, card)
     ends = [] if other_path is None else read_ends(other_path)[-1:]
     return [*ends, VerifiedGraph(card, read_verified_graph(card_path, card))]
+
+
+def read_tuned_ends(card_path: Path, card: ModelCard, count: int) -> list[VerifiedGraph]:
+    """Return the graphs tuned to restored pictures, in the order of `read_ends`; none without any.
+
+    Args:
+        card_path: where the card is, or is to be written.
+        card: names the tuned graph.
+        count: number of graphs of the card itself, which is 2 if it names a faithful one.
+
+    Raises:
+        GraphMismatch: if only one of the two cards names a faithful graph.
+    """
+    other_path = restored_path(card_path, card)
+    tuned = [] if other_path is None else read_ends(other_path)
+    if tuned and len(tuned) != count:
+        raise GraphMismatch(
+            f"{other_path} must name a faithful graph if and only if {card_path} does. "
+            f"Received: {tuned[-1].card.faithful} and {card.faithful}"
+        )
+    return tuned
 
 
 def _check_architectures(cards: Sequence[ModelCard], graph_defs: Sequence[Any]) -> None:

@@ -9,6 +9,7 @@ import training.export
 from core.errors import GraphMismatch
 from core.model.card import graph_path, read_card, write_card
 from core.model.graph import load_graph
+from core.model.interpolation import load_restored_graph
 from core.model.tiles import Box
 from core.model.upscaler import load_upscaler
 from core.picture import Picture
@@ -59,11 +60,21 @@ def test_a_graph_can_name_a_faithful_graph(recipe, run_folder, photos_folder, ca
     assert upscaler.upscale(Picture(noise(5, 6)), detail=0.5).pixels.shape == (20, 24, 3)
 
 
+def test_a_graph_can_name_a_graph_for_restored_pictures(
+    recipe, run_folder, photos_folder, card_path
+):
+    path = card_path.with_name("soiled.json")
+    freeze(recipe, run_folder, photos_folder, path, version="0.2", restored="tiny")
+    assert read_card(path).restored == "tiny"
+    assert load_restored_graph(path)(noise(5, 6), 1.0, 0.5).shape == (20, 24, 3)
+
+
+@pytest.mark.parametrize("link", ["faithful", "restored"])
 def test_tiles_get_the_larger_halo_of_two_interpolated_graphs(
-    recipe, run_folder, photos_folder, card_path, tmp_path
+    recipe, run_folder, photos_folder, card_path, tmp_path, link
 ):
     copy_card(card_path, tmp_path, halo=99)
-    card = freeze(recipe, run_folder, photos_folder, tmp_path / "a.json", "1", faithful="tiny")
+    card = freeze(recipe, run_folder, photos_folder, tmp_path / "a.json", "1", **{link: "tiny"})
     assert card.halo == 99
 
 
@@ -74,14 +85,25 @@ def copy_card(card_path, folder, **changes):
     write_card(folder / card_path.name, replace(card, **changes))
 
 
-def test_a_faithful_graph_of_another_architecture_is_refused(
-    recipe, photos_folder, card_path, tmp_path
+@pytest.mark.parametrize("link", ["faithful", "restored"])
+def test_an_interpolated_graph_of_another_architecture_is_refused(
+    recipe, photos_folder, card_path, tmp_path, link
 ):
     smaller = replace(recipe, generator=replace(recipe.generator, filters=4))
     train(smaller, photos_folder, tmp_path / "smaller", max_minutes=0)
-    path = card_path.with_name("rich.json")
-    with pytest.raises(GraphMismatch, match="the architecture of `tiny`"):
-        freeze(smaller, tmp_path / "smaller", photos_folder, path, "0.2", faithful="tiny")
+    path = card_path.with_name("odd.json")
+    with pytest.raises(GraphMismatch, match="must have the architecture of"):
+        freeze(smaller, tmp_path / "smaller", photos_folder, path, "0.2", **{link: "tiny"})
+    assert not path.exists()
+
+
+def test_only_one_faithful_graph_for_pictures_with_and_without_restoring_is_refused(
+    recipe, run_folder, photos_folder, card_path
+):
+    path = card_path.with_name("odd.json")
+    links = {"faithful": "tiny", "restored": "tiny"}
+    with pytest.raises(GraphMismatch, match="if and only if .* Received: None and tiny"):
+        freeze(recipe, run_folder, photos_folder, path, "0.2", **links)
     assert not path.exists()
 
 
