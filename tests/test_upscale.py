@@ -448,6 +448,7 @@ def tree(tmp_path, encode):
         path.write_bytes(encode(LR))
     (folder / "deep" / "loop").symlink_to(folder)
     (folder / "self.png").symlink_to(folder / "self.png")
+    (folder / "._a.png").write_bytes(b"\0\5\x16\7 of macOS")
     os.mkfifo(folder / "pipe.png")
     return folder
 

@@ -318,7 +318,7 @@ def find_files(folder: Path) -> list[Path]:
     """Return the pictures and clips of a folder by their suffixes, in order.
 
     Links that lead nowhere are included, so that they are reported. Whatever else is no file is
-    left out.
+    left out, and so are hidden files: macOS puts one beside each picture on a memory card.
     """
     suffixes = {*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, *ANIMATION_OUTPUTS}
     try:
@@ -328,7 +328,9 @@ def find_files(folder: Path) -> list[Path]:
     return [
         path
         for path in paths
-        if path.suffix.lower() in suffixes and (path.is_file() or not path.exists())
+        if path.suffix.lower() in suffixes
+        and not path.name.startswith(".")
+        and (path.is_file() or not path.exists())
     ]
 
 
