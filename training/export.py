@@ -54,6 +54,7 @@ from training.loop.run import (
     RECIPE,
     TUNED_EMA,
     build_network,
+    find_teacher,
     load_checkpoint,
     read_ancestors,
     save_checkpoint,
@@ -127,7 +128,9 @@ def freeze(
         GraphMismatch: if `faithful` or `restored` does not exist or has another architecture, or
             if only one of the two graphs at `restore` 0 and 1 names a faithful one.
     """
-    origin = {"ancestors": read_ancestors(run_folder)} | read_networks(run_folder)
+    ancestors = read_ancestors(run_folder)
+    origin = {"ancestors": ancestors} | read_networks(run_folder)
+    teacher = find_teacher(recipe.as_dict(), ancestors)
     if is_tuned:
         origin["tuned_with"] = recipe.as_dict()
         recipe = replace(recipe, restorer=None, restoring=None)
@@ -136,7 +139,9 @@ def freeze(
     network = build_network(recipe.as_dict())
     network.set_weights(weights if recipe.restorer is None else in_half_precision(weights))
     graph_def = freeze_network(network, recipe)
-    card = make_card(recipe, network, graph_def, step, photos_folder, card_path.stem, version)
+    card = make_card(
+        recipe, network, graph_def, step, photos_folder, card_path.stem, version, teacher
+    )
     links = {"faithful": faithful, "restorer": restorer, "restored": restored}
     card = replace(card, training=card.training | origin, **links)
     if is_tuned:
@@ -231,14 +236,14 @@ def with_half_precision(graph_def: bytes) -> bytes:
     return after.SerializeToString(deterministic=True)
 
 
-def make_card(recipe, network, graph_def, step, photos_folder, name, version) -> ModelCard:
+def make_card(recipe, network, graph_def, step, photos_folder, name, version, teacher) -> ModelCard:
     """Return the card of a graph, without measured halo and quality."""
     trained_on, validated_with = split_photos(read_manifest(photos_folder))
     architecture = recipe.restorer or recipe.generator
     return ModelCard(
         name=name,
         version=version,
-        description=describe_weights(recipe, len(trained_on)),
+        description=describe_weights(recipe, len(trained_on), teacher),
         scale=SCALE if recipe.restorer is None else 1,
         input_tensor=f"{INPUT}:0",
         output_tensor=f"{OUTPUT if recipe.restorer is None else RESTORED}:0",
@@ -258,7 +263,7 @@ def make_card(recipe, network, graph_def, step, photos_folder, name, version) ->
             "validation_photographs": len(validated_with),
             "licences": count_licences(trained_on),
             "manifest_sha256": manifest_sha256(photos_folder),
-            "teacher": recipe.teacher and recipe.teacher.origin,
+            "teacher": teacher,
         },
     )
 

@@ -1,4 +1,6 @@
 import hashlib
+import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +21,7 @@ from training.export import ParityError, freeze, thaw
 from training.loop.recipe import TeacherSettings, read_recipe
 from training.loop.run import (
     CHECKPOINT,
+    ORIGIN,
     RECIPE,
     build_network,
     load_checkpoint,
@@ -242,6 +245,25 @@ def test_the_card_of_a_distilled_network_names_its_teacher(
         "source": "a paper",
     }
     assert card.description.endswith("distilled from Other.")
+
+
+def test_the_card_names_the_teacher_of_an_earlier_run(
+    restorer_recipe, restorer_folder, larger_photos, tmp_path
+):
+    run_folder = shutil.copytree(restorer_folder, tmp_path / "run")
+    teacher = {"name": "Other", "licence": "BSD-3-Clause", "source": "a paper"}
+    first = {"name": "First", "licence": "MIT", "source": "another"}
+    runs = [
+        {"steps": 9, "recipe": {"teacher": first}, "began_with": None},
+        {"steps": 9, "recipe": {"teacher": teacher | {"share": 0.5}}, "began_with": 0},
+        {"steps": 9, "recipe": {"teacher": None}, "began_with": 1},
+        {"mixed": [{"ancestor": 1, "share": 0.4}, {"ancestor": 2, "share": 0.6}]},
+    ]
+    (run_folder / ORIGIN).write_text(json.dumps(runs))
+    card = freeze(restorer_recipe, run_folder, larger_photos, tmp_path / "later.json", "0.2")
+    assert card.training["teacher"] == teacher
+    assert card.description.endswith("distilled from Other.")
+    assert card.recipe["teacher"] is None
 
 
 def test_kernels_of_a_restorer_are_stored_in_half_precision(restorer_card):

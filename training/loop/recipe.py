@@ -252,10 +252,17 @@ class Recipe:
         return settings
 
 
-def describe_weights(recipe: Recipe, photographs: int) -> str:
-    """Return one sentence: what the weights are, and what they were trained on."""
+def describe_weights(recipe: Recipe, photographs: int, teacher: dict | None = None) -> str:
+    """Return one sentence: what the weights are, and what they were trained on.
+
+    Args:
+        recipe: recipe of the run.
+        photographs: number of photographs that it was trained on.
+        teacher: name, licence and source of the teacher; that of the recipe by default.
+    """
     if recipe.restorer is not None:
-        return describe_restorer(recipe, photographs)
+        own = None if recipe.teacher is None else recipe.teacher.origin
+        return describe_restorer(photographs, teacher or own)
     losses = "with a pixel loss only (not adversarially)"
     if recipe.adversarial is not None:
         losses = "adversarially, with a content loss,"
@@ -277,9 +284,9 @@ def describe_tuned(photographs: int) -> str:
     )
 
 
-def describe_restorer(recipe: Recipe, photographs: int) -> str:
+def describe_restorer(photographs: int, teacher: dict | None) -> str:
     """Return one sentence: what a restorer does, and what it was trained on."""
-    distilled = "" if recipe.teacher is None else f", distilled from {recipe.teacher.name}"
+    distilled = "" if teacher is None else f", distilled from {teacher['name']}"
     return (
         "U-Net that cleans a picture on its own grid (blur, noise, compression) before it is "
         f"upscaled, trained here on {photographs} photographs under free licences{distilled}."

@@ -327,6 +327,16 @@ def read_ancestors(folder: Path) -> Ancestors:
     return json.loads(path.read_text()) if path.exists() else []
 
 
+def find_teacher(recipe: dict, ancestors: Ancestors) -> dict | None:
+    """Return name, licence and source of the teacher of a run, or of its newest taught ancestor.
+
+    None if there is none. `recipe` is that of the run, in JSON's types.
+    """
+    recipes = [recipe, *(run["recipe"] for run in reversed(ancestors) if "recipe" in run)]
+    taught = next((recipe["teacher"] for recipe in recipes if recipe.get("teacher")), None)
+    return taught and {name: taught[name] for name in ("name", "licence", "source")}
+
+
 def ancestry_of(folder: Path) -> Ancestors:
     """Return the ancestors of the run in a folder, followed by the run itself."""
     step, _ = load_checkpoint(folder / CHECKPOINT, [])
