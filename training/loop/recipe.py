@@ -258,11 +258,10 @@ def describe_weights(recipe: Recipe, photographs: int, teacher: dict | None = No
     Args:
         recipe: recipe of the run.
         photographs: number of photographs that it was trained on.
-        teacher: name, licence and source of the teacher; that of the recipe by default.
+        teacher: name, licence and source of the teacher, if there was one.
     """
     if recipe.restorer is not None:
-        own = None if recipe.teacher is None else recipe.teacher.origin
-        return describe_restorer(photographs, teacher or own)
+        return describe_restorer(photographs, teacher)
     losses = "with a pixel loss only (not adversarially)"
     if recipe.adversarial is not None:
         losses = "adversarially, with a content loss,"

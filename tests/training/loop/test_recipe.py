@@ -210,9 +210,9 @@ def test_the_description_states_the_degradation(recipe, degradation):
 
 def test_the_description_of_a_restorer_names_its_teacher():
     restorer = read_recipe(RECIPES[0].with_name("restorer.toml"))
-    assert describe_weights(restorer, 561) == (
+    assert describe_weights(restorer, 561, restorer.teacher.origin) == (
         "U-Net that cleans a picture on its own grid (blur, noise, compression) before it is "
         "upscaled, trained here on 561 photographs under free licences, "
         "distilled from Real-ESRGAN x4plus."
     )
-    assert describe_weights(replace(restorer, teacher=None), 561).endswith("under free licences.")
+    assert describe_weights(restorer, 561).endswith("under free licences.")
