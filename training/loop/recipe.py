@@ -130,7 +130,7 @@ class RestoringSettings:
     pixel_epsilon: float = 0.0  # of the pixel loss, unit range; see `PixelLoss`
     content_layers: tuple[str, ...] = ("conv1_2", "conv2_2", "conv3_1")  # of VGG-19
     content_scales: tuple[float, ...] = (0.0, 1.0, 1.0)  # weights at full, half, quarter size
-    content_in_cells: bool = False  # whether texture is compared in cells; see `ContentDistance`
+    content_in_cells: bool | tuple[str, ...] = False  # or layers; see `ContentDistance`
     colour_share: float = 0.0  # of the mean colours in cells, compared with HR
     lattice_share: float = 0.0  # of what repeats from one LR pixel to the next, on the SR grid
     adversarial_share: float = 0.0  # 0: no discriminator
@@ -149,6 +149,12 @@ class RestoringSettings:
                     f"`{name}` must be 0 with `grid` {LR_GRID}, whose losses do not reach the SR "
                     f"network. Received: {getattr(self, name)}"
                 )
+        in_cells = self.content_in_cells
+        if not isinstance(in_cells, bool) and not set(in_cells) <= set(self.content_layers):
+            raise CommandFailed(
+                "`content_in_cells` must be true, false or some of `content_layers` "
+                f"({', '.join(self.content_layers)}). Received: {in_cells}"
+            )
         names = ("pixel_share", "colour_share", "lattice_share", "adversarial_share")
         if not any(self.content_scales) and not any(getattr(self, name) for name in names):
             shares = ", ".join(f"`{name}`" for name in names)

@@ -256,27 +256,35 @@ class ContentDistance(layers.Layer):
     and pixel by pixel the best guess would be no texture. Only the last map, whose features
     cover most of the picture, is also compared pixel by pixel. The distance is the mean of
     all comparisons. Where the target follows from LR, as that of a restorer does, all maps can
-    be compared pixel by pixel instead.
+    be compared pixel by pixel instead, or those of some layers in cells and the others so.
 
     Args:
         names: names of the layers of VGG-19 that the maps come from, the deepest last.
-        in_cells: whether to compare averages over cells.
+        in_cells: whether to compare averages over cells; or the names of the layers whose
+            maps are compared so, the others being compared pixel by pixel.
         **kwargs: other arguments of `keras.layers.Layer`.
 
     Source: Zhang et al. 2018, arXiv:1801.03924, eq. 1, with equal weights for all channels;
     Sajjadi et al. 2017, arXiv:1612.07919, sec. 4.2.3 (texture in patches of 16 pixels).
     """
 
-    def __init__(self, names: Sequence[str], *, in_cells: bool = True, **kwargs):
+    def __init__(self, names: Sequence[str], *, in_cells: bool | Sequence[str] = True, **kwargs):
         super().__init__(**({"dtype": "float32"} | kwargs))
         self.names, self.in_cells = list(names), in_cells
 
     def call(self, sr_features, hr_features):
         """Compare two lists of maps, in the order of `names`."""
         maps = list(zip(sr_features, hr_features, strict=True))
-        compared = [*self._average(maps), maps[-1]] if self.in_cells else maps
-        distances = [direction_distance(sr, hr) for sr, hr in compared]
+        distances = [direction_distance(sr, hr) for sr, hr in self._choose(maps)]
         return ops.mean(ops.stack(distances), axis=0)[:, None]
+
+    def _choose(self, maps):
+        cells = self._average(maps)
+        if self.in_cells is True:
+            return [*cells, maps[-1]]
+        named = self.in_cells or ()
+        choices = zip(self.names, cells, maps, strict=True)
+        return [cell if name in named else pixels for name, cell, pixels in choices]
 
     def _average(self, maps):
         return [

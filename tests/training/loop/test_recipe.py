@@ -5,6 +5,7 @@ import pytest
 
 from config import ROOT
 from tests.support.recipes import as_toml
+from training import CommandFailed
 from training.data.degradation import Degradation, DegradationMix
 from training.loop.recipe import (
     AdversarialSettings,
@@ -120,11 +121,23 @@ def test_recipes_of_restorers_differ_in_stage_and_schedule_only(path):
     assert recipe.restorer.mflop_per_lr_pixel == pytest.approx(0.72, abs=0.001)
 
 
-def test_a_recipe_of_a_restorer_is_the_same_after_writing_and_reading(tmp_path):
+@pytest.mark.parametrize("in_cells", [True, ("conv1_2",)])
+def test_a_recipe_of_a_restorer_is_the_same_after_writing_and_reading(tmp_path, in_cells):
     recipe = read_recipe(RECIPES[0].with_name("restorer-sr.toml"))
+    recipe = replace(recipe, restoring=replace(recipe.restoring, content_in_cells=in_cells))
     path = tmp_path / "recipe.toml"
     path.write_text(as_toml(recipe))
     assert read_recipe(path).as_dict() == recipe.as_dict()
+
+
+def test_layers_in_cells_must_be_among_the_compared_layers():
+    settings = read_recipe(RECIPES[0].with_name("restorer-sr.toml")).restoring
+    expected = (
+        "`content_in_cells` must be true, false or some of `content_layers` "
+        r"\(conv1_2, conv2_2, conv3_1\). Received: \['conv1_2', 'conv4_1'\]"
+    )
+    with pytest.raises(CommandFailed, match=expected):
+        replace(settings, content_in_cells=["conv1_2", "conv4_1"])
 
 
 def test_a_process_is_chosen_by_its_name():

@@ -129,6 +129,24 @@ def test_only_the_deepest_map_is_compared_pixel_by_pixel(stripes):
     assert in_the_last == pytest.approx(2 / 3, abs=1e-3)  # one of three comparisons
 
 
+@pytest.mark.parametrize(
+    ("in_cells", "expected"),
+    [
+        (True, (0, 2 / 3)),
+        (False, (1, 1)),
+        (["conv1_1"], (0, 1)),
+        (["conv1_2"], (1, 0)),
+        (["conv1_1", "conv1_2"], (0, 0)),
+    ],
+)
+def test_layers_are_compared_in_cells_or_pixel_by_pixel(stripes, in_cells, expected):
+    """A map whose texture is moved by a pixel differs by 2 pixel by pixel, and by 0 in cells."""
+    compare, moved = ContentDistance(["conv1_1", "conv1_2"], in_cells=in_cells), stripes[:, ::-1]
+    first = compare([stripes, stripes], [moved, stripes])
+    second = compare([stripes, stripes], [stripes, moved])
+    assert (first.numpy().item(), second.numpy().item()) == pytest.approx(expected, abs=1e-3)
+
+
 def test_each_picture_of_a_batch_has_its_own_content_distance(content):
     lr, hr = (np.random.default_rng(n).random((2, 32, 32, 3), np.float32) for n in range(2))
     sr_features, hr_features = content(lr), content(hr)
