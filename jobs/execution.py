@@ -299,8 +299,8 @@ class FrameUpscaler:
         """Hold the memory of a frame; return the part that the result shows, and how."""
         self._hold(self.cost(lr))
         grid = self._upscaler.grid(self._options, lr.height, lr.width)
-        lr = grid.crop(lr)
         strength = self._upscaler.choose_strength(lr, self._options.frame_restore)
+        lr = grid.crop(lr)
         return lr, grid, self._upscaler.restoration(lr, strength)
 
     def _strips(

@@ -150,8 +150,8 @@ def prepare(service: ServiceContext, options: OutputOptions, stack: ExitStack) -
         stack.enter_context(chosen.admit(service.admission, plan.memory_bytes, deadline))
     with times.measure("decode"):
         lr = service.decoder.decode(file, service.limits, plan.header)
+        strength = upscaler.choose_strength(lr, options.restore)  # the same for every crop
         shown = plan.grid.crop(lr)
-        strength = upscaler.choose_strength(shown, options.restore)
     restoration = upscaler.restoration(shown, strength)
     if restoration is not None:
         result = plan.result

@@ -169,8 +169,9 @@ def upscale_to_stream(
         InvalidDetail: at the first part, if there is no network of this detail.
     """
     grid = upscaler.grid(options, lr.height, lr.width)
+    strength = upscaler.choose_strength(lr, options.restore)  # the same for every crop
     lr = grid.crop(lr)
-    restoration = upscaler.restoration(lr, upscaler.choose_strength(lr, options.restore))
+    restoration = upscaler.restoration(lr, strength)
     strips = upscaler.strips(
         lr, progress, grid=grid, detail=options.detail, restoration=restoration
     )

@@ -65,6 +65,20 @@ def test_auto_is_the_default_and_decides_by_the_picture(upscale):
     assert upscale(restore="AUTO").data == response.data
 
 
+def test_auto_judges_the_whole_picture_of_which_a_part_is_shown(client, app, upscale, encode):
+    fields = {"width": "136", "height": "40", "fit": "cover"}  # 10 of 21 rows
+    response = upscale(**fields)
+    assert response.headers["X-Restore"] == "0.21; auto"
+    shown = read_png(response)
+    assert shown.shape == (40, 136, 3)
+    app.start()
+    data = {"image": (io.BytesIO(encode(LR)), "lr.png"), **fields}
+    job = client.post("/model/predict", data=data, headers={"Prefer": "respond-async"}).json
+    client.get(job["links"]["events"], buffered=True)
+    result = client.get(job["links"]["result"], buffered=True).data
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(result))), shown)
+
+
 def test_strength_0_gives_the_bytes_of_a_service_without_a_restorer(upscale, upscaler):
     restored = upscale(restore="0").data
     upscaler.restorer = None
