@@ -279,22 +279,22 @@ class ContentDistance(layers.Layer):
         return ops.mean(ops.stack(distances), axis=0)[:, None]
 
     def _choose(self, maps):
-        cells = self._average(maps)
-        if self.in_cells is True:
-            return [*cells, maps[-1]]
-        named = self.in_cells or ()
-        choices = zip(self.names, cells, maps, strict=True)
-        return [cell if name in named else pixels for name, cell, pixels in choices]
-
-    def _average(self, maps):
-        return [
-            [average(features, CELL // stride_of(name)) for features in pair]
+        all_in_cells = self.in_cells is True
+        in_cells = self.names if all_in_cells else self.in_cells or ()
+        chosen = [
+            average_cells(name, pair) if name in in_cells else pair
             for name, pair in zip(self.names, maps, strict=True)
         ]
+        return [*chosen, maps[-1]] if all_in_cells else chosen
 
     def get_config(self):
         """Return the constructor's arguments."""
         return super().get_config() | {"names": self.names, "in_cells": self.in_cells}
+
+
+def average_cells(name, pair):
+    """Return the averages over cells of two maps from a layer of VGG-19."""
+    return [average(features, CELL // stride_of(name)) for features in pair]
 
 
 def stride_of(name: str) -> int:

@@ -39,6 +39,20 @@ def upscale(client, encode):
     return upscale
 
 
+@pytest.fixture
+def upscale_in_job(client, app, encode):
+    """Post `LR` with fields as a job; return the job as accepted, and its result."""
+    app.start()
+
+    def upscale(**fields):
+        data = {"image": (io.BytesIO(encode(LR)), "lr.png"), **fields}
+        job = client.post("/model/predict", data=data, headers={"Prefer": "respond-async"}).json
+        client.get(job["links"]["events"], buffered=True)
+        return job, client.get(job["links"]["result"], buffered=True)
+
+    return upscale
+
+
 def read_png(response):
     assert response.status_code == 200
     return np.asarray(Image.open(io.BytesIO(response.data)))
@@ -65,18 +79,14 @@ def test_auto_is_the_default_and_decides_by_the_picture(upscale):
     assert upscale(restore="AUTO").data == response.data
 
 
-def test_auto_judges_the_whole_picture_of_which_a_part_is_shown(client, app, upscale, encode):
+def test_auto_judges_the_whole_picture_of_which_a_part_is_shown(upscale, upscale_in_job):
     fields = {"width": "136", "height": "40", "fit": "cover"}  # 10 of 21 rows
     response = upscale(**fields)
     assert response.headers["X-Restore"] == "0.21; auto"
     shown = read_png(response)
     assert shown.shape == (40, 136, 3)
-    app.start()
-    data = {"image": (io.BytesIO(encode(LR)), "lr.png"), **fields}
-    job = client.post("/model/predict", data=data, headers={"Prefer": "respond-async"}).json
-    client.get(job["links"]["events"], buffered=True)
-    result = client.get(job["links"]["result"], buffered=True).data
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(result))), shown)
+    _, result = upscale_in_job(**fields)
+    np.testing.assert_array_equal(read_png(result), shown)
 
 
 def test_strength_0_gives_the_bytes_of_a_service_without_a_restorer(upscale, upscaler):
@@ -147,15 +157,11 @@ def test_without_a_restorer_only_0_and_auto_are_accepted(upscale, upscaler):
     assert "no restorer beside it. Received: 0.5" in response.json["message"]
 
 
-def test_a_job_gives_the_picture_of_the_request(client, app, upscale, encode):
-    app.start()
+def test_a_job_gives_the_picture_of_the_request(upscale, upscale_in_job):
     for restore in ("auto", "0.5"):
         wanted = read_with_text(upscale(restore=restore).data)
-        data = {"image": (io.BytesIO(encode(LR)), "lr.png"), "restore": restore}
-        job = client.post("/model/predict", data=data, headers={"Prefer": "respond-async"}).json
-        client.get(job["links"]["events"], buffered=True)
-        result = client.get(job["links"]["result"], buffered=True).data
-        assert read_with_text(result) == wanted
+        job, result = upscale_in_job(restore=restore)
+        assert read_with_text(result.data) == wanted
         assert job["restore"] == (None if restore == "auto" else 0.5)
 
 
